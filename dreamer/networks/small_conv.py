@@ -1,0 +1,44 @@
+"""A small convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class SmallConv(nn.Module):
+    """Blocks of 3x3 convolution, group normalisation, ReLU and 2x2 max pooling, then a global mean and a linear layer.
+
+    Group normalisation (Wu and He 2018) keeps no running statistics: those of a batch-normalised network are themselves
+    forgotten when the stream changes.
+
+    Args:
+        sample_shape: (C, H, W) of the images, H and W of at least ``2 ** len(channels)``.
+        num_classes: K.
+        channels: output channels of each block, multiples of 8.
+
+    Raises:
+        ValueError: when samples are not images, or too small for that many blocks.
+    """
+
+    def __init__(self, sample_shape: Sequence[int], num_classes: int, channels: Sequence[int] = (32, 64, 128)):
+        super().__init__()
+        if len(sample_shape) != 3:
+            raise ValueError(f"expected images of shape (C, H, W), got samples of shape {tuple(sample_shape)}")
+        if min(sample_shape[1:]) < 2 ** len(channels):
+            raise ValueError(
+                f"expected images of at least {2 ** len(channels)} pixels a side for {len(channels)} blocks, "
+                f"got {tuple(sample_shape)}"
+            )
+        blocks: list[nn.Module] = []
+        into = sample_shape[0]
+        for out in channels:
+            blocks += [nn.Conv2d(into, out, 3, padding=1), nn.GroupNorm(8, out), nn.ReLU(), nn.MaxPool2d(2)]
+            into = out
+        self.features = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(into, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) images in [0, 1] to (B, K) logits."""
+        return self.head(self.features(x - 0.5))

@@ -1,0 +1,160 @@
+"""Every tensor letter, range and record that travels between the rooms, written once.
+
+Letters used in all shapes of this project:
+
+====  =======================================================================
+B     samples in a batch
+*S    the shape of one sample, whatever it is: (1, 28, 28), (64,), (16,) ...
+K     classes of the whole stream (outputs of the learner)
+D     latent dimensions of a generator
+E     experiences of the stream
+N     samples of a data set
+====  =======================================================================
+
+Pixels, where samples are images, lie in [0, 1]; a network that wants normalised pixels normalises inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["wake", "nrem", "rem"]
+KINDS: tuple[Kind, ...] = ("wake", "nrem", "rem")
+
+
+class Batch(NamedTuple):
+    """Real samples.
+
+    Attributes:
+        x: (B, *S) samples.
+        y: (B,) int64 labels in [0, K).
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+class Dream(NamedTuple):
+    """A batch made in sleep (or replayed while awake): samples, labels, and who says so.
+
+    Attributes:
+        x: (B, *S) samples.
+        y: (B,) int64 labels in [0, K): the class that was dreamt of.
+        p: (B, K) label distributions, rows sum to 1, where a perturbation has mixed labels; None means one-hot in ``y``.
+        teacher: (B, K) logits of a frozen teacher, ``-inf`` for classes that it never met; None without a teacher.
+    """
+
+    x: Tensor
+    y: Tensor
+    p: Tensor | None = None
+    teacher: Tensor | None = None
+
+
+class Step(NamedTuple):
+    """What the loader hands to one training step.
+
+    Attributes:
+        stage: index of the stage in the hypnogram (the Lightning epoch).
+        step: number of the step within the stage, from 0.
+        day: the real batch; None in sleep.
+        dream: the replayed or dreamt batch; None in a wake step without awake replay.
+    """
+
+    stage: int
+    step: int
+    day: Batch | None
+    dream: Dream | None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a stage returns; the module alone calls backward on :attr:`total`.
+
+    Attributes:
+        total: scalar, the sum that is differentiated.
+        parts: the named summands, detached, for the logs.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, **terms: Tensor | None) -> Losses:
+        """Sum the given scalar terms; terms that are None are left out.
+
+        Raises:
+            ValueError: when every term is None.
+        """
+        present = {name: term for name, term in terms.items() if term is not None}
+        if not present:
+            raise ValueError("a stage must return at least one loss, got none")
+        return cls(torch.stack(list(present.values())).sum(), {name: term.detach() for name, term in present.items()})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of optimiser steps of one kind: one Lightning epoch.
+
+    Attributes:
+        index: position in the hypnogram, from 0.
+        kind: ``wake``, ``nrem`` or ``rem``.
+        experience: the experience lived through (wake) or lived through last (sleep), from 0.
+        steps: batches of the stage, at least 1.
+        night: number of the night from 0; -1 when awake.
+        cycle: number of the nrem/rem cycle within the night, from 0; 0 when awake.
+        part: position of the stage's recipe within the night's list of stages; 0 when awake.
+        first_step: wake steps of this experience that lie before this stage (an experience can be cut by nights).
+        opens: True when the stage is the first of its experience.
+        examined: True when the accuracy matrix gets a row after this stage.
+    """
+
+    index: int
+    kind: Kind
+    experience: int
+    steps: int
+    night: int = -1
+    cycle: int = 0
+    part: int = 0
+    first_step: int = 0
+    opens: bool = False
+    examined: bool = False
+
+    @property
+    def label(self) -> str:
+        """``wake 2`` or ``night 1``: the name of the accuracy row that this stage writes."""
+        return f"wake {self.experience}" if self.kind == "wake" else f"night {self.night}"
+
+
+@dataclass(frozen=True)
+class Mind:
+    """What a stage may look at, and may not change.
+
+    Attributes:
+        network: the learner; maps (B, *S) to (B, K) logits.
+        dawn: frozen copy of the learner from before the day; None without teachers or before the first day.
+        dusk: frozen copy of the learner from after the day; None without teachers or before the first dusk.
+        memory: what is kept of the day, or None (see ``dreamer.memory``).
+        generator: what makes dreams, or None (see ``dreamer.generators``).
+        known: (K,) bool, classes met before the current experience.
+        today: (K,) bool, classes of the current experience.
+        active: (K, K) bool, row k says which outputs compete for a sample of class k; None when all always do.
+        days: experiences lived through so far, the current one included.
+    """
+
+    network: nn.Module
+    dawn: nn.Module | None
+    dusk: nn.Module | None
+    memory: Any
+    generator: Any
+    known: Tensor
+    today: Tensor
+    active: Tensor | None
+    days: int
+
+    def competing(self, y: Tensor) -> Tensor | None:
+        """(B, K) bool, the outputs that compete for samples of the (B,) classes; None when all do."""
+        return None if self.active is None else self.active[y]
