@@ -1,0 +1,92 @@
+"""Gaussian mixtures, fitted by expectation-maximisation."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Mixture(NamedTuple):
+    """A Gaussian mixture.
+
+    Attributes:
+        weight: (M,) shares of the components, summing to 1.
+        mean: (M, D).
+        factor: (M, D, D) lower Cholesky factors of the covariances.
+    """
+
+    weight: Tensor
+    mean: Tensor
+    factor: Tensor
+
+    def sample(self, count: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """Draw (count, D) codes; ``temperature`` scales the deviation from each component's mean."""
+        component = torch.multinomial(self.weight, count, replacement=True, generator=rng)
+        noise = torch.randn(count, self.mean.shape[1], generator=rng, device=self.mean.device, dtype=self.mean.dtype)
+        deviation = torch.empty_like(noise)
+        for chosen in component.unique().tolist():
+            members = component == chosen
+            deviation[members] = noise[members] @ self.factor[chosen].T
+        return self.mean[component] + temperature * deviation
+
+
+def fit_mixture(
+    z: Tensor, components: int, rng: torch.Generator, iterations: int = 25, ridge: float = 1e-3, diagonal: bool = False
+) -> Mixture:
+    """Fit a mixture to codes.
+
+    Expectation-maximisation (Dempster et al. 1977) from the seeds of k-means++ (Arthur and Vassilvitskii 2007).
+
+    Args:
+        z: (N, D) codes, N at least 1.
+        components: M; fewer are used when there are fewer than 2 codes for each.
+        rng: generator on the device of ``z``.
+        iterations: of expectation-maximisation.
+        ridge: added to the variances, in units of the mean variance of ``z``.
+        diagonal: keep only the variances of each component.
+    """
+    count, dims = z.shape
+    components = max(1, min(components, count // 2))
+    spread = z.var(dim=0, unbiased=False).mean().clamp_min(1e-6)
+    floor = ridge * spread * torch.eye(dims, device=z.device, dtype=z.dtype)
+    mean = _seeds(z, components, rng)
+    factor = torch.linalg.cholesky(spread * torch.eye(dims, device=z.device, dtype=z.dtype)).expand(components, dims, dims)
+    weight = z.new_full((components,), 1 / components)
+    for _ in range(iterations):
+        share = torch.softmax(_log_density(z, mean, factor) + weight.log(), dim=1)
+        mass = share.sum(dim=0).clamp_min(1e-6)
+        weight = mass / mass.sum()
+        mean = (share.T @ z) / mass[:, None]
+        covariance = torch.stack([_scatter(z, mean[m], share[:, m]) / mass[m] for m in range(components)])
+        if diagonal:
+            covariance = torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))
+        factor = torch.linalg.cholesky(covariance + floor)
+    return Mixture(weight, mean, factor)
+
+
+def _scatter(z: Tensor, mean: Tensor, share: Tensor) -> Tensor:
+    centred = z - mean
+    return (centred * share[:, None]).T @ centred
+
+
+def _log_density(z: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
+    """(N, M) log densities of (N, D) codes under every component."""
+    columns = []
+    for centre, lower in zip(mean, factor, strict=True):
+        white = torch.linalg.solve_triangular(lower, (z - centre).T, upper=False)
+        columns.append(-0.5 * white.square().sum(dim=0) - lower.diagonal().log().sum())
+    return torch.stack(columns, dim=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+
+
+def _seeds(z: Tensor, components: int, rng: torch.Generator) -> Tensor:
+    """(M, D) codes far from each other: each is drawn with a chance proportional to its squared distance to the others."""
+    chosen = [z[torch.randint(len(z), (1,), generator=rng, device=z.device)]]
+    nearest = (z - chosen[0]).square().sum(dim=1)
+    for _ in range(components - 1):
+        pick = torch.multinomial(nearest.clamp_min(1e-12), 1, generator=rng)
+        chosen.append(z[pick])
+        nearest = torch.minimum(nearest, (z - chosen[-1]).square().sum(dim=1))
+    return torch.cat(chosen)

@@ -1,0 +1,57 @@
+"""Every class gets the same share."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from dreamer.memory.base import Memory
+
+
+class ClassBalanced(Memory):
+    """As many samples of every class as possible, uniform within each class, without knowing how many classes will come.
+
+    Class-balancing reservoir sampling (Chrysakis and Moens 2020, "Online continual learning from imbalanced data",
+    algorithm 1): while the memory is full, a sample of a class that was never the largest replaces one of the largest class;
+    one of a class that is or was the largest takes part in a reservoir of its own class.
+    """
+
+    def __init__(self, capacity: int, store: Literal["float32", "uint8"] = "float32"):
+        super().__init__(capacity, store)
+        self._slots: dict[int, list[int]] = {}
+        self._met: dict[int, int] = {}
+        self._full: set[int] = set()
+
+    def _slot(self, label: int, rng: torch.Generator) -> int | None:
+        self._met[label] = self._met.get(label, 0) + 1
+        own = self._slots.setdefault(label, [])
+        if self.size < self.capacity:
+            self.size += 1
+            own.append(self.size - 1)
+            return self.size - 1
+        largest = max(len(slots) for slots in self._slots.values())
+        self._full |= {other for other, slots in self._slots.items() if len(slots) == largest}
+        if label not in self._full:
+            candidates = sorted(other for other, slots in self._slots.items() if len(slots) == largest)
+            giver = self._slots[candidates[_below(len(candidates), rng)]]
+            slot = giver.pop(_below(len(giver), rng))
+            own.append(slot)
+            return slot
+        chance = _below(self._met[label], rng)
+        return own[chance] if chance < len(own) else None
+
+    def state_dict(self) -> dict[str, Any]:
+        # the order of the slots is kept: random picks after a resume must hit the same ones
+        classes = [[label, self._met[label], list(self._slots[label])] for label in sorted(self._slots)]
+        return super().state_dict() | {"classes": classes, "full": sorted(self._full)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._met = {label: met for label, met, _ in state["classes"]}
+        self._slots = {label: list(slots) for label, _, slots in state["classes"]}
+        self._full = set(state["full"])
+
+
+def _below(bound: int, rng: torch.Generator) -> int:
+    return int(torch.randint(bound, (1,), generator=rng))

@@ -1,0 +1,22 @@
+"""Reservoir sampling."""
+
+from __future__ import annotations
+
+import torch
+
+from dreamer.memory.base import Memory
+
+
+class Reservoir(Memory):
+    """A uniform sample of everything met so far.
+
+    Algorithm R (Vitter 1985): the n-th sample replaces a random one with probability capacity / n. The usual buffer of
+    experience replay (Chaudhry et al. 2019, arXiv 1902.10486). Arguments as for :class:`dreamer.memory.Memory`.
+    """
+
+    def _slot(self, label: int, rng: torch.Generator) -> int | None:
+        if self.size < self.capacity:
+            self.size += 1
+            return self.size - 1
+        slot = int(torch.randint(self.offered + 1, (1,), generator=rng))
+        return slot if slot < self.capacity else None

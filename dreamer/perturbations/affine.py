@@ -1,0 +1,56 @@
+"""Small rotations, shifts, zooms and shears."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dreamer.perturbations.base import need_float, need_images, uniform
+
+
+class Affine:
+    """Rotate, shear, zoom and shift every image by its own amounts, bilinearly, with zeros outside.
+
+    torchvision's random affine draws once per batch; this one draws per image.
+
+    Args:
+        degrees: rotation, uniform in [-degrees, degrees].
+        shift: shift along each axis as a share of the side, uniform in [-shift, shift].
+        zoom: factor of size, log-uniform in [1 / (1 + zoom), 1 + zoom].
+        shear: shear angle in degrees, uniform in [-shear, shear].
+
+    Raises:
+        ValueError: when an amount is negative.
+    """
+
+    space: Literal["pixel"] = "pixel"
+
+    def __init__(self, degrees: float = 10.0, shift: float = 0.07, zoom: float = 0.1, shear: float = 5.0):
+        for name, amount in {"degrees": degrees, "shift": shift, "zoom": zoom, "shear": shear}.items():
+            if amount < 0:
+                raise ValueError(f"expected {name} of at least 0, got {amount}")
+        self.degrees = degrees
+        self.shift = shift
+        self.zoom = zoom
+        self.shear = shear
+
+    def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Bend (B, C, H, W) images; labels stay."""
+        need_images(x, "Affine")
+        need_float(x, "Affine")
+        count = len(x)
+        angle = uniform(count, -self.degrees, self.degrees, x, rng) * (math.pi / 180)
+        shear = torch.tan(uniform(count, -self.shear, self.shear, x, rng) * (math.pi / 180))
+        zoom = torch.exp(uniform(count, -1.0, 1.0, x, rng) * math.log1p(self.zoom))
+        # grid coordinates span [-1, 1]: a share of the side is twice as much in them
+        right = 2 * uniform(count, -self.shift, self.shift, x, rng)
+        down = 2 * uniform(count, -self.shift, self.shift, x, rng)
+        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+        rows = [cos, shear * cos - sin, right, sin, shear * sin + cos, down]
+        theta = torch.stack(rows, dim=1).view(count, 2, 3)
+        grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
+        return functional.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False), p

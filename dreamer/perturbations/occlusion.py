@@ -1,0 +1,49 @@
+"""Random tiles go dark."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dreamer.perturbations.base import need_images, uniform
+
+
+class Occlusion:
+    """Set random square tiles of every image to zero.
+
+    The perturbation of the NREM phase of perturbed and adversarial dreaming (Deperrois et al. 2022, eLife 11:e76384), which
+    draws one tile size and one rate per batch; here every image draws its own.
+
+    Args:
+        rate: the largest share of dark tiles; an image's own is uniform in [0, rate]. PAD: 1.
+        tile: the largest side of a tile in pixels; an image's own is uniform in 1 ... tile. PAD: 8 on 32 x 32.
+
+    Raises:
+        ValueError: when ``rate`` is not in [0, 1] or ``tile`` is below 1.
+    """
+
+    space: Literal["pixel"] = "pixel"
+
+    def __init__(self, rate: float = 0.5, tile: int = 4):
+        if not 0 <= rate <= 1:
+            raise ValueError(f"expected an occlusion rate in [0, 1], got {rate}")
+        if tile < 1:
+            raise ValueError(f"expected a tile of at least 1 pixel, got {tile}")
+        self.rate = rate
+        self.tile = tile
+
+    def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Bend (B, C, H, W) images; labels stay."""
+        need_images(x, "Occlusion")
+        count, _, height, width = x.shape
+        side = torch.randint(1, self.tile + 1, (count, 1), generator=rng, device=x.device)
+        rate = uniform(count, 0.0, self.rate, torch.empty(0, device=x.device), rng).view(-1, 1, 1)
+        luck = torch.rand(count, height, width, generator=rng, device=x.device)
+        # all pixels of a tile look up the luck of the same cell
+        row = torch.arange(height, device=x.device) // side
+        column = torch.arange(width, device=x.device) // side
+        cell = (row[:, :, None] * width + column[:, None, :]).flatten(1)
+        dark = luck.flatten(1).gather(1, cell).view(count, height, width) < rate
+        return x.masked_fill(dark[:, None], 0), p
