@@ -1,0 +1,65 @@
+"""The one checkpoint that a life needs to go on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+if TYPE_CHECKING:
+    from dreamer.module import WakeSleepModule
+
+
+class LifeCheckpoint(Checkpoint):
+    """Keeps ``last.ckpt`` current: at the end of every stage, every so many steps within one, and when asked to stop.
+
+    The file is replaced in one move, so a process killed while it writes leaves the previous one whole.
+
+    Args:
+        directory: where ``last.ckpt`` lies.
+        every_n_steps: optimiser steps between two checkpoints within a stage, at least 1.
+
+    Raises:
+        ValueError: when ``every_n_steps`` is below 1.
+    """
+
+    def __init__(self, directory: str | Path, every_n_steps: int = 500):
+        if every_n_steps < 1:
+            raise ValueError(f"expected every_n_steps of at least 1, got {every_n_steps}")
+        self.path = Path(directory) / "last.ckpt"
+        self.every_n_steps = every_n_steps
+        self._saved_at = 0
+        self._stop = False
+
+    def stop(self) -> None:
+        """Save after the current batch, then end the fit; may be called from a signal handler."""
+        self._stop = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count steps."""
+        self._saved_at = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when it is due."""
+        if self._stop:
+            trainer.should_stop = True
+        if self._stop or trainer.global_step - self._saved_at >= self.every_n_steps:
+            self.save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Save a stage that is closed; one that was stopped half-way has been saved at its last batch."""
+        if pl_module.ledger.step == 0:
+            self.save(trainer)
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write the checkpoint now."""
+        writing = self.path.with_suffix(".writing")
+        trainer.save_checkpoint(writing)
+        if trainer.is_global_zero:
+            os.replace(writing, self.path)
+        self._saved_at = trainer.global_step

@@ -1,0 +1,44 @@
+"""NREM: the day and the past are replayed faithfully."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from dreamer.objectives import CrossEntropy, Distillation, Objective
+from dreamer.perturbations.base import Perturbation
+from dreamer.stages._recall import Source
+from dreamer.stages._sleep import Sleep
+
+
+class NREM(Sleep):
+    """Replay everything met so far, with at most light perturbations, and consolidate.
+
+    After the NREM phase of perturbed and adversarial dreaming (Deperrois et al. 2022), where a network learns to recognise its
+    replayed day under occlusion; here the learner itself learns, from labels and from its teachers' soft targets.
+
+    Args:
+        steps: optimiser steps of the stage.
+        batch_size: dreams per step (per device).
+        source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whatever the life has).
+        perturbations: light ones.
+        objectives: what the learner learns from a dream.
+        teacher: who labels softly: ``dawn``, ``dusk``, or ``both`` (dawn for the old classes, dusk for the day's own).
+        label_bent: show the teacher the bent sample; False asks for the same answer as to the faithful one.
+        steps_per_dream: steps whose dreams are made at once.
+    """
+
+    kind: Literal["nrem"] = "nrem"
+
+    def __init__(
+        self,
+        steps: int = 200,
+        batch_size: int = 128,
+        source: Source = "auto",
+        perturbations: Sequence[Perturbation] = (),
+        objectives: Sequence[Objective] = (CrossEntropy(), Distillation()),
+        teacher: Literal["dawn", "dusk", "both"] = "both",
+        label_bent: bool = False,
+        steps_per_dream: int = 16,
+    ):
+        super().__init__(steps, batch_size, source, perturbations, objectives, teacher, label_bent, steps_per_dream)

@@ -1,0 +1,46 @@
+"""REM: memories are recombined and bent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from dreamer.objectives import CrossEntropy, Distillation, Objective
+from dreamer.perturbations import Perturbation
+from dreamer.stages._recall import Source
+from dreamer.stages._sleep import Sleep
+
+
+class REM(Sleep):
+    """Dream strangely but recognisably, and learn to give the answers that the faithful memory deserves.
+
+    After the REM phase of perturbed and adversarial dreaming (Deperrois et al. 2022), where codes of several memories are mixed;
+    there a discriminator judges the dream, here the learner learns to keep its answer (consistency, as in Sohn et al. 2020,
+    arXiv 2001.07685).
+
+    Args:
+        steps: optimiser steps of the stage.
+        batch_size: dreams per step (per device).
+        source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whatever the life has).
+        perturbations: strong ones; latent ones reach the generator's dreams only. None mixes latent codes where the life has
+            a generator with latents, and adds noise where it has none.
+        objectives: what the learner learns from a dream.
+        teacher: who labels softly: ``dawn``, ``dusk``, or ``both`` (dawn for the old classes, dusk for the day's own).
+        label_bent: show the teacher the bent sample; False asks for the same answer as to the faithful one.
+        steps_per_dream: steps whose dreams are made at once.
+    """
+
+    kind: Literal["rem"] = "rem"
+
+    def __init__(
+        self,
+        steps: int = 200,
+        batch_size: int = 128,
+        source: Source = "auto",
+        perturbations: Sequence[Perturbation] | None = None,
+        objectives: Sequence[Objective] = (CrossEntropy(), Distillation()),
+        teacher: Literal["dawn", "dusk", "both"] = "both",
+        label_bent: bool = False,
+        steps_per_dream: int = 16,
+    ):
+        super().__init__(steps, batch_size, source, perturbations, objectives, teacher, label_bent, steps_per_dream)
