@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 
 from dreamer.loader import StageLoader
 from dreamer.streams.base import Experience, Samples, Stream, on_device
-from dreamer.types import Batch
+from dreamer.types import Batch, Step
 
 if TYPE_CHECKING:
     from dreamer.module import WakeSleepModule
@@ -80,6 +80,12 @@ class StreamDataModule(pl.LightningDataModule):
         if limit is not None:
             batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         return ExaminationLoader(samples, self.examination_batch, batches)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Steps are drawn on the training device; only samples that cannot live there travel."""
+        if isinstance(batch, Step) and all(part.x.device == device for part in (batch.day, batch.dream) if part is not None):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> StageLoader:
         """The loader of the stage whose number is the Trainer's epoch."""

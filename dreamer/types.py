@@ -16,6 +16,7 @@ Pixels, where samples are images, lie in [0, 1]; a network that wants normalised
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +25,9 @@ from torch import Tensor, nn
 
 Kind = Literal["wake", "nrem", "rem"]
 KINDS: tuple[Kind, ...] = ("wake", "nrem", "rem")
+
+Bend = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""Bends (B, ...) samples or codes with their (B, K) label distributions; every perturbation is one."""
 
 
 class Batch(NamedTuple):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from dreamer.perturbations.base import Perturbation
-from dreamer.types import Batch, Dream
+from dreamer.types import Batch, Bend, Dream
 
 
 class UntrainedError(RuntimeError):
@@ -63,16 +62,16 @@ class Generator(nn.Module, ABC):
         """
 
     @abstractmethod
-    def dream(self, y: Tensor, rng: torch.Generator, latent: Sequence[Perturbation] = ()) -> Dream:
+    def dream(self, y: Tensor, rng: torch.Generator, bend: Bend | None = None) -> Dream:
         """Dream of the given classes.
 
         Args:
             y: (B,) int64 labels.
             rng: generator on the device of ``y``.
-            latent: perturbations of the latent codes.
+            bend: bends the (B, D) latent codes, a group of samples at a time; generators without latents take none.
 
         Returns:
-            B dreams in the order of ``y``; ``p`` is set when ``latent`` is not empty.
+            B dreams in the order of ``y``; ``p`` is set when codes were bent.
 
         Raises:
             UntrainedError: when a class has not been learnt.

@@ -14,9 +14,8 @@ from torch.nn import functional
 
 from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
 from dreamer.generators.base import Generator
-from dreamer.networks.frozen import module_bytes
-from dreamer.perturbations.base import Perturbation, bend
-from dreamer.types import Batch, Dream
+from dreamer.networks.base import module_bytes
+from dreamer.types import Batch, Bend, Dream
 
 
 class ClassConditionalVAE(Generator):
@@ -138,7 +137,7 @@ class ClassConditionalVAE(Generator):
         self.archives.append(archive)
 
     @torch.no_grad()
-    def dream(self, y: Tensor, rng: torch.Generator, latent: Sequence[Perturbation] = ()) -> Dream:
+    def dream(self, y: Tensor, rng: torch.Generator, bend: Bend | None = None) -> Dream:
         self.refuse_unknown(y)
         archives = self._archives()
         able = torch.stack([torch.isin(y, archive.classes) for archive in archives], dim=1)
@@ -150,9 +149,10 @@ class ClassConditionalVAE(Generator):
             members = (source == number).nonzero().flatten()
             if len(members):
                 z = archive.sample(y[members], rng, self.temperature)
-                z, p[members] = bend(latent, z, p[members], rng)
+                if bend is not None:
+                    z, p[members] = bend(z, p[members], rng)
                 x[members] = self._decode(archive, torch.cat([z, p[members]], dim=1))
-        return Dream(x, y, p if latent else None)
+        return Dream(x, y, None if bend is None else p)
 
     def _decode(self, archive: _Archive, code: Tensor) -> Tensor:
         weights = {name: weight.float() for name, weight in archive.decoder.state_dict().items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -79,7 +80,8 @@ class Recall:
             parts.append(Dream(x, y))
         if count - remembered:
             y = balanced_labels(classes, count - remembered, rng)
-            parts.append(mind.generator.dream(y, rng, [bent for bent in bends if bent.space == "latent"]))
+            latent = [bent for bent in bends if bent.space == "latent"]
+            parts.append(mind.generator.dream(y, rng, functools.partial(bend, latent) if latent else None))
         faithful = _join(parts, len(classes))
         pixel = [bent for bent in bends if bent.space == "pixel"]
         dream = faithful

@@ -1,4 +1,4 @@
-"""A copy of the learner that never learns: the teacher."""
+"""What networks of any kind share: a size in bytes, and a frozen copy that teaches."""
 
 from __future__ import annotations
 
