@@ -19,7 +19,7 @@ from dreamer.hypnogram import Hypnogram
 from dreamer.ledger import Ledger
 from dreamer.loader import StageLoader
 from dreamer.memory import Memory
-from dreamer.networks.frozen import Frozen, module_bytes
+from dreamer.networks.base import Frozen, module_bytes
 from dreamer.planning import Schedule, check_parts, class_mask, competitors, plan_life
 from dreamer.randomness import Purpose, mix, randoms
 from dreamer.resume import align_loops
@@ -298,14 +298,15 @@ class WakeSleepModule(pl.LightningModule):
         """Close the stage, unless the Trainer stopped it half-way."""
         if self.ledger.finished:
             self._close(self.hypnogram[self.ledger.stage], self.global_step)
-            if self.ledger.rows[-1]["validation"] is not None:
+            held = self._seen(self.ledger.rows[-1], "validation")
+            if held is not None:
                 # only held-out training data may steer callbacks; test accuracies go to the loggers alone
-                self.log("val/accuracy", self._seen(self.ledger.rows[-1], "validation"), batch_size=1)
+                self.log("val/accuracy", held, batch_size=1)
 
     def on_train_end(self) -> None:
-        """Examine a life that was stopped half-way through a stage, so that its results say where it got."""
-        if self.ledger.step:
-            stage = self.hypnogram[self.ledger.stage]
+        """Examine a life that was stopped between two examinations, so that its results say where it got."""
+        if self.ledger.rows[-1]["global_step"] != self.global_step:
+            stage = self.hypnogram[self.ledger.stage - (self.ledger.step == 0)]
             after = "wake" if stage.kind == "wake" else "night"
             self._last_row = self._row(after, stage.experience, stage.night, stage.index, self.global_step)
 
@@ -327,8 +328,10 @@ class WakeSleepModule(pl.LightningModule):
             self.dusk.copy_from(self.network)
         if self.generator is not None:
             samples = self._data.experience(stage.experience, self.device).train
-            limit = self.trainer.fast_dev_run * self.wake.batch_size if self.trainer.fast_dev_run else len(samples)
-            index = torch.arange(min(limit, len(samples)))
+            index = torch.arange(len(samples))
+            if self.trainer.fast_dev_run:
+                few = self.wake.batch_size * int(self.trainer.fast_dev_run)
+                index = torch.cat([(samples.y.cpu() == label).nonzero().flatten()[:few] for label in samples.y.unique().cpu()])
             rng = randoms(self.seed, Purpose.SETTLE, stage.index, device=self.device)
             self.generator.settle(samples.batches(index.split(1024)), stage.experience, rng)
         self.ledger.seconds["wake"] += time.perf_counter() - self._clock
@@ -389,8 +392,8 @@ class WakeSleepModule(pl.LightningModule):
             logger.log_metrics(present, step=row["global_step"])
 
     def _seen(self, row: dict[str, Any], split: Literal["accuracy", "validation"]) -> float | None:
-        """Average over the experiences met so far."""
-        return metrics.average_seen(row[split], row["experience"])
+        """Average over the experiences met so far; None where nothing was measured."""
+        return None if row[split] is None else metrics.average_seen(row[split], row["experience"])
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.validate``: accuracy on held-out training data per experience."""

@@ -34,26 +34,27 @@ class Mixture(NamedTuple):
 
 
 def fit_mixture(
-    z: Tensor, components: int, rng: torch.Generator, iterations: int = 25, ridge: float = 1e-3, diagonal: bool = False
+    z: Tensor, components: int, rng: torch.Generator, iterations: int = 20, diagonal: bool = False
 ) -> Mixture:
     """Fit a mixture to codes.
 
-    Expectation-maximisation (Dempster et al. 1977) from the seeds of k-means++ (Arthur and Vassilvitskii 2007).
+    Expectation-maximisation (Dempster et al. 1977) from the seeds of k-means++ (Arthur and Vassilvitskii 2007). Covariances
+    shrink towards their diagonal as if D / 10 codes without correlations had been met too, which keeps components of few codes
+    well-conditioned.
 
     Args:
         z: (N, D) codes, N at least 1.
         components: M; fewer are used when there are fewer than 2 codes for each.
         rng: generator on the device of ``z``.
         iterations: of expectation-maximisation.
-        ridge: added to the variances, in units of the mean variance of ``z``.
         diagonal: keep only the variances of each component.
     """
     count, dims = z.shape
     components = max(1, min(components, count // 2))
+    eye = torch.eye(dims, device=z.device, dtype=z.dtype)
     spread = z.var(dim=0, unbiased=False).mean().clamp_min(1e-6)
-    floor = ridge * spread * torch.eye(dims, device=z.device, dtype=z.dtype)
     mean = _seeds(z, components, rng)
-    factor = torch.linalg.cholesky(spread * torch.eye(dims, device=z.device, dtype=z.dtype)).expand(components, dims, dims)
+    factor = (spread.sqrt() * eye).expand(components, dims, dims)
     weight = z.new_full((components,), 1 / components)
     for _ in range(iterations):
         share = torch.softmax(_log_density(z, mean, factor) + weight.log(), dim=1)
@@ -61,9 +62,9 @@ def fit_mixture(
         weight = mass / mass.sum()
         mean = (share.T @ z) / mass[:, None]
         covariance = torch.stack([_scatter(z, mean[m], share[:, m]) / mass[m] for m in range(components)])
-        if diagonal:
-            covariance = torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))
-        factor = torch.linalg.cholesky(covariance + floor)
+        trust = torch.zeros_like(mass) if diagonal else mass / (mass + dims / 10)
+        covariance = torch.lerp(torch.diag_embed(covariance.diagonal(dim1=1, dim2=2)), covariance, trust[:, None, None])
+        factor = torch.linalg.cholesky(covariance + 1e-3 * spread * eye)
     return Mixture(weight, mean, factor)
 
 

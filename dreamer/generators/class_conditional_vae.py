@@ -55,7 +55,7 @@ class ClassConditionalVAE(Generator):
         hidden: Sequence[int] = (400,),
         likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
         beta: float = 1.0,
-        components: int = 20,
+        components: int = 10,
         covariance: Literal["full", "diagonal"] = "full",
         temperature: float = 1.0,
         store: Literal["float16", "float32"] = "float16",
@@ -162,7 +162,7 @@ class ClassConditionalVAE(Generator):
 
     def _encode(self, flat: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.encoder(torch.cat([flat, label], dim=1)).chunk(2, dim=1)
-        return mean, log_variance.clamp(-10, 10)
+        return mean, log_variance.clamp(-8, 4)
 
     def _archives(self) -> list[_Archive]:
         return [archive for archive in self.archives if isinstance(archive, _Archive)]

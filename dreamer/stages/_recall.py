@@ -27,7 +27,7 @@ class Recall:
         perturbations: latent ones bend the generator's codes, the others the samples; None mixes codes where there are
             any, and adds noise where there are none.
         teacher: who labels softly: ``dawn`` the copy from before the day, ``dusk`` the one from after it, ``both`` dawn for the
-            classes it met and dusk for the day's own.
+            classes it met and dusk for the day's own, each among its own classes.
         label_bent: show the teacher the bent sample rather than the faithful one.
     """
 
@@ -93,9 +93,9 @@ class Recall:
         return dream._replace(teacher=self._teach(mind, dream.x if self.label_bent else faithful.x, faithful.y))
 
     def _teach(self, mind: Mind, x: Tensor, y: Tensor) -> Tensor:
-        met = mind.known | mind.today
         dawn = None if mind.dawn is None or self.teacher == "dusk" else _masked(mind.dawn(x), mind.known)
-        dusk = None if mind.dusk is None or self.teacher == "dawn" else _masked(mind.dusk(x), met)
+        own = mind.today if dawn is not None else mind.known | mind.today
+        dusk = None if mind.dusk is None or self.teacher == "dawn" else _masked(mind.dusk(x), own)
         if dawn is None or dusk is None:
             only = dusk if dawn is None else dawn
             if only is None:

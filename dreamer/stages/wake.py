@@ -33,7 +33,7 @@ class Wake:
         objectives: what the learner learns from real samples.
         replay_objectives: what it learns from replayed ones; the teacher is the copy from dawn.
         perturbations: augmentation of the real samples.
-        replay_perturbations: the same for the replayed ones.
+        replay_perturbations: bend the replayed samples; the teacher labels them as they were.
         steps_per_dream: steps whose dreams are made at once, from a generator that rests meanwhile.
 
     Raises:
@@ -70,7 +70,7 @@ class Wake:
         self.objectives = tuple(objectives)
         self.replay_objectives = tuple(replay_objectives)
         self.perturbations = tuple(perturbations)
-        self.recall = Recall(source, tuple(replay_perturbations), "dawn", label_bent=True)
+        self.recall = Recall(source, tuple(replay_perturbations), "dawn", label_bent=False)
         self.steps_per_dream = steps_per_dream
 
     @property
