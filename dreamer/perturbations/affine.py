@@ -29,7 +29,7 @@ class Affine:
 
     space: Literal["pixel"] = "pixel"
 
-    def __init__(self, degrees: float = 10.0, shift: float = 0.07, zoom: float = 0.1, shear: float = 5.0):
+    def __init__(self, degrees: float = 12.0, shift: float = 0.07, zoom: float = 0.1, shear: float = 8.0):
         for name, amount in {"degrees": degrees, "shift": shift, "zoom": zoom, "shear": shear}.items():
             if amount < 0:
                 raise ValueError(f"expected {name} of at least 0, got {amount}")

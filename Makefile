@@ -1,0 +1,48 @@
+# dreamer: `make demo` lives a first life, `make test` runs the tests; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# what is installed depends on these two files alone: the package itself is installed in place
+STATED := pyproject.toml constraints.txt
+
+# small networks gain nothing from more threads, and lose much where cores are shared
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check clean
+
+help: ## show these lines
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 - \2/'
+
+demo: $(VENV)/installed ## install, live through the embedded digits, print the result table
+	$(BIN)/dreamer run digits
+
+test: $(VENV)/installed-test ## install what the tests need and run them
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed-test ## run the slow tests
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/installed-test ## lint, formatting and the rules of what may import what
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+clean: ## remove the environment and what tools left behind; runs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(STATED) | $(VENV)/bin/python
+	@echo "installing dreamer into $(VENV) (a few minutes the first time)"
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(STATED) | $(VENV)/bin/python
+	@echo "installing dreamer and its tests into $(VENV) (a few minutes the first time)"
+	$(PIP) install --constraint constraints.txt --editable '.[test]'
+	@touch $(VENV)/installed $@

@@ -1,0 +1,1 @@
+"""What watches a life: files, pictures, checkpoints and a live display, as Lightning callbacks."""

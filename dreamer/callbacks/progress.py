@@ -1,0 +1,284 @@
+"""A live display of a life: which stage, which experience, step of steps, accuracy so far, time left."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
+
+from dreamer.metrics import average_seen
+from dreamer.types import KINDS, Stage
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from dreamer.module import WakeSleepModule
+
+_STYLES = {"wake": "yellow", "nrem": "blue", "rem": "magenta"}
+_REFRESH_SECONDS = 0.2
+_LOGGERS = (None, "pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch", "lightning.fabric")
+
+
+class Pace:
+    """Seconds per step of each kind of stage and per examination, as seen so far."""
+
+    def __init__(self) -> None:
+        self._seconds = dict.fromkeys((*KINDS, "examination"), 0.0)
+        self._count = dict.fromkeys((*KINDS, "examination"), 0)
+
+    def add(self, what: str, count: int, seconds: float) -> None:
+        """Count steps of a kind of stage, or examinations, that took so many seconds together."""
+        self._count[what] += count
+        self._seconds[what] += seconds
+
+    def left(self, steps: dict[str, int], examinations: int) -> float | None:
+        """Seconds that lie ahead; None while nothing has been seen.
+
+        Args:
+            steps: steps ahead of each kind; a kind not seen yet counts as fast as the others together.
+            examinations: examinations ahead.
+        """
+        seen = sum(self._count[kind] for kind in KINDS)
+        if not seen:
+            return None
+        common = sum(self._seconds[kind] for kind in KINDS) / seen
+        per = {kind: self._seconds[kind] / self._count[kind] if self._count[kind] else common for kind in KINDS}
+        exam = self._seconds["examination"] / max(1, self._count["examination"])
+        return sum(per[kind] * steps[kind] for kind in KINDS) + exam * examinations
+
+
+class LifeProgress(ProgressBar):
+    """Shows where a life stands; give it to the Trainer among its callbacks.
+
+    In a terminal two lines are kept up to date, at most five times a second and without a thread of their own; anywhere
+    else, such as a pipe or a log file, one plain line is written per finished stage. It writes to the standard error,
+    so that what a program prints can be piped on.
+
+    Args:
+        refresh_rate: steps between two looks at the clock; 0 shows nothing.
+        file: where to write; by default the standard error.
+    """
+
+    def __init__(self, refresh_rate: int = 1, file: IO[str] | None = None):
+        super().__init__()
+        self.refresh_rate = refresh_rate
+        self._file = file
+        self._enabled = refresh_rate > 0
+        self._console: Console | None = None
+        self._live: Live | None = None
+        self._pace = Pace()
+        self._stage: Stage | None = None
+        self._step = 0
+        self._lived = 0
+        self._counted = 0
+        self._began = self._settled = self._due = 0.0
+        self._closed: float | None = None
+
+    def enable(self) -> None:
+        """Show the display from the next step on."""
+        self._enabled = self.refresh_rate > 0
+
+    def disable(self) -> None:
+        """Show nothing."""
+        self._enabled = False
+        self._stop()
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Print above the display."""
+        if self._live is not None:
+            self._live.console.print(*args, **kwargs)
+        else:
+            print(*args, **kwargs)
+
+    # ---------------------------------------------------------------- what the Trainer tells
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse modules that live no life.
+
+        Raises:
+            TypeError: when the module has no hypnogram.
+        """
+        super().setup(trainer, pl_module, stage)
+        if not hasattr(type(pl_module), "hypnogram"):
+            raise TypeError(
+                f"LifeProgress shows the life of a WakeSleepModule; a {type(pl_module).__name__} has no hypnogram"
+            )
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Open the display."""
+        from rich.console import Console
+
+        self._pace, self._stage, self._closed, self._due = Pace(), None, None, 0.0
+        self._console = Console(file=self._file or sys.stderr, highlight=False)
+        self._show(pl_module)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Turn to the next stage."""
+        self._finish(pl_module)
+        self._stage = pl_module.hypnogram[trainer.current_epoch]
+        self._step = pl_module.ledger.step if pl_module.ledger.stage == self._stage.index else 0
+        self._lived = self._counted = 0
+        self._began = self._settled = time.monotonic()
+        if self._began >= self._due:
+            self._show(pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: WakeSleepModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,  # type: ignore[override]
+    ) -> None:
+        """Count, and look at the clock."""
+        self._step = batch_idx + 1
+        self._lived += 1
+        if self._enabled and self._step % self.refresh_rate == 0 and time.monotonic() >= self._due:
+            self._show(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Close the stage's account; the module may examine itself from here until the next stage."""
+        self._settle()
+        self._closed = time.monotonic()
+        assert self._stage is not None
+        if self._stage.examined:  # which may take a while, and should not look like a step that hangs
+            self._show(pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Leave the last state on the screen."""
+        self._finish(pl_module)
+        self._show(pl_module)
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give the terminal back."""
+        self._stop()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the terminal back."""
+        self._stop()
+
+    # ---------------------------------------------------------------- what is shown
+
+    def _finish(self, pl_module: WakeSleepModule) -> None:
+        """Account for what followed the stage's last step, and tell of the stage where nothing is shown live."""
+        if self._closed is None or self._stage is None:
+            return
+        if self._stage.examined:
+            self._pace.add("examination", 1, time.monotonic() - self._closed)
+        if self._enabled and self._console is not None and not _is_live(self._console):
+            seconds = self._closed - self._began
+            parts = (self._where(pl_module), f"{self._lived} steps in {seconds:.1f} s", *self._outlook(pl_module))
+            self._console.print(", ".join(parts), soft_wrap=True)
+        self._closed = None
+
+    def _show(self, pl_module: WakeSleepModule) -> None:
+        self._due = time.monotonic() + _REFRESH_SECONDS
+        if not self._enabled or self._console is None or not _is_live(self._console):
+            return
+        if self._live is None:
+            from rich.live import Live
+
+            # prints go through the display only where they would disturb it, never out of a pipe
+            self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+            before = sys.stderr
+            self._live.start()
+            self._lead_logs(before, sys.stderr)
+        if self._closed is None:
+            self._settle()
+        self._live.update(self._picture(pl_module), refresh=True)
+
+    def _settle(self) -> None:
+        """Enter the steps lived since the last time into the account."""
+        if self._stage is not None:
+            now = time.monotonic()
+            self._pace.add(self._stage.kind, self._lived - self._counted, now - self._settled)
+            self._counted, self._settled = self._lived, now
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            through = sys.stderr
+            self._live.stop()
+            self._lead_logs(through, sys.stderr)
+            self._live = None
+
+    @staticmethod
+    def _lead_logs(before: IO[str], after: IO[str]) -> None:
+        """Let Lightning's log lines, whose handlers keep the stream they were made with, go where the errors go."""
+        for name in _LOGGERS:
+            for handler in logging.getLogger(name).handlers:
+                if isinstance(handler, logging.StreamHandler) and handler.stream is before and before is not after:
+                    handler.setStream(after)
+
+    def _picture(self, pl_module: WakeSleepModule) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar as Bar
+        from rich.table import Table
+        from rich.text import Text
+
+        if self._stage is None:
+            return Text("examining the newborn network", style="dim")
+        stage, total = self._stage, self._length(self._stage)
+        style = _STYLES[stage.kind]
+        first = Table.grid(padding=(0, 2))
+        state = "examining" if self._closed is not None and stage.examined else f"step {self._step} of {total}"
+        first.add_row(
+            Text(f"{stage.kind:<4}", style=f"bold {style}"),
+            Text(self._where(pl_module)),
+            Bar(total=total, completed=self._step, width=28, complete_style=style, finished_style=style),
+            Text(state),
+        )
+        return Group(first, Text(" · ".join(self._outlook(pl_module)), style="dim"))
+
+    def _where(self, pl_module: WakeSleepModule) -> str:
+        assert self._stage is not None
+        stage, plan = self._stage, pl_module.hypnogram
+        experiences = 1 + max(entry.experience for entry in plan)
+        night = "" if stage.kind == "wake" else f"night {stage.night + 1} of {plan.nights}, "
+        kind = "" if self._live is not None else f"{stage.kind}, "
+        return (
+            f"{kind}{night}experience {stage.experience + 1} of {experiences}, stage {stage.index + 1} of {len(plan)}"
+        )
+
+    def _outlook(self, pl_module: WakeSleepModule) -> Iterable[str]:
+        rows = pl_module.ledger.rows
+        seen = average_seen(rows[-1]["accuracy"], rows[-1]["experience"]) if rows else None
+        if seen is not None:
+            yield f"accuracy so far {seen:.1%}"
+        left = self._pace.left(*self._ahead(pl_module))
+        if left is not None:
+            yield f"{_clock(left)} left"
+
+    def _ahead(self, pl_module: WakeSleepModule) -> tuple[dict[str, int], int]:
+        """Steps of each kind and examinations that lie ahead."""
+        steps, examinations = dict.fromkeys(KINDS, 0), 0
+        assert self._stage is not None
+        done = self._step
+        budget = self.trainer.max_steps - self.trainer.global_step if self.trainer.max_steps >= 0 else sys.maxsize
+        for stage in pl_module.hypnogram[self._stage.index : self.trainer.max_epochs]:
+            ahead = min(self._length(stage) - done, budget)
+            steps[stage.kind] += ahead
+            examinations += stage.examined
+            budget -= ahead
+            done = 0
+        return steps, examinations
+
+    def _length(self, stage: Stage) -> int:
+        """Steps of a stage, cut to ``limit_train_batches``."""
+        limit = self.trainer.limit_train_batches
+        return max(1, min(stage.steps, limit) if isinstance(limit, int) else int(stage.steps * (limit or 1.0)))
+
+
+def _is_live(console: Console) -> bool:
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,115 @@
+"""Everything that a life leaves on disk: ``results.json``, ``metrics.csv``, pictures, the dreams of every night."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+
+from dreamer.callbacks.media import log_pictures
+from dreamer.callbacks.metrics_file import write_metrics
+from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
+from dreamer.report.results import compose, write_results
+
+if TYPE_CHECKING:
+    from dreamer.module import WakeSleepModule
+
+
+class RunFolder(Callback):
+    """Keeps a run folder::
+
+        results.json     numbers of the whole life, also of one that broke off
+        metrics.csv      everything that was logged (when the Trainer's logger is a PartLogger of this folder)
+        hypnogram.png    stages over time, accuracy under them
+        matrix.png       accuracy matrix after each wake and each night
+        dreams/night_00.png ...
+
+    The pictures also go to every logger of the Trainer that takes pictures. Only rank 0 writes.
+
+    Args:
+        directory: the run folder.
+        config: any plain dictionary; stored in ``results.json``.
+        name: how the life is called; by default the name of the folder.
+        dreams_per_class: samples of each class in the picture of a night; 0 draws none.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        config: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        dreams_per_class: int = 8,
+    ):
+        self.directory = Path(directory)
+        self.config = dict(config or {})
+        self.name = self.directory.resolve().name if name is None else name
+        self.dreams_per_class = dreams_per_class
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Draw the night that a killed process had lived through but not closed."""
+        self._draw_night(trainer, pl_module, pl_module.ledger.saved_at)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Draw what was dreamt when a night is over."""
+        self._draw_night(trainer, pl_module, trainer.global_step)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Bring what was logged so far to disk: a life resumed from this checkpoint will not log it again."""
+        _flush(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Write everything."""
+        if trainer.is_global_zero:
+            self._write(trainer, pl_module, broken=False)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: WakeSleepModule, exception: BaseException) -> None:  # type: ignore[override]
+        """Write what there is of a life that breaks off, and never hide the reason."""
+        if not trainer.is_global_zero:
+            return
+        try:
+            self._write(trainer, pl_module, broken=True)
+        except Exception as problem:
+            rank_zero_warn(f"could not write what there is of this life to {self.directory}: {problem!r}")
+
+    def _draw_night(self, trainer: pl.Trainer, module: WakeSleepModule, step: int) -> None:
+        ledger = module.ledger
+        if not (trainer.is_global_zero and self.dreams_per_class and ledger.finished):
+            return
+        stage = module.hypnogram[ledger.stage]
+        dream = module.gallery(self.dreams_per_class) if module.hypnogram.closes_night(stage) else None
+        if dream is None:
+            return
+        path = self.directory / "dreams" / f"night_{stage.night:02d}.png"
+        sure = None
+        if dream.teacher is not None:
+            sure = dream.teacher.softmax(1).gather(1, dream.y[:, None])[:, 0]
+        if draw_dreams(dream.x, dream.y, path, module.stream.class_names, sure) is not None:
+            log_pictures(trainer.loggers, {"sleep/dreams": path}, step, {"sleep/night": stage.night})
+
+    def _write(self, trainer: pl.Trainer, module: WakeSleepModule, broken: bool) -> None:
+        _flush(trainer)
+        write_metrics(self.directory)
+        life = module.results()
+        results = compose(life, name=self.name, config=self.config, complete=bool(life["complete"]) and not broken)
+        path = write_results(results, self.directory)
+        pictures = {
+            "stream/hypnogram": draw_hypnogram(results, self.directory / "hypnogram.png"),
+            "stream/accuracy_matrix": draw_matrix(results, self.directory / "matrix.png"),
+        }
+        log_pictures(trainer.loggers, pictures, trainer.global_step, {})
+        for logger in trainer.loggers:
+            if type(logger).__name__ == "WandbLogger":
+                from dreamer.interop.wandb import keep_results
+
+                keep_results(logger, results, path)
+
+
+def _flush(trainer: pl.Trainer) -> None:
+    for logger in trainer.loggers:
+        logger.save()

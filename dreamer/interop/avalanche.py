@@ -1,0 +1,212 @@
+"""Any Avalanche benchmark object as a stream, and Avalanche's downloads.
+
+This is the only file that imports Avalanche, inside functions: its import takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from dreamer.streams.base import Samples, Scenario, Stream
+from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise
+from dreamer.streams.split import chain_stream, of_the_same_classes
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Import and use Avalanche without its prints and warnings, and without its patch of ``Dataset.__add__``.
+
+    The patch (it lets ``torch_dataset + avalanche_dataset`` be one of Avalanche's) is taken back when the import
+    happens in here; whoever imported Avalanche before keeps it.
+    """
+    first, original = "avalanche" not in sys.modules, Dataset.__add__
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if first:
+            Dataset.__add__ = original
+
+
+def from_benchmark(
+    benchmark: Any,
+    *,
+    name: str = "benchmark",
+    transforms: bool = False,
+    scenario: Scenario | None = None,
+    validation: float = 0.1,
+    split_seed: int = 0,
+    num_classes: int | None = None,
+    class_names: Sequence[str] = (),
+    limit_bytes: int = LIMIT_BYTES,
+    workers: int = 0,
+) -> Stream:
+    """Any Avalanche benchmark with a ``train_stream`` and a ``test_stream``.
+
+    Each training experience is examined on the test experience that it was cut out of where it belongs to an online
+    stream, on the one of the same position where both streams are equally long, else on the test samples of its
+    classes.
+
+    Args:
+        benchmark: class-, domain- or task-incremental, or online; it is not changed.
+        name: how the stream is called in tables.
+        transforms: True applies the benchmark's own evaluation transforms (often a normalisation, after which pixels
+            are no longer in [0, 1]); False leaves them out. Transforms that make the benchmark what it is (the
+            permutations of permuted MNIST) are always applied.
+        scenario: see :class:`~dreamer.streams.base.Stream`; None means ``task`` where task labels differ, ``domain``
+            where every experience brings the same classes, else ``class``. In ``task``, labels that several tasks share
+            are moved apart.
+        validation: share of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out.
+        num_classes: K; by default one more than the largest label.
+        class_names: K names.
+        limit_bytes: bytes up to which one experience is held in memory; a larger one is read batch by batch.
+        workers: processes that read; 0 reads in this one.
+
+    Raises:
+        ValueError: when streams or labels are missing, or samples differ in shape.
+    """
+    for stream in ("train_stream", "test_stream"):
+        if not hasattr(benchmark, stream):
+            raise ValueError(f"expected an Avalanche benchmark with a {stream}, got {type(benchmark).__name__}")
+    with quiet():
+        lived, examined = list(benchmark.train_stream), list(benchmark.test_stream)
+        read = partial(_read_experience, transforms=transforms, limit_bytes=limit_bytes, workers=workers)
+        trains, tests = [read(each) for each in lived], [read(each) for each in examined]
+        origins = [_origin(each) for each in lived]
+        tasks = [_task(each) for each in lived]
+    shares = [(train, _examination(i, train, origins, tests, len(lived))) for i, train in enumerate(trains)]
+    if scenario is None and len(set(tasks)) > 1:
+        scenario = "task"
+    if len(set(tasks)) < 2:
+        tasks = list(range(len(shares)))
+    return chain_stream(
+        name,
+        shares,
+        tasks,
+        scenario=scenario,
+        validation=validation,
+        split_seed=split_seed,
+        num_classes=num_classes,
+        class_names=class_names,
+    )
+
+
+def download_mnist(place: Path) -> None:
+    """Download MNIST into a folder."""
+    with quiet():
+        from avalanche.benchmarks.datasets.external_datasets.mnist import get_mnist_dataset
+
+        get_mnist_dataset(place)
+
+
+def download_fmnist(place: Path) -> None:
+    """Download Fashion-MNIST into a folder."""
+    with quiet():
+        from avalanche.benchmarks.datasets.external_datasets.fmnist import get_fmnist_dataset
+
+        get_fmnist_dataset(place)
+
+
+def download_cifar(place: Path, classes: int) -> None:
+    """Download CIFAR-10 or CIFAR-100 into a folder."""
+    with quiet():
+        from avalanche.benchmarks.datasets.external_datasets import cifar
+
+        {10: cifar.get_cifar10_dataset, 100: cifar.get_cifar100_dataset}[classes](place)
+
+
+def download_tiny_imagenet(place: Path) -> None:
+    """Download Tiny ImageNet into a folder."""
+    with quiet():
+        from avalanche.benchmarks.datasets import TinyImagenet
+
+        TinyImagenet(root=place)
+
+
+def download_omniglot(place: Path) -> None:
+    """Download Omniglot's both parts into a folder."""
+    with quiet():
+        from avalanche.benchmarks.datasets.omniglot import Omniglot
+
+        Omniglot(root=str(place), download=True)
+
+
+def download_core50(place: Path, mini: bool) -> None:
+    """Download CORe50 and its file lists into a folder."""
+    with quiet():
+        from avalanche.benchmarks.datasets import CORe50Dataset
+
+        CORe50Dataset(root=place, mini=mini)
+
+
+def _read_experience(experience: Any, transforms: bool, limit_bytes: int, workers: int) -> Samples:
+    dataset = experience.dataset.eval()
+    if not transforms:
+        dataset = _without_transforms(dataset)
+    return materialise(dataset, limit_bytes, workers=workers)
+
+
+def _without_transforms(dataset: Any) -> Any:
+    # Avalanche's own way to drop transforms writes into groups that the copy shares with the benchmark
+    from avalanche.benchmarks.utils.data import _FlatDataWithTransform
+    from avalanche.benchmarks.utils.transform_groups import EmptyTransformGroups
+
+    def bare(data: Any) -> Any:
+        if not isinstance(data, _FlatDataWithTransform):
+            return data
+        other = data._shallow_clone_dataset()
+        other._transform_groups = EmptyTransformGroups()
+        other._datasets = [bare(each) for each in data._datasets]
+        return other
+
+    copy = dataset._shallow_clone_dataset()
+    copy._flat_data = bare(dataset._flat_data)
+    return copy
+
+
+def _origin(experience: Any) -> int | None:
+    """The position of the experience that an online one was cut out of."""
+    with _unmasked(experience):
+        origin = getattr(experience, "origin_experience", None)
+    return None if origin is None else int(origin.current_experience)
+
+
+def _task(experience: Any) -> int:
+    with _unmasked(experience):
+        labels = getattr(experience, "task_labels", None)
+    return int(labels[0]) if labels else 0
+
+
+def _unmasked(experience: Any) -> contextlib.AbstractContextManager[Any]:
+    return (
+        experience.no_attribute_masking() if hasattr(experience, "no_attribute_masking") else contextlib.nullcontext()
+    )
+
+
+def _examination(index: int, train: Samples, origins: list[int | None], tests: list[Samples], lived: int) -> Samples:
+    origin = origins[index]
+    if origin is not None and origin < len(tests):
+        return tests[origin]
+    if len(tests) == lived:
+        return tests[index]
+    if len(tests) == 1:
+        return of_the_same_classes(tests[0], train)
+    own = set(train.y.unique().tolist())
+    sharing = [test for test in tests if own & set(test.y.unique().tolist())]
+    if len(sharing) != 1:
+        raise ValueError(
+            f"training experience {index} has no test experience of its own: expected as many of both, one test "
+            f"experience in all, or one that shares its classes; got {lived} and {len(tests)}, {len(sharing)} sharing"
+        )
+    return of_the_same_classes(sharing[0], train)

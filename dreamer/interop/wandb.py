@@ -1,0 +1,173 @@
+"""Weights & Biases through Lightning's WandbLogger: online where it can be, offline by itself where not.
+
+Whether a run goes online is decided before ``wandb`` is asked, because without a key it raises, and with a key but
+without a network it waits for more than a minute and raises then. An offline run loses nothing: it is synced later.
+"""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import WandbLogger
+
+_DEFAULT_URL = "https://api.wandb.ai"
+_OFFLINE_MODES = ("offline", "dryrun")
+# Lightning gives "*" an axis as well; what is named in full has its axis whichever pattern W&B looks at first
+_AXES = {
+    "stream/experience": ("stream/average_accuracy", "stream/*"),
+    "sleep/night": ("sleep/gain", "sleep/dreams", "sleep/*"),
+}
+
+
+def wandb_logger(
+    out: str | Path,
+    project: str = "dreamer",
+    group: str | None = None,
+    job_type: str | None = None,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    timeout: float = 3.0,
+) -> WandbLogger:
+    """Begin a W&B run whose files lie in ``out/wandb``.
+
+    The run is offline when ``WANDB_MODE`` says so, when no key is found, or when the host does not answer; a line in
+    the log then says why, and how to sync. With ``WANDB_MODE=disabled`` nothing is kept.
+
+    Args:
+        out: the run folder.
+        project: W&B's project.
+        group: runs that belong together, such as the seeds of one strategy.
+        job_type: what the run does within its group.
+        name: how W&B calls the run.
+        config: any plain dictionary.
+        timeout: seconds within which the host must answer.
+    """
+    from pytorch_lightning.loggers import WandbLogger
+
+    mode = os.environ.get("WANDB_MODE", "online").lower()
+    reason = why_offline(timeout) if mode == "online" else "WANDB_MODE asks for it" if mode in _OFFLINE_MODES else None
+    Path(out).mkdir(parents=True, exist_ok=True)
+    # said to this run alone: WandbLogger(offline=True) would set WANDB_MODE for every later run of the process
+    mode = mode if reason is None else "offline"
+    logger = WandbLogger(
+        project=project, save_dir=out, name=name, group=group, job_type=job_type, config=dict(config or {}), mode=mode
+    )
+    _define_axes(logger)
+    if reason is not None:
+        _tell_offline(logger, reason)
+    return logger
+
+
+def why_offline(timeout: float = 3.0) -> str | None:
+    """Why a run cannot go online, in a few words; None when it can.
+
+    Args:
+        timeout: seconds within which the host must accept a connection.
+    """
+    settings = _settings()
+    url = urlsplit(os.environ.get("WANDB_BASE_URL") or settings.get("base_url") or _DEFAULT_URL)
+    host = url.hostname or url.path
+    if not _has_key(url.netloc or url.path, settings):
+        return f"no API key for {host}"
+    try:
+        port = url.port or (80 if url.scheme == "http" else 443)
+        socket.create_connection((host, port), timeout).close()
+    except OSError as error:
+        return f"{host} cannot be reached: {error}"
+    return None
+
+
+@rank_zero_only
+def log_images(logger: WandbLogger, pictures: Mapping[str, Path], step: int, axes: Mapping[str, float]) -> None:
+    """Log PNG files together with the values of their axes.
+
+    Args:
+        logger: where to.
+        pictures: files by the name under which they are logged.
+        step: optimiser steps so far.
+        axes: values of the axes on which they are shown, such as ``sleep/night``.
+    """
+    import wandb
+
+    images = {name: [wandb.Image(str(path))] for name, path in pictures.items()}
+    logger.log_metrics({**images, **axes}, step)
+
+
+@rank_zero_only
+def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) -> None:
+    """Put the numbers of a whole life into the run's summary, and ``results.json`` among its files.
+
+    Args:
+        logger: whose run.
+        results: the content of ``results.json``.
+        path: the file.
+    """
+    run = logger.experiment
+    numbers = {f"stream/{name}": value for name, value in results["metrics"].items() if value is not None}
+    run.summary.update({**numbers, "complete": results["complete"]})
+    copy = Path(run.dir) / path.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, copy)
+    run.save(str(copy), base_path=run.dir, policy="now")
+
+
+@rank_zero_only
+def finish(logger: WandbLogger, failed: bool = False) -> None:
+    """End the run, so that the next life of this process begins one of its own.
+
+    Args:
+        logger: whose run.
+        failed: True marks the run as failed.
+    """
+    logger.experiment.finish(exit_code=int(failed))
+
+
+@rank_zero_only
+def _define_axes(logger: WandbLogger) -> None:
+    run = logger.experiment
+    for axis, names in _AXES.items():
+        run.define_metric(axis)
+        for name in names:
+            run.define_metric(name, step_metric=axis)
+
+
+@rank_zero_only
+def _tell_offline(logger: WandbLogger, reason: str) -> None:
+    folder = Path(logger.experiment.dir).parent
+    rank_zero_info(f"W&B is offline ({reason}); to upload the run later: wandb sync {folder}")
+
+
+def _settings() -> dict[str, str]:
+    """The default section of W&B's settings files; the one of the working directory goes before the user's."""
+    home = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read([home / "settings", Path(os.environ.get("WANDB_DIR", ".")) / "wandb" / "settings"])
+    except configparser.Error:
+        return {}
+    return dict(parser["default"]) if parser.has_section("default") else {}
+
+
+def _has_key(netloc: str, settings: Mapping[str, str]) -> bool:
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or settings.get("api_key"):
+        return True
+    named = os.environ.get("NETRC")
+    for path in [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        try:
+            found = netrc.netrc(path).authenticators(netloc)
+        except (OSError, netrc.NetrcParseError):
+            continue
+        if found and found[2]:
+            return True
+    return False

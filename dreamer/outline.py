@@ -1,0 +1,51 @@
+"""What a life is going to be, in words: its protocol, its stages, its steps and its bytes."""
+
+from __future__ import annotations
+
+from dreamer.hypnogram import Hypnogram
+from dreamer.module import WakeSleepModule
+from dreamer.streams.base import Stream
+
+
+def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | None = None) -> str:
+    """Everything that decides what a number of this life may be compared with, in one line.
+
+    Args:
+        stream: what will be met.
+        module: who will meet it.
+        stream_seed: the seed of the order in which it comes, where it has one.
+    """
+    order = " ".join("[" + " ".join(map(str, classes)) + "]" for classes in _short(stream.class_order))
+    held = sum(len(experience.validation) for experience in stream.experiences if experience.validation is not None)
+    train = sum(len(experience.train) for experience in stream.experiences)
+    seeds = f"seed {module.seed}" + ("" if stream_seed in (None, module.seed) else f" (stream {stream_seed})")
+    return (
+        f"protocol: {stream.name}, {stream.scenario}-incremental, {len(stream)} experiences, class order {order}, "
+        f"active outputs {module.active_outputs}, {train:,} training and {held:,} validation samples, {seeds}"
+    )
+
+
+def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
+    """Bytes that the life will hold at its end: network, memory, generator, teachers.
+
+    A generator without a ``planned_bytes`` of its own counts as large as it is now.
+    """
+    sizes = module.bytes()
+    if module.memory is not None:
+        sizes["memory"] = module.memory.planned_bytes(stream.sample_shape)
+    planned = getattr(module.generator, "planned_bytes", None)
+    if planned is not None:
+        sizes["generator"] = planned(len(stream), sum(map(len, stream.class_order)))
+    return sizes
+
+
+def outline(stream: Stream, module: WakeSleepModule, plan: Hypnogram, stream_seed: int | None = None) -> str:
+    """The whole plan as text."""
+    sizes = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in budget(stream, module).items())
+    return "\n".join([str(plan), f"bytes: {sizes}", protocol_line(stream, module, stream_seed)])
+
+
+def _short(order: tuple[tuple[int, ...], ...], most: int = 10) -> list[tuple[object, ...]]:
+    """Class orders of many classes, cut so that a line stays a line."""
+    shown = [classes if len(classes) <= most else (*classes[:3], "...", classes[-1]) for classes in order]
+    return [*shown[:most], ("...",)] if len(shown) > most else list(shown)

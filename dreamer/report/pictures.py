@@ -1,0 +1,337 @@
+"""The pictures of a life: its hypnogram, its accuracy matrix, and what it dreamt.
+
+Colours are those of Okabe & Ito 2008 ("Color Universal Design") and of the perceptually uniform colour maps of
+matplotlib: they stay apart for colour-blind readers and in grey. Figures are made by matplotlib's Agg canvas directly,
+without pyplot, so that no state is shared with whatever the user draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dreamer.metrics import AccuracyRow, average_seen
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+KIND_COLOURS = {"wake": "#E69F00", "nrem": "#0072B2", "rem": "#CC79A7"}
+# from the bottom; sleep medicine draws REM between wake and the deeper stages
+_LEVELS = ("nrem", "rem", "wake")
+_NIGHT, _INK, _GREY = "#E9EEF5", "#222222", "#8A8A8A"
+_DPI = 150
+_GAP = 0.05  # inches between dreams
+_MOST_CLASSES = 20
+
+
+def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
+    """Draw the stages of a life over its steps, and the accuracy on every experience under them.
+
+    Nights are shaded. An experience's line begins with the examination after its first wake stage; open circles are
+    examinations after wake, filled ones after a night.
+
+    Args:
+        results: the content of ``results.json``.
+        path: where to write the PNG.
+
+    Returns:
+        The path.
+    """
+    stages, rows = results["hypnogram"], results["accuracy_matrix"]["rows"]
+    figure = _figure(width=min(15.0, 8.0 + 0.09 * len(stages)), height=5.6)
+    kinds = [kind for kind in _LEVELS if any(stage["kind"] == kind for stage in stages)]
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(0.1 + 0.3 * len(kinds), 2.1))
+    spans = _spans(stages)
+    _draw_stages(upper, stages, spans, kinds)
+    _draw_accuracies(lower, stages, spans, rows)
+    for axes in (upper, lower):
+        _shade_nights(axes, stages, spans)
+        axes.set_xlim(0, spans[-1][1])
+    lower.set_xlabel("step")
+    upper.set_title(_title(results), loc="left", fontsize=11)
+    return _save(figure, path)
+
+
+def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
+    """Draw the accuracy matrix: measured after each wake beside measured after each night.
+
+    A row is what was lived through last, a column what was examined; the framed diagonal is what had just been learnt,
+    and right of it lie experiences not yet met. The first row is the untrained network.
+
+    Args:
+        results: the content of ``results.json``.
+        path: where to write the PNG.
+
+    Returns:
+        The path.
+    """
+    rows = results["accuracy_matrix"]["rows"]
+    experiences = len(rows[0]["accuracy"])
+    panels = [("after each wake", "wake"), ("after each night", "night")]
+    panels = [(title, after) for title, after in panels if any(row["after"] == after for row in rows)] or panels[:1]
+    side = min(8.0, max(3.2, 0.55 * experiences + 1.2))
+    figure = _figure(width=side * len(panels) + 1.2, height=side + 0.9)
+    every = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (title, after) in zip(every, panels, strict=True):
+        image = _draw_matrix(axes, _with_birth(rows, after))
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("accuracy on experience")
+    every[0].set_ylabel("having lived through experience")
+    bar = figure.colorbar(image, ax=every, shrink=0.85, pad=0.02, format=lambda value, _: f"{value:.0%}")
+    bar.outline.set_visible(False)
+    figure.suptitle(_title(results), x=0.01, ha="left", fontsize=11)
+    return _save(figure, path)
+
+
+def draw_dreams(
+    x: Tensor,
+    y: Tensor,
+    path: str | Path,
+    class_names: Sequence[str] = (),
+    confidence: Tensor | None = None,
+) -> Path | None:
+    """Draw a night's dreams, one row of samples per class.
+
+    Samples of shape (1, H, W) and (3, H, W) are shown as pixels in [0, 1]; samples of shape (H, W), such as
+    spectrograms, and (D,), such as features, as a heat map on one scale for the whole picture. Any other shape has no
+    picture. Of more than 20 classes, 20 are shown, spread evenly.
+
+    Args:
+        x: (N, *S) dreams, on the CPU.
+        y: (N,) the classes that were dreamt of.
+        path: where to write the PNG.
+        class_names: K names; by default the numbers.
+        confidence: (N,) how sure the teacher is of the class dreamt of, in [0, 1], written above each dream.
+
+    Returns:
+        The path, or None when the samples cannot be shown or there are none.
+    """
+    if not len(x) or not (x.ndim in (2, 3) or (x.ndim == 4 and x.shape[1] in (1, 3))):
+        return None
+    x = x.detach().to(torch.float32)
+    classes = y.unique()
+    classes = classes[torch.linspace(0, len(classes) - 1, min(len(classes), _MOST_CLASSES)).round().long()].tolist()
+    members = [(y == label).nonzero().flatten().tolist() for label in classes]
+    columns = max(len(member) for member in members)
+    tall, wide = _cell(x)
+    above = 0.0 if confidence is None else 0.13
+    # the figure is as large as the dreams; what is written beside them is added when the file is cut out
+    figure = _figure(width=wide * columns, height=(tall + above) * len(classes))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    scale = {"vmin": 0.0, "vmax": 1.0} if x.ndim == 4 else {"vmin": float(x.min()), "vmax": float(x.max())}
+    middles = []
+    for row, member in enumerate(members):
+        bottom = -(row + 1) * (tall + above)
+        middles.append(bottom + tall / 2)
+        for column, index in enumerate(member):
+            left = column * wide
+            _draw_dream(axes, x[index], (left, left + wide - _GAP, bottom, bottom + tall - _GAP), scale)
+            if confidence is not None:
+                centre, top = left + (wide - _GAP) / 2, bottom + tall
+                axes.text(centre, top, f"{float(confidence[index]):.2f}", ha="center", fontsize=6, color=_GREY)
+    names = [class_names[label] if label < len(class_names) else str(label) for label in classes]
+    axes.set(xticks=[], xlim=(0, wide * columns), ylim=(-(tall + above) * len(classes), 0.0))
+    axes.set_yticks(middles, names)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return _save(figure, path, bbox_inches="tight", pad_inches=0.1)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path, **cut: Any) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, **cut)
+    return path
+
+
+def _title(results: Mapping[str, Any]) -> str:
+    average = results["metrics"]["average_accuracy"]
+    parts = [str(results["name"])]
+    if average is not None:
+        parts.append(f"average accuracy {average:.1%}")
+    if not results["complete"]:
+        parts.append("broke off")
+    return "   ·   ".join(parts)
+
+
+def _spans(stages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """First step and end of each stage."""
+    spans, start = [], 0
+    for stage in stages:
+        spans.append((start, start + stage["steps"]))
+        start += stage["steps"]
+    return spans
+
+
+def _shade_nights(axes: Axes, stages: Sequence[Mapping[str, Any]], spans: Sequence[tuple[int, int]]) -> None:
+    for stage, (start, end) in zip(stages, spans, strict=True):
+        if stage["night"] >= 0:
+            axes.axvspan(start, end, color=_NIGHT, linewidth=0, zorder=0)
+
+
+def _draw_stages(
+    axes: Axes, stages: Sequence[Mapping[str, Any]], spans: Sequence[tuple[int, int]], kinds: Sequence[str]
+) -> None:
+    levels = [kinds.index(stage["kind"]) for stage in stages]
+    axes.stairs(levels, [0, *(end for _, end in spans)], baseline=None, color=_INK, linewidth=1.0, zorder=2)
+    for stage, level, (start, end) in zip(stages, levels, spans, strict=True):
+        axes.hlines(level, start, end, color=KIND_COLOURS[stage["kind"]], linewidth=5, zorder=3, capstyle="butt")
+    top = len(kinds) - 1
+    begins = {stage["experience"]: start for stage, (start, _) in reversed(list(zip(stages, spans, strict=True)))}
+    every = max(1, -(-len(begins) // 24))
+    style = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
+    axes.annotate("experience", (0, top), (-6, 10), color=_GREY, ha="right", **style)
+    for experience in sorted(begins)[::every]:
+        axes.annotate(str(experience), (begins[experience], top), (2, 10), color=_INK, **style)
+    axes.set(yticks=range(len(kinds)), yticklabels=[kind.upper() for kind in kinds], ylim=(-0.5, top + 0.85))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _draw_accuracies(
+    axes: Axes,
+    stages: Sequence[Mapping[str, Any]],
+    spans: Sequence[tuple[int, int]],
+    rows: Sequence[AccuracyRow],
+) -> None:
+    examined = [row for row in rows if row["stage"] >= 0]
+    times = [spans[row["stage"]][1] for row in examined]
+    experiences = len(rows[0]["accuracy"]) if rows else 0
+    colours = _experience_colours(experiences)
+    few = experiences <= 12
+    for j in range(experiences):
+        points = [
+            (time, row["accuracy"][j], row["after"])
+            for time, row in zip(times, examined, strict=True)
+            if row["experience"] >= j and row["accuracy"][j] is not None
+        ]
+        _draw_line(axes, points, colours[j], few)
+    # under a few marked lines the mean is a broad shadow, among many thin ones a thin dark line on top
+    thick, thin = {"color": "#B5B5B5", "linewidth": 4.5, "zorder": 2}, {"color": _INK, "linewidth": 1.3, "zorder": 5}
+    average = {"solid_joinstyle": "round"} | (thick if few else thin)
+    _draw_average(axes, times, examined, average)
+    axes.set(ylabel="accuracy", ylim=(0, 1.03))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    _legend(axes, colours, average, [row["after"] for row in examined] if few else [])
+
+
+def _draw_line(axes: Axes, points: Sequence[tuple[int, float, str]], colour: Any, marked: bool) -> None:
+    if not points:
+        return
+    times, values, after = zip(*points, strict=True)
+    axes.plot(times, values, color=colour, linewidth=1.4 if marked else 0.8, alpha=1.0 if marked else 0.6, zorder=3)
+    if marked:
+        faces = ["white" if kind == "wake" else colour for kind in after]
+        axes.scatter(
+            times, values, s=18, facecolors=faces, edgecolors=[colour], linewidths=1.2, zorder=4, clip_on=False
+        )
+
+
+def _draw_average(axes: Axes, times: Sequence[int], rows: Sequence[AccuracyRow], style: Mapping[str, Any]) -> None:
+    averages = [average_seen(row["accuracy"], row["experience"]) for row in rows]
+    known = [(time, value) for time, value in zip(times, averages, strict=True) if value is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), **style)
+
+
+def _legend(axes: Axes, colours: Sequence[Any], average: Mapping[str, Any], after: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label="mean of those met", **average)]
+    for kind, face, label in (("wake", "white", "after wake"), ("night", _GREY, "after a night")):
+        if kind in after:
+            handles.append(
+                Line2D([], [], color=_GREY, linestyle="", marker="o", markersize=4.5, markerfacecolor=face, label=label)
+            )
+    every = max(1, -(-len(colours) // 12))
+    handles += [Line2D([], [], color=colours[j], label=f"experience {j}") for j in range(0, len(colours), every)]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.0), frameon=False, fontsize=8)
+
+
+def _experience_colours(experiences: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    # the bright end of the map is hard to see on white
+    return [colormaps["viridis"](0.88 * j / max(1, experiences - 1)) for j in range(experiences)]
+
+
+def _with_birth(rows: Sequence[AccuracyRow], after: str) -> tuple[Tensor, list[str]]:
+    """(M, E) the birth row and the last examination of each experience, NaN where there is none, and the row names."""
+    experiences = len(rows[0]["accuracy"])
+    last = {row["experience"]: row["accuracy"] for row in rows if row["after"] in ("birth", after)}
+    unknown = [None] * experiences
+    lines = [last.get(i, unknown) for i in range(-1, experiences)]
+    values = [[float("nan") if value is None else value for value in line] for line in lines]
+    return torch.tensor(values), ["birth", *map(str, range(experiences))]
+
+
+def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]]) -> Any:
+    from matplotlib.patches import Rectangle
+
+    matrix, names = labelled
+    experiences = matrix.shape[1]
+    image = axes.imshow(matrix.numpy(), cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    if experiences <= 20:
+        _write_cells(axes, matrix)
+    for j in range(experiences):
+        axes.add_patch(
+            Rectangle((j - 0.5, j + 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=1.2, zorder=3, clip_on=False)
+        )
+    axes.set_xticks([j + 0.5 for j in range(experiences - 1)], minor=True)
+    axes.set_yticks([i + 0.5 for i in range(experiences)], minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.8 if experiences <= 20 else 0.2)
+    every = max(1, -(-experiences // 20))
+    axes.set_xticks(range(0, experiences, every))
+    axes.set_yticks([0, *range(1, experiences + 1, every)], [names[0], *names[1::every]])
+    axes.tick_params(which="both", length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def _write_cells(axes: Axes, matrix: Tensor) -> None:
+    small = matrix.shape[1] > 10
+    for i, line in enumerate(matrix.tolist()):
+        for j, value in enumerate(line):
+            if value == value:
+                text = f"{100 * value:.0f}" if small else f"{100 * value:.1f}"
+                colour = "white" if value > 0.6 else _INK if i > j else "#666666"
+                axes.text(j, i, text, ha="center", va="center", fontsize=6.5 if small else 8, color=colour)
+
+
+def _cell(x: Tensor) -> tuple[float, float]:
+    """Height and width of one dream with its gap, in inches, from the shape of (N, *S) dreams."""
+    if x.ndim == 2:
+        return 0.35, 1.3
+    height, width = x.shape[-2:]
+    longest = max(height, width)
+    return max(0.2, 0.8 * height / longest) + _GAP, max(0.2, 0.8 * width / longest) + _GAP
+
+
+def _draw_dream(
+    axes: Axes, dream: Tensor, extent: tuple[float, float, float, float], scale: Mapping[str, float]
+) -> None:
+    where = {"extent": extent, "aspect": "auto", "interpolation": "nearest"}
+    if dream.ndim == 3 and dream.shape[0] == 3:
+        axes.imshow(dream.clamp(0.0, 1.0).permute(1, 2, 0).numpy(), **where)
+    elif dream.ndim == 3:
+        axes.imshow(dream[0].numpy(), cmap="gray", **where, **scale)
+    else:
+        axes.imshow(torch.atleast_2d(dream).numpy(), cmap="cividis", **where, **scale)

@@ -1,0 +1,139 @@
+"""``results.json``: everything that a life has to say in numbers, written in one piece or not at all."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FILE_NAME = "results.json"
+_WIDTH = 120
+
+
+def versions() -> dict[str, Any]:
+    """What the numbers may depend on besides the configuration.
+
+    Returns:
+        The versions of ``python``, ``torch``, ``lightning``, ``dreamer`` and ``numpy`` (None for a distribution that
+        is not installed), the ``platform``, and the ``threads`` that torch uses within one operation.
+    """
+    lightning = _version("pytorch-lightning") or _version("lightning")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning,
+        "dreamer": _version("dreamer"),
+        "numpy": _version("numpy"),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def compose(life: Mapping[str, Any], *, name: str, config: Mapping[str, Any], complete: bool) -> dict[str, Any]:
+    """Put a life's own record together with who lived it and where.
+
+    Args:
+        life: what ``WakeSleepModule.results()`` returns.
+        name: how the life is called.
+        config: any plain dictionary.
+        complete: False when the life broke off.
+    """
+    head = {"name": name, "complete": complete, "seed": life.get("seed"), "config": config, "versions": versions()}
+    return head | {key: value for key, value in life.items() if key not in head}
+
+
+def write_results(results: Mapping[str, Any], directory: str | Path) -> Path:
+    """Write ``results.json`` into a folder, which is made when it is not there.
+
+    Whoever reads the file finds the old one or the new one, never a half-written one.
+
+    Args:
+        results: nested dictionaries and lists of numbers, texts, tensors, paths; numbers that JSON does not know (NaN,
+            infinity) become null.
+        directory: the run folder.
+
+    Returns:
+        The path of the file.
+    """
+    path = Path(directory) / FILE_NAME
+    write_text(path, _lines(_plain(results)) + "\n")
+    return path
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """Read ``results.json``.
+
+    Args:
+        path: the file, or the run folder that holds it.
+
+    Raises:
+        FileNotFoundError: when it is not there.
+        ValueError: when it is not a JSON object.
+    """
+    path = Path(path)
+    path = path / FILE_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"expected the results of a life in {path}, found no such file")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected JSON in {path}, got something else: {error}") from error
+    if not isinstance(results, dict):
+        raise ValueError(f"expected a JSON object in {path}, got a {type(results).__name__}")
+    return results
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one piece: into a neighbour first, which then takes its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(neighbour, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.replace(neighbour, path)
+    finally:
+        neighbour.unlink(missing_ok=True)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # tensors and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+def _lines(value: Any, indent: str = "") -> str:
+    """JSON in which whatever is short, and every list of plain values, stays on one line."""
+    line = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    if not isinstance(value, (dict, list)) or len(indent) + len(line) <= _WIDTH:
+        return line
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        body = [
+            f"{deeper}{json.dumps(key, ensure_ascii=False)}: {_lines(entry, deeper)}" for key, entry in value.items()
+        ]
+        return "{\n" + ",\n".join(body) + f"\n{indent}}}"
+    if not any(isinstance(entry, (dict, list)) for entry in value):
+        return line
+    return "[\n" + ",\n".join(deeper + _lines(entry, deeper) for entry in value) + f"\n{indent}]"

@@ -1,0 +1,275 @@
+"""What a stream is: experiences met one after the other, each with data to learn from and data to be examined on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from dreamer.randomness import Purpose, randoms
+from dreamer.types import Batch
+
+Scenario = Literal["class", "domain", "task"]
+
+
+class DataNotFound(FileNotFoundError):  # noqa: N818 (named for what the user sees)
+    """A data set is absent and cannot be had: one sentence says what is missing, where it was sought, what to do."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Labelled samples that can be read in any order.
+
+    Attributes:
+        y: (N,) int64 labels, on the CPU or on the training device.
+    """
+
+    y: Tensor
+
+    def __len__(self) -> int: ...
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """*S."""
+        ...
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
+        """Read one batch per (B,) int64 index tensor, lazily and in order."""
+        ...
+
+    def subset(self, index: Tensor) -> Samples:
+        """The samples at the (M,) int64 positions."""
+        ...
+
+    def with_labels(self, y: Tensor) -> Samples:
+        """The same samples under other (N,) integer labels."""
+        ...
+
+    def to(self, device: torch.device | str) -> Samples:
+        """The same samples on a device, where they can live there."""
+        ...
+
+
+class TensorSamples:
+    """Samples held as contiguous tensors: a batch is one ``index_select``.
+
+    Args:
+        x: (N, *S) samples of any dtype.
+        y: (N,) integer labels.
+        scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for pixels stored as uint8;
+            None hands them out as they are.
+
+    Raises:
+        ValueError: when x and y differ in length.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, scale: float | None = None):
+        if len(x) != len(y):
+            raise ValueError(f"expected as many labels as samples, got {len(x)} samples and {len(y)} labels")
+        self.x = x.contiguous()
+        self.y = y.to(torch.int64).contiguous()
+        self.scale = scale
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return tuple(self.x.shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as stored."""
+        return self.x.numel() * self.x.element_size()
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
+        for index in indices:
+            index = index.to(self.y.device)
+            x = self.x.index_select(0, index)
+            yield Batch(
+                x if self.scale is None else x.to(torch.float32).mul_(self.scale), self.y.index_select(0, index)
+            )
+
+    def subset(self, index: Tensor) -> TensorSamples:
+        return TensorSamples(self.x[index], self.y[index], self.scale)
+
+    def with_labels(self, y: Tensor) -> TensorSamples:
+        return TensorSamples(self.x, y.to(self.y.device), self.scale)
+
+    def to(self, device: torch.device | str) -> TensorSamples:
+        if self.x.device == torch.device(device):
+            return self
+        return TensorSamples(self.x.to(device), self.y.to(device), self.scale)
+
+
+@dataclass(frozen=True)
+class Experience:
+    """One experience of a stream.
+
+    Attributes:
+        index: position in the stream, from 0.
+        classes: sorted labels that occur in ``train``.
+        train: what is lived through.
+        test: what the accuracy matrix is measured on; never feeds anything.
+        validation: held-out part of the training data (plateau, early stopping, tuning); None when it is switched off.
+    """
+
+    index: int
+    classes: tuple[int, ...]
+    train: Samples
+    test: Samples
+    validation: Samples | None = None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Experiences met one after the other, never again.
+
+    Attributes:
+        name: how it is called in tables.
+        experiences: in the order in which they are met.
+        num_classes: K, the outputs that a learner of the whole stream needs.
+        sample_shape: *S.
+        scenario: ``class`` (new classes come), ``domain`` (the same classes in new looks) or ``task`` (the experience
+            is known at test time, so only its own classes compete).
+        class_names: K names, for pictures.
+    """
+
+    name: str
+    experiences: tuple[Experience, ...]
+    num_classes: int
+    sample_shape: tuple[int, ...]
+    scenario: Scenario = "class"
+    class_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.experiences)
+
+    @property
+    def class_order(self) -> tuple[tuple[int, ...], ...]:
+        """The classes of each experience, in the order in which they are met."""
+        return tuple(experience.classes for experience in self.experiences)
+
+
+def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tuple[Samples, Samples | None]:
+    """Split samples, class by class, into a part to learn from and a held-out part.
+
+    Args:
+        train: all samples.
+        fraction: share to hold out, in [0, 1); 0 holds out nothing.
+        seed: decides which samples.
+        least: samples of each class that are held out at least, however small the class.
+
+    Returns:
+        The remaining samples, in their order, and the held-out ones (None when that is nothing).
+
+    Raises:
+        ValueError: when the fraction is not in [0, 1).
+    """
+    if not 0.0 <= fraction < 1.0:
+        raise ValueError(f"expected a held-out fraction in [0, 1), got {fraction}")
+    y = train.y.cpu()
+    held = torch.zeros(len(y), dtype=torch.bool)
+    for label in y.unique().tolist():
+        members = (y == label).nonzero().flatten()
+        order = torch.randperm(len(members), generator=randoms(seed, Purpose.SPLIT, label))
+        held[members[order[: max(least, round(fraction * len(members)))]]] = True
+    if not held.any():
+        return train, None
+    return train.subset((~held).nonzero().flatten()), train.subset(held.nonzero().flatten())
+
+
+def split_by_class(
+    train: Samples,
+    test: Samples,
+    experiences: int,
+    seed: int | None,
+    num_classes: int | None = None,
+    order: Sequence[int] | None = None,
+) -> list[tuple[tuple[int, ...], Samples, Samples]]:
+    """Deal the classes out to experiences, as evenly as possible.
+
+    Args:
+        train, test: samples of all classes.
+        experiences: how many experiences, from 1 to the number of classes.
+        seed: decides the order of the classes; None keeps 0, 1, 2 ...
+        num_classes: K; by default one more than the largest training label.
+        order: the classes in the order in which they are dealt out; overrides the seed.
+
+    Returns:
+        For each experience its sorted classes, training samples and test samples.
+
+    Raises:
+        ValueError: when there are fewer classes than experiences.
+    """
+    if order is not None:
+        dealt = torch.tensor(list(order), dtype=torch.int64)
+    else:
+        k = int(train.y.max()) + 1 if num_classes is None else num_classes
+        dealt = torch.arange(k) if seed is None else torch.randperm(k, generator=randoms(seed, Purpose.ORDER))
+    if not 1 <= experiences <= len(dealt):
+        raise ValueError(f"expected between 1 and {len(dealt)} experiences for {len(dealt)} classes, got {experiences}")
+    shares = []
+    for chosen in dealt.tensor_split(experiences):
+        shares.append((tuple(sorted(chosen.tolist())), _of_classes(train, chosen), _of_classes(test, chosen)))
+    return shares
+
+
+def _of_classes(samples: Samples, classes: Tensor) -> Samples:
+    return samples.subset(torch.isin(samples.y, classes.to(samples.y.device)).nonzero().flatten())
+
+
+def make_stream(
+    name: str,
+    shares: Sequence[tuple[Samples, Samples]],
+    *,
+    validation: float = 0.1,
+    split_seed: int = 0,
+    scenario: Scenario = "class",
+    num_classes: int | None = None,
+    class_names: Sequence[str] = (),
+) -> Stream:
+    """Build a stream from (train, test) pairs, one per experience, and hold out validation data from each.
+
+    Args:
+        name: how the stream is called in tables.
+        shares: (train, test) of each experience.
+        validation: share of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out.
+        scenario: see :class:`Stream`.
+        num_classes: K; by default one more than the largest label.
+        class_names: K names; by default the numbers.
+
+    Raises:
+        ValueError: when there is no experience, one is empty, or their sample shapes differ.
+    """
+    if not shares:
+        raise ValueError(f"stream {name!r}: expected at least one experience, got none")
+    largest = max(int(part.y.max()) if len(part) else -1 for pair in shares for part in pair)
+    k = largest + 1 if num_classes is None else num_classes
+    shapes = {part.sample_shape for pair in shares for part in pair if len(part)}
+    if len(shapes) != 1:
+        raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")
+    experiences = []
+    for index, (train, test) in enumerate(shares):
+        if not len(train):
+            raise ValueError(f"stream {name!r}: experience {index} has no training samples")
+        learnt, held = hold_out(train, validation, split_seed)
+        classes = tuple(train.y.unique().tolist())
+        experiences.append(Experience(index, classes, learnt, test, held))
+    names = tuple(class_names) or tuple(str(label) for label in range(k))
+    return Stream(name, tuple(experiences), k, shapes.pop(), scenario, names)
+
+
+def on_device(experience: Experience, device: torch.device | str) -> Experience:
+    """The experience with its samples on a device."""
+    held = experience.validation
+    return replace(
+        experience,
+        train=experience.train.to(device),
+        test=experience.test.to(device),
+        validation=None if held is None else held.to(device),
+    )

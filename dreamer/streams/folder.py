@@ -1,0 +1,240 @@
+"""A folder of pictures as a stream: one sub-folder per class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dreamer.streams.base import DataNotFound, Samples, Scenario, Stream, TensorSamples
+from dreamer.streams.dataset_samples import LIMIT_BYTES, DatasetSamples
+from dreamer.streams.pixels import coloured, open_image, pixels, readable
+from dreamer.streams.split import split_stream
+from dreamer.streams.tensors import split_off
+
+_TEST_NAMES = ("test", "val", "valid", "validation")
+_MOST_EXPERIENCES = 10
+
+
+def folder(
+    root: str | Path | None = None,
+    experiences: int | None = None,
+    size: int = 32,
+    channels: int | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    class_order: Sequence[int] | None = None,
+    scenario: Scenario = "class",
+    validation: float = 0.1,
+    split_seed: int = 0,
+    test: float = 0.2,
+    limit_bytes: int = LIMIT_BYTES,
+    workers: int = 4,
+) -> Stream:
+    """A folder of pictures, ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*``.
+
+    Classes are numbered in the order of their names. Pictures of any size and mode become squares of 8-bit pixels.
+
+    Args:
+        root: the folder; None means the environment variable ``DREAMER_DATA``.
+        experiences: how many; None deals out about two classes each, in at least two experiences and at most ten.
+        size: side of the square that every picture is resized to, in pixels.
+        channels: 1 (grey) or 3 (RGB); None means 3 where any picture is coloured, else 1.
+        seed: decides the order of the classes.
+        shuffle: False keeps their order.
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
+        scenario: ``class``, ``task`` or ``domain`` (a label is then the position within the experience).
+        validation: share of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which pictures are validation and, where there is no test part, which are test.
+        test: share of each class that becomes test data where there is no test part, in (0, 1).
+        limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
+        workers: threads that read pictures into memory, or processes that read them batch by batch.
+
+    Returns:
+        Samples of shape (channels, size, size), float32 pixels in [0, 1].
+
+    Raises:
+        DataNotFound: when there is no such folder.
+        ValueError: when it holds no classes of pictures, a class only in one part, or a picture that cannot be read.
+    """
+    if channels not in (None, 1, 3) or size < 1:
+        raise ValueError(
+            f"stream 'folder': expected channels 1, 3 or null and a size of at least 1, got {channels}, {size}"
+        )
+    place = _place(root)
+    train_files, test_files = _parts(place)
+    names = sorted(train_files)
+    if channels is None:
+        everything = (path for part in (train_files, test_files) for paths in part.values() for path in paths)
+        channels = 3 if any(map(_is_coloured, everything)) else 1
+    reading = {"size": size, "channels": channels, "limit_bytes": limit_bytes, "workers": workers}
+    train = read_images(*_listed(train_files, names), **reading)
+    if test_files:
+        tested = read_images(*_listed(test_files, names), **reading)
+    else:
+        lonely = next((name for name in names if len(train_files[name]) < 2), None)
+        if lonely is not None:
+            raise ValueError(f"class {lonely!r} has one picture, expected two or more to split test data off")
+        train, tested = split_off("folder", train, test, split_seed)
+    return split_stream(
+        "folder",
+        train,
+        tested,
+        experiences=default_experiences(len(names)) if experiences is None else experiences,
+        seed=seed,
+        shuffle=shuffle,
+        class_order=class_order,
+        scenario=scenario,
+        validation=validation,
+        split_seed=split_seed,
+        class_names=names,
+    )
+
+
+def default_experiences(classes: int) -> int:
+    """A sensible number of experiences: about two classes each, at least two experiences and at most ten."""
+    return max(1, min(_MOST_EXPERIENCES, max(min(2, classes), classes // 2)))
+
+
+def read_images(
+    paths: Sequence[str | Path],
+    y: Tensor,
+    *,
+    size: int | None,
+    channels: int,
+    limit_bytes: int = LIMIT_BYTES,
+    workers: int = 4,
+) -> Samples:
+    """Read picture files into one uint8 tensor where it fits, else leave them to be read batch by batch.
+
+    Args:
+        paths: N picture files.
+        y: (N,) integer labels.
+        size: side of the square that every picture is resized to; None where they all have the first one's size.
+        channels: 1 or 3.
+        limit_bytes: bytes up to which they are held in memory.
+        workers: threads, or processes for batch-wise reading.
+
+    Raises:
+        ValueError: when a file cannot be read, naming it.
+    """
+    files = _ImageFiles(paths, size, channels)
+    shape = files[0].shape
+    if len(files) * shape.numel() > limit_bytes:
+        return DatasetSamples(files, y, scale=1 / 255, workers=workers)
+    x = torch.empty(len(files), *shape, dtype=torch.uint8)
+
+    def fill(start: int) -> None:
+        for position in range(start, min(start + 256, len(files))):
+            image = files[position]
+            if image.shape != shape:
+                raise ValueError(
+                    f"expected pictures of one size, {tuple(shape)} as in {str(paths[0])!r}, "
+                    f"got {tuple(image.shape)} in {str(paths[position])!r}"
+                )
+            x[position] = image
+
+    # small pictures spend their time in Python, where threads stand in each other's way
+    small = os.path.getsize(files.paths[0]) < 2**14
+    with ThreadPoolExecutor(1 if small else max(1, workers)) as pool:
+        for _ in pool.map(fill, range(0, len(files), 256)):
+            pass
+    return TensorSamples(x, y, scale=1 / 255)
+
+
+class _ImageFiles(Dataset):
+    """(C, H, W) uint8 pixels of picture files."""
+
+    def __init__(self, paths: Sequence[str | Path], size: int | None, channels: int):
+        self.paths = [str(path) for path in paths]
+        self.size = size
+        self.channels = channels
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> Tensor:
+        path = self.paths[position]
+        with readable(path):
+            return pixels(open_image(path), self.channels, self.size)
+
+
+def _place(root: str | Path | None) -> Path:
+    named = root if root is not None else os.environ.get("DREAMER_DATA")
+    if named is None:
+        raise DataNotFound("stream 'folder' needs a folder of pictures: set data.root or the variable DREAMER_DATA")
+    place = Path(named).expanduser()
+    if not place.is_dir():
+        raise DataNotFound(f"stream 'folder' sought pictures in {str(place)!r}, which is no folder: correct data.root")
+    return place
+
+
+def _parts(place: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Files of each class in the training part and in the test part; the latter is empty where there is none."""
+    train = place / "train"
+    tests = [place / name for name in _TEST_NAMES if _has_folders(place / name)]
+    if not _has_folders(train):
+        if _has_folders(place / "test") and len(_folders(place)) <= len(tests):
+            raise ValueError(f"expected {str(train)!r} beside the test part {str(tests[0])!r}, found none")
+        return _classes(place), {}
+    train_files = _classes(train)
+    test_files = _classes(tests[0]) if tests else {}
+    for name in sorted(set(train_files) ^ set(test_files)) if test_files else ():
+        there, missing = (train, tests[0]) if name in train_files else (tests[0], train)
+        raise ValueError(f"class {name!r} has pictures in {str(there)!r}, none in {str(missing)!r}: add or remove them")
+    return train_files, test_files
+
+
+def _classes(place: Path) -> dict[str, list[str]]:
+    """Sorted picture files of every sub-folder.
+
+    Raises:
+        ValueError: when there are fewer than two sub-folders or one has no pictures.
+    """
+    folders = _folders(place)
+    if len(folders) < 2:
+        found = f"only {folders[0].name!r}" if folders else "none"
+        raise ValueError(f"expected at least two class folders of pictures in {str(place)!r}, found {found}")
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    files = {}
+    for each in folders:
+        files[each.name] = _pictures(each, endings)
+        if not files[each.name]:
+            raise ValueError(f"expected pictures (.png, .jpg, ...) in the class folder {str(each)!r}, found none")
+    return files
+
+
+def _pictures(place: Path, endings: set[str]) -> list[str]:
+    return sorted(
+        os.path.join(parent, name)
+        for parent, _, names in os.walk(place)
+        for name in names
+        if not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
+    )
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(child for child in place.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _has_folders(place: Path) -> bool:
+    return place.is_dir() and bool(_folders(place))
+
+
+def _listed(files: dict[str, list[str]], names: list[str]) -> tuple[list[str], Tensor]:
+    """All paths, class by class, and their (N,) labels."""
+    paths = [path for name in names for path in files[name]]
+    counts = torch.tensor([len(files[name]) for name in names])
+    return paths, torch.arange(len(names)).repeat_interleave(counts)
+
+
+def _is_coloured(path: str) -> bool:
+    # the head alone tells a grey file
+    with readable(path), Image.open(path) as image:
+        return coloured(image)

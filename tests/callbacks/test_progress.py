@@ -1,0 +1,179 @@
+"""The live display: what it says in a terminal and outside one, and that it costs next to nothing."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import sys
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from dreamer.callbacks import progress as progress_module
+from dreamer.callbacks.progress import LifeProgress, Pace
+from tests.lives import live, tiny_life, tiny_stream
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Something that rich takes for a terminal, wide enough for one line."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return Terminal()
+
+
+class Clock:
+    """Every look at it finds it half a second later."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 0.5
+        return self.now
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+def test_outside_a_terminal_every_finished_stage_is_one_line():
+    stream, out = tiny_stream(), io.StringIO()
+    module = tiny_life(stream)
+    live(module, stream, callbacks=[LifeProgress(file=out)], enable_progress_bar=True)
+    lines = out.getvalue().splitlines()
+    assert "\x1b" not in out.getvalue()
+    assert len(lines) == len(module.hypnogram) == 9
+    for stage, line in zip(module.hypnogram, lines, strict=True):
+        night = f"night {stage.night + 1} of 3, " if stage.night >= 0 else ""
+        begin = f"{stage.kind}, {night}experience {stage.experience + 1} of 3, stage {stage.index + 1} of 9, "
+        assert line.startswith(begin + f"{stage.steps} steps in ")
+    final = sum(module.ledger.rows[-1]["accuracy"]) / 3
+    assert lines[-1].endswith(f"accuracy so far {final:.1%}, 0:00:00 left")
+
+
+def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypatch):
+    monkeypatch.setattr(progress_module, "time", Clock())
+    stream = tiny_stream()
+    module = tiny_life(stream)
+    live(module, stream, callbacks=[LifeProgress(file=terminal)], enable_progress_bar=True)
+    text = plain(terminal.getvalue())
+    for stage in module.hypnogram:
+        where = f"experience {stage.experience + 1} of 3, stage {stage.index + 1} of 9"
+        assert re.search(rf"{stage.kind} +.*{where}.*step {stage.steps} of {stage.steps}", text), stage
+    assert "examining the newborn network" in text and "examining" in text.split("stage 1 of 9")[-1]
+    assert f"accuracy so far {sum(module.ledger.rows[-1]['accuracy']) / 3:.1%}" in text
+    assert re.search(r"\d:\d\d:\d\d left", text)
+
+
+def test_between_two_refreshes_nothing_is_formatted(terminal, monkeypatch):
+    class Frozen:
+        def monotonic(self):
+            return 1.0
+
+    monkeypatch.setattr(progress_module, "time", Frozen())
+    drawn = []
+    monkeypatch.setattr(LifeProgress, "_picture", lambda self, module: drawn.append(self._step) or "picture")
+    stream = tiny_stream(per_class=60)
+    module = tiny_life(stream)
+    live(module, stream, callbacks=[LifeProgress(file=terminal)], enable_progress_bar=True)
+    steps = sum(module.hypnogram.steps().values())
+    # birth, the end of every stage that is examined, and of the life; no step while the clock stands
+    assert len(drawn) == 2 + sum(stage.examined for stage in module.hypnogram) < steps
+
+
+def test_refresh_rate_and_disable(terminal):
+    stream = tiny_stream()
+    silent = LifeProgress(refresh_rate=0, file=terminal)
+    silent.enable()
+    live(tiny_life(stream), stream, callbacks=[silent], enable_progress_bar=True)
+    disabled = LifeProgress(file=terminal)
+    disabled.disable()
+    live(tiny_life(stream), stream, callbacks=[disabled], enable_progress_bar=True)
+    assert terminal.getvalue() == ""
+    disabled.enable()
+    live(tiny_life(stream), stream, callbacks=[disabled], enable_progress_bar=True)
+    assert terminal.getvalue() != ""
+
+
+def test_it_is_the_trainers_own_bar():
+    bar = LifeProgress(file=io.StringIO())
+    trainer = pl.Trainer(callbacks=[bar], logger=False, enable_checkpointing=False, accelerator="cpu")
+    assert trainer.progress_bar_callback is bar
+
+
+def test_the_display_changes_no_number(terminal):
+    stream = tiny_stream()
+    seen, unseen = tiny_life(stream), tiny_life(stream)
+    live(seen, stream, callbacks=[LifeProgress(file=terminal)], enable_progress_bar=True)
+    live(unseen, stream)
+    assert [row["accuracy"] for row in seen.ledger.rows] == [row["accuracy"] for row in unseen.ledger.rows]
+    for a, b in zip(seen.state_dict().values(), unseen.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_an_exception_gives_the_terminal_back(terminal, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal)
+    handler = logging.StreamHandler(terminal)
+    logger = logging.getLogger("pytorch_lightning")
+    logger.addHandler(handler)
+
+    class Trouble(pl.Callback):
+        def on_train_batch_end(self, *_):
+            assert handler.stream is sys.stderr is not terminal
+            raise RuntimeError("trouble")
+
+    stream = tiny_stream()
+    try:
+        with pytest.raises(RuntimeError, match="trouble"):
+            live(tiny_life(stream), stream, callbacks=[LifeProgress(), Trouble()], enable_progress_bar=True)
+    finally:
+        logger.removeHandler(handler)
+    assert sys.stderr is terminal and handler.stream is terminal
+    assert terminal.getvalue().rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
+
+
+def test_a_module_without_a_hypnogram_is_refused():
+    trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    with pytest.raises(TypeError, match="LightningModule has no hypnogram"):
+        LifeProgress().setup(trainer, pl.LightningModule(), "fit")
+
+
+def test_pace_by_hand():
+    pace = Pace()
+    ahead = {"wake": 10, "nrem": 4, "rem": 2}
+    assert pace.left(ahead, 3) is None
+    pace.add("wake", 5, 10.0)
+    assert pace.left(ahead, 3) == pytest.approx(16 * 2.0), "kinds not seen yet go as fast as the others"
+    pace.add("nrem", 5, 5.0)
+    pace.add("examination", 2, 1.0)
+    assert pace.left(ahead, 3) == pytest.approx(10 * 2.0 + 4 * 1.0 + 2 * 1.5 + 3 * 0.5)
+
+
+def test_time_left_heeds_the_limits_of_the_trainer(terminal):
+    stream = tiny_stream(per_class=60)
+    bars = [LifeProgress(file=terminal) for _ in range(3)]
+    seen = {}
+
+    class Look(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            if trainer.global_step == 2:
+                seen[trainer.progress_bar_callback] = trainer.progress_bar_callback._ahead(module)
+
+    for bar, options in zip(bars, ({}, {"limit_train_batches": 3}, {"max_steps": 7}), strict=True):
+        live(tiny_life(stream), stream, callbacks=[bar, Look()], enable_progress_bar=True, **options)
+    plan = tiny_life(stream).plan(stream)
+    whole = plan.steps()
+    assert seen[bars[0]][0] == whole | {"wake": whole["wake"] - 2}
+    assert seen[bars[0]][1] == sum(stage.examined for stage in plan)
+    assert seen[bars[1]][0] == {"wake": 3 * 3 - 2, "nrem": 3 * 2, "rem": 3 * 3}
+    assert seen[bars[2]][0] == {"wake": 5, "nrem": 0, "rem": 0}

@@ -1,0 +1,115 @@
+"""Pictures: drawn for every kind of life, readable in size, and without touching the user's own figures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
+from tests.fakes import fake_life
+
+
+def pixels(path):
+    """(H, W, 4) in [0, 1]."""
+    from matplotlib.image import imread
+
+    return torch.from_numpy(imread(path))
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        {"experiences": 5},
+        {"experiences": 10, "cycles": 2},
+        {"experiences": 1},
+        {"experiences": 5, "sleep": False},
+        {"experiences": 40, "wake": 30},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("draw", [draw_hypnogram, draw_matrix])
+def test_every_life_has_its_picture(tmp_path, life, draw):
+    path = draw(fake_life(**life), tmp_path / "new" / "picture.png")
+    picture = pixels(path)
+    height, width, _ = picture.shape
+    assert 300 < height < 1500 and 400 < width < 2700
+    corner, inked = picture[-1, -1], (picture[..., :3] < 0.9).any(-1).float().mean()
+    assert corner.tolist() == [1, 1, 1, 1], "the background is white"
+    assert inked > 0.01
+
+
+def test_a_life_that_broke_off_is_drawn_as_far_as_it_came(tmp_path):
+    life = fake_life(5)
+    whole, matrix = pixels(draw_hypnogram(life, tmp_path / "a.png")), pixels(draw_matrix(life, tmp_path / "b.png"))
+    life["complete"] = False
+    life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:4]
+    life["metrics"] = dict.fromkeys(life["metrics"])
+    assert not torch.equal(pixels(draw_hypnogram(life, tmp_path / "a.png")), whole)
+    assert (pixels(draw_matrix(life, tmp_path / "b.png"))[..., :3] > 0.99).float().mean() > (
+        matrix[..., :3] > 0.99
+    ).float().mean(), "what was not reached is left white"
+    life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:1]
+    draw_hypnogram(life, tmp_path / "a.png")
+    draw_matrix(life, tmp_path / "b.png")
+
+
+def test_an_experience_without_test_data_is_left_out(tmp_path):
+    life = fake_life(3)
+    for row in life["accuracy_matrix"]["rows"]:
+        row["accuracy"][1] = None
+    life["metrics"]["average_accuracy"] = None
+    assert draw_hypnogram(life, tmp_path / "a.png").is_file()
+    assert draw_matrix(life, tmp_path / "b.png").is_file()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 12), (20, 30), (64,)], ids=str)
+@pytest.mark.parametrize("sure", [True, False])
+def test_dreams_of_many_shapes(tmp_path, shape, sure):
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.rand(12, *shape, generator=random), torch.arange(12) % 3
+    confidence = torch.rand(12, generator=random) if sure else None
+    path = draw_dreams(x, y, tmp_path / "dreams.png", ["cat", "dog", "frog"], confidence)
+    assert path is not None and (pixels(path)[..., :3] < 0.9).any(-1).float().mean() > 0.1
+
+
+def test_a_dream_is_shown_as_it_is(tmp_path):
+    x = torch.zeros(2, 3, 4, 4)
+    x[0, 0], x[1, 2] = 1.0, 1.0
+    picture = pixels(draw_dreams(x, torch.tensor([0, 1]), tmp_path / "dreams.png"))
+    for colour in ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]):
+        share = (picture[..., :3] == torch.tensor(colour)).all(-1).float().mean()
+        assert 0.25 < share < 0.5
+
+
+def test_pixels_keep_their_scale(tmp_path):
+    dim = pixels(draw_dreams(torch.full((1, 1, 4, 4), 0.25), torch.tensor([0]), tmp_path / "dreams.png"))
+    grey = (dim[..., :3] - 0.25).abs().amax(-1) < 0.01
+    assert grey.float().mean() > 0.5, "pixels lie in [0, 1] and are not stretched"
+
+
+def test_many_classes_make_no_endless_picture(tmp_path):
+    picture = pixels(draw_dreams(torch.rand(200, 1, 8, 8), torch.arange(200) // 2, tmp_path / "dreams.png"))
+    assert picture.shape[0] < 3000
+
+
+def test_what_cannot_be_shown_has_no_picture(tmp_path):
+    path = tmp_path / "dreams.png"
+    assert draw_dreams(torch.rand(4, 2, 3, 4, 5), torch.arange(4), path) is None
+    assert draw_dreams(torch.rand(4, 7, 8, 8), torch.arange(4), path) is None
+    assert draw_dreams(torch.rand(0, 1, 8, 8), torch.arange(0), path) is None
+    assert not path.exists()
+
+
+def test_matplotlib_is_imported_when_drawing_and_pyplot_never(tmp_path):
+    program = f"""
+import sys
+from dreamer.report import pictures
+assert "matplotlib" not in sys.modules
+import torch
+pictures.draw_dreams(torch.rand(2, 1, 4, 4), torch.arange(2), {str(tmp_path / "dreams.png")!r})
+assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
