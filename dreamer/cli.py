@@ -38,7 +38,7 @@ Items = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME_OR_YAML ...] [KEY=VALUE ...]",
-        help="Configurations by name or file, merged left to right, then single keys; nothing means the embedded digits.",
+        help="Configurations by name or file, merged left to right, then single keys; none: the embedded digits.",
         show_default=False,
     ),
 ]
@@ -75,14 +75,16 @@ def run(
             return
     else:
         life = lives.prepare(_read(items, out=None if out is None else str(out), seed=seed), progress=not quiet)
-    if not quiet:
+    first = life.trainer.is_global_zero
+    if first and not quiet:
         _show_plan(life)
     try:
         results = lives.live(life, resume=resume is not None)
     except lives.Interrupted:
         typer.echo(f"stopped; continue with: dreamer run --resume {life.directory}", err=True)
         raise typer.Exit(130) from None
-    _show_results(results, life.directory)
+    if first:
+        _show_results(results, life.directory)
 
 
 @app.command()
@@ -113,6 +115,43 @@ def list_(
         typer.echo(typer.style(name, bold=True))
         for part, line in described.items():
             typer.echo(f"  {part:<{width}}  {line}")
+
+
+bench = typer.Typer(no_args_is_help=True, help="Measure what a life costs beyond its arithmetic.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command("wake")
+def bench_wake(
+    rounds: Annotated[int, typer.Option(min=1, help="Paired rounds.")] = 5,
+    steps: Annotated[int, typer.Option(min=10, help="Optimiser steps of each measurement.")] = 500,
+) -> None:
+    """Steps per second of the wake loop, with display and csv logger, against a bare PyTorch loop."""
+    import statistics
+
+    from dreamer import bench
+
+    measured = bench.wake(rounds, steps)
+    typer.echo("round  bare steps/s  ours steps/s  ratio")
+    for number, pair in enumerate(measured):
+        typer.echo(f"{number:>5}  {pair.bare:>12.1f}  {pair.ours:>12.1f}  {pair.ratio:>5.3f}")
+    typer.echo(f"median ratio {statistics.median(pair.ratio for pair in measured):.3f}")
+
+
+@bench.command("stream")
+def bench_stream(
+    experiences: Annotated[int, typer.Option(min=3, help="Length of the stream.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Lives of each kind.")] = 3,
+) -> None:
+    """Seconds per step as a stream goes on: the last experience against the second."""
+    import statistics
+
+    from dreamer import bench
+
+    typer.echo(f"{'recall and stage':<16}  {'ms/step in experience 2':>23}  {'in the last':>11}  ratio")
+    for name, rounds_of in bench.stream(experiences, rounds).items():
+        early, late = (1000 * statistics.median(per[at] for per in rounds_of) for at in (1, -1))
+        typer.echo(f"{name:<16}  {early:>23.2f}  {late:>11.2f}  {bench.late_over_early(rounds_of):>5.2f}")
 
 
 def main() -> None:

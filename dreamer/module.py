@@ -95,6 +95,13 @@ class WakeSleepModule(pl.LightningModule):
         self._last_row: dict[str, Any] | None = None
         self._clock = 0.0
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the running hook on the module some forty times a step; torch would search every registry each time
+        if name in self.__dict__ and not isinstance(value, (Tensor, nn.Module)):
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, *S) samples to (B, K) logits."""
         return self.network(x)
