@@ -82,7 +82,8 @@ def stream(experiences: int = 20, rounds: int = 3) -> dict[str, list[list[float]
         rounds: lives of each kind.
 
     Returns:
-        For ``"<recipe> <kind>"`` (such as ``"generator rem"``) one list per round of the seconds per step of every experience.
+        For ``"<recipe> <kind>"`` (such as ``"generator rem"``) one list per round of the seconds per step of every
+        experience.
     """
     met = _permuted_digits(experiences)
     measured: dict[str, list[list[float]]] = {}
@@ -130,7 +131,10 @@ def _learner(stream: Stream) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 def _seconds_per_step(stream: Stream, recipe: str) -> dict[str, list[float]]:
     shape, k = stream.sample_shape, stream.num_classes
-    night = [NREM(60, 64), REM(60, 64, perturbations=(LatentMixing(), Affine()) if recipe == "generator" else (Affine(),))]
+    night = [
+        NREM(60, 64),
+        REM(60, 64, perturbations=(LatentMixing(), Affine()) if recipe == "generator" else (Affine(),)),
+    ]
     parts: dict[str, Any] = {"generator": ClassConditionalVAE(shape, k, 16, (100,))}
     if recipe == "memory":
         parts = {"memory": ClassBalanced(200)}

@@ -42,8 +42,8 @@ def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, 
     """Merge configurations, left to right.
 
     Args:
-        items: names of the :func:`shelf`, paths of YAML files, ``key=value`` words, or mappings. Words come last, wherever
-            they stand. None at all means the embedded digits.
+        items: names of the :func:`shelf`, paths of YAML files, ``key=value`` words, or mappings. Words come last,
+            wherever they stand. None at all means the embedded digits.
         overrides: top-level keys that come after everything else.
 
     Returns:

@@ -75,7 +75,7 @@ class StreamDataModule(pl.LightningDataModule):
         return self._moved[key]
 
     def examination(self, samples: Samples, limit: float | None = 1.0) -> ExaminationLoader:
-        """A loader over all samples, in order, cut to Lightning's ``limit_*_batches`` (a share, or a number of batches)."""
+        """A loader over all samples in order, cut to a Lightning limit (a share, or a number of batches)."""
         batches = -(-len(samples) // self.examination_batch)
         if limit is not None:
             batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
@@ -83,8 +83,10 @@ class StreamDataModule(pl.LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Steps are drawn on the training device; only samples that cannot live there travel."""
-        if isinstance(batch, Step) and all(part.x.device == device for part in (batch.day, batch.dream) if part is not None):
-            return batch
+        if isinstance(batch, Step):
+            present = [part for part in (batch.day, batch.dream) if part is not None]
+            if all(part.x.device == device for part in present):
+                return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> StageLoader:

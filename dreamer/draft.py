@@ -66,8 +66,8 @@ def draft(plain: Mapping[str, Any]) -> Draft:
     """Check a configuration.
 
     Args:
-        plain: plain values, as :func:`dreamer.config.read` gives them. Besides ``name``, ``stream``, ``data``, ``trainer``,
-            ``logger`` and ``out`` it may hold every argument of :class:`dreamer.module.WakeSleepModule`.
+        plain: plain values, as :func:`dreamer.config.read` gives them. Besides ``name``, ``stream``, ``data``,
+            ``trainer``, ``logger`` and ``out`` it may hold every argument of :class:`dreamer.module.WakeSleepModule`.
 
     Raises:
         ConfigError: for an unknown key, a wrong type, a missing value.

@@ -36,15 +36,15 @@ class Hypnogram(Sequence[Stage]):
             raise ValueError("a life needs at least one stage, got none")
         for position, stage in enumerate(stages):
             if stage.index != position:
-                raise ValueError(f"expected stage {position} at position {position} of the hypnogram, got {stage.index}")
+                raise ValueError(
+                    f"expected stage {position} at position {position} of the hypnogram, got {stage.index}"
+                )
             if stage.steps < 1:
                 raise ValueError(f"stage {position} ({stage.kind}) needs at least one step, got {stage.steps}")
         self._stages = tuple(stages)
 
     @classmethod
-    def plan(
-        cls, days: Sequence[Sequence[Stretch]], night: Sequence[tuple[Kind, int]], cycles: int = 1
-    ) -> Hypnogram:
+    def plan(cls, days: Sequence[Sequence[Stretch]], night: Sequence[tuple[Kind, int]], cycles: int = 1) -> Hypnogram:
         """Lay out a life.
 
         Args:
@@ -65,7 +65,15 @@ class Hypnogram(Sequence[Stage]):
             lived = 0
             for stretch in stretches:
                 stages.append(
-                    Stage(len(stages), "wake", experience, stretch.steps, first_step=lived, opens=lived == 0, examined=True)
+                    Stage(
+                        len(stages),
+                        "wake",
+                        experience,
+                        stretch.steps,
+                        first_step=lived,
+                        opens=lived == 0,
+                        examined=True,
+                    )
                 )
                 lived += stretch.steps
                 if stretch.sleep and night:
@@ -133,7 +141,9 @@ class Hypnogram(Sequence[Stage]):
 
     def closes_experience(self, stage: Stage) -> bool:
         """True when nothing of the stage's experience is left to live through awake."""
-        return not any(later.kind == "wake" and later.experience == stage.experience for later in self[stage.index + 1 :])
+        return not any(
+            later.kind == "wake" and later.experience == stage.experience for later in self[stage.index + 1 :]
+        )
 
     def as_records(self) -> list[dict[str, Any]]:
         """The stages as plain dictionaries, for ``results.json``."""

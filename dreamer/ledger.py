@@ -1,4 +1,4 @@
-"""The running record of a life: where it stands, what it scored, what it cost. Plain numbers, so that it can be saved."""
+"""The running record of a life: where it stands, what it scored, what it cost, in plain numbers."""
 
 from __future__ import annotations
 

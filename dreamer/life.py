@@ -134,7 +134,8 @@ def live(life: Life, resume: bool = False) -> dict[str, Any]:
     saved = life.checkpoint.path if resume and life.checkpoint.path.is_file() else None
     with _logged(life), _stoppable(life):
         life.trainer.fit(life.module, datamodule=life.datamodule, ckpt_path=saved)
-    return read_results(life.directory)
+    # the first process writes; another one's word on its own share serves nobody but its caller
+    return read_results(life.directory) if life.trainer.is_global_zero else life.module.results()
 
 
 def take_up(directory: Path, *words: str, progress: bool = False) -> Life:

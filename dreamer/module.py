@@ -35,23 +35,24 @@ OptimizerFactory = Callable[..., torch.optim.Optimizer]
 class WakeSleepModule(pl.LightningModule):
     """Alternates wake stages on the stream's experiences with nights.
 
-    One life is one ``Trainer.fit`` with a :class:`dreamer.data.StreamDataModule`; one Lightning epoch is one stage. Sleep batches
-    come through the loader and :meth:`training_step` like any other, so steps, logs, clipping, accumulation, precision and
-    checkpoints are the Trainer's own. Killed and resumed with ``ckpt_path``, a life ends as if it had not been.
+    One life is one ``Trainer.fit`` with a :class:`dreamer.data.StreamDataModule`; one Lightning epoch is one stage.
+    Sleep batches come through the loader and :meth:`training_step` like any other, so steps, logs, clipping,
+    accumulation, precision and checkpoints are the Trainer's own. Killed and resumed with ``ckpt_path``, a life ends
+    as if it had not been.
 
     Args:
         network: the learner; maps (B, *S) to (B, K) logits.
         wake: how an experience is lived through; by default one pass.
-        night: the sleep stages of one cycle, in order, empty for no sleep; by default NREM and REM where there is a memory or a
-            generator.
+        night: the sleep stages of one cycle, in order, empty for no sleep; by default NREM and REM where there is a
+            memory or a generator.
         memory: what is kept of the day, or None.
         generator: what makes dreams, or None.
         schedule: when nights come; by default after every experience.
         cycles: how often a night repeats its stages.
         optimizer: called with two parameter groups (learner; generator, where there is one); gives the one optimiser.
         generator_lr: learning rate of the generator where it differs from the learner's.
-        active_outputs: the softmax runs over ``all`` outputs, those of classes ``seen`` so far, or those of the sample's own
-            ``task`` (which must then be known at test time).
+        active_outputs: the softmax runs over ``all`` outputs, those of classes ``seen`` so far, or those of the
+            sample's own ``task`` (which must then be known at test time).
         seed: of everything that is drawn in this life.
 
     Raises:
@@ -96,7 +97,8 @@ class WakeSleepModule(pl.LightningModule):
         self._clock = 0.0
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the running hook on the module some forty times a step; torch would search every registry each time
+        # Lightning notes the running hook on the module some forty times a step; torch would search every registry
+        # each time
         if name in self.__dict__ and not isinstance(value, (Tensor, nn.Module)):
             self.__dict__[name] = value
         else:
@@ -116,7 +118,9 @@ class WakeSleepModule(pl.LightningModule):
             RuntimeError: before the Trainer has set the module up.
         """
         if self._hypnogram is None:
-            raise RuntimeError("the life is planned when Trainer.fit sets the module up; call plan(stream) to see it before")
+            raise RuntimeError(
+                "the life is planned when Trainer.fit sets the module up; call plan(stream) to see it before"
+            )
         return self._hypnogram
 
     @property
@@ -230,7 +234,7 @@ class WakeSleepModule(pl.LightningModule):
         return samples.batches(indices())
 
     def _first_pass(self, stage: Stage, step: int) -> bool:
-        """True while the experience is passed over for the first time: each of its samples is offered to the memory once."""
+        """True in the first pass over an experience: each of its samples is offered to the memory once."""
         share = -(-len(self.stream.experiences[stage.experience].train) // self.trainer.world_size)
         return (stage.first_step + step) * self.wake.batch_size < share
 
@@ -338,7 +342,8 @@ class WakeSleepModule(pl.LightningModule):
             index = torch.arange(len(samples))
             if self.trainer.fast_dev_run:
                 few = self.wake.batch_size * int(self.trainer.fast_dev_run)
-                index = torch.cat([(samples.y.cpu() == label).nonzero().flatten()[:few] for label in samples.y.unique().cpu()])
+                y = samples.y.cpu()
+                index = torch.cat([(y == label).nonzero().flatten()[:few] for label in y.unique()])
             rng = randoms(self.seed, Purpose.SETTLE, stage.index, device=self.device)
             self.generator.settle(samples.batches(index.split(1024)), stage.experience, rng)
         self.ledger.seconds["wake"] += time.perf_counter() - self._clock
@@ -443,8 +448,8 @@ class WakeSleepModule(pl.LightningModule):
     def results(self) -> dict[str, Any]:
         """The life so far as plain numbers: protocol, hypnogram, accuracy matrix, metrics and cost.
 
-        Accuracies are fractions of 1. A row of the matrix holds, after one wake or one night, the test accuracy on every
-        experience, met or not; ``birth`` is the network before its first step.
+        Accuracies are fractions of 1. A row of the matrix holds, after one wake or one night, the test accuracy on
+        every experience, met or not; ``birth`` is the network before its first step.
         """
         ledger = self.ledger
         rows = [*ledger.rows, *([] if self._last_row is None else [self._last_row])]
@@ -505,7 +510,8 @@ class WakeSleepModule(pl.LightningModule):
             ValueError: when the checkpoint belongs to a life with another plan or seed.
         """
         saved = checkpoint["dreamer"]
-        if self._hypnogram is not None and (saved["hypnogram"], saved["seed"]) != (self._hypnogram.as_records(), self.seed):
+        mine = None if self._hypnogram is None else (self._hypnogram.as_records(), self.seed)
+        if mine is not None and mine != (saved["hypnogram"], saved["seed"]):
             raise ValueError(
                 f"the checkpoint belongs to another life (seed {saved['seed']}, {len(saved['hypnogram'] or [])} stages); "
                 f"expected seed {self.seed} and the same {len(self._hypnogram)} stages"

@@ -80,7 +80,8 @@ def check_parts(
         dreams = generator is not None and recall.source != "memory"
         if latent and not (dreams and generator is not None and generator.has_latents):
             raise ValueError(
-                f"{where}: {latent[0]} bends latent codes, but what is recalled there comes from no generator with latents"
+                f"{where}: {latent[0]} bends latent codes, "
+                "but what is recalled there comes from no generator with latents"
             )
     if any(bent.space == "latent" for bent in wake.perturbations):
         raise ValueError("wake: a latent perturbation cannot bend real samples, which have no latent codes")

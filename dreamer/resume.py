@@ -1,9 +1,9 @@
 """Lightning's loop counters, brought in line with the ledger when a checkpoint is loaded.
 
-Lightning's own restart logic depends on the hook in which a checkpoint was written: one written at the last batch of an epoch
-loses steps of the next, and an evaluation that was interrupted is skipped. The ledger knows where the life stands; here the
-counters are rewritten to the two states from which Lightning continues correctly: before the first batch of a stage, and
-right after a batch.
+Lightning's own restart logic depends on the hook in which a checkpoint was written: one written at the last batch of
+an epoch loses steps of the next, and an evaluation that was interrupted is skipped. The ledger knows where the life
+stands; here the counters are rewritten to the two states from which Lightning continues correctly: before the first
+batch of a stage, and right after a batch.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Dream(NamedTuple):
     Attributes:
         x: (B, *S) samples.
         y: (B,) int64 labels in [0, K): the class that was dreamt of.
-        p: (B, K) label distributions, rows sum to 1, where a perturbation has mixed labels; None means one-hot in ``y``.
+        p: (B, K) label distributions, rows sum to 1, where a perturbation has mixed labels; None: one-hot in ``y``.
         teacher: (B, K) logits of a frozen teacher, ``-inf`` for classes that it never met; None without a teacher.
     """
 

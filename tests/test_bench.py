@@ -40,6 +40,8 @@ def test_both_loops_do_the_same_arithmetic() -> None:
 
 def test_the_stream_bench_covers_every_stage_and_experience() -> None:
     measured = bench.stream(experiences=3, rounds=1)
-    assert sorted(measured) == sorted(f"{recipe} {kind}" for recipe in ("generator", "memory") for kind in ("wake", "nrem", "rem"))
+    assert sorted(measured) == sorted(
+        f"{recipe} {kind}" for recipe in ("generator", "memory") for kind in ("wake", "nrem", "rem")
+    )
     assert all(len(rounds) == 1 and len(rounds[0]) == 3 and min(rounds[0]) > 0 for rounds in measured.values())
     assert bench.late_over_early([[9.0, 1.0, 2.0], [9.0, 1.0, 3.0], [9.0, 1.0, 4.0]]) == pytest.approx(3.0)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+import dreamer as package
 from dreamer import cli, config, parts
 
 CHECKOUT = Path(__file__).parent.parent
@@ -61,9 +62,25 @@ def lived(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     return folder, dreamer(folder, "run", "digits", *SHORT, "--seed", "4")
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> tuple[Path, int, str]:
+    """A life that got Ctrl-C in its second wake stage."""
+    folder = tmp_path_factory.mktemp("stopped")
+    command = [sys.executable, "-m", "dreamer.cli", "run", "digits", *SHORT, "wake.steps=300", "--out", "here"]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as life:
+        lines = []
+        for line in life.stderr:
+            lines.append(line)
+            if line.startswith("rem"):
+                life.send_signal(signal.SIGINT)
+    return folder, life.returncode, "".join(lines)
+
+
 class TestRun:
     def test_prints_the_plan_before_and_the_table_and_the_folder_after(self, lived):
-        folder, done = lived
+        _, done = lived
         assert done.returncode == 0, done.stderr
         at = [
             done.stdout.index(word) for word in ("steps: wake 6, nrem 4, rem 4", "protocol: digits", "average accuracy")
@@ -150,6 +167,21 @@ class TestRun:
         assert (tmp_path / "here" / "metrics.csv").is_file()
 
 
+class TestFromPython:
+    def test_run_takes_names_words_mappings_and_keys_and_returns_the_results(self, tmp_path):
+        given = ("digits", "fine_tune", "wake.steps=2", {"stream": {"experiences": 2}})
+        results = package.run(*given, seed=3, out=str(tmp_path / "here"))
+        assert results["complete"] and results["seed"] == 3
+        assert results["cost"]["optimizer_steps"] == {"wake": 4, "nrem": 0, "rem": 0}
+        assert results == json.loads((tmp_path / "here" / "results.json").read_text())
+
+    def test_bad_input_is_a_config_error(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(package.ConfigError, match=r"wake\.stps: unknown key"):
+            package.run("digits", "wake.stps=2")
+        assert list(tmp_path.iterdir()) == []
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -175,7 +207,7 @@ class TestBadInput:
             (["digits", "data.rot=x"], "data.rot: unknown key; did you mean 'root'?"),
             (["digits", "name=a/b"], "name: expected the name of a folder, got 'a/b'"),
             (["folder", "data.root=nowhere"], "nowhere"),
-            (["digits", "--resume", "nowhere"], "there is no run to resume in 'nowhere'"),
+            (["--resume", "nowhere"], "there is no run to resume in 'nowhere'"),
         ],
     )
     def test_is_one_message_exit_code_2_and_nothing_written(self, tmp_path, typed, words, message):
@@ -224,21 +256,6 @@ class TestList:
 
 
 class TestStoppedAndResumed:
-    @pytest.fixture(scope="class")
-    def stopped(self, tmp_path_factory) -> tuple[Path, int, str]:
-        """A life that got Ctrl-C in its second wake stage."""
-        folder = tmp_path_factory.mktemp("stopped")
-        command = [sys.executable, "-m", "dreamer.cli", "run", "digits", *SHORT, "wake.steps=300", "--out", "here"]
-        with subprocess.Popen(
-            command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        ) as life:
-            lines = []
-            for line in life.stderr:
-                lines.append(line)
-                if line.startswith("rem"):
-                    life.send_signal(signal.SIGINT)
-        return folder, life.returncode, "".join(lines)
-
     def test_says_how_to_go_on(self, stopped):
         folder, code, said = stopped
         assert code == 130

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import torch
 
 from dreamer import config, parts
 from dreamer.binding import ConfigError, bind, check
+from dreamer.draft import draft
+from dreamer.streams.base import TensorSamples, make_stream
 
 TOYS = '''
 from __future__ import annotations
@@ -234,3 +237,46 @@ class TestBinding:
             size: int
 
         assert check("flute", Toy, "toy", given=("holes", "num_classes")).target.__name__ == "Flute"
+
+
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "omniglot": (1, 28, 28), "tinyimagenet": (3, 64, 64)}
+STRATEGIES = sorted(name for name, path in config.shelf().items() if path.parent.name == "strategies")
+LIVES = sorted(set(config.shelf()) - set(STRATEGIES))
+
+
+def planned(*items: str):
+    """The plan of a configuration's life on two made-up experiences of the stream's shape."""
+    plan = draft(config.read(*items))
+    name = config.read(*items)["stream"]["name"]
+    shape = next((shape for word, shape in SHAPES.items() if word in name), (3, 32, 32))
+    shares = [TensorSamples(torch.zeros(8, *shape), torch.tensor([0, 1] * 4) + 2 * i) for i in range(2)]
+    stream = make_stream(name, [(samples, samples) for samples in shares])
+    module = plan.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes)
+    assert module(torch.zeros(3, *shape)).shape == (3, 4)
+    return module.plan(stream)
+
+
+class TestShelf:
+    @pytest.mark.parametrize("name", LIVES)
+    def test_every_life_builds_and_can_be_planned(self, name):
+        kinds = {stage.kind for stage in planned(name)}
+        assert kinds == {"wake", "nrem", "rem"}
+
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    @pytest.mark.parametrize("name", ["split_mnist", "split_cifar10"])
+    def test_every_strategy_goes_over_every_life(self, name, strategy):
+        assert planned(name, strategy)[0].kind == "wake"
+
+    @pytest.mark.parametrize("strategy", ["fine_tune", "er"])
+    def test_lives_without_sleep_have_no_night(self, strategy):
+        assert {stage.kind for stage in planned("digits", strategy)} == {"wake"}
+
+    @pytest.mark.parametrize("name", [*LIVES, *STRATEGIES])
+    def test_opens_with_the_command_that_runs_it_and_what_it_is(self, name):
+        first, second = config.shelf()[name].read_text().splitlines()[:2]
+        assert first.startswith("# dreamer run ") and name in first.split()
+        assert second.startswith("# ") and second == f"# {config.describe()[name]}"
+
+    def test_no_stale_key_survives_a_change_of_the_part(self):
+        assert planned("split_mnist", "network=small_conv")
+        assert "hidden" not in config.read("digits", "network=small_conv")["network"]

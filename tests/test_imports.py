@@ -37,7 +37,10 @@ def test_every_public_name_comes_without_avalanche_wandb_and_omegaconf():
     "words", [["--help"], ["--version"], ["run", "--help"], ["plan", "--help"], ["list", "--help"]]
 )
 def test_help_answers_without_torch(words):
-    code = f"sys.argv = ['dreamer', *{words!r}]\nfrom dreamer.cli import main\ntry: main()\nexcept SystemExit as e: assert not e.code"
+    code = (
+        f"sys.argv = ['dreamer', *{words!r}]\nfrom dreamer.cli import main\n"
+        "try: main()\nexcept SystemExit as left: assert not left.code"
+    )
     loaded = loaded_after(code)
     assert "typer" in loaded
     assert not loaded & {"torch", "pytorch_lightning", "avalanche", "wandb", "omegaconf"}

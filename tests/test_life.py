@@ -41,7 +41,8 @@ def test_one_fit_lives_the_whole_plan() -> None:
     assert [row["after"] for row in rows] == ["birth"] + ["wake", "night"] * 3
     assert rows[-1]["global_step"] == trainer.global_step
     assert results["cost"]["optimizer_steps"] == plan.steps()
-    # 2 passes over 18 samples (24 less a quarter held out) in each of 3 experiences; 8 replayed in each of 8 later wake steps
+    # 2 passes over 18 samples (24 less a quarter held out) in each of 3 experiences; 8 replayed in each of 8 later
+    # wake steps
     assert results["cost"]["samples"] == {"wake": 108, "replayed": 64, "nrem": 48, "rem": 72}
     assert results["cost"]["bytes"]["memory"] == 10 * (16 * 4 + 8)
     assert results["cost"]["bytes"]["teacher"] == 2 * results["cost"]["bytes"]["network"] > 0
@@ -164,8 +165,14 @@ def test_validate_and_test_read_the_experiences() -> None:
     trainer = live(module, stream)
     final = module.results()["accuracy_matrix"]["rows"][-1]
     data = StreamDataModule(stream)
-    tested = {name: value for scores in trainer.test(module, datamodule=data, verbose=False) for name, value in scores.items()}
-    held = {name: value for scores in trainer.validate(module, datamodule=data, verbose=False) for name, value in scores.items()}
+    tested = {
+        name: value for scores in trainer.test(module, datamodule=data, verbose=False) for name, value in scores.items()
+    }
+    held = {
+        name: value
+        for scores in trainer.validate(module, datamodule=data, verbose=False)
+        for name, value in scores.items()
+    }
     assert list(tested.values()) == pytest.approx(final["accuracy"])
     assert list(held.values()) == pytest.approx(final["validation"])
 
@@ -224,7 +231,9 @@ def test_known_tasks_make_two_classes_compete() -> None:
 def test_outputs_of_unseen_classes_rest_unless_all_are_active() -> None:
     for active_outputs, rests in (("all", False), ("seen", True)):
         stream = tiny_stream()
-        module = tiny_life(stream, active_outputs=active_outputs, night=(), wake=Wake(steps=5), generator=None, memory=None)
+        module = tiny_life(
+            stream, active_outputs=active_outputs, night=(), wake=Wake(steps=5), generator=None, memory=None
+        )
         head = module.network[4].bias.detach().clone()
         with pytest.warns(UserWarning, match="ends the life early"):
             live(module, stream, max_epochs=1)

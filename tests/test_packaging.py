@@ -1,4 +1,4 @@
-"""What a person gets who installs a wheel: the package, its type marker and the configurations, outside any checkout."""
+"""What a person gets who installs a wheel: the package, its type marker and the configurations, outside a checkout."""
 
 from __future__ import annotations
 

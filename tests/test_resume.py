@@ -89,12 +89,16 @@ def total_steps() -> int:
 
 
 @pytest.mark.parametrize("call", range(total_steps()))
-def test_resumes_bit_equal_from_a_checkpoint_at_every_step(call: int, tmp_path: Path, reference: WakeSleepModule) -> None:
+def test_resumes_bit_equal_from_a_checkpoint_at_every_step(
+    call: int, tmp_path: Path, reference: WakeSleepModule
+) -> None:
     module = killed_and_resumed(tmp_path, every_step, "on_train_batch_start", call)
     assert_same_life(module, reference)
 
 
-@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_train_batch_end", "on_train_epoch_start", "on_train_epoch_end"])
+@pytest.mark.parametrize(
+    "hook", ["on_train_batch_start", "on_train_batch_end", "on_train_epoch_start", "on_train_epoch_end"]
+)
 @pytest.mark.parametrize("call", [0, 1, 2, 4, 5, 8])
 def test_resumes_bit_equal_from_sparse_checkpoints(
     hook: str, call: int, tmp_path: Path, reference: WakeSleepModule

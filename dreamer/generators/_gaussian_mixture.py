@@ -38,9 +38,9 @@ def fit_mixture(
 ) -> Mixture:
     """Fit a mixture to codes.
 
-    Expectation-maximisation (Dempster et al. 1977) from the seeds of k-means++ (Arthur and Vassilvitskii 2007). Covariances
-    shrink towards their diagonal as if D / 10 codes without correlations had been met too, which keeps components of few codes
-    well-conditioned.
+    Expectation-maximisation (Dempster et al. 1977) from the seeds of k-means++ (Arthur and Vassilvitskii 2007).
+    Covariances shrink towards their diagonal as if D / 10 codes without correlations had been met too, which keeps
+    components of few codes well-conditioned.
 
     Args:
         z: (N, D) codes, N at least 1.
@@ -83,7 +83,7 @@ def _log_density(z: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
 
 
 def _seeds(z: Tensor, components: int, rng: torch.Generator) -> Tensor:
-    """(M, D) codes far from each other: each is drawn with a chance proportional to its squared distance to the others."""
+    """(M, D) codes far apart: each is drawn with a chance proportional to its squared distance to the others."""
     chosen = [z[torch.randint(len(z), (1,), generator=rng, device=z.device)]]
     nearest = (z - chosen[0]).square().sum(dim=1)
     for _ in range(components - 1):

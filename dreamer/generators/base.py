@@ -18,8 +18,8 @@ class UntrainedError(RuntimeError):
 class Generator(nn.Module, ABC):
     """Learns the day while awake, settles what it learnt at dusk, dreams in sleep.
 
-    Its trainable parameters are a parameter group of the life's one optimiser; :meth:`loss` must not share a graph with the
-    learner's losses.
+    Its trainable parameters are a parameter group of the life's one optimiser; :meth:`loss` must not share a graph
+    with the learner's losses.
 
     Attributes:
         has_latents: True when :meth:`dream` takes perturbations of the latent space.
@@ -47,8 +47,8 @@ class Generator(nn.Module, ABC):
             rng: generator on the device of ``x``.
 
         Returns:
-            Scalar, per sample and element of *S, so that it is of the learner's order of magnitude and gradient clipping
-            treats both alike.
+            Scalar, per sample and element of *S, so that it is of the learner's order of magnitude and gradient
+            clipping treats both alike.
         """
 
     @abstractmethod

@@ -21,13 +21,13 @@ from dreamer.types import Batch, Bend, Dream
 class ClassConditionalVAE(Generator):
     """Encoder and decoder know the class; dreams are drawn from a Gaussian mixture fitted to each class's codes.
 
-    The autoencoder is Kingma and Welling's (2013, arXiv 1312.6114), conditional as in Sohn et al. (2015). The prior is replaced
-    after training by a density fitted to the codes (ex-post density estimation, Ghosh et al. 2020, arXiv 1903.12436, who
-    use ten full-covariance components), one mixture per class as in brain-inspired replay (van de Ven et al. 2020), which
-    learns it by gradient descent instead.
+    The autoencoder is Kingma and Welling's (2013, arXiv 1312.6114), conditional as in Sohn et al. (2015). The prior
+    is replaced after training by a density fitted to the codes (ex-post density estimation, Ghosh et al. 2020, arXiv
+    1903.12436, who use ten full-covariance components), one mixture per class as in brain-inspired replay (van de
+    Ven et al. 2020), which learns it by gradient descent instead.
 
-    It grows: every dusk keeps a frozen copy of the decoder and the mixtures of the day's classes, so nothing that was learnt is
-    ever learnt again from dreams. The price is counted in :attr:`nbytes`.
+    It grows: every dusk keeps a frozen copy of the decoder and the mixtures of the day's classes, so nothing that
+    was learnt is ever learnt again from dreams. The price is counted in :attr:`nbytes`.
 
     Args:
         sample_shape: *S.
@@ -100,7 +100,11 @@ class ClassConditionalVAE(Generator):
         width = torch.finfo(self.store).bits // 8
         decoder = sum(parameter.numel() for parameter in self.decoder.parameters())
         mixture = self.components * (1 + self.latent_dim + self.latent_dim**2)
-        return module_bytes(self.encoder) + module_bytes(self.decoder) + width * (experiences * decoder + classes * mixture)
+        return (
+            module_bytes(self.encoder)
+            + module_bytes(self.decoder)
+            + width * (experiences * decoder + classes * mixture)
+        )
 
     def loss(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Tensor:
         flat = x.flatten(1)
@@ -127,7 +131,8 @@ class ClassConditionalVAE(Generator):
         z, y = torch.cat(codes).float(), torch.cat(labels)
         classes = y.unique()
         mixtures = [
-            fit_mixture(z[y == label], self.components, rng, diagonal=self.covariance == "diagonal") for label in classes
+            fit_mixture(z[y == label], self.components, rng, diagonal=self.covariance == "diagonal")
+            for label in classes
         ]
         archive = _Archive(self.decoder, experience, classes, mixtures, self.components).to(self._device, self.store)
         for position, earlier in enumerate(self._archives()):
@@ -184,7 +189,7 @@ class ClassConditionalVAE(Generator):
 
 
 class _Archive(nn.Module):
-    """What a day leaves: a frozen decoder, and for each of its classes a mixture, padded to M components of weight 0."""
+    """What a day leaves: a frozen decoder, and for each of its classes a mixture, padded with components of weight 0."""
 
     classes: Tensor
     experience: Tensor

@@ -14,12 +14,13 @@ from dreamer.types import Batch
 class Memory(ABC):
     """Real samples with their labels.
 
-    It is no ``nn.Module``: as module buffers its samples would be broadcast from rank 0 by DDP. Each rank keeps its own.
+    It is no ``nn.Module``: as module buffers its samples would be broadcast from rank 0 by DDP. Each rank keeps its
+    own.
 
     Args:
         capacity: samples that fit, at least 1.
-        store: ``float32`` keeps samples as they come; ``uint8`` keeps values in [0, 1] in 255 steps, four times smaller and
-            without loss for pixels that were read from 8-bit images.
+        store: ``float32`` keeps samples as they come; ``uint8`` keeps values in [0, 1] in 255 steps, four times
+            smaller and without loss for pixels that were read from 8-bit images.
 
     Raises:
         ValueError: when the capacity is below 1.
@@ -77,7 +78,7 @@ class Memory(ABC):
 
     @abstractmethod
     def _slot(self, label: int, rng: torch.Generator) -> int | None:
-        """The slot for the next sample, in [0, capacity); None when it is not kept. Counts what it fills in ``size``."""
+        """The slot, in [0, capacity), for the next sample; None to drop it. Counts in ``size`` what it fills."""
 
     def draw(self, count: int, rng: torch.Generator) -> Batch:
         """Draw samples uniformly, without repetition while there are enough.

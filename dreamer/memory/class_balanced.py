@@ -10,11 +10,11 @@ from dreamer.memory.base import Memory
 
 
 class ClassBalanced(Memory):
-    """As many samples of every class as possible, uniform within each class, without knowing how many classes will come.
+    """As many samples of every class as possible, without knowing how many classes will come.
 
     Class-balancing reservoir sampling (Chrysakis and Moens 2020, "Online continual learning from imbalanced data",
-    algorithm 1): while the memory is full, a sample of a class that was never the largest replaces one of the largest class;
-    one of a class that is or was the largest takes part in a reservoir of its own class.
+    algorithm 1): while the memory is full, a sample of a class that was never the largest replaces one of the
+    largest class; one of a class that is or was the largest takes part in a reservoir of its own class.
     """
 
     def __init__(self, capacity: int, store: Literal["float32", "uint8"] = "float32"):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Fully connected ReLU layers; with the default widths and MNIST the 784-400-400-10 network of van de Ven et al. (2022).
+    """Fully connected ReLU layers; with the default widths and MNIST the 784-400-400-10 network of van de Ven et al.
+    (2022).
 
     Args:
         sample_shape: *S; samples are flattened.

@@ -23,4 +23,6 @@ class CrossEntropy:
 
     def __call__(self, logits: Tensor, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
-        return self.weight * functional.cross_entropy(silence(logits, active), target.y if target.p is None else target.p)
+        return self.weight * functional.cross_entropy(
+            silence(logits, active), target.y if target.p is None else target.p
+        )

@@ -32,9 +32,7 @@ class Perturbation(Protocol):
         ...
 
 
-def bend(
-    perturbations: Iterable[Perturbation], x: Tensor, p: Tensor, rng: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def bend(perturbations: Iterable[Perturbation], x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Apply perturbations one after the other."""
     for perturbation in perturbations:
         x, p = perturbation(x, p, rng)

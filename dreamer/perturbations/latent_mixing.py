@@ -13,8 +13,8 @@ from dreamer.perturbations.base import uniform
 class LatentMixing:
     """Move every latent code towards that of another sample of the batch, and its label with it.
 
-    The recombination of the REM phase of perturbed and adversarial dreaming (Deperrois et al. 2022, eLife 11:e76384), which
-    mixes 0.25 of one memory, 0.25 of another and 0.5 of noise; here the share is drawn per sample.
+    The recombination of the REM phase of perturbed and adversarial dreaming (Deperrois et al. 2022, eLife
+    11:e76384), which mixes 0.25 of one memory, 0.25 of another and 0.5 of noise; here the share is drawn per sample.
 
     Args:
         strength: the largest share of the other code; a sample's own is uniform in [0, strength], at most 1.

@@ -13,8 +13,8 @@ from dreamer.perturbations.base import need_images, uniform
 class Occlusion:
     """Set random square tiles of every image to zero.
 
-    The perturbation of the NREM phase of perturbed and adversarial dreaming (Deperrois et al. 2022, eLife 11:e76384), which
-    draws one tile size and one rate per batch; here every image draws its own.
+    The perturbation of the NREM phase of perturbed and adversarial dreaming (Deperrois et al. 2022, eLife
+    11:e76384), which draws one tile size and one rate per batch; here every image draws its own.
 
     Args:
         rate: the largest share of dark tiles; an image's own is uniform in [0, rate]. PAD: 1.

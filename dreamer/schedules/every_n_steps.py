@@ -8,7 +8,8 @@ from dreamer.hypnogram import Stretch
 class EveryNSteps:
     """Sleep every ``n`` wake steps of the whole life, without knowing where experiences end.
 
-    Periodic consolidation needs no task boundary, so it serves task-free streams (van de Ven et al. 2022, ``--update-every``).
+    Periodic consolidation needs no task boundary, so it serves task-free streams (van de Ven et al. 2022,
+    ``--update-every``).
 
     Args:
         n: wake steps between two nights, at least 1.
@@ -31,5 +32,7 @@ class EveryNSteps:
         while done < steps:
             length = min(self.n - (lived + done) % self.n, steps - done)
             done += length
-            stretches.append(Stretch(length, sleep=(lived + done) % self.n == 0 or (self.at_end and last and done == steps)))
+            stretches.append(
+                Stretch(length, sleep=(lived + done) % self.n == 0 or (self.at_end and last and done == steps))
+            )
         return stretches

@@ -26,8 +26,8 @@ class Recall:
         source: ``memory``, ``generator``, ``both`` (half and half), or ``auto``: whatever the life has.
         perturbations: latent ones bend the generator's codes, the others the samples; None mixes codes where there are
             any, and adds noise where there are none.
-        teacher: who labels softly: ``dawn`` the copy from before the day, ``dusk`` the one from after it, ``both`` dawn for the
-            classes it met and dusk for the day's own, each among its own classes.
+        teacher: who labels softly: ``dawn`` the copy from before the day, ``dusk`` the one from after it, ``both``
+            dawn for the classes it met and dusk for the day's own, each among its own classes.
         label_bent: show the teacher the bent sample rather than the faithful one.
     """
 
@@ -106,7 +106,7 @@ class Recall:
 
 
 def balanced_labels(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    """(count,) int64 labels in random order, every class of the (K,) bool ``classes`` as often as the others, give or take one."""
+    """(count,) int64 labels in random order, each of the (K,) bool ``classes`` equally often, give or take one."""
     present = classes.nonzero().flatten()
     shuffled = present[torch.randperm(len(present), generator=rng, device=rng.device)]
     labels = shuffled.repeat(count // len(present) + 1)[:count]

@@ -14,8 +14,9 @@ from dreamer.stages._sleep import Sleep
 class NREM(Sleep):
     """Replay everything met so far, with at most light perturbations, and consolidate.
 
-    After the NREM phase of perturbed and adversarial dreaming (Deperrois et al. 2022), where a network learns to recognise its
-    replayed day under occlusion; here the learner itself learns, from labels and from its teachers' soft targets.
+    After the NREM phase of perturbed and adversarial dreaming (Deperrois et al. 2022), where a network learns to
+    recognise its replayed day under occlusion; here the learner itself learns, from labels and from its teachers'
+    soft targets.
 
     Args:
         steps: optimiser steps of the stage.

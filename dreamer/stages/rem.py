@@ -14,16 +14,16 @@ from dreamer.stages._sleep import Sleep
 class REM(Sleep):
     """Dream strangely but recognisably, and learn to give the answers that the faithful memory deserves.
 
-    After the REM phase of perturbed and adversarial dreaming (Deperrois et al. 2022), where codes of several memories are mixed;
-    there a discriminator judges the dream, here the learner learns to keep its answer (consistency, as in Sohn et al. 2020,
-    arXiv 2001.07685).
+    After the REM phase of perturbed and adversarial dreaming (Deperrois et al. 2022), where codes of several
+    memories are mixed; there a discriminator judges the dream, here the learner learns to keep its answer
+    (consistency, as in Sohn et al. 2020, arXiv 2001.07685).
 
     Args:
         steps: optimiser steps of the stage.
         batch_size: dreams per step (per device).
         source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whatever the life has).
-        perturbations: strong ones; latent ones reach the generator's dreams only. None mixes latent codes where the life has
-            a generator with latents, and adds noise where it has none.
+        perturbations: strong ones; latent ones reach the generator's dreams only. None mixes latent codes where the
+            life has a generator with latents, and adds noise where it has none.
         objectives: what the learner learns from a dream.
         teacher: who labels softly: ``dawn``, ``dusk``, or ``both`` (dawn for the old classes, dusk for the day's own).
         label_bent: show the teacher the bent sample; False asks for the same answer as to the faithful one.

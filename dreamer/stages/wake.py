@@ -19,16 +19,16 @@ Share = Literal["experience", "equal"]
 class Wake:
     """Live through an experience.
 
-    With ``replay`` it is experience replay (from a memory; Chaudhry et al. 2019) or deep generative replay (from a generator;
-    Shin et al. 2017, arXiv 1705.08690); without, plain fine-tuning.
+    With ``replay`` it is experience replay (from a memory; Chaudhry et al. 2019) or deep generative replay (from a
+    generator; Shin et al. 2017, arXiv 1705.08690); without, plain fine-tuning.
 
     Args:
         epochs: passes over the experience's training data; used when ``steps`` is None.
         steps: optimiser steps per experience; the data are passed over as often as that takes.
         batch_size: real samples per step (per device).
         replay: replayed samples per step; 0 for none. The first experience has nothing to replay.
-        share: weight of the day's loss against the replay's: ``experience`` gives it one n-th in experience n (van de Ven et al.
-            2020), ``equal`` one half.
+        share: weight of the day's loss against the replay's: ``experience`` gives it one n-th in experience n (van
+            de Ven et al. 2020), ``equal`` one half.
         source: where replay comes from (see :class:`dreamer.stages._recall.Recall`).
         objectives: what the learner learns from real samples.
         replay_objectives: what it learns from replayed ones; the teacher is the copy from dawn.
@@ -83,7 +83,7 @@ class Wake:
         return self.steps if self.steps is not None else self.epochs * math.ceil(samples / self.batch_size)
 
     def stride(self, mind: Mind) -> int:
-        """Steps whose dreams are made at once: a memory changes with every step, a generator's archives only at dusk."""
+        """Steps whose dreams are made at once: a memory changes with every step, a generator only at dusk."""
         return 1 if not self.replay or self.recall.sources(mind)[0] else self.steps_per_dream
 
     def dream(self, mind: Mind, steps: int, rng: torch.Generator) -> Dream | None:

@@ -15,7 +15,7 @@ from dreamer.types import Batch
 Scenario = Literal["class", "domain", "task"]
 
 
-class DataNotFound(FileNotFoundError):  # noqa: N818 (named for what the user sees)
+class DataNotFound(FileNotFoundError):
     """A data set is absent and cannot be had: one sentence says what is missing, where it was sought, what to do."""
 
 

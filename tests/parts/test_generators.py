@@ -123,9 +123,10 @@ def test_the_vae_loss_is_the_negative_evidence_bound_per_pixel() -> None:
     z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=rng(4))
     answer = torch.distributions.Bernoulli(logits=generator.decoder(torch.cat([z, label], 1)), validate_args=False)
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
-    bound = answer.log_prob(x.flatten(1)).sum() - torch.distributions.kl_divergence(
-        posterior, torch.distributions.Normal(0.0, 1.0)
-    ).sum()
+    bound = (
+        answer.log_prob(x.flatten(1)).sum()
+        - torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum()
+    )
     assert torch.isclose(generator.loss(x, y, rng(4)), -bound / x.numel(), rtol=1e-5)
 
 

@@ -19,7 +19,11 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def samples(part: Perturbation) -> tuple[Tensor, Tensor]:
     generator = rng(5)
-    x = torch.randn(32, 6, generator=generator) if part.space == "latent" else torch.rand(32, 3, 12, 10, generator=generator)
+    x = (
+        torch.randn(32, 6, generator=generator)
+        if part.space == "latent"
+        else torch.rand(32, 3, 12, 10, generator=generator)
+    )
     return x, functional.one_hot(torch.arange(32) % 4, 5).float()
 
 
@@ -133,7 +137,13 @@ def test_integers_are_refused(part: Perturbation) -> None:
 
 @pytest.mark.parametrize(
     ("part", "options"),
-    [(Affine, {"degrees": -1}), (Noise, {"std": -0.1}), (Occlusion, {"rate": 2}), (Occlusion, {"tile": 0}), (LatentMixing, {"strength": 2})],
+    [
+        (Affine, {"degrees": -1}),
+        (Noise, {"std": -0.1}),
+        (Occlusion, {"rate": 2}),
+        (Occlusion, {"tile": 0}),
+        (LatentMixing, {"strength": 2}),
+    ],
 )
 def test_impossible_amounts_are_refused(part: type, options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"expected .*got {next(iter(options.values()))}"):
