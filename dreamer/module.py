@@ -513,8 +513,8 @@ class WakeSleepModule(pl.LightningModule):
         mine = None if self._hypnogram is None else (self._hypnogram.as_records(), self.seed)
         if mine is not None and mine != (saved["hypnogram"], saved["seed"]):
             raise ValueError(
-                f"the checkpoint belongs to another life (seed {saved['seed']}, {len(saved['hypnogram'] or [])} stages); "
-                f"expected seed {self.seed} and the same {len(self._hypnogram)} stages"
+                "the checkpoint belongs to another life: "
+                f"it has seed {saved['seed']} and {len(saved['hypnogram'] or [])} stages, expected seed {self.seed} and the same {len(self._hypnogram)} stages"
             )
         self.ledger = Ledger.from_state(saved["ledger"])
         self._mind = None

@@ -59,7 +59,7 @@ class LifeCheckpoint(Checkpoint):
     def save(self, trainer: pl.Trainer) -> None:
         """Write the checkpoint now."""
         writing = self.path.with_suffix(".writing")
-        trainer.save_checkpoint(writing)
+        trainer.save_checkpoint(writing, weights_only=False)
         if trainer.is_global_zero:
             os.replace(writing, self.path)
         self._saved_at = trainer.global_step

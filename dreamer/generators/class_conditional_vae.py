@@ -189,7 +189,7 @@ class ClassConditionalVAE(Generator):
 
 
 class _Archive(nn.Module):
-    """What a day leaves: a frozen decoder, and for each of its classes a mixture, padded with components of weight 0."""
+    """What a day leaves: a frozen decoder, and a mixture for each of its classes, padded to M components."""
 
     classes: Tensor
     experience: Tensor

@@ -85,7 +85,7 @@ class Memory(ABC):
 
         Args:
             count: how many.
-            rng: generator on the CPU.
+            rng: generator on any device.
 
         Raises:
             RuntimeError: when the memory is empty.
@@ -93,9 +93,9 @@ class Memory(ABC):
         if self.x is None or not self.size:
             raise RuntimeError("the memory is empty: it must live through a wake step before it is asked for samples")
         if count <= self.size:
-            index = torch.randperm(self.size, generator=rng)[:count]
+            index = torch.randperm(self.size, generator=rng, device=rng.device)[:count]
         else:
-            index = torch.randint(self.size, (count,), generator=rng)
+            index = torch.randint(self.size, (count,), generator=rng, device=rng.device)
         index = index.to(self.x.device)
         return Batch(self._decode(self.x[index]), self.y[index])
 

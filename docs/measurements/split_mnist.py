@@ -1,0 +1,132 @@
+"""The lives behind the README's table and picture: live those that are missing, then write both anew.
+
+    python docs/measurements/split_mnist.py DATA_ROOT [--runs DIR]
+
+Every life is a process of its own on one thread, so that its CPU time can be told. Stopped and started again, the
+script goes on with the lives that are missing. Without DATA_ROOT it only draws what ``split_mnist.json`` holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SEEDS = (11, 12, 13)
+ARMS = {
+    "no sleep": "fine_tune",
+    "dreams, verbatim": "verbatim",
+    "dreams, bent": "",
+    "dreams and day, bent": "augment",
+}
+
+
+def main() -> None:
+    """Read the words, live, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_root", nargs="?")
+    parser.add_argument("--runs", type=Path, default=Path("runs/measurements"))
+    words = parser.parse_args()
+    kept = HERE / "split_mnist.json"
+    if words.data_root is not None:
+        lives = [live(words.data_root, words.runs, arm, seed) for arm in ARMS for seed in SEEDS]
+        kept.write_text(json.dumps({"machine": machine(), "lives": lives}, indent=1) + "\n", encoding="utf-8")
+    measured = json.loads(kept.read_text(encoding="utf-8"))
+    print(table(measured["lives"]))
+    draw(measured["lives"], HERE / "split_mnist.svg")
+
+
+def live(data_root: str, runs: Path, arm: str, seed: int) -> dict[str, Any]:
+    """Live one life, unless it has been lived; what it scored and cost."""
+    folder = runs / f"{ARMS[arm] or 'dreams'}_{seed}"
+    record = folder / "life.json"
+    if record.exists():
+        return json.loads(record.read_text(encoding="utf-8"))
+    command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", "split_mnist", *filter(None, [ARMS[arm]])]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*command, f"data.root={data_root}", "--seed", str(seed), "--out", str(folder)], check=True, env=environment
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    lived = summary(folder, arm, seed, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    record.write_text(json.dumps(lived), encoding="utf-8")
+    return lived
+
+
+def summary(folder: Path, arm: str, seed: int, cpu_seconds: float) -> dict[str, Any]:
+    """The numbers of a run folder that table and picture need."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    last = {row["experience"]: row for row in results["accuracy_matrix"]["rows"] if row["experience"] >= 0}
+    curve = [statistics.mean(row["accuracy"][: experience + 1]) for experience, row in sorted(last.items())]
+    return {
+        "arm": arm,
+        "seed": seed,
+        "average_accuracy": results["metrics"]["average_accuracy"],
+        "forgetting": results["metrics"]["forgetting"],
+        "sleep_gain": results["metrics"]["sleep_gain"],
+        "curve": curve,
+        "steps": sum(results["cost"]["optimizer_steps"].values()),
+        "bytes": results["cost"]["bytes"],
+        "cpu_seconds": round(cpu_seconds, 1),
+        "versions": {name: results["versions"][name] for name in ("python", "torch", "pytorch_lightning")},
+    }
+
+
+def machine() -> str:
+    """What the seconds were measured on."""
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{names[0].partition(': ')[2] if names else platform.processor()}, one thread"
+
+
+def table(lives: list[dict[str, Any]]) -> str:
+    """The README's table."""
+    lines = ["| arm | average accuracy (%) | seeds 11, 12, 13 | forgetting (%) | optimiser steps | CPU seconds |"]
+    lines.append("|---|---|---|---|---|---|")
+    for arm in ARMS:
+        mine = [life for life in lives if life["arm"] == arm]
+        scores = [100 * life["average_accuracy"] for life in mine]
+        lost = statistics.mean(100 * life["forgetting"] for life in mine)
+        seconds = statistics.mean(life["cpu_seconds"] for life in mine)
+        each = ", ".join(f"{score:.2f}" for score in scores)
+        spread = f"{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f}"
+        lines.append(f"| {arm} | {spread} | {each} | {lost:.1f} | {mine[0]['steps']:,} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def draw(lives: list[dict[str, Any]], path: Path) -> None:
+    """The README's picture: accuracy over the experiences met so far, as the stream goes on."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    colours = {"no sleep": "#7f7f7f", "dreams, verbatim": "#0072b2", "dreams, bent": "#cc79a7"}
+    colours["dreams and day, bent"] = "#e69f00"
+    for arm, colour in colours.items():
+        curves = [[100 * value for value in life["curve"]] for life in lives if life["arm"] == arm]
+        mean = [statistics.mean(values) for values in zip(*curves, strict=True)]
+        met = range(1, len(mean) + 1)
+        low, high = zip(*((min(values), max(values)) for values in zip(*curves, strict=True)), strict=True)
+        axes.fill_between(met, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(met, mean, marker="o", color=colour, label=f"{arm}: {mean[-1]:.1f} %")
+    axes.set_xticks(list(met))
+    axes.set_xlabel("experiences lived through and slept upon")
+    axes.set_ylabel("test accuracy on all\nclasses met so far (%)")
+    axes.set_ylim(0, 102)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower left")
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The README's numbers are the measured ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import statistics
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MEASUREMENTS = ROOT / "docs" / "measurements"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("split_mnist", MEASUREMENTS / "split_mnist.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def lives() -> list[dict[str, Any]]:
+    return json.loads((MEASUREMENTS / "split_mnist.json").read_text())["lives"]
+
+
+def mean(lives: list[dict[str, Any]], arm: str, number: str = "average_accuracy") -> float:
+    return statistics.mean(life[number] for life in lives if life["arm"] == arm)
+
+
+def test_the_readme_prints_the_table_of_the_script(script: ModuleType, lives: list[dict[str, Any]]) -> None:
+    assert script.table(lives) in (ROOT / "README.md").read_text()
+
+
+def test_every_arm_was_lived_with_every_seed(script: ModuleType, lives: list[dict[str, Any]]) -> None:
+    assert [(life["arm"], life["seed"]) for life in lives] == [
+        (arm, seed) for arm in script.ARMS for seed in script.SEEDS
+    ]
+    assert all(life["curve"][-1] == pytest.approx(life["average_accuracy"]) for life in lives)
+
+
+def test_the_first_sentence_says_what_was_measured(lives: list[dict[str, Any]]) -> None:
+    opening = " ".join((ROOT / "README.md").read_text().split("![")[0].split())
+    for arm in ("dreams, bent", "dreams, verbatim", "no sleep"):
+        assert f"{100 * mean(lives, arm):.1f} %" in opening, arm
+
+
+def test_the_bent_arms_keep_no_sample_and_reach_what_is_claimed(lives: list[dict[str, Any]]) -> None:
+    assert all(life["bytes"]["memory"] == 0 for life in lives)
+    assert mean(lives, "dreams, bent") >= 0.95 and mean(lives, "dreams and day, bent") >= 0.95
+    assert mean(lives, "dreams, bent", "cpu_seconds") < 351
+
+
+def test_the_picture_is_drawn_anew_from_the_numbers(
+    script: ModuleType, lives: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    script.draw(lives, tmp_path / "drawn.svg")
+    drawn = (tmp_path / "drawn.svg").read_text()
+    assert "<svg" in drawn and len(drawn) > 5000
