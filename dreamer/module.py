@@ -514,7 +514,8 @@ class WakeSleepModule(pl.LightningModule):
         if mine is not None and mine != (saved["hypnogram"], saved["seed"]):
             raise ValueError(
                 "the checkpoint belongs to another life: "
-                f"it has seed {saved['seed']} and {len(saved['hypnogram'] or [])} stages, expected seed {self.seed} and the same {len(self._hypnogram)} stages"
+                f"expected seed {self.seed} and the {len(mine[0])} stages of this plan, "
+                f"got seed {saved['seed']} and {len(saved['hypnogram'] or [])} stages"
             )
         self.ledger = Ledger.from_state(saved["ledger"])
         self._mind = None
