@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 
-from dreamer.loader import StageLoader
 from dreamer.streams.base import Experience, Samples, Stream, on_device
 from dreamer.types import Batch, Step
 
 if TYPE_CHECKING:
+    from dreamer.loader import StageLoader
     from dreamer.module import WakeSleepModule
 
 

@@ -1,35 +1,39 @@
-"""The loader of one stage: every batch, awake or asleep, reaches the Trainer through it."""
+"""The steps of one stage, and the loader through which they reach the Trainer, awake or asleep."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from dreamer.types import Stage, Step
+import torch
+from torch import Tensor
+
+from dreamer.randomness import Purpose, randoms
+from dreamer.stages import NREM, REM, Wake
+from dreamer.streams.base import Samples
+from dreamer.types import Batch, Dream, Mind, Stage, Step
 
 
 class StageLoader:
-    """Yields the steps of one stage, beginning where the ledger says.
+    """Yields the steps of one stage, beginning where the life stands.
 
     Its length is known, so Lightning fetches nothing ahead: a batch is drawn after the step before it is done.
 
     Args:
         stage: the stage.
-        steps: draws the steps of the stage from a given step on.
-        done: says, when iteration begins, how many steps of the stage are done.
+        steps: gives the steps that are left; called when the first batch is asked for.
     """
 
-    def __init__(self, stage: Stage, steps: Callable[[int], Iterator[Step]], done: Callable[[], int]):
+    def __init__(self, stage: Stage, steps: Callable[[], Iterator[Step]]):
         self.stage = stage
         self._steps = steps
-        self._done = done
 
     def __len__(self) -> int:
         return self.stage.steps
 
     def __iter__(self) -> Iterator[Step]:
-        # a generator: the ledger is asked at the first batch, after a checkpoint has been loaded
-        yield from self._steps(self._done())
+        # a generator: nothing is asked before the first batch, and by then a checkpoint has been loaded
+        yield from self._steps()
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the position lies in the ledger. Its presence tells Lightning that the loader can be resumed."""
@@ -37,3 +41,73 @@ class StageLoader:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to load, see :meth:`state_dict`."""
+
+
+class Place(NamedTuple):
+    """Where steps are drawn.
+
+    Attributes:
+        seed: of the life.
+        device: the training device.
+        rank: number of this process, from 0.
+        ranks: processes that share the experience.
+    """
+
+    seed: int
+    device: torch.device
+    rank: int = 0
+    ranks: int = 1
+
+
+def stage_steps(
+    stage: Stage, recipe: Wake | NREM | REM, mind: Mind, day: Samples, place: Place, start: int
+) -> Iterator[Step]:
+    """Draw the steps of a stage.
+
+    Args:
+        stage: the stage.
+        recipe: what it recalls and how.
+        mind: the life so far.
+        day: training samples of its experience; read in wake alone.
+        place: seed, device and rank.
+        start: steps that are done already.
+    """
+    days = day_batches(stage, recipe.batch_size, day, place, start) if stage.kind == "wake" else None
+    stride = recipe.stride(mind)
+    pool, pooled = None, -1
+    for step in range(start, stage.steps):
+        block, offset = divmod(step, stride)
+        if block != pooled:
+            length = min(stride, stage.steps - block * stride)
+            rng = randoms(place.seed, Purpose.DREAM, stage.index, block, place.rank, device=place.device)
+            with torch.no_grad():
+                pool, pooled = recipe.dream(mind, length, rng), block
+            per_step = 0 if pool is None else len(pool.y) // length
+        dream = None if pool is None else _slice(pool, offset * per_step, (offset + 1) * per_step)
+        yield Step(stage.index, step, None if days is None else next(days), dream)
+
+
+def day_batches(stage: Stage, batch_size: int, day: Samples, place: Place, start: int) -> Iterator[Batch]:
+    """Real batches of a wake stage, in an order that depends on seed, experience and pass alone.
+
+    Arguments as for :func:`stage_steps`.
+    """
+    share = -(-len(day) // place.ranks)
+
+    def indices() -> Iterator[Tensor]:
+        per_pass = -(-share // batch_size)
+        order, ordered = torch.empty(0), -1
+        for step in range(stage.first_step + start, stage.first_step + stage.steps):
+            number, batch = divmod(step, per_pass)
+            if number != ordered:
+                rng = randoms(place.seed, Purpose.ORDER, stage.experience, number)
+                order, ordered = torch.randperm(len(day), generator=rng), number
+                # every rank gets equally many: the first samples of the pass fill up the last
+                order = torch.cat([order, order[: share * place.ranks - len(order)]])[place.rank :: place.ranks]
+            yield order[batch * batch_size : (batch + 1) * batch_size]
+
+    return day.batches(indices())
+
+
+def _slice(dream: Dream, start: int, stop: int) -> Dream:
+    return Dream(*(None if part is None else part[start:stop] for part in dream))

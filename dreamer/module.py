@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 from dreamer import metrics
 from dreamer.data import StreamDataModule
+from dreamer.examination import examine
 from dreamer.generators import Generator
 from dreamer.hypnogram import Hypnogram
 from dreamer.ledger import Ledger
-from dreamer.loader import StageLoader
+from dreamer.loader import Place, StageLoader, stage_steps
 from dreamer.memory import Memory
 from dreamer.networks.base import Frozen, module_bytes
-from dreamer.planning import Schedule, check_parts, class_mask, competitors, plan_life
+from dreamer.planning import ActiveOutputs, Schedule, check_parts, class_mask, competitors, plan_life
 from dreamer.randomness import Purpose, mix, randoms
 from dreamer.resume import align_loops
 from dreamer.schedules import Boundary
 from dreamer.stages import NREM, REM, Wake
-from dreamer.streams.base import Samples, Stream
+from dreamer.streams.base import Stream
 from dreamer.types import Batch, Dream, Mind, Stage, Step
 
-ActiveOutputs = Literal["all", "seen", "task"]
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
 
@@ -179,7 +179,15 @@ class WakeSleepModule(pl.LightningModule):
     def stage_loader(self, index: int) -> StageLoader:
         """The loader of one stage."""
         stage = self.hypnogram[index]
-        return StageLoader(stage, functools.partial(self._steps, stage), functools.partial(self._steps_done, stage))
+
+        def steps() -> Iterator[Step]:
+            # asked for at the first batch, when a checkpoint has been loaded: the ledger says where to begin
+            done = self.ledger.step if self.ledger.stage == stage.index else 0
+            day = self._data.experience(stage.experience, self.device).train
+            place = Place(self.seed, self.device, self.global_rank, self.trainer.world_size)
+            return stage_steps(stage, self._recipe(stage), self._mind_at(stage), day, place, done)
+
+        return StageLoader(stage, steps)
 
     def training_step(self, batch: Step, batch_idx: int) -> Tensor:
         """Let the stage judge the batch; Lightning calls backward."""
@@ -195,43 +203,6 @@ class WakeSleepModule(pl.LightningModule):
             named = {f"{stage.kind}/{name}": value for name, value in losses.parts.items()}
             self.log_dict(named | {f"{stage.kind}/loss": losses.total.detach()}, batch_size=1)
         return losses.total
-
-    def _steps(self, stage: Stage, start: int) -> Iterator[Step]:
-        recipe = self._recipe(stage)
-        mind = self._mind_at(stage)
-        days = self._days(stage, start) if stage.kind == "wake" else None
-        stride = recipe.stride(mind)
-        pool, pooled = None, -1
-        for step in range(start, stage.steps):
-            block, offset = divmod(step, stride)
-            if block != pooled:
-                length = min(stride, stage.steps - block * stride)
-                rng = randoms(self.seed, Purpose.DREAM, stage.index, block, self.global_rank, device=self.device)
-                with torch.no_grad():
-                    pool, pooled = recipe.dream(mind, length, rng), block
-                per_step = 0 if pool is None else len(pool.y) // length
-            dream = None if pool is None else _slice(pool, offset * per_step, (offset + 1) * per_step)
-            yield Step(stage.index, step, None if days is None else next(days), dream)
-
-    def _days(self, stage: Stage, start: int) -> Iterator[Batch]:
-        """Real batches, passed over in an order that depends on seed, experience and pass alone."""
-        samples = self._data.experience(stage.experience, self.device).train
-        ranks, size = self.trainer.world_size, self.wake.batch_size
-        share = -(-len(samples) // ranks)
-
-        def indices() -> Iterator[Tensor]:
-            per_pass = -(-share // size)
-            order, ordered = torch.empty(0), -1
-            for step in range(stage.first_step + start, stage.first_step + stage.steps):
-                number, batch = divmod(step, per_pass)
-                if number != ordered:
-                    rng = randoms(self.seed, Purpose.ORDER, stage.experience, number)
-                    order, ordered = torch.randperm(len(samples), generator=rng), number
-                    # every rank gets equally many: the first samples of the pass fill up the last
-                    order = torch.cat([order, order[: share * ranks - len(order)]])[self.global_rank :: ranks]
-                yield order[batch * size : (batch + 1) * size]
-
-        return samples.batches(indices())
 
     def _first_pass(self, stage: Stage, step: int) -> bool:
         """True in the first pass over an experience: each of its samples is offered to the memory once."""
@@ -249,9 +220,6 @@ class WakeSleepModule(pl.LightningModule):
         now = time.perf_counter()
         ledger.seconds[stage.kind] += now - self._clock
         self._clock = now
-
-    def _steps_done(self, stage: Stage) -> int:
-        return self.ledger.step if self.ledger.stage == stage.index else 0
 
     def _recipe(self, stage: Stage) -> Wake | NREM | REM:
         return self.wake if stage.kind == "wake" else self.night[stage.part]
@@ -350,20 +318,10 @@ class WakeSleepModule(pl.LightningModule):
 
     # ---------------------------------------------------------------- examinations
 
-    @torch.no_grad()
     def _row(self, after: str, experience: int, night: int, stage: int, global_step: int) -> dict[str, Any]:
-        """One row of the accuracy matrix: every experience's test and validation accuracy now."""
+        """Examine the network on every experience: one row of the accuracy matrix."""
         started = time.perf_counter()
-        modes = [(module, module.training) for module in self.network.modules()]
-        self.network.eval()
-        tested, held = [], []
-        for index in range(len(self.stream)):
-            data = self._data.experience(index, self.device)
-            tested.append(self._accuracy(data.test, index, experience, self.trainer.limit_test_batches))
-            if data.validation is not None:
-                held.append(self._accuracy(data.validation, index, experience, self._data.validation_limit))
-        for module, mode in modes:
-            module.training = mode
+        tested, held = examine(self.network, self._data, self.active_outputs, experience, self.device)
         self.ledger.seconds["examination"] += time.perf_counter() - started
         return {
             "after": after,
@@ -374,25 +332,6 @@ class WakeSleepModule(pl.LightningModule):
             "accuracy": tested,
             "validation": held or None,
         }
-
-    def _accuracy(self, samples: Samples, index: int, lived: int, limit: float | None) -> float | None:
-        table = competitors(self.stream, index if self.active_outputs == "task" else max(lived, 0), self.active_outputs)
-        right, count = 0, 0
-        for batch in self._data.examination(samples, limit):
-            x, y = self.trainer.strategy.batch_to_device(batch, self.device)
-            logits = self._answer(x)
-            if table is not None:
-                task = self.stream.experiences[index].classes[0]
-                row = table[task] if self.active_outputs == "task" else table[self.stream.experiences[0].classes[0]]
-                logits = logits.masked_fill(~row.to(logits.device), -torch.inf)
-            right += int((logits.argmax(dim=1) == y).sum())
-            count += len(y)
-        return right / count if count else None
-
-    def _answer(self, x: Tensor) -> Tensor:
-        precision = self.trainer.precision_plugin
-        with precision.forward_context():
-            return self.network(precision.convert_input(x))
 
     def _log_row(self, row: dict[str, Any]) -> None:
         named = {f"test/accuracy/experience_{index}": value for index, value in enumerate(row["accuracy"])}
@@ -529,7 +468,3 @@ class WakeSleepModule(pl.LightningModule):
     @property
     def _data(self) -> StreamDataModule:
         return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
-
-
-def _slice(dream: Dream, start: int, stop: int) -> Dream:
-    return Dream(*(None if part is None else part[start:stop] for part in dream))

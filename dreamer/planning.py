@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from dreamer.hypnogram import Hypnogram, Stretch
 from dreamer.memory import Memory
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import Stream
+
+ActiveOutputs = Literal["all", "seen", "task"]
 
 
 class Schedule(Protocol):
@@ -51,7 +53,7 @@ def check_parts(
     night: Sequence[NREM | REM],
     memory: Memory | None,
     generator: Generator | None,
-    active_outputs: str,
+    active_outputs: ActiveOutputs,
 ) -> None:
     """Refuse what makes no sense together.
 
@@ -87,7 +89,7 @@ def check_parts(
         raise ValueError("wake: a latent perturbation cannot bend real samples, which have no latent codes")
 
 
-def competitors(stream: Stream, experience: int, active_outputs: str) -> Tensor | None:
+def competitors(stream: Stream, experience: int, active_outputs: ActiveOutputs) -> Tensor | None:
     """Which outputs compete in the softmax while an experience is lived through or slept upon.
 
     Args:

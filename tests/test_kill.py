@@ -26,8 +26,7 @@ SHORT = [
 VICTIM = """
 import os, signal, sys
 import pytorch_lightning as pl
-from dreamer import config, life
-from dreamer.module import WakeSleepModule
+from dreamer import config, examination, life
 
 place, out, words = sys.argv[1], sys.argv[2], sys.argv[3:]
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -42,13 +41,13 @@ class Kill(pl.Callback):
             die()
 
 if place == "examination":
-    measure, calls = WakeSleepModule._accuracy, [0]
-    def dying(self, *args):
+    measure, calls = examination.accuracy, [0]
+    def dying(*args):
         calls[0] += 1
         if calls[0] > 6 * 3 + 2:
             die()
-        return measure(self, *args)
-    WakeSleepModule._accuracy = dying
+        return measure(*args)
+    examination.accuracy = dying
 alive = life.prepare(config.read(*words, out=out))
 alive.checkpoint.every_n_steps = 2
 alive.trainer.callbacks.insert(0, Kill())

@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
+from dreamer import examination as exams
 from dreamer.callbacks.checkpoint import LifeCheckpoint
 from dreamer.module import WakeSleepModule
 from tests.lives import live, tiny_life, tiny_stream
@@ -116,19 +117,19 @@ def test_an_examination_that_was_killed_is_not_skipped(
     reference: WakeSleepModule,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    examine = WakeSleepModule._accuracy
+    accuracy = exams.accuracy
     calls = 0
 
-    def dying(self: WakeSleepModule, *args: Any) -> float | None:
+    def dying(*args: Any) -> float | None:
         nonlocal calls
         calls += 1
         if calls > 6 * examination + 2:
             raise Killed
-        return examine(self, *args)
+        return accuracy(*args)
 
     stream = tiny_stream()
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(WakeSleepModule, "_accuracy", dying)
+        patch.setattr(exams, "accuracy", dying)
         live(tiny_life(stream), stream, callbacks=[checkpoint(tmp_path)])
     module = tiny_life(stream)
     last = tmp_path / "last.ckpt"
