@@ -77,7 +77,7 @@ def summary(folder: Path, arm: str, seed: int, cpu_seconds: float) -> dict[str, 
         "steps": sum(results["cost"]["optimizer_steps"].values()),
         "bytes": results["cost"]["bytes"],
         "cpu_seconds": round(cpu_seconds, 1),
-        "versions": {name: results["versions"][name] for name in ("python", "torch", "pytorch_lightning")},
+        "versions": {name: results["versions"][name] for name in ("python", "torch", "lightning")},
     }
 
 
@@ -107,9 +107,9 @@ def draw(lives: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
+    whole, close = figure.subplots(1, 2)
     colours = {"no sleep": "#7f7f7f", "dreams, verbatim": "#0072b2", "dreams, bent": "#cc79a7"}
     colours["dreams and day, bent"] = "#e69f00"
     for arm, colour in colours.items():
@@ -117,14 +117,18 @@ def draw(lives: list[dict[str, Any]], path: Path) -> None:
         mean = [statistics.mean(values) for values in zip(*curves, strict=True)]
         met = range(1, len(mean) + 1)
         low, high = zip(*((min(values), max(values)) for values in zip(*curves, strict=True)), strict=True)
-        axes.fill_between(met, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(met, mean, marker="o", color=colour, label=f"{arm}: {mean[-1]:.1f} %")
-    axes.set_xticks(list(met))
-    axes.set_xlabel("experiences lived through and slept upon")
-    axes.set_ylabel("test accuracy on all\nclasses met so far (%)")
-    axes.set_ylim(0, 102)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower left")
+        for axes in (whole, close):
+            axes.fill_between(met, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(met, mean, marker="o", color=colour, label=f"{arm}: {mean[-1]:.1f} %")
+    for axes in (whole, close):
+        axes.set_xticks(list(met))
+        axes.set_xlabel("experiences lived through")
+        axes.spines[["top", "right"]].set_visible(False)
+    whole.set_ylabel("test accuracy on all classes met so far (%)")
+    whole.set_ylim(0, 102)
+    whole.legend(frameon=False, loc="lower left")
+    close.set_ylim(93, 100.2)
+    close.set_title("the same, from 93 % upwards", fontsize="medium")
     figure.savefig(path, metadata={"Date": None})
 
 
