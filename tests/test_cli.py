@@ -23,7 +23,9 @@ SHORT = ["wake.steps=3", "night.0.steps=2", "night.1.steps=2", "stream.experienc
 
 def environment() -> dict[str, str]:
     path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "WANDB_MODE": "offline"}
+    # a process that has used wandb hands its service down to its children
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    return {**inherited, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "WANDB_MODE": "offline"}
 
 
 def dreamer(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
