@@ -16,6 +16,8 @@ Pixels, where samples are images, lie in [0, 1]; a network that wants normalised
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -96,7 +98,8 @@ class Losses:
         present = {name: term for name, term in terms.items() if term is not None}
         if not present:
             raise ValueError("a stage must return at least one loss, got none")
-        return cls(torch.stack(list(present.values())).sum(), {name: term.detach() for name, term in present.items()})
+        total = functools.reduce(operator.add, present.values())
+        return cls(total, {name: term.detach() for name, term in present.items()})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -37,7 +39,7 @@ class Objective(Protocol):
 
 def judge(objectives: Sequence[Objective], logits: Tensor, target: Dream, active: Tensor | None) -> Tensor:
     """Sum the losses of several objectives."""
-    return torch.stack([objective(logits, target, active) for objective in objectives]).sum()
+    return functools.reduce(operator.add, [objective(logits, target, active) for objective in objectives])
 
 
 def silence(logits: Tensor, active: Tensor | None) -> Tensor:

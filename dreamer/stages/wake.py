@@ -84,7 +84,7 @@ class Wake:
 
     def stride(self, mind: Mind) -> int:
         """Steps whose dreams are made at once: a memory changes with every step, a generator only at dusk."""
-        return 1 if not self.replay or self.recall.sources(mind)[0] else self.steps_per_dream
+        return 1 if self.replay and self.recall.sources(mind)[0] else self.steps_per_dream
 
     def dream(self, mind: Mind, steps: int, rng: torch.Generator) -> Dream | None:
         """Recall what is replayed in the next ``steps`` steps; None when there is nothing to replay."""
