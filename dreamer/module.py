@@ -268,9 +268,11 @@ class WakeSleepModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Dawn: the teacher of the old classes is copied before the day overwrites them."""
         stage = self.hypnogram[self.current_epoch]
-        self.ledger.opened_at = self.global_step
-        if stage.opens and stage.experience > 0 and self.dawn is not None:
-            self.dawn.copy_from(self.network)
+        # older Lightning calls this hook again when it resumes within an epoch
+        if self.ledger.step == 0:
+            self.ledger.opened_at = self.global_step
+            if stage.opens and stage.experience > 0 and self.dawn is not None:
+                self.dawn.copy_from(self.network)
         self._clock = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:

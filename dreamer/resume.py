@@ -24,11 +24,8 @@ def align_loops(fit_loop: dict[str, Any], stage: int, step: int) -> None:
         counter.update(ready=begun, started=begun, processed=stage, completed=stage)
     batches = fit_loop["epoch_loop.batch_progress"]
     batches["is_last_batch"] = False
-    total = batches["total"]["ready"]
-    # right after a batch, when callbacks save, it is not counted as completed yet
-    open_batch = int(step > 0)
-    batches["total"].update(ready=total, started=total, processed=total, completed=total - open_batch)
-    batches["current"].update(ready=step, started=step, processed=step, completed=step - open_batch)
+    for counter, count in ((batches["total"], batches["total"]["ready"]), (batches["current"], step)):
+        counter.update(ready=count, started=count, processed=count, completed=count)
     if "_batches_that_stepped" in fit_loop["epoch_loop.state_dict"]:
         steps = fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]["completed"]
-        fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps - open_batch
+        fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
