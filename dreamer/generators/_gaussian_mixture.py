@@ -22,15 +22,23 @@ class Mixture(NamedTuple):
     mean: Tensor
     factor: Tensor
 
-    def sample(self, count: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """Draw (count, D) codes; ``temperature`` scales the deviation from each component's mean."""
-        component = torch.multinomial(self.weight, count, replacement=True, generator=rng)
-        noise = torch.randn(count, self.mean.shape[1], generator=rng, device=self.mean.device, dtype=self.mean.dtype)
-        deviation = torch.empty_like(noise)
-        for chosen in component.unique().tolist():
-            members = component == chosen
-            deviation[members] = noise[members] @ self.factor[chosen].T
-        return self.mean[component] + temperature * deviation
+
+def sample_mixtures(mixtures: Mixture, row: Tensor, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+    """Draw from several mixtures at once: the cost depends on how many codes are drawn, not on from where.
+
+    Args:
+        mixtures: (R, M), (R, M, D) and (R, M, D, D) stacked mixtures; components of weight 0 are padding.
+        row: (B,) int64, the mixture of each code, in [0, R).
+        rng: generator on the device of ``row``.
+        temperature: scales the deviation from a component's mean.
+
+    Returns:
+        (B, D) float32 codes.
+    """
+    component = torch.multinomial(mixtures.weight.float()[row], 1, generator=rng).flatten()
+    mean, factor = mixtures.mean[row, component].float(), mixtures.factor[row, component].float()
+    noise = torch.randn(mean.shape, generator=rng, device=mean.device)
+    return mean + temperature * torch.bmm(factor, noise[:, :, None]).squeeze(2)
 
 
 def fit_mixture(

@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
-from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
+from dreamer.generators._gaussian_mixture import Mixture, fit_mixture, sample_mixtures
 from dreamer.generators.base import Generator
 from dreamer.networks.base import module_bytes
 from dreamer.types import Batch, Bend, Dream
@@ -160,8 +159,10 @@ class ClassConditionalVAE(Generator):
         return Dream(x, y, None if bend is None else p)
 
     def _decode(self, archive: _Archive, code: Tensor) -> Tensor:
-        weights = {name: weight.float() for name, weight in archive.decoder.state_dict().items()}
-        answer = functional_call(archive.decoder, weights, (code,))
+        answer = code
+        for layer in archive.decoder:
+            linear = isinstance(layer, nn.Linear)
+            answer = functional.linear(answer, layer.weight.float(), layer.bias.float()) if linear else layer(answer)
         answer = torch.sigmoid(answer) if self.likelihood == "bernoulli" else answer
         return answer.view(-1, *self.sample_shape)
 
@@ -199,7 +200,7 @@ class _Archive(nn.Module):
 
     def __init__(
         self,
-        decoder: nn.Module,
+        decoder: nn.Sequential,
         experience: int,
         classes: Tensor,
         mixtures: Sequence[Mixture],
@@ -222,13 +223,12 @@ class _Archive(nn.Module):
 
     def sample(self, y: Tensor, rng: torch.Generator, temperature: float) -> Tensor:
         """Draw a (B, D) code for each of (B,) labels, all of them among the day's classes."""
-        z = torch.empty(len(y), self.mean.shape[2], device=y.device)
-        for row, label in enumerate(self.classes):
-            members = (y == label).nonzero().flatten()
-            if len(members):
-                mixture = Mixture(self.weight[row].float(), self.mean[row].float(), self.factor[row].float())
-                z[members] = mixture.sample(len(members), rng, temperature)
-        return z
+        return sample_mixtures(self.mixtures, torch.searchsorted(self.classes, y), rng, temperature)
+
+    @property
+    def mixtures(self) -> Mixture:
+        """The mixtures of all classes of the day, stacked."""
+        return Mixture(self.weight, self.mean, self.factor)
 
 
 def _relu_layers(widths: Sequence[int]) -> nn.Sequential:

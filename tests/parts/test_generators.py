@@ -7,7 +7,7 @@ import torch
 
 from dreamer import parts
 from dreamer.generators import ClassConditionalVAE, Generator, UntrainedError
-from dreamer.generators._gaussian_mixture import fit_mixture
+from dreamer.generators._gaussian_mixture import Mixture, fit_mixture, sample_mixtures
 from dreamer.perturbations import LatentMixing
 from dreamer.types import Batch
 
@@ -142,10 +142,25 @@ def test_a_mixture_finds_the_groups_that_made_the_data(diagonal: bool) -> None:
     covariance = mixture.factor[0] @ mixture.factor[0].T
     expected = spread @ spread.T
     assert torch.allclose(covariance, torch.diag(expected.diagonal()) if diagonal else expected, atol=0.2)
-    drawn = mixture.sample(6000, rng(3))
+    stacked = Mixture(*(part[None] for part in mixture))
+    drawn = sample_mixtures(stacked, torch.zeros(6000, dtype=torch.int64), rng(3))
     assert torch.allclose(drawn.mean(0), z.mean(0), atol=0.25) and torch.allclose(drawn.var(0), z.var(0), rtol=0.1)
-    still = mixture.sample(100, rng(3), temperature=0.0)
+    still = sample_mixtures(stacked, torch.zeros(100, dtype=torch.int64), rng(3), temperature=0.0)
     assert torch.cdist(still, mixture.mean).min(dim=1).values.max() < 1e-5
+
+
+def test_every_code_comes_from_the_mixture_that_was_asked_for() -> None:
+    mean = torch.tensor([[[0.0, 0.0], [9.0, 9.0]], [[5.0, 5.0], [9.0, 9.0]]])
+    spread = torch.diag(torch.tensor([0.1, 0.3])).expand(2, 2, 2, 2)
+    mixtures = Mixture(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), mean, spread)
+    row = torch.tensor([0, 1] * 2000)
+    drawn = sample_mixtures(mixtures, row, rng())
+    for number, centre in enumerate((0.0, 5.0)):
+        codes = drawn[row == number]
+        assert torch.allclose(codes.mean(dim=0), torch.full((2,), centre), atol=0.03), (
+            "never from a component of weight 0"
+        )
+        assert torch.allclose(codes.std(dim=0), torch.tensor([0.1, 0.3]), rtol=0.1)
 
 
 def test_a_mixture_of_two_codes_is_possible() -> None:
