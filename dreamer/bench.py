@@ -75,7 +75,8 @@ def wake(rounds: int = 5, steps: int = 500) -> list[Round]:
 def stream(experiences: int = 20, rounds: int = 3) -> dict[str, list[list[float]]]:
     """Measure seconds per step as a stream goes on.
 
-    A data-free life, and one with a memory, on digits whose pixels are permuted anew in every experience.
+    A data-free life, and one with a memory, on digits of 28 x 28 pixels that are permuted anew in every experience,
+    with the 784-400-400-10 network.
 
     Args:
         experiences: E, at least 3.
@@ -131,14 +132,12 @@ def _learner(stream: Stream) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 def _seconds_per_step(stream: Stream, recipe: str) -> dict[str, list[float]]:
     shape, k = stream.sample_shape, stream.num_classes
-    night = [
-        NREM(60, 64),
-        REM(60, 64, perturbations=(LatentMixing(), Affine()) if recipe == "generator" else (Affine(),)),
-    ]
-    parts: dict[str, Any] = {"generator": ClassConditionalVAE(shape, k, 16, (100,))}
+    bends = (LatentMixing(), Affine()) if recipe == "generator" else (Affine(),)
+    night = [NREM(32, _BATCH), REM(32, _BATCH, perturbations=bends)]
+    parts: dict[str, Any] = {"generator": ClassConditionalVAE(shape, k)}
     if recipe == "memory":
         parts = {"memory": ClassBalanced(200)}
-    module = WakeSleepModule(MLP(shape, k, (200, 200)), Wake(steps=60, batch_size=64, replay=64), night, **parts)
+    module = WakeSleepModule(MLP(shape, k), Wake(steps=32, batch_size=_BATCH, replay=_BATCH), night, **parts)
     clock = _Clock()
     _live(module, stream, logger=False, callbacks=[clock])
     return clock.per_step
@@ -180,9 +179,9 @@ def _enlarged(samples: Any) -> TensorSamples:
 
 
 def _permuted_digits(experiences: int) -> Stream:
-    whole = digits(experiences=1, validation=0).experiences[0]
+    whole = _large_digits().experiences[0]
     rng = torch.Generator().manual_seed(0)
-    orders = [torch.randperm(64, generator=rng) for _ in range(experiences)]
+    orders = [torch.randperm(28 * 28, generator=rng) for _ in range(experiences)]
     shares = [(_permuted(whole.train, order), _permuted(whole.test, order)) for order in orders]
     return make_stream("permuted digits", shares, validation=0, scenario="domain")
 

@@ -165,6 +165,8 @@ class WakeSleepModule(pl.LightningModule):
                 stacklevel=2,
             )
         self._hypnogram = plan
+        # a fit is a life of its own; a checkpoint, where there is one, is loaded after this hook and brings its record
+        self.ledger, self._mind, self._last_row = Ledger(), None, None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser; learner and generator are groups whose losses lie on disjoint graphs."""
@@ -315,7 +317,9 @@ class WakeSleepModule(pl.LightningModule):
                 y = samples.y.cpu()
                 index = torch.cat([(y == label).nonzero().flatten()[:few] for label in y.unique()])
             rng = randoms(self.seed, Purpose.SETTLE, stage.index, device=self.device)
-            self.generator.settle(samples.batches(index.split(1024)), stage.experience, rng)
+            read = samples.batches(index.split(1024))
+            day = (self.trainer.strategy.batch_to_device(batch, self.device) for batch in read)
+            self.generator.settle(day, stage.experience, rng)
         self.ledger.seconds["wake"] += time.perf_counter() - self._clock
 
     # ---------------------------------------------------------------- examinations

@@ -61,6 +61,26 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert not torch.equal(one[1], other[1])
 
 
+def test_a_second_fit_is_a_life_of_its_own() -> None:
+    stream = tiny_stream()
+    module = tiny_life(stream)
+    live(module, stream)
+    first = module.results()
+    live(module, stream)
+    second = module.results()
+    assert second["complete"] and second["cost"]["samples"] == first["cost"]["samples"]
+    assert len(second["accuracy_matrix"]["rows"]) == len(first["accuracy_matrix"]["rows"])
+
+
+def test_a_checkpoint_that_was_loaded_says_what_was_scored(tmp_path: Path) -> None:
+    stream = tiny_stream()
+    module = tiny_life(stream)
+    live(module, stream).save_checkpoint(tmp_path / "life.ckpt")
+    again = tiny_life(stream)
+    again.on_load_checkpoint(torch.load(tmp_path / "life.ckpt", weights_only=True))
+    assert again.ledger.rows == module.ledger.rows
+
+
 def test_every_stage_starts_with_what_the_day_left() -> None:
     stream = tiny_stream()
     module = tiny_life(stream)
