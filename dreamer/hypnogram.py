@@ -127,23 +127,10 @@ class Hypnogram(Sequence[Stage]):
         """Planned steps of each kind of stage."""
         return {kind: sum(stage.steps for stage in self if stage.kind == kind) for kind in KINDS}
 
-    def remaining(self, stage: int, step: int) -> dict[str, int]:
-        """Steps of each kind that lie ahead at step ``step`` of stage ``stage`` (that step included)."""
-        ahead = {kind: sum(later.steps for later in self._stages[stage:] if later.kind == kind) for kind in KINDS}
-        if stage < len(self):
-            ahead[self[stage].kind] -= step
-        return ahead
-
     def closes_night(self, stage: Stage) -> bool:
         """True for the last stage of a night."""
         following = stage.index + 1
         return stage.night >= 0 and (following == len(self) or self[following].night != stage.night)
-
-    def closes_experience(self, stage: Stage) -> bool:
-        """True when nothing of the stage's experience is left to live through awake."""
-        return not any(
-            later.kind == "wake" and later.experience == stage.experience for later in self[stage.index + 1 :]
-        )
 
     def as_records(self) -> list[dict[str, Any]]:
         """The stages as plain dictionaries, for ``results.json``."""

@@ -20,13 +20,11 @@ class Purpose(IntEnum):
     DREAM = 2
     PERTURB = 3
     MEMORY = 4
-    GENERATOR = 5
     SETTLE = 6
     NETWORK = 7
     SPLIT = 8
     INIT = 9
     GALLERY = 10
-    SETUP = 11
 
 
 def mix(*keys: int) -> int:
