@@ -1,12 +1,20 @@
-"""The plan of a whole life: every stage in order, known and printed before anything runs."""
+"""The plan of a whole life: every stage in order, printed before anything runs.
+
+Where a schedule watches the life, some nights are open: the plan holds them as stages that may still be dropped, and so
+is an upper bound until the last of them is settled.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, overload
 
 from dreamer.types import KINDS, Kind, Stage
+
+_MOST_ROWS = 40
+"""Stages that are printed of a plan with open nights, of which there may be thousands."""
 
 
 class Stretch(NamedTuple):
@@ -14,11 +22,12 @@ class Stretch(NamedTuple):
 
     Attributes:
         steps: its length, at least 1.
-        sleep: True when a night follows.
+        sleep: True when a night follows, False when none does; None leaves it open: whether a night follows is decided
+            when the stretch has been lived.
     """
 
     steps: int
-    sleep: bool
+    sleep: bool | None
 
 
 class Hypnogram(Sequence[Stage]):
@@ -42,10 +51,16 @@ class Hypnogram(Sequence[Stage]):
             if stage.steps < 1:
                 raise ValueError(f"stage {position} ({stage.kind}) needs at least one step, got {stage.steps}")
         self._stages = tuple(stages)
+        # stages from _stale_from on still carry their numbers from before _fewer nights were dropped: to number all of
+        # them again for each night would make every decision of a long life dearer than those of a short one
+        self._stale_from, self._fewer = len(stages), 0
 
     @classmethod
     def plan(cls, days: Sequence[Sequence[Stretch]], night: Sequence[tuple[Kind, int]], cycles: int = 1) -> Hypnogram:
         """Lay out a life.
+
+        A wake stage is examined unless the night behind it is open and its experience goes on: examining all of them
+        would cost more than living through them.
 
         Args:
             days: the wake stretches of each experience, in order.
@@ -63,7 +78,7 @@ class Hypnogram(Sequence[Stage]):
             if not stretches:
                 raise ValueError(f"experience {experience} needs at least one wake stretch, got none")
             lived = 0
-            for stretch in stretches:
+            for number, stretch in enumerate(stretches, start=1):
                 stages.append(
                     Stage(
                         len(stages),
@@ -72,17 +87,84 @@ class Hypnogram(Sequence[Stage]):
                         stretch.steps,
                         first_step=lived,
                         opens=lived == 0,
-                        examined=True,
+                        examined=stretch.sleep is not None or number == len(stretches),
                     )
                 )
                 lived += stretch.steps
-                if stretch.sleep and night:
-                    stages += _one_night(len(stages), experience, nights, night, cycles)
+                if stretch.sleep is not False and night:
+                    stages += _one_night(len(stages), experience, nights, night, cycles, stretch.sleep is None)
                     nights += 1
         return cls(stages)
 
+    @classmethod
+    def from_records(cls, records: Sequence[Mapping[str, Any]]) -> Hypnogram:
+        """The hypnogram that :meth:`as_records` wrote down."""
+        return cls([Stage(**{key: value for key, value in record.items() if key != "label"}) for record in records])
+
+    def granted(self, night: int) -> Hypnogram:
+        """The plan in which an open night is certain, and the wake stage before it is examined.
+
+        Args:
+            night: its number.
+
+        Raises:
+            ValueError: when no such night is open.
+        """
+        first, end = self._open_night(night)
+        head = self._numbered(end)
+        head[first - 1] = replace(head[first - 1], examined=True)
+        head[first:] = [replace(stage, perhaps=False) for stage in head[first:]]
+        return self._joined(head, self._stages[end:], self._fewer)
+
+    def dropped(self, night: int) -> Hypnogram:
+        """The plan without an open night; stages and nights after it move up.
+
+        Args:
+            night: its number.
+
+        Raises:
+            ValueError: when no such night is open.
+        """
+        first, end = self._open_night(night)
+        return self._joined(self._numbered(first), self._stages[end:], self._fewer + 1)
+
+    def _open_night(self, night: int) -> tuple[int, int]:
+        """Where the stages of an open night begin and end; whatever lies behind them is numbered alike."""
+        # the next open night mostly lies where the last one was settled
+        for first in itertools.chain(range(self._stale_from, len(self)), range(self._stale_from)):
+            if self._stages[first].perhaps and self[first].night == night:
+                break
+        else:
+            raise ValueError(f"expected the number of a night that is still open, got {night}")
+        end = first + 1
+        while end < len(self) and self[end].night == night:
+            end += 1
+        if first < self._stale_from:
+            self._all()
+        return first, end
+
+    def _numbered(self, end: int) -> list[Stage]:
+        """The stages before a place."""
+        certain = self._stages[: min(end, self._stale_from)]
+        return [*certain, *(self[place] for place in range(len(certain), end))]
+
+    def _all(self) -> tuple[Stage, ...]:
+        """All stages, numbered once and for all."""
+        if self._stale_from < len(self):
+            stages = tuple(self._numbered(len(self)))
+            self._stages, self._stale_from, self._fewer = stages, len(stages), 0
+        return self._stages
+
+    @classmethod
+    def _joined(cls, head: list[Stage], rest: tuple[Stage, ...], fewer: int) -> Hypnogram:
+        plan = cls.__new__(cls)
+        plan._stages, plan._stale_from, plan._fewer = (*head, *rest), len(head), fewer if rest else 0
+        return plan
+
     def sampled(self, steps: int) -> Hypnogram:
         """The shortest life that shows every kind of stage of this one: the first wake stage and the first night.
+
+        Its night is certain, even where that of this life is open.
 
         Args:
             steps: steps of each stage.
@@ -94,7 +176,9 @@ class Hypnogram(Sequence[Stage]):
         last = len(chosen) - 1
         return Hypnogram(
             [
-                replace(stage, index=i, experience=0, steps=steps, examined=stage.kind == "wake" or i == last)
+                replace(
+                    stage, index=i, experience=0, steps=steps, examined=stage.kind == "wake" or i == last, perhaps=False
+                )
                 for i, stage in enumerate(chosen)
             ]
         )
@@ -104,28 +188,39 @@ class Hypnogram(Sequence[Stage]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Stage]: ...
     def __getitem__(self, index: int | slice) -> Stage | Sequence[Stage]:
-        return self._stages[index]
+        if isinstance(index, slice):
+            return self._all()[index]
+        place = range(len(self))[index]
+        stage = self._stages[place]
+        if place < self._stale_from:
+            return stage
+        return replace(stage, index=place, night=stage.night if stage.night < 0 else stage.night - self._fewer)
 
     def __len__(self) -> int:
         return len(self._stages)
 
     def __iter__(self) -> Iterator[Stage]:
-        return iter(self._stages)
+        return iter(self._all())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Hypnogram) and self._stages == other._stages
+        return isinstance(other, Hypnogram) and self._all() == other._all()
 
     def __hash__(self) -> int:
-        return hash(self._stages)
+        return hash(self._all())
 
     @property
     def nights(self) -> int:
-        """Number of nights."""
+        """Number of nights, open ones included."""
         return 1 + max(stage.night for stage in self)
 
     def steps(self) -> dict[str, int]:
-        """Planned steps of each kind of stage."""
+        """Planned steps of each kind of stage, at most: open nights are included."""
         return {kind: sum(stage.steps for stage in self if stage.kind == kind) for kind in KINDS}
+
+    def bounds(self) -> tuple[int, int]:
+        """The least and the most steps of the whole life: without, and with, every open night."""
+        certain = sum(stage.steps for stage in self if not stage.perhaps)
+        return certain, sum(stage.steps for stage in self)
 
     def closes_night(self, stage: Stage) -> bool:
         """True for the last stage of a night."""
@@ -134,20 +229,30 @@ class Hypnogram(Sequence[Stage]):
 
     def as_records(self) -> list[dict[str, Any]]:
         """The stages as plain dictionaries, for ``results.json``."""
-        return [asdict(stage) | {"label": stage.label} for stage in self]
+        return [vars(stage) | {"label": stage.label} for stage in self]
 
     def __str__(self) -> str:
-        lines = [f"{'stage':>5}  {'kind':<4}  {'experience':>10}  {'night':>5}  {'cycle':>5}  {'steps':>7}"]
-        for stage in self:
-            night, cycle = ("-", "-") if stage.night < 0 else (str(stage.night), str(stage.cycle))
-            lines.append(
-                f"{stage.index:>5}  {stage.kind:<4}  {stage.experience:>10}  {night:>5}  {cycle:>5}  {stage.steps:>7}"
-            )
-        total = ", ".join(f"{kind} {steps}" for kind, steps in self.steps().items())
-        return "\n".join([*lines, f"steps: {total}"])
+        rows = [_row(stage) for stage in self]
+        if len(rows) > _MOST_ROWS and any(stage.perhaps for stage in self):
+            head, tail = _MOST_ROWS * 3 // 4, _MOST_ROWS // 4
+            rows = [*rows[:head], f"{'...':>5}  {len(rows) - head - tail} stages not shown", *rows[-tail:]]
+        titles = f"{'stage':>5}  {'kind':<4}  {'experience':>10}  {'night':>5}  {'cycle':>5}  {'steps':>7}"
+        return "\n".join([titles, *rows, f"steps: {', '.join(map(self._total, KINDS))}"])
+
+    def _total(self, kind: Kind) -> str:
+        most = self.steps()[kind]
+        least = most - sum(stage.steps for stage in self if stage.kind == kind and stage.perhaps)
+        return f"{kind} {most}" if least == most else f"{kind} {least} to {most}"
 
 
-def _one_night(first: int, experience: int, night: int, recipe: Sequence[tuple[Kind, int]], cycles: int) -> list[Stage]:
+def _row(stage: Stage) -> str:
+    night, cycle = ("-", "-") if stage.night < 0 else (f"{stage.night}{'?' * stage.perhaps}", str(stage.cycle))
+    return f"{stage.index:>5}  {stage.kind:<4}  {stage.experience:>10}  {night:>5}  {cycle:>5}  {stage.steps:>7}"
+
+
+def _one_night(
+    first: int, experience: int, night: int, recipe: Sequence[tuple[Kind, int]], cycles: int, perhaps: bool
+) -> list[Stage]:
     total = cycles * len(recipe)
     return [
         Stage(
@@ -159,6 +264,7 @@ def _one_night(first: int, experience: int, night: int, recipe: Sequence[tuple[K
             cycle=i // len(recipe),
             part=i % len(recipe),
             examined=i == total - 1,
+            perhaps=perhaps,
         )
         for i in range(total)
     ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dreamer.planning import Recipe
 from dreamer.randomness import Purpose, randoms
-from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import Samples
 from dreamer.types import Batch, Dream, Mind, Stage, Step
 
@@ -59,9 +60,7 @@ class Place(NamedTuple):
     ranks: int = 1
 
 
-def stage_steps(
-    stage: Stage, recipe: Wake | NREM | REM, mind: Mind, day: Samples, place: Place, start: int
-) -> Iterator[Step]:
+def stage_steps(stage: Stage, recipe: Recipe, mind: Mind, day: Samples, place: Place, start: int) -> Iterator[Step]:
     """Draw the steps of a stage.
 
     Args:
@@ -92,22 +91,34 @@ def day_batches(stage: Stage, batch_size: int, day: Samples, place: Place, start
 
     Arguments as for :func:`stage_steps`.
     """
-    share = -(-len(day) // place.ranks)
+    per_pass = math.ceil(math.ceil(len(day) / place.ranks) / batch_size)
 
     def indices() -> Iterator[Tensor]:
-        per_pass = -(-share // batch_size)
         order, ordered = torch.empty(0), -1
         for step in range(stage.first_step + start, stage.first_step + stage.steps):
             number, batch = divmod(step, per_pass)
             if number != ordered:
-                rng = randoms(place.seed, Purpose.ORDER, stage.experience, number)
-                order, ordered = torch.randperm(len(day), generator=rng), number
-                # every rank gets equally many: the first samples of the pass fill up the last
-                order = torch.cat([order, order[: share * place.ranks - len(order)]])[place.rank :: place.ranks]
+                order, ordered = pass_order(len(day), stage.experience, number, place), number
             yield order[batch * batch_size : (batch + 1) * batch_size]
 
     return day.batches(indices())
 
 
+def pass_order(count: int, experience: int, number: int, place: Place) -> Tensor:
+    """The order in which one rank meets an experience's samples.
+
+    Args:
+        count: samples of the experience.
+        experience: its number.
+        number: of the pass over it, from 0.
+        place: seed and rank.
+    """
+    rng = randoms(place.seed, Purpose.ORDER, experience, number)
+    order = torch.randperm(count, generator=rng)
+    share = -(-count // place.ranks)
+    # every rank gets equally many: the first samples of the pass fill up the last
+    return torch.cat([order, order[: share * place.ranks - count]])[place.rank :: place.ranks]
+
+
 def _slice(dream: Dream, start: int, stop: int) -> Dream:
-    return Dream(*(None if part is None else part[start:stop] for part in dream))
+    return Dream(*(part[start:stop] if isinstance(part, Tensor) else part for part in dream))

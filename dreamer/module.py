@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
+import operator
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -18,16 +21,27 @@ from dreamer.examination import examine
 from dreamer.generators import Generator
 from dreamer.hypnogram import Hypnogram
 from dreamer.ledger import Ledger
-from dreamer.loader import Place, StageLoader, stage_steps
+from dreamer.loader import Place, StageLoader, pass_order, stage_steps
 from dreamer.memory import Memory
-from dreamer.networks.base import Frozen, module_bytes
-from dreamer.planning import ActiveOutputs, Schedule, check_parts, class_mask, competitors, plan_life
+from dreamer.networks.base import Frozen, ask, module_bytes, rebirth
+from dreamer.planning import (
+    ActiveOutputs,
+    Household,
+    Night,
+    Recipe,
+    check_parts,
+    class_mask,
+    competitors,
+    day_of,
+    plan_life,
+)
+from dreamer.plasticity import Plasticity
 from dreamer.randomness import Purpose, mix, randoms
 from dreamer.resume import align_loops
-from dreamer.schedules import Boundary
+from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
-from dreamer.streams.base import Stream
-from dreamer.types import Batch, Dream, Mind, Stage, Step
+from dreamer.streams.base import JoinedSamples, Samples, Stream
+from dreamer.types import Batch, Dream, Losses, Mind, Stage, Step
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
@@ -47,12 +61,14 @@ class WakeSleepModule(pl.LightningModule):
             memory or a generator.
         memory: what is kept of the day, or None.
         generator: what makes dreams, or None.
+        plasticity: what follows the learner's weights: penalties, moving averages, homeostasis.
         schedule: when nights come; by default after every experience.
         cycles: how often a night repeats its stages.
         optimizer: called with two parameter groups (learner; generator, where there is one); gives the one optimiser.
         generator_lr: learning rate of the generator where it differs from the learner's.
         active_outputs: the softmax runs over ``all`` outputs, those of classes ``seen`` so far, or those of the
             sample's own ``task`` (which must then be known at test time).
+        examined: who takes the examinations: the ``network``, or the slowest of its moving averages (``average``).
         seed: of everything that is drawn in this life.
 
     Raises:
@@ -63,14 +79,16 @@ class WakeSleepModule(pl.LightningModule):
         self,
         network: nn.Module,
         wake: Wake | None = None,
-        night: Sequence[NREM | REM] | None = None,
+        night: Sequence[Night] | None = None,
         memory: Memory | None = None,
         generator: Generator | None = None,
+        plasticity: Sequence[Plasticity] = (),
         schedule: Schedule | None = None,
         cycles: int = 1,
         optimizer: OptimizerFactory = functools.partial(torch.optim.Adam, lr=1e-3),
         generator_lr: float | None = None,
         active_outputs: ActiveOutputs = "all",
+        examined: Literal["network", "average"] = "network",
         seed: int = 0,
     ):
         super().__init__()
@@ -80,21 +98,59 @@ class WakeSleepModule(pl.LightningModule):
         self.night = tuple(night) if night is not None else (NREM(), REM()) if sleeps else ()
         self.memory = memory
         self.generator = generator
+        self.plasticity = nn.ModuleList(plasticity)
         self.schedule = Boundary() if schedule is None else schedule
         self.cycles = cycles
         self.optimizer = optimizer
         self.generator_lr = generator_lr
         self.active_outputs = active_outputs
+        self.examined = examined
         self.seed = seed
-        asked = {stage.recall.teacher for stage in self.night if stage.needs_teacher}
-        asked |= {"dawn"} if self.wake.needs_teacher else set()
-        self.dawn = Frozen(network) if asked & {"dawn", "both"} else None
-        self.dusk = Frozen(network) if asked & {"dusk", "both"} else None
+        self._introduce()
+        asked = self._house.teachers()
+        self.dawn = Frozen(network) if "dawn" in asked else None
+        self.dusk = Frozen(network) if "dusk" in asked else None
         self.ledger = Ledger()
         self._hypnogram: Hypnogram | None = None
         self._mind: tuple[int, Mind] | None = None
         self._last_row: dict[str, Any] | None = None
         self._clock = 0.0
+        self._rested = dict(self.schedule.state_dict())
+
+    def _introduce(self) -> None:
+        """Parts that look at each other meet before anything is planned."""
+        meet = getattr(self.network, "attach", None)
+        if self.generator is not None:
+            self.generator.attach(self.network)
+        if meet is not None:
+            if self.generator is None:
+                raise ValueError(f"{type(self.network).__name__} answers with a generator, but the life has none")
+            meet(self.generator)
+        for part in self._plastic:
+            part.prepare(self.network)
+        if self.examined == "average" and not self._averages:
+            raise ValueError("examined='average' needs a plasticity part that keeps a moving average of the learner")
+
+    @property
+    def _plastic(self) -> tuple[Plasticity, ...]:
+        return tuple(part for part in self.plasticity if isinstance(part, Plasticity))
+
+    @property
+    def _averages(self) -> tuple[nn.Module, ...]:
+        return tuple(part.average for part in self._plastic if part.average is not None)
+
+    @property
+    def _house(self) -> Household:
+        return Household(
+            self.network,
+            self.wake,
+            self.night,
+            self.memory,
+            self.generator,
+            self._plastic,
+            self.schedule,
+            self.active_outputs,
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook on the module some forty times a step; torch would search every registry
@@ -138,8 +194,15 @@ class WakeSleepModule(pl.LightningModule):
         Raises:
             ValueError: when parts make no sense together, with the reason.
         """
-        check_parts(stream, self.wake, self.night, self.memory, self.generator, self.active_outputs)
-        return plan_life(stream, self.wake, self.night, self.schedule, self.cycles, devices)
+        check_parts(stream, self._house)
+        return plan_life(stream, self._house, self.cycles, devices)
+
+    def feature_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(H,), the shape of the learner's features for samples of shape *S."""
+        sample = torch.zeros(1, *sample_shape, device=self.device)
+        features = ask(Frozen(self.network), sample, features=True).features
+        assert features is not None
+        return tuple(features.shape[1:])
 
     def setup(self, stage: str) -> None:
         """Plan the life and tell the Trainer how many stages it has."""
@@ -167,6 +230,10 @@ class WakeSleepModule(pl.LightningModule):
         self._hypnogram = plan
         # a fit is a life of its own; a checkpoint, where there is one, is loaded after this hook and brings its record
         self.ledger, self._mind, self._last_row = Ledger(), None, None
+        self.schedule.load_state_dict(self._rested)
+        if not all(recipe.by_gradient for recipe in (self.wake, *self.night)):
+            # on purpose: such a stage changes weights itself, and a loss of zero would stir the optimiser's momentum
+            warnings.filterwarnings("ignore", "`training_step` returned `None`")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser; learner and generator are groups whose losses lie on disjoint graphs."""
@@ -174,7 +241,9 @@ class WakeSleepModule(pl.LightningModule):
         if self.generator is not None:
             own = [p for p in self.generator.parameters() if p.requires_grad]
             groups.append({"params": own} | ({} if self.generator_lr is None else {"lr": self.generator_lr}))
-        return self.optimizer([group for group in groups if group["params"]])
+        # a life may have nothing to optimise (a closed-form learner), but Lightning counts steps by an optimiser
+        inert = [{"params": [nn.Parameter(torch.zeros(()))]}]
+        return self.optimizer([group for group in groups if group["params"]] or inert)
 
     # ---------------------------------------------------------------- one batch
 
@@ -185,31 +254,101 @@ class WakeSleepModule(pl.LightningModule):
         def steps() -> Iterator[Step]:
             # asked for at the first batch, when a checkpoint has been loaded: the ledger says where to begin
             done = self.ledger.step if self.ledger.stage == stage.index else 0
-            day = self._data.experience(stage.experience, self.device).train
-            place = Place(self.seed, self.device, self.global_rank, self.trainer.world_size)
-            return stage_steps(stage, self._recipe(stage), self._mind_at(stage), day, place, done)
+            return stage_steps(stage, self._recipe(stage), self._mind_at(stage), self._day(stage), self._place, done)
 
         return StageLoader(stage, steps)
 
-    def training_step(self, batch: Step, batch_idx: int) -> Tensor:
-        """Let the stage judge the batch; Lightning calls backward."""
+    def training_step(self, batch: Step, batch_idx: int) -> Tensor | None:
+        """Let the stage judge the batch; Lightning calls backward, unless there is nothing to differentiate."""
         stage = self.hypnogram[batch.stage]
         where = (stage.index, batch.step, self.global_rank)
         self._seed_network(mix(self.seed, Purpose.NETWORK, *where))
+        self._anneal(stage, batch.step)
         rng = randoms(self.seed, Purpose.PERTURB, *where, device=self.device)
         losses = self._recipe(stage).losses(self._mind_at(stage), batch, rng)
-        if self.memory is not None and batch.day is not None and self._first_pass(stage, batch.step):
-            self.memory.add(*batch.day, randoms(self.seed, Purpose.MEMORY, *where))
+        losses = self._with_penalties(losses, stage)
+        if batch.day is not None:
+            self._note_day(stage, batch, losses)
         self._account(stage, batch)
+        with torch.no_grad():
+            for weight, delta in losses.changes:
+                weight.add_(delta)
         if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
             named = {f"{stage.kind}/{name}": value for name, value in losses.parts.items()}
-            self.log_dict(named | {f"{stage.kind}/loss": losses.total.detach()}, batch_size=1)
+            if losses.total is not None:
+                named[f"{stage.kind}/loss"] = losses.total.detach()
+            self.log_dict(named, batch_size=1)
         return losses.total
+
+    def _with_penalties(self, losses: Losses, stage: Stage) -> Losses:
+        found = [part.penalty(self.network, stage.kind) for part in self._plastic]
+        penalties = [penalty for penalty in found if penalty is not None]
+        if not penalties or losses.total is None:
+            return losses
+        penalty = functools.reduce(operator.add, penalties)
+        return replace(losses, total=losses.total + penalty, parts={**losses.parts, "penalty": penalty.detach()})
+
+    def _note_day(self, stage: Stage, batch: Step, losses: Losses) -> None:
+        """Offer the day's batch to the memory, once, and show the step to a schedule that watches."""
+        assert batch.day is not None
+        if self.memory is not None and self._first_pass(stage, batch.step):
+            rng = randoms(self.seed, Purpose.MEMORY, stage.index, batch.step, self.global_rank)
+            self.memory.add(*batch.day, rng, losses.answer if self.memory.logits else None)
+        if self.schedule.data_driven:
+            loss = torch.zeros(()) if losses.surprise is None else self._shared(losses.surprise)
+            features = None
+            if self.schedule.wants_features:
+                with torch.no_grad():
+                    seen = ask(self.network, batch.day.x, features=True).features
+                features = None if seen is None else self._shared(seen.float().mean(dim=0)).cpu()
+            self.schedule.observe(float(loss), features)
+
+    def _shared(self, value: Tensor) -> Tensor:
+        """The mean over all processes, so that each of them decides the same."""
+        return self.trainer.strategy.reduce(value.detach().clone(), reduce_op="mean")
+
+    def _anneal(self, stage: Stage, step: int) -> None:
+        """Set the learning rate of the step; what it would be is kept in the optimiser, so that it is saved with it."""
+        share = self._recipe(stage).anneal
+        factor = share + (1 - share) * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
+        for group in self._optimizer.param_groups:
+            if share < 1:
+                group.setdefault("full_lr", group["lr"])
+            if "full_lr" in group:
+                group["lr"] = factor * group["full_lr"]
+
+    @property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return self.trainer.optimizers[0]
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make the step, then show it to the plasticity parts; with accumulation there are fewer of them than batches.
+
+        A hook at the batch's end would come too late: callbacks, which save, have their turn before the module there.
+        """
+        super().optimizer_step(*args, **kwargs)
+        if self.plasticity:
+            stage = self.hypnogram[self.ledger.stage]
+            rng = randoms(self.seed, Purpose.PLASTICITY, stage.index, self.ledger.step)
+            with torch.no_grad():
+                for part in self._plastic:
+                    part.after_step(self.network, stage.kind, rng)
 
     def _first_pass(self, stage: Stage, step: int) -> bool:
         """True in the first pass over an experience: each of its samples is offered to the memory once."""
-        share = -(-len(self.stream.experiences[stage.experience].train) // self.trainer.world_size)
+        share = -(-len(day_of(self.stream, stage.experience, self.wake)) // self.trainer.world_size)
         return (stage.first_step + step) * self.wake.batch_size < share
+
+    def _day(self, stage: Stage) -> Samples:
+        """What the stage's experience is lived through with, on the training device where it may stay there."""
+        if self.wake.lives == "experience":
+            return self._data.experience(stage.experience, self.device).train
+        last = len(self.stream) if self.wake.lives == "joint" else stage.experience + 1
+        return JoinedSamples([self._data.experience(index, self.device).train for index in range(last)])
+
+    @property
+    def _place(self) -> Place:
+        return Place(self.seed, self.device, self.global_rank, self.trainer.world_size)
 
     def _account(self, stage: Stage, batch: Step) -> None:
         ledger, ranks = self.ledger, self.trainer.world_size
@@ -223,7 +362,7 @@ class WakeSleepModule(pl.LightningModule):
         ledger.seconds[stage.kind] += now - self._clock
         self._clock = now
 
-    def _recipe(self, stage: Stage) -> Wake | NREM | REM:
+    def _recipe(self, stage: Stage) -> Recipe:
         return self.wake if stage.kind == "wake" else self.night[stage.part]
 
     def _mind_at(self, stage: Stage) -> Mind:
@@ -234,12 +373,14 @@ class WakeSleepModule(pl.LightningModule):
                 self.network,
                 self.dawn if stage.experience > 0 else None,
                 None if awake else self.dusk,
+                self._averages,
                 self.memory,
                 self.generator,
                 class_mask(self.stream, range(stage.experience)).to(self.device),
                 class_mask(self.stream, [stage.experience]).to(self.device),
                 None if active is None else active.to(self.device),
                 stage.experience + 1,
+                stage.night,
             )
             self._mind = (stage.index, mind)
         return self._mind[1]
@@ -273,9 +414,24 @@ class WakeSleepModule(pl.LightningModule):
         # older Lightning calls this hook again when it resumes within an epoch
         if self.ledger.step == 0:
             self.ledger.opened_at = self.global_step
-            if stage.opens and stage.experience > 0 and self.dawn is not None:
-                self.dawn.copy_from(self.network)
+            if stage.opens:
+                self._open_day(stage)
+            if self._recipe(stage).fresh:
+                self._be_reborn(stage)
         self._clock = time.perf_counter()
+
+    def _open_day(self, stage: Stage) -> None:
+        if stage.experience > 0 and self.dawn is not None:
+            self.dawn.copy_from(self.network)
+        for part in self._plastic:
+            part.dawn(self.network)
+
+    def _be_reborn(self, stage: Stage) -> None:
+        """New weights, and an optimiser that has forgotten the old ones."""
+        self._seed_network(mix(self.seed, Purpose.INIT, stage.index))
+        rebirth(self.network)
+        for parameter in self.network.parameters():
+            self._optimizer.state.pop(parameter, None)
 
     def on_train_epoch_end(self) -> None:
         """Close the stage, unless the Trainer stopped it half-way."""
@@ -296,7 +452,9 @@ class WakeSleepModule(pl.LightningModule):
     def _close(self, stage: Stage, global_step: int) -> None:
         ledger = self.ledger
         if stage.kind == "wake":
-            self._dusk(stage)
+            stage = self._decide(stage)
+            if self._ends_day(stage):
+                self._dusk(stage)
         if stage.examined:
             after = "wake" if stage.kind == "wake" else "night"
             ledger.rows.append(self._row(after, stage.experience, stage.night, stage.index, global_step))
@@ -305,29 +463,67 @@ class WakeSleepModule(pl.LightningModule):
         ledger.stage, ledger.step, ledger.finished, ledger.opened_at = stage.index + 1, 0, False, global_step
         self._clock = time.perf_counter()
 
+    def _decide(self, stage: Stage) -> Stage:
+        """Ask the schedule whether the night that may follow does, and keep the plan in line with its answer."""
+        plan, following = self.hypnogram, stage.index + 1
+        sleeps = following < len(plan) and plan[following].kind != "wake"
+        if sleeps and plan[following].perhaps:
+            night = plan[following].night
+            sleeps = self.schedule.decide()
+            self._hypnogram = plan.granted(night) if sleeps else plan.dropped(night)
+            loop = self.trainer.fit_loop
+            if loop.max_epochs == len(plan):
+                loop.max_epochs = len(self.hypnogram)
+        if sleeps:
+            self.schedule.slept()
+        return self.hypnogram[stage.index]
+
+    def _ends_day(self, stage: Stage) -> bool:
+        """True when a night follows a wake stage, or another experience, or nothing."""
+        following = stage.index + 1
+        return following == len(self.hypnogram) or self.hypnogram[following].first_step == 0
+
     def _dusk(self, stage: Stage) -> None:
-        """Copy the teacher of the day's own classes, and let the generator keep what it needs to dream of them."""
+        """Copy the teacher of the day's own classes, and let memory and generator keep what they need of the day."""
+        for part in self._plastic:
+            part.dusk(self.network)
         if self.dusk is not None:
             self.dusk.copy_from(self.network)
+        if self.memory is not None:
+            rng = randoms(self.seed, Purpose.MEMORY, stage.index, -1, self.global_rank)
+            modes = [(module, module.training) for module in self.network.modules()]
+            self.network.eval()
+            with torch.no_grad():
+                self.memory.settle(
+                    self._met(stage), self.network, self.dawn if stage.experience else None, stage.experience, rng
+                )
+            for module, mode in modes:
+                module.training = mode
         if self.generator is not None:
-            samples = self._data.experience(stage.experience, self.device).train
-            index = torch.arange(len(samples))
-            if self.trainer.fast_dev_run:
-                few = self.wake.batch_size * int(self.trainer.fast_dev_run)
-                y = samples.y.cpu()
-                index = torch.cat([(y == label).nonzero().flatten()[:few] for label in y.unique()])
             rng = randoms(self.seed, Purpose.SETTLE, stage.index, device=self.device)
-            read = samples.batches(index.split(1024))
-            day = (self.trainer.strategy.batch_to_device(batch, self.device) for batch in read)
-            self.generator.settle(day, stage.experience, rng)
+            self.generator.settle(self._met(stage, everywhere=True), stage.experience, rng)
         self.ledger.seconds["wake"] += time.perf_counter() - self._clock
+
+    def _met(self, stage: Stage, everywhere: bool = False) -> Iterator[Batch]:
+        """What has been met of the experience so far, in order; ``everywhere`` adds what other processes met."""
+        samples = self._day(stage)
+        place = Place(self.seed, self.device) if everywhere else self._place
+        batch = self.wake.batch_size * (self.trainer.world_size if everywhere else 1)
+        index = pass_order(len(samples), stage.experience, 0, place)[: (stage.first_step + stage.steps) * batch]
+        if self.trainer.fast_dev_run:
+            few = self.wake.batch_size * int(self.trainer.fast_dev_run)
+            y = samples.y.cpu()
+            index = torch.cat([(y == label).nonzero().flatten()[:few] for label in y.unique()])
+        read = samples.batches(index.sort().values.split(1024))
+        return (self.trainer.strategy.batch_to_device(batch, self.device) for batch in read)
 
     # ---------------------------------------------------------------- examinations
 
     def _row(self, after: str, experience: int, night: int, stage: int, global_step: int) -> dict[str, Any]:
         """Examine the network on every experience: one row of the accuracy matrix."""
         started = time.perf_counter()
-        tested, held = examine(self.network, self._data, self.active_outputs, experience, self.device)
+        candidate = self._averages[-1] if self.examined == "average" else self.network
+        tested, held = examine(candidate, self._data, self.active_outputs, experience, self.device)
         self.ledger.seconds["examination"] += time.perf_counter() - started
         return {
             "after": after,
@@ -380,15 +576,23 @@ class WakeSleepModule(pl.LightningModule):
             per_class: how many of each class.
         """
         rng = randoms(self.seed, Purpose.GALLERY, self.ledger.stage, device=self.device)
-        if self.generator is not None and self.generator.dreamable.any():
+        if self.generator is not None and self.generator.dreamable.any() and not self.generator.hidden:
             y = self.generator.dreamable.nonzero().flatten().repeat_interleave(per_class)
             dream = self.generator.dream(y, rng)
-            return Dream(dream.x.cpu(), dream.y.cpu())
+            named = y if self.generator.conditional else self._names(dream.x)
+            return Dream(dream.x.cpu(), named.cpu())
         if self.memory is None or not len(self.memory):
             return None
-        x, y = self.memory.draw(len(self.memory), rng)
+        if self.memory.hidden:
+            return None
+        x, y = self.memory.draw(len(self.memory), rng)[:2]
         chosen = torch.cat([(y == label).nonzero().flatten()[:per_class] for label in y.unique()])
         return Dream(x[chosen].cpu(), y[chosen].cpu())
+
+    def _names(self, x: Tensor) -> Tensor:
+        """What the learner sees in (B, *S) dreams that nobody asked for."""
+        with torch.no_grad():
+            return Frozen(self.network)(x).argmax(dim=1)
 
     def results(self) -> dict[str, Any]:
         """The life so far as plain numbers: protocol, hypnogram, accuracy matrix, metrics and cost.
@@ -429,13 +633,14 @@ class WakeSleepModule(pl.LightningModule):
         }
 
     def bytes(self) -> dict[str, int]:
-        """Bytes held now: network, memory, generator, teachers."""
+        """Bytes held now: network, memory, generator, teachers, plasticity."""
         teachers = [teacher for teacher in (self.dawn, self.dusk) if teacher is not None]
         return {
             "network": module_bytes(self.network),
             "memory": 0 if self.memory is None else self.memory.nbytes,
             "generator": 0 if self.generator is None else self.generator.nbytes,
             "teacher": sum(teacher.nbytes for teacher in teachers),
+            "plasticity": sum(part.nbytes for part in self._plastic),
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -445,6 +650,7 @@ class WakeSleepModule(pl.LightningModule):
             "ledger": self.ledger.state_dict(),
             "hypnogram": None if self._hypnogram is None else self._hypnogram.as_records(),
             "memory": None if self.memory is None else self.memory.state_dict(),
+            "schedule": dict(self.schedule.state_dict()),
             "seed": self.seed,
         }
 
@@ -455,13 +661,9 @@ class WakeSleepModule(pl.LightningModule):
             ValueError: when the checkpoint belongs to a life with another plan or seed.
         """
         saved = checkpoint["dreamer"]
-        mine = None if self._hypnogram is None else (self._hypnogram.as_records(), self.seed)
-        if mine is not None and mine != (saved["hypnogram"], saved["seed"]):
-            raise ValueError(
-                "the checkpoint belongs to another life: "
-                f"expected seed {self.seed} and the {len(mine[0])} stages of this plan, "
-                f"got seed {saved['seed']} and {len(saved['hypnogram'] or [])} stages"
-            )
+        if self._hypnogram is not None:
+            self._take_over(saved["hypnogram"] or [], saved["seed"])
+        self.schedule.load_state_dict(saved["schedule"])
         self.ledger = Ledger.from_state(saved["ledger"])
         self._mind = None
         if self.memory is not None and saved["memory"] is not None:
@@ -470,6 +672,21 @@ class WakeSleepModule(pl.LightningModule):
             ledger = self.ledger
             position = (ledger.stage + 1, 0) if ledger.finished else (ledger.stage, ledger.step)
             align_loops(checkpoint["loops"]["fit_loop"], *position)
+
+    def _take_over(self, records: list[dict[str, Any]], seed: int) -> None:
+        """Go on with a saved plan: this one, or, where nights were left open, what has become of it."""
+        mine = self.hypnogram.as_records()
+        if seed != self.seed or (records != mine and not (records and self.schedule.data_driven)):
+            raise ValueError(
+                "the checkpoint belongs to another life: "
+                f"expected seed {self.seed} and the {len(mine)} stages of this plan, "
+                f"got seed {seed} and {len(records)} stages"
+            )
+        if records != mine:
+            loop = self.trainer.fit_loop
+            self._hypnogram = Hypnogram.from_records(records)
+            if loop.max_epochs == len(mine):
+                loop.max_epochs = len(records)
 
     @property
     def _data(self) -> StreamDataModule:

@@ -26,23 +26,22 @@ def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | No
 
 
 def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
-    """Bytes that the life will hold at its end: network, memory, generator, teachers.
-
-    A generator without a ``planned_bytes`` of its own counts as large as it is now.
-    """
+    """Bytes that the life will hold at its end: network, memory, generator, teachers, plasticity."""
     sizes = module.bytes()
     if module.memory is not None:
-        sizes["memory"] = module.memory.planned_bytes(stream.sample_shape)
-    planned = getattr(module.generator, "planned_bytes", None)
-    if planned is not None:
-        sizes["generator"] = planned(len(stream), sum(map(len, stream.class_order)))
+        shape = module.feature_shape(stream.sample_shape) if module.memory.hidden else stream.sample_shape
+        sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes)
+    if module.generator is not None:
+        sizes["generator"] = module.generator.planned_bytes(stream.class_order)
     return sizes
 
 
 def outline(stream: Stream, module: WakeSleepModule, plan: Hypnogram, stream_seed: int | None = None) -> str:
     """The whole plan as text."""
     sizes = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in budget(stream, module).items())
-    return "\n".join([str(plan), f"bytes: {sizes}", protocol_line(stream, module, stream_seed)])
+    rule = module.schedule.rule()
+    lines = [str(plan), *([rule] if rule else []), f"bytes: {sizes}"]
+    return "\n".join([*lines, protocol_line(stream, module, stream_seed)])
 
 
 def _short(order: tuple[tuple[int, ...], ...], most: int = 10) -> list[tuple[object, ...]]:

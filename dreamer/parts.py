@@ -18,6 +18,7 @@ FAMILIES: dict[str, str] = {
     "generators": "dreamer.generators",
     "perturbations": "dreamer.perturbations",
     "objectives": "dreamer.objectives",
+    "plasticity": "dreamer.plasticity",
     "schedules": "dreamer.schedules",
     "stages": "dreamer.stages",
 }

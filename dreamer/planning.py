@@ -2,91 +2,328 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dreamer.generators import Generator
-from dreamer.hypnogram import Hypnogram, Stretch
+from dreamer.hypnogram import Hypnogram
 from dreamer.memory import Memory
-from dreamer.stages import NREM, REM, Wake
-from dreamer.streams.base import Stream
+from dreamer.networks.base import Featured
+from dreamer.objectives import Objective
+from dreamer.perturbations import Perturbation, scaled
+from dreamer.plasticity import Plasticity
+from dreamer.schedules import Schedule
+from dreamer.stages import NREM, REM, Hebbian, Wake
+from dreamer.stages._recall import Recall
+from dreamer.streams.base import JoinedSamples, Samples, Stream
 
 ActiveOutputs = Literal["all", "seen", "task"]
+Night = NREM | REM | Hebbian
+Recipe = Wake | Night
 
 
-class Schedule(Protocol):
-    """Decides when nights come."""
+@dataclass(frozen=True)
+class Household:
+    """The parts of one life, to be looked at together.
 
-    def cut(self, steps: int, lived: int, last: bool) -> list[Stretch]:
-        """Cut the wake steps of an experience into stretches (see :class:`dreamer.schedules.Boundary`)."""
-        ...
+    Attributes:
+        network: the learner.
+        wake: how an experience is lived through.
+        night: the sleep stages of one cycle, in order.
+        memory: what is kept of the day, or None.
+        generator: what makes dreams, or None.
+        plasticity: what follows the learner's weights.
+        schedule: when nights come.
+        active_outputs: which outputs compete.
+    """
+
+    network: nn.Module
+    wake: Wake
+    night: tuple[Night, ...]
+    memory: Memory | None
+    generator: Generator | None
+    plasticity: tuple[Plasticity, ...]
+    schedule: Schedule
+    active_outputs: ActiveOutputs
+
+    def recalls(self) -> Iterator[tuple[str, Recipe, Recall]]:
+        """Every stage that recalls: where it stands, the stage, and how."""
+        if self.wake.replays:
+            yield "wake", self.wake, self.wake.recall
+        for number, stage in enumerate(self.night):
+            yield f"night stage {number} ({stage.kind})", stage, stage.recall
+
+    def teachers(self) -> set[str]:
+        """Which frozen copies of the learner must be kept: ``dawn``, ``dusk``."""
+        asked: set[str] = set()
+        for _, stage, recall in self.recalls():
+            awake = stage is self.wake
+            if recall.unlabelled(self.generator) or (awake and recall.source == "day"):
+                asked |= {"dawn"} if awake else {"dusk"}
+            if stage.needs_teacher and recall.teacher != "average":
+                asked |= {"dawn", "dusk"} if recall.teacher == "both" else {recall.teacher}
+        if self.memory is not None and self.memory.needs_dawn:
+            asked |= {"dawn"}
+        return asked
 
 
-def plan_life(
-    stream: Stream, wake: Wake, night: Sequence[NREM | REM], schedule: Schedule, cycles: int, devices: int = 1
-) -> Hypnogram:
+def plan_life(stream: Stream, house: Household, cycles: int, devices: int = 1) -> Hypnogram:
     """Lay out a life.
 
     Args:
         stream: what will be met.
-        wake: how an experience is lived through.
-        night: the sleep stages of one cycle, in order.
-        schedule: when nights come.
+        house: the parts.
         cycles: cycles per night.
         devices: processes that share each experience.
+
+    Raises:
+        ValueError: when a stage that learns without gradients should run on several devices, or the first day's night
+            asks a teacher from before that day.
     """
+    if devices > 1:
+        for stage in (house.wake, *house.night):
+            if not stage.by_gradient:
+                raise ValueError(
+                    f"{type(stage).__name__} learns without gradients, which {devices} devices cannot share"
+                )
     lived = 0
     days = []
     for experience in stream.experiences:
-        steps = wake.length(-(-len(experience.train) // devices))
-        days.append(schedule.cut(steps, lived, last=experience.index == len(stream) - 1))
+        steps = house.wake.length(-(-len(day_of(stream, experience.index, house.wake)) // devices))
+        days.append(house.schedule.cut(steps, lived, last=experience.index == len(stream) - 1))
         lived += steps
-    return Hypnogram.plan(days, [(stage.kind, stage.steps) for stage in night], cycles)
+    plan = Hypnogram.plan(days, [(stage.kind, stage.steps) for stage in house.night], cycles)
+    _check_dawn(plan, house)
+    return plan
 
 
-def check_parts(
-    stream: Stream,
-    wake: Wake,
-    night: Sequence[NREM | REM],
-    memory: Memory | None,
-    generator: Generator | None,
-    active_outputs: ActiveOutputs,
-) -> None:
+def _check_dawn(plan: Hypnogram, house: Household) -> None:
+    for stage in plan:
+        if stage.kind == "wake" or stage.experience > 0:
+            continue
+        recipe = house.night[stage.part]
+        if recipe.needs_teacher and recipe.recall.teacher == "dawn":
+            raise ValueError(
+                f"night stage {stage.part} ({stage.kind}): asks teacher='dawn', who is not there in the first "
+                "experience: expected teacher='both', 'dusk' or 'average'"
+            )
+
+
+def day_of(stream: Stream, index: int, wake: Wake) -> Samples:
+    """What a day is lived through with: the experience's training samples, or more where ``wake.lives`` says so."""
+    if wake.lives == "experience":
+        return stream.experiences[index].train
+    last = len(stream) if wake.lives == "joint" else index + 1
+    return JoinedSamples([experience.train for experience in stream.experiences[:last]])
+
+
+def check_parts(stream: Stream, house: Household) -> None:
     """Refuse what makes no sense together.
 
     Raises:
         ValueError: with the reason.
     """
-    if active_outputs == "task" and not _disjoint(stream):
+    _check_stream(stream, house)
+    for stage in (house.wake, *house.night):
+        stage.check(house.network)
+    _check_wake(stream, house)
+    _check_learning(house)
+    for where, stage, recall in house.recalls():
+        _check_source(where, recall, house)
+        _check_bends(where, recall, house)
+        _try_bends(where, recall.perturbations or (), stream, recall.strength)
+        _check_objectives(where, stage, recall, house)
+        _check_fresh(where, stage, recall, house)
+    _check_features(house)
+
+
+def _check_stream(stream: Stream, house: Household) -> None:
+    if house.active_outputs == "task" and not _disjoint(stream):
         raise ValueError(
             "active_outputs='task' needs experiences with classes of their own, "
             f"but experiences of {stream.name} share classes"
         )
-    shape = getattr(generator, "sample_shape", stream.sample_shape)
-    if generator is not None and tuple(shape) != tuple(stream.sample_shape):
-        raise ValueError(f"the generator makes samples of shape {tuple(shape)}, the stream gives {stream.sample_shape}")
-    recalls = {f"night stage {number} ({stage.kind})": stage.recall for number, stage in enumerate(night)}
-    if wake.replay:
-        recalls["wake"] = wake.recall
-    for where, recall in recalls.items():
-        if recall.source == "auto" and memory is None and generator is None:
-            raise ValueError(f"{where}: recalls, but the life has neither a memory nor a generator")
-        if recall.source in ("memory", "both") and memory is None:
-            raise ValueError(f"{where}: source={recall.source!r} needs a memory, but the life has none")
-        if recall.source in ("generator", "both") and generator is None:
-            raise ValueError(f"{where}: source={recall.source!r} needs a generator, but the life has none")
-        latent = [type(bent).__name__ for bent in recall.perturbations or () if bent.space == "latent"]
-        dreams = generator is not None and recall.source != "memory"
-        if latent and not (dreams and generator is not None and generator.has_latents):
+    if house.generator is None:
+        return
+    shape, classes = tuple(house.generator.sample_shape), house.generator.num_classes
+    if shape != tuple(stream.sample_shape):
+        raise ValueError(f"the generator makes samples of shape {shape}, the stream gives {stream.sample_shape}")
+    if classes != stream.num_classes:
+        raise ValueError(f"the generator knows {classes} classes, the stream has {stream.num_classes}")
+
+
+def _check_wake(stream: Stream, house: Household) -> None:
+    wake = house.wake
+    for part in wake.perturbations:
+        if part.space != "pixel":
             raise ValueError(
-                f"{where}: {latent[0]} bends latent codes, "
-                "but what is recalled there comes from no generator with latents"
+                f"wake: {type(part).__name__} is a {part.space} perturbation, which cannot bend real samples"
             )
-    if any(bent.space == "latent" for bent in wake.perturbations):
-        raise ValueError("wake: a latent perturbation cannot bend real samples, which have no latent codes")
+    _try_bends("wake", wake.perturbations, stream)
+    if any(objective.needs_teacher or objective.needs_logits for objective in wake.objectives):
+        raise ValueError(
+            "wake: an objective on real samples has no teacher and no stored logits; "
+            "ask a teacher about the day with source='day' and replay_objectives"
+        )
+    if wake.lives == "joint" and house.active_outputs == "seen":
+        raise ValueError(
+            "wake: lives='joint' meets all classes every day, which active_outputs='seen' would switch off"
+        )
+    if wake.recall.source == "day" and wake.recall.perturbations:
+        raise ValueError(
+            "wake: source='day' replays the day's samples as the learner sees them: "
+            "bend them with perturbations, and leave replay_perturbations empty"
+        )
+    if not wake.objectives and house.memory is not None and house.memory.logits:
+        raise ValueError(
+            f"wake: {type(house.memory).__name__} keeps the learner's logits (logits=True), but without objectives the "
+            "learner does not answer the day"
+        )
+    if not wake.objectives and house.schedule.data_driven and not house.schedule.wants_features:
+        raise ValueError(
+            f"{type(house.schedule).__name__} watches the loss of the day, but wake has no objectives and so no loss"
+        )
+
+
+def _check_learning(house: Household) -> None:
+    """Whoever is to learn by gradient must have something that gradients change, and something that gives them."""
+    trainable = any(parameter.requires_grad for parameter in house.network.parameters())
+    for where, stage, _ in house.recalls():
+        if stage.by_gradient and not _learns_from(stage):
+            key = "replay_objectives" if stage is house.wake else "objectives"
+            raise ValueError(f"{where}: recalls, but learns nothing from it: expected {key}")
+    learning = [where for where, stage, _ in house.recalls() if stage.by_gradient]
+    learning += ["wake"] if house.wake.objectives else []
+    learning += [type(part).__name__ for part in house.plasticity]
+    if learning and not trainable:
+        raise ValueError(
+            f"{learning[0]}: needs a learner with trainable parameters, but {type(house.network).__name__} has none: "
+            "expected wake=Absorb(), or objectives=() awake, and no night"
+        )
+    own = [] if house.generator is None else list(house.generator.parameters())
+    if not house.wake.by_gradient and any(parameter.requires_grad for parameter in own):
+        raise ValueError(
+            f"wake: {type(house.wake).__name__} learns without gradients, from which "
+            f"{type(house.generator).__name__} would learn nothing"
+        )
+
+
+def _learns_from(stage: Recipe) -> Sequence[Objective]:
+    """What a stage learns from what it recalls."""
+    return stage.replay_objectives if isinstance(stage, Wake) else stage.objectives
+
+
+def _check_source(where: str, recall: Recall, house: Household) -> None:
+    memory, generator = house.memory, house.generator
+    if recall.source == "auto" and memory is None and generator is None:
+        raise ValueError(f"{where}: recalls, but the life has neither a memory nor a generator")
+    if recall.source in ("memory", "both") and memory is None:
+        raise ValueError(f"{where}: source={recall.source!r} needs a memory, but the life has none")
+    if recall.source in ("generator", "both") and generator is None:
+        raise ValueError(f"{where}: source={recall.source!r} needs a generator, but the life has none")
+    if recall.source in ("auto", "both") and memory is not None and generator is not None:
+        if memory.hidden != generator.hidden:
+            raise ValueError(
+                f"{where}: memory and generator cannot be recalled together, "
+                "because one gives samples and the other features of the learner"
+            )
+
+
+def _check_bends(where: str, recall: Recall, house: Household) -> None:
+    remembers, invents = _shares(recall, house)
+    hidden = _hidden(recall, house)
+    codes = set(house.generator.spaces) if invents and house.generator is not None else set()
+    codes |= {"latent"} if remembers and hidden else set()
+    for part in recall.perturbations or ():
+        name = type(part).__name__
+        if part.space != "pixel" and part.space not in codes:
+            what = "latent codes" if part.space == "latent" else "the noise from which codes are drawn"
+            raise ValueError(f"{where}: {name} bends {what}, but what is recalled there has none that could be bent")
+        if part.space == "pixel" and hidden:
+            raise ValueError(f"{where}: {name} bends samples, but what is recalled there are features of the learner")
+        if hasattr(part, "facing") and hidden:
+            raise ValueError(f"{where}: {name} looks at the learner, which is not entered with samples there")
+
+
+def _try_bends(where: str, parts: Sequence[Perturbation], stream: Stream, strengths: Sequence[float] = (1.0,)) -> None:
+    """Bend two blank samples, as strongly as each night will: what is not made for such samples says so now."""
+    x = torch.zeros(2, *stream.sample_shape)
+    p = torch.full((2, stream.num_classes), 1 / stream.num_classes)
+    for part in parts:
+        try:
+            for strength in strengths:
+                bent = part if strength == 1 else scaled(part, strength)
+                if part.space == "pixel" and not hasattr(part, "facing"):
+                    bent(x, p, torch.Generator().manual_seed(0))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+
+def _check_objectives(where: str, stage: Recipe, recall: Recall, house: Household) -> None:
+    remembers, invents = _shares(recall, house)
+    hidden = _hidden(recall, house)
+    if hidden and isinstance(stage, Hebbian):
+        raise ValueError(f"{where}: Hebbian sleeps on samples, but what is recalled there are features of the learner")
+    for objective in _learns_from(stage):
+        name = type(objective).__name__
+        if objective.needs_features and hidden:
+            raise ValueError(
+                f"{where}: {name} looks at features of the learner, but what is recalled there enters behind them"
+            )
+        kept = remembers and not invents and house.memory is not None and house.memory.logits
+        if objective.needs_logits and not kept:
+            raise ValueError(
+                f"{where}: {name} matches the logits that were kept with a sample: "
+                "recall from a memory alone, one that keeps them (logits=True)"
+            )
+        if objective.needs_teacher and recall.teacher == "average" and not _averages(house):
+            raise ValueError(f"{where}: {name} asks teacher='average', but no plasticity of the life keeps one")
+
+
+def _check_fresh(where: str, stage: Recipe, recall: Recall, house: Household) -> None:
+    if not stage.fresh:
+        return
+    if house.plasticity:
+        names = ", ".join(type(part).__name__ for part in house.plasticity)
+        raise ValueError(f"{where}: fresh=True makes a newborn learner, but {names} goes on from the one before it")
+    if _hidden(recall, house):
+        raise ValueError(
+            f"{where}: fresh=True makes a newborn learner, but what is recalled there are features of the one before it"
+        )
+
+
+def _check_features(house: Household) -> None:
+    seers = [house.memory] if house.memory is not None and house.memory.hidden else []
+    seers += [house.generator] if house.generator is not None and house.generator.hidden else []
+    stages = (house.wake, *house.night)
+    judges = [o for stage in stages for o in stage.objectives if o.needs_features]
+    judges += [o for o in house.wake.replay_objectives if house.wake.replays and o.needs_features]
+    watching = [house.schedule] if house.schedule.wants_features else []
+    for part in (*seers, *judges, *watching):
+        if not isinstance(house.network, Featured):
+            raise ValueError(
+                f"{type(part).__name__} looks at the learner's features, but {type(house.network).__name__} has no "
+                "features(x) and classify(h)"
+            )
+
+
+def _averages(house: Household) -> bool:
+    return any(part.average is not None for part in house.plasticity)
+
+
+def _shares(recall: Recall, house: Household) -> tuple[bool, bool]:
+    remembers = house.memory is not None and recall.source in ("auto", "memory", "both")
+    return remembers, house.generator is not None and recall.source in ("auto", "generator", "both")
+
+
+def _hidden(recall: Recall, house: Household) -> bool:
+    """True when features of the learner are recalled rather than samples."""
+    used = zip((house.memory, house.generator), _shares(recall, house), strict=True)
+    return any(part.hidden for part, share in used if share and part is not None)
 
 
 def competitors(stream: Stream, experience: int, active_outputs: ActiveOutputs) -> Tensor | None:

@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     SPLIT = 8
     INIT = 9
     GALLERY = 10
+    PLASTICITY = 11
 
 
 def mix(*keys: int) -> int:

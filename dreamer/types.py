@@ -7,6 +7,7 @@ B     samples in a batch
 *S    the shape of one sample, whatever it is: (1, 28, 28), (64,), (16,) ...
 K     classes of the whole stream (outputs of the learner)
 D     latent dimensions of a generator
+H     features of the learner, the inputs of its last layers
 E     experiences of the stream
 N     samples of a data set
 ====  =======================================================================
@@ -31,6 +32,21 @@ KINDS: tuple[Kind, ...] = ("wake", "nrem", "rem")
 Bend = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """Bends (B, ...) samples or codes with their (B, K) label distributions; every perturbation is one."""
 
+UNLABELLED = -1
+"""The label of a dream whose class nobody asked for: a teacher has to say it."""
+
+
+class Bends(NamedTuple):
+    """How a generator's dreams are bent on their way.
+
+    Attributes:
+        noise: bends the standard-normal numbers from which a code or a sample is made; None leaves them.
+        latent: bends the (B, D) codes; None leaves them.
+    """
+
+    noise: Bend | None = None
+    latent: Bend | None = None
+
 
 class Batch(NamedTuple):
     """Real samples.
@@ -48,16 +64,36 @@ class Dream(NamedTuple):
     """A batch made in sleep (or replayed while awake): samples, labels, and who says so.
 
     Attributes:
-        x: (B, *S) samples.
-        y: (B,) int64 labels in [0, K): the class that was dreamt of.
+        x: (B, *S) samples; (B, H) features of the learner where ``hidden``.
+        y: (B,) int64 labels in [0, K): the class that was dreamt of; :data:`UNLABELLED` until a teacher has said it.
         p: (B, K) label distributions, rows sum to 1, where a perturbation has mixed labels; None: one-hot in ``y``.
-        teacher: (B, K) logits of a frozen teacher, ``-inf`` for classes that it never met; None without a teacher.
+        teacher: (B, K) logits of a teacher, ``-inf`` for classes that it never met; None without a teacher.
+        teacher_features: (B, H) features of the teacher; None unless an objective needs them.
+        logits: (B, K) the learner's own logits from when it met the samples; None where they were not kept.
+        faithful: (B, *S) the samples before they were bent; None where ``x`` was not bent.
+        hidden: True when ``x`` enters the learner behind its features, as in replay of internal representations.
     """
 
     x: Tensor
     y: Tensor
     p: Tensor | None = None
     teacher: Tensor | None = None
+    teacher_features: Tensor | None = None
+    logits: Tensor | None = None
+    faithful: Tensor | None = None
+    hidden: bool = False
+
+
+class Answer(NamedTuple):
+    """What a network says of a batch.
+
+    Attributes:
+        logits: (B, K).
+        features: (B, H) inputs of its last layers; None unless they were asked for.
+    """
+
+    logits: Tensor
+    features: Tensor | None = None
 
 
 class Step(NamedTuple):
@@ -76,30 +112,48 @@ class Step(NamedTuple):
     dream: Dream | None
 
 
-@dataclass(frozen=True)
-class Losses:
-    """What a stage returns; the module alone calls backward on :attr:`total`.
+class Change(NamedTuple):
+    """A change of weights that no gradient asks for.
 
     Attributes:
-        total: scalar, the sum that is differentiated.
-        parts: the named summands, detached, for the logs.
+        weight: a parameter of the learner.
+        delta: what is added to it, of the same shape.
     """
 
-    total: Tensor
+    weight: Tensor
+    delta: Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a stage returns; the module alone calls backward on :attr:`total` and applies :attr:`changes`.
+
+    Attributes:
+        total: scalar, the sum that is differentiated; None where a stage learns without gradients.
+        parts: the named summands, detached, for the logs.
+        answer: (B, K) detached logits on the day's batch, for memories that keep them; None in sleep.
+        surprise: detached scalar, the learner's loss on the day's batch alone, for schedules that watch; None in sleep.
+        changes: changes of weights without gradients.
+    """
+
+    total: Tensor | None
     parts: dict[str, Tensor]
+    answer: Tensor | None = None
+    surprise: Tensor | None = None
+    changes: tuple[Change, ...] = ()
 
     @classmethod
-    def of(cls, **terms: Tensor | None) -> Losses:
-        """Sum the given scalar terms; terms that are None are left out.
+    def of(cls, *, answer: Tensor | None = None, surprise: Tensor | None = None, **terms: Tensor | None) -> Losses:
+        """Sum the given scalar terms; terms that are None are left out, and without any there is nothing to learn.
 
-        Raises:
-            ValueError: when every term is None.
+        Args:
+            answer: see :attr:`answer`.
+            surprise: see :attr:`surprise`.
+            terms: named scalars.
         """
         present = {name: term for name, term in terms.items() if term is not None}
-        if not present:
-            raise ValueError("a stage must return at least one loss, got none")
-        total = functools.reduce(operator.add, present.values())
-        return cls(total, {name: term.detach() for name, term in present.items()})
+        total = functools.reduce(operator.add, present.values()) if present else None
+        return cls(total, {name: term.detach() for name, term in present.items()}, answer, surprise)
 
 
 @dataclass(frozen=True)
@@ -117,6 +171,7 @@ class Stage:
         first_step: wake steps of this experience that lie before this stage (an experience can be cut by nights).
         opens: True when the stage is the first of its experience.
         examined: True when the accuracy matrix gets a row after this stage.
+        perhaps: True for a stage of a night that the schedule may still drop.
     """
 
     index: int
@@ -129,6 +184,7 @@ class Stage:
     first_step: int = 0
     opens: bool = False
     examined: bool = False
+    perhaps: bool = False
 
     @property
     def label(self) -> str:
@@ -144,23 +200,27 @@ class Mind:
         network: the learner; maps (B, *S) to (B, K) logits.
         dawn: frozen copy of the learner from before the day; None without teachers or before the first day.
         dusk: frozen copy of the learner from after the day; None without teachers or before the first dusk.
+        averages: moving averages of the learner (see ``dreamer.plasticity``), the slowest last; empty without any.
         memory: what is kept of the day, or None (see ``dreamer.memory``).
         generator: what makes dreams, or None (see ``dreamer.generators``).
         known: (K,) bool, classes met before the current experience.
         today: (K,) bool, classes of the current experience.
         active: (K, K) bool, row k says which outputs compete for a sample of class k; None when all always do.
         days: experiences lived through so far, the current one included.
+        night: number of the night from 0; -1 when awake.
     """
 
     network: nn.Module
     dawn: nn.Module | None
     dusk: nn.Module | None
+    averages: tuple[nn.Module, ...]
     memory: Any
     generator: Any
     known: Tensor
     today: Tensor
     active: Tensor | None
     days: int
+    night: int = -1
 
     def competing(self, y: Tensor) -> Tensor | None:
         """(B, K) bool, the outputs that compete for samples of the (B,) classes; None when all do."""

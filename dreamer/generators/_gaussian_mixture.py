@@ -6,7 +6,9 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from dreamer.types import Bends
 
 
 class Mixture(NamedTuple):
@@ -23,22 +25,51 @@ class Mixture(NamedTuple):
     factor: Tensor
 
 
-def sample_mixtures(mixtures: Mixture, row: Tensor, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
-    """Draw from several mixtures at once: the cost depends on how many codes are drawn, not on from where.
+class MixtureBank(nn.Module):
+    """Room for R mixtures of at most M components over D dimensions, padded to one shape.
 
     Args:
-        mixtures: (R, M), (R, M, D) and (R, M, D, D) stacked mixtures; components of weight 0 are padding.
-        row: (B,) int64, the mixture of each code, in [0, R).
-        rng: generator on the device of ``row``.
-        temperature: scales the deviation from a component's mean.
-
-    Returns:
-        (B, D) float32 codes.
+        rows: R.
+        components: M.
+        latent_dim: D.
     """
-    component = torch.multinomial(mixtures.weight.float()[row], 1, generator=rng).flatten()
-    mean, factor = mixtures.mean[row, component].float(), mixtures.factor[row, component].float()
-    noise = torch.randn(mean.shape, generator=rng, device=mean.device)
-    return mean + temperature * torch.bmm(factor, noise[:, :, None]).squeeze(2)
+
+    weight: Tensor
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, rows: int, components: int, latent_dim: int):
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(rows, components))
+        self.register_buffer("mean", torch.zeros(rows, components, latent_dim))
+        self.register_buffer("factor", torch.zeros(rows, components, latent_dim, latent_dim))
+
+    def put(self, row: int, mixture: Mixture) -> None:
+        """Keep a fitted mixture in a row."""
+        used = len(mixture.weight)
+        self.weight[row, :used] = mixture.weight
+        self.mean[row, :used] = mixture.mean
+        self.factor[row, :used] = mixture.factor
+
+    def sample(
+        self, row: Tensor, p: Tensor, rng: torch.Generator, bends: Bends, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Draw (B, D) float32 codes and bend them: the cost depends on how many are drawn, not on from where.
+
+        Args:
+            row: (B,) int64, the mixture of each code, in [0, R).
+            p: (B, K) label distributions of the codes.
+            rng: generator on the device of ``row``.
+            bends: of the noise and of the codes.
+            temperature: scales the deviation from a component's mean.
+        """
+        component = torch.multinomial(self.weight.float()[row], 1, generator=rng).flatten()
+        mean, factor = self.mean[row, component].float(), self.factor[row, component].float()
+        noise = torch.randn(mean.shape, generator=rng, device=mean.device)
+        if bends.noise is not None:
+            noise, p = bends.noise(noise, p, rng)
+        z = mean + temperature * torch.bmm(factor, noise[:, :, None]).squeeze(2)
+        return (z, p) if bends.latent is None else bends.latent(z, p, rng)
 
 
 def fit_mixture(

@@ -1,74 +1,211 @@
-"""The contract of the family."""
+"""The contract of the family, and what keeps a generator from forgetting: growth, or dreams of its own."""
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from dreamer.types import Batch, Bend, Dream
+from dreamer.networks.base import module_bytes
+from dreamer.types import UNLABELLED, Batch, Bends, Dream
+
+Continual = Literal["grow", "rehearse"]
+_UNBENT = Bends()
 
 
 class UntrainedError(RuntimeError):
     """A generator was asked to dream of something that it has not learnt."""
 
 
+class Dreamer(nn.Module, ABC):
+    """What a dusk keeps of a generator: frozen, and enough to dream.
+
+    Args:
+        classes: (C,) int64, sorted: what it can dream of.
+    """
+
+    classes: Tensor
+    experience: Tensor
+
+    def __init__(self, classes: Tensor):
+        super().__init__()
+        self.register_buffer("classes", classes)
+        self.register_buffer("experience", torch.tensor(-1))
+
+    @abstractmethod
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+        """Dream.
+
+        Args:
+            y: (B,) int64 labels among :attr:`classes`; a dreamer that cannot choose ignores them.
+            p: (B, K) their one-hot distributions.
+            rng: generator on the device of ``y``.
+            bends: of noise and codes, those that the generator's ``spaces`` name.
+
+        Returns:
+            (B, *S) samples, or (B, H) features, float32, and (B, K) label distributions, mixed where codes were.
+        """
+
+
 class Generator(nn.Module, ABC):
     """Learns the day while awake, settles what it learnt at dusk, dreams in sleep.
 
-    Its trainable parameters are a parameter group of the life's one optimiser; :meth:`loss` must not share a graph
-    with the learner's losses.
+    Its trainable parameters are a parameter group of the life's one optimiser. What it dreams with is frozen: a dusk
+    keeps a :class:`Dreamer`. With ``continual="grow"`` every experience adds one, so nothing that was learnt is ever
+    learnt again from dreams, and the price grows with the stream. With ``rehearse`` there is one, the last, and its
+    dreams are learnt beside the day (deep generative replay, Shin et al. 2017): constant bytes, and a copy of a copy.
+
+    Args:
+        sample_shape: *S.
+        num_classes: K.
+        continual: ``grow`` or ``rehearse``.
 
     Attributes:
-        has_latents: True when :meth:`dream` takes perturbations of the latent space.
+        spaces: which perturbations on the way of a dream it takes: ``latent``, ``noise``.
+        conditional: False when it cannot be asked for a class; a teacher then says what it dreamt.
+        hidden: True when it dreams features of the learner rather than samples.
     """
 
-    has_latents: bool = False
+    spaces: frozenset[str] = frozenset()
+    conditional: bool = True
+    hidden: bool = False
+    settled: Tensor
+
+    def __init__(self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow"):
+        super().__init__()
+        self.sample_shape = tuple(sample_shape)
+        self.num_classes = num_classes
+        self.continual = continual
+        self.dreamers = nn.ModuleList()
+        # dusks so far: the share of the day in what is learnt beside dreams
+        self.register_buffer("settled", torch.tensor(0))
+
+    # ---------------------------------------------------------------- what a child writes
+
+    @abstractmethod
+    def fit(self, seen: Dream, rng: torch.Generator) -> Tensor | None:
+        """Judge itself on samples, real or dreamt.
+
+        Args:
+            seen: (B, *S) samples (features where :attr:`hidden`) and their labels; a teacher's logits where they are
+                dreamt and a teacher was there.
+            rng: generator on the device of the samples.
+
+        Returns:
+            Scalar, per sample and element of *S, so that it is of the learner's order of magnitude and gradient
+            clipping treats both alike; None for a generator that learns nothing step by step.
+        """
+
+    @abstractmethod
+    def blank(self, classes: Tensor) -> Dreamer:
+        """A dreamer of the (C,) classes with the shapes that one has at dusk, and no content."""
+
+    @abstractmethod
+    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+        """Fill a blank dreamer with what is needed to dream of the day.
+
+        Args:
+            dreamer: as :meth:`blank` made it, on the device and in float32; its classes are those of ``day``.
+            day: batches of everything that it shall dream of, read once.
+            rng: generator on the device of the samples.
+        """
+
+    def attach(self, learner: nn.Module) -> None:
+        """Meet the learner, once, when the life is built; a generator that looks at it keeps it from here.
+
+        Raises:
+            ValueError: when it cannot work with this learner.
+        """
+
+    # ---------------------------------------------------------------- what the life asks for
 
     @property
-    @abstractmethod
     def dreamable(self) -> Tensor:
         """(K,) bool, the classes that it can dream of now."""
+        able = torch.zeros(self.num_classes, dtype=torch.bool, device=self.settled.device)
+        for dreamer in self._dreamers():
+            able[dreamer.classes] = True
+        return able
 
     @property
-    @abstractmethod
     def nbytes(self) -> int:
         """Bytes of all that it keeps to learn and to dream."""
+        return module_bytes(self)
 
-    @abstractmethod
-    def loss(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Tensor:
-        """Judge itself on real samples.
+    def planned_bytes(self, class_order: Sequence[Sequence[int]]) -> int:
+        """Bytes at the end of a stream.
+
+        Args:
+            class_order: the classes of each experience.
+        """
+        own = module_bytes(self) - module_bytes(self.dreamers)
+        kept = class_order if self.continual == "grow" else [sorted(set(itertools.chain(*class_order)))]
+        return own + sum(module_bytes(self._stored(self.blank(torch.tensor(list(classes))))) for classes in kept)
+
+    def loss(self, x: Tensor, y: Tensor, rng: torch.Generator, past: Dream | None = None) -> Tensor | None:
+        """Judge itself on a real batch, and beside it on dreams where it rehearses.
+
+        In its n-th day the real batch weighs one n-th (van de Ven et al. 2020).
 
         Args:
             x: (B, *S) samples.
             y: (B,) int64 labels.
             rng: generator on the device of ``x``.
-
-        Returns:
-            Scalar, per sample and element of *S, so that it is of the learner's order of magnitude and gradient
-            clipping treats both alike.
+            past: what the learner replays in this step; None makes it dream for itself.
         """
+        own = self.fit(Dream(x, y), rng)
+        if own is None or self.continual == "grow" or not len(self.dreamers):
+            return own
+        if past is None:
+            classes = self.dreamable.nonzero().flatten()
+            asked = classes[torch.randint(len(classes), (len(y),), generator=rng, device=rng.device)]
+            past = self.dream(asked, rng)
+        share = 1 / (1 + int(self.settled))
+        again = self.fit(past, rng)
+        return own if again is None else share * own + (1 - share) * again
 
-    @abstractmethod
+    @torch.no_grad()
     def settle(self, day: Iterable[Batch], experience: int, rng: torch.Generator) -> None:
-        """At dusk, keep what is needed to dream of the day; may be called again for the same experience.
+        """At dusk, keep what is needed to dream of the day.
 
         Args:
-            day: all real batches of the experience, read once.
+            day: real batches of the experience, read once.
             experience: its number; a later call with the same number replaces what the earlier one kept.
             rng: generator on the device of the samples.
         """
+        batches = list(day)
+        if self.continual == "rehearse":
+            batches += self._old_days(batches, rng)
+        classes = torch.cat([batch.y for batch in batches]).unique()
+        if self.continual == "rehearse":
+            # an unconditional generator's old dreams bear no labels, and yet it dreams of those classes
+            classes = torch.cat([classes, self.dreamable.nonzero().flatten()]).unique()
+        dreamer = self.blank(classes).to(classes.device)
+        dreamer.experience.fill_(experience)
+        self.keep(dreamer, batches, rng)
+        dreamer = self._stored(dreamer).requires_grad_(False)
+        earlier = [int(old.experience) for old in self._dreamers()]
+        self.settled += 1
+        if self.continual == "rehearse":
+            self.dreamers = nn.ModuleList([dreamer])
+        elif experience in earlier:
+            self.dreamers[earlier.index(experience)] = dreamer
+        else:
+            self.dreamers.append(dreamer)
 
-    @abstractmethod
-    def dream(self, y: Tensor, rng: torch.Generator, bend: Bend | None = None) -> Dream:
+    @torch.no_grad()
+    def dream(self, y: Tensor, rng: torch.Generator, bends: Bends = _UNBENT) -> Dream:
         """Dream of the given classes.
 
         Args:
-            y: (B,) int64 labels.
+            y: (B,) int64 labels; their number alone counts for a generator that is not :attr:`conditional`.
             rng: generator on the device of ``y``.
-            bend: bends the (B, D) latent codes, a group of samples at a time; generators without latents take none.
+            bends: bends noise and codes, a group of samples at a time.
 
         Returns:
             B dreams in the order of ``y``; ``p`` is set when codes were bent.
@@ -76,6 +213,23 @@ class Generator(nn.Module, ABC):
         Raises:
             UntrainedError: when a class has not been learnt.
         """
+        self.refuse_unknown(y)
+        dreamers = self._dreamers()
+        able = torch.stack([torch.isin(y, dreamer.classes) for dreamer in dreamers], dim=1)
+        # a class met in several experiences is dreamt from any of them
+        source = torch.multinomial(able.to(torch.float32), 1, generator=rng).flatten()
+        p = functional.one_hot(y, self.num_classes).to(torch.float32)
+        x: Tensor | None = None
+        for number, dreamer in enumerate(dreamers):
+            members = (source == number).nonzero().flatten()
+            if len(members):
+                made, p[members] = dreamer.sample(y[members], p[members], rng, bends)
+                x = made.new_empty(len(y), *made.shape[1:]) if x is None else x
+                x[members] = made
+        assert x is not None
+        labels = y if self.conditional else torch.full_like(y, UNLABELLED)
+        mixed = bends.latent is not None and self.conditional
+        return Dream(x, labels, p if mixed else None, hidden=self.hidden)
 
     def refuse_unknown(self, y: Tensor) -> None:
         """Raise an :class:`UntrainedError` that names the classes of (B,) ``y`` that cannot be dreamt of yet."""
@@ -86,3 +240,31 @@ class Generator(nn.Module, ABC):
                 f"{type(self).__name__} was asked to dream of class {classes} before it was trained on it: "
                 "let it live through a wake stage and its dusk first"
             )
+
+    # ---------------------------------------------------------------- inside
+
+    def _old_days(self, day: Sequence[Batch], rng: torch.Generator) -> list[Batch]:
+        """Dreams of the classes that the day did not bring, as many of each as the day had of its own."""
+        present = torch.cat([batch.y for batch in day])
+        old = self.dreamable
+        old[present] = False
+        if not (old.any() and self.conditional):
+            return []
+        each = -(-len(present) // len(present.unique()))
+        asked = old.nonzero().flatten().repeat_interleave(each)
+        return [Batch(*self.dream(part, rng)[:2]) for part in asked.split(1024)]
+
+    def _stored(self, dreamer: Dreamer) -> Dreamer:
+        """The dreamer in the type in which it is kept."""
+        return dreamer
+
+    def _dreamers(self) -> list[Dreamer]:
+        return [dreamer for dreamer in self.dreamers if isinstance(dreamer, Dreamer)]
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # a fresh generator has no dreamers yet: make room for those of the checkpoint before they are copied
+        kept = []
+        while (classes := state_dict.get(f"{prefix}dreamers.{len(kept)}.classes")) is not None:
+            kept.append(self._stored(self.blank(classes.clone())).to(self.settled.device).requires_grad_(False))
+        self.dreamers = nn.ModuleList(kept)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

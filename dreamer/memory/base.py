@@ -1,87 +1,83 @@
-"""A rehearsal buffer of fixed capacity, held as two contiguous tensors; its children decide who stays."""
+"""The contract of the family, and a rehearsal buffer of fixed capacity whose children decide who stays."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dreamer.types import Batch
+from dreamer.types import Batch, Dream
+
+Store = Literal["float32", "float16", "uint8"]
+
+_BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
 
 
-class Memory(ABC):
-    """Real samples with their labels.
+@runtime_checkable
+class Memory(Protocol):
+    """What is kept of the day.
 
-    It is no ``nn.Module``: as module buffers its samples would be broadcast from rank 0 by DDP. Each rank keeps its
+    It is no ``nn.Module``: as module buffers its content would be broadcast from rank 0 by DDP. Each rank keeps its
     own.
 
-    Args:
-        capacity: samples that fit, at least 1.
-        store: ``float32`` keeps samples as they come; ``uint8`` keeps values in [0, 1] in 255 steps, four times
-            smaller and without loss for pixels that were read from 8-bit images.
-
-    Raises:
-        ValueError: when the capacity is below 1.
+    Attributes:
+        hidden: True when it keeps features of the learner rather than samples.
+        logits: True when it keeps the learner's logits beside them.
+        needs_dawn: True when :meth:`settle` needs the learner as it was at dawn.
     """
 
-    def __init__(self, capacity: int, store: Literal["float32", "uint8"] = "float32"):
-        if capacity < 1:
-            raise ValueError(f"expected a memory of at least 1 sample, got capacity={capacity}")
-        self.capacity = capacity
-        self.store = store
-        self.x: Tensor | None = None
-        self.y = torch.empty(0, dtype=torch.int64)
-        self.size = 0
-        self.offered = 0
+    hidden: bool
+    logits: bool
+    needs_dawn: bool
 
     def __len__(self) -> int:
-        return self.size
+        """How much it holds; 0 when nothing can be drawn yet."""
+        ...
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples and labels held now."""
-        if self.x is None:
-            return 0
-        return self.size * (self.x[0].numel() * self.x.element_size() + self.y.element_size())
+        """Bytes of what is held now."""
+        ...
 
-    def planned_bytes(self, sample_shape: tuple[int, ...]) -> int:
-        """Bytes when full, for samples of shape *S."""
-        pixels = int(torch.Size(sample_shape).numel())
-        return self.capacity * (pixels * (1 if self.store == "uint8" else 4) + 8)
+    def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
+        """Bytes when full.
 
-    def add(self, x: Tensor, y: Tensor, rng: torch.Generator) -> None:
-        """Offer samples, each of which is kept or not.
+        Args:
+            shape: *S of a sample, or (H,) of a feature where :attr:`hidden`.
+            num_classes: K.
+        """
+        ...
+
+    def add(self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None) -> None:
+        """Offer samples of the day, each of them once.
 
         Args:
             x: (B, *S) samples.
             y: (B,) int64 labels.
             rng: generator on the CPU.
+            logits: (B, K) the learner's answer to them, where :attr:`logits`.
         """
-        if self.x is None:
-            dtype = torch.uint8 if self.store == "uint8" else x.dtype
-            self.x = torch.empty(self.capacity, *x.shape[1:], dtype=dtype, device=x.device)
-            self.y = torch.empty(self.capacity, dtype=torch.int64, device=x.device)
-        # a slot that is filled twice within the batch keeps the later sample
-        kept: dict[int, int] = {}
-        for position, label in enumerate(y.tolist()):
-            slot = self._slot(label, rng)
-            self.offered += 1
-            if slot is not None:
-                kept[slot] = position
-        if kept:
-            slots = torch.tensor(list(kept), device=x.device)
-            chosen = torch.tensor(list(kept.values()), device=x.device)
-            self.x[slots] = self._encode(x[chosen]).to(self.x.dtype)
-            self.y[slots] = y[chosen]
+        ...
 
-    @abstractmethod
-    def _slot(self, label: int, rng: torch.Generator) -> int | None:
-        """The slot, in [0, capacity), for the next sample; None to drop it. Counts in ``size`` what it fills."""
+    def settle(
+        self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
+    ) -> None:
+        """At dusk, choose from the whole day, or write what the learner now makes of it.
 
-    def draw(self, count: int, rng: torch.Generator) -> Batch:
-        """Draw samples uniformly, without repetition while there are enough.
+        Args:
+            day: real batches of the experience, read once; where nights cut an experience, a later call brings them
+                again among those met since, and replaces what the earlier call wrote.
+            learner: as it is now, in evaluation mode.
+            dawn: as it was before the day, where :attr:`needs_dawn` and not in the first experience.
+            experience: its number.
+            rng: generator on the CPU.
+        """
+        ...
+
+    def draw(self, count: int, rng: torch.Generator) -> Dream:
+        """Draw ``count`` samples, without repetition while there are enough.
 
         Args:
             count: how many.
@@ -90,43 +86,165 @@ class Memory(ABC):
         Raises:
             RuntimeError: when the memory is empty.
         """
-        if self.x is None or not self.size:
-            raise RuntimeError("the memory is empty: it must live through a wake step before it is asked for samples")
-        if count <= self.size:
-            index = torch.randperm(self.size, generator=rng, device=rng.device)[:count]
-        else:
-            index = torch.randint(self.size, (count,), generator=rng, device=rng.device)
-        index = index.to(self.x.device)
-        return Batch(self._decode(self.x[index]), self.y[index])
+        ...
 
     def to(self, device: torch.device | str) -> None:
         """Move what is held to a device."""
-        if self.x is not None:
-            self.x, self.y = self.x.to(device), self.y.to(device)
+        ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What is held, as tensors and plain numbers."""
-        held = None if self.x is None else self.x[: self.size].clone()
-        return {"x": held, "y": self.y[: self.size].clone(), "size": self.size, "offered": self.offered}
+        """What is held, as tensors and plain containers."""
+        ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave.
 
         Raises:
-            ValueError: when it holds more samples than fit.
+            ValueError: when it holds more than fits.
         """
+        ...
+
+
+class Buffer:
+    """Real samples with their labels, as contiguous tensors.
+
+    Children decide who stays: awake, sample by sample, in :meth:`_slot`; or at dusk, in :meth:`settle`.
+
+    Args:
+        capacity: samples that fit, at least 1.
+        store: ``float32`` keeps samples as they come; ``float16`` rounds them to half the size; ``uint8`` keeps values
+            in [0, 1] in 255 steps, four times smaller and without loss for pixels that were read from 8-bit images.
+        logits: keep the learner's logits too, as it gave them when it met the sample (dark experience replay, Buzzega
+            et al. 2020, arXiv 2004.07211).
+
+    Raises:
+        ValueError: when the capacity is below 1, or ``store`` is none of the above.
+    """
+
+    hidden: bool = False
+    needs_dawn: bool = False
+
+    def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
+        if capacity < 1:
+            raise ValueError(f"expected a memory of at least 1 sample, got capacity={capacity}")
+        if store not in _BYTES:
+            raise ValueError(f"expected store to be one of {', '.join(_BYTES)}, got {store!r}")
+        self.capacity = capacity
+        self.store = store
+        self.logits = logits
+        self.held: dict[str, Tensor] = {}
+        self.size = 0
+        self.offered = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples, labels and logits held now."""
+        return sum(self.size * column[0].numel() * column.element_size() for column in self.held.values())
+
+    def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
+        """See :meth:`Memory.planned_bytes`."""
+        elements = int(torch.Size(shape).numel())
+        return self.capacity * (elements * _BYTES[self.store] + 8 + (4 * num_classes if self.logits else 0))
+
+    def add(self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None) -> None:
+        """Offer samples, each of which is kept or not; see :meth:`Memory.add`.
+
+        Raises:
+            ValueError: when logits are to be kept and none come.
+        """
+        # a slot that is filled twice within the batch keeps the later sample
+        kept: dict[int, int] = {}
+        for position, label in enumerate(y.tolist()):
+            slot = self._slot(label, rng)
+            self.offered += 1
+            if slot is not None:
+                kept[slot] = position
+        if not kept:
+            return
+        if self.logits and logits is None:
+            raise ValueError("the memory keeps the learner's logits, but none came with the samples")
+        rows = {"x": x, "y": y} | ({"logits": logits.float()} if self.logits and logits is not None else {})
+        self._write(list(kept), {name: row[list(kept.values())] for name, row in rows.items()})
+
+    def _slot(self, label: int, rng: torch.Generator) -> int | None:
+        """The slot, in [0, capacity), for the next sample; None, as for all by default, to drop it.
+
+        It counts in ``size`` what it fills; slots are filled from 0 upwards.
+        """
+        return None
+
+    def settle(
+        self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
+    ) -> None:
+        """See :meth:`Memory.settle`; a buffer that chooses while awake has nothing to do at dusk."""
+
+    def draw(self, count: int, rng: torch.Generator) -> Dream:
+        """Draw samples uniformly; see :meth:`Memory.draw`."""
+        if not self.size:
+            raise RuntimeError("the memory is empty: it must live through a day before it is asked for samples")
+        if count <= self.size:
+            index = torch.randperm(self.size, generator=rng, device=rng.device)[:count]
+        else:
+            index = torch.randint(self.size, (count,), generator=rng, device=rng.device)
+        drawn = self._rows(index)
+        return Dream(drawn["x"], drawn["y"], logits=drawn.get("logits"), hidden=self.hidden)
+
+    def to(self, device: torch.device | str) -> None:
+        """Move what is held to a device."""
+        self.held = {name: column.to(device) for name, column in self.held.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is held, as tensors and plain numbers."""
+        held = {name: column[: self.size].clone() for name, column in self.held.items()}
+        return {"held": held, "size": self.size, "offered": self.offered}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See :meth:`Memory.load_state_dict`."""
         if state["size"] > self.capacity:
             raise ValueError(f"expected at most {self.capacity} samples, got a memory of {state['size']}")
         self.size, self.offered = state["size"], state["offered"]
-        self.x = None
-        if state["x"] is not None:
-            self.x = state["x"].new_empty(self.capacity, *state["x"].shape[1:])
-            self.x[: self.size] = state["x"]
-            self.y = state["y"].new_empty(self.capacity)
-            self.y[: self.size] = state["y"]
+        self.held = {name: _room(self.capacity, rows) for name, rows in state["held"].items()}
+        for name, rows in state["held"].items():
+            self.held[name][: self.size] = rows
+
+    def _rows(self, index: Tensor) -> dict[str, Tensor]:
+        """Copies of rows, samples as they came."""
+        rows = {name: column[index.to(column.device)] for name, column in self.held.items()}
+        return rows | {"x": self._decode(rows["x"])} if rows else {}
+
+    def _hold(self, rows: dict[str, Tensor]) -> None:
+        """Hold these rows, at most ``capacity``, and nothing else."""
+        self.size = len(rows["y"])
+        self.held = {}
+        self._write(list(range(self.size)), rows)
+
+    def _write(self, slots: list[int], rows: dict[str, Tensor]) -> None:
+        """Put rows into slots."""
+        rows = rows | {"x": self._encode(rows["x"])}
+        if not self.held:
+            self.held = {name: _room(self.capacity, row) for name, row in rows.items()}
+        index = torch.tensor(slots, device=rows["y"].device)
+        for name, row in rows.items():
+            self.held[name][index] = row
 
     def _encode(self, x: Tensor) -> Tensor:
-        return (x * 255).round_() if self.store == "uint8" else x
+        if self.store == "uint8":
+            return (x * 255).round_().to(torch.uint8)
+        return x.to(torch.float16) if self.store == "float16" else x
 
     def _decode(self, x: Tensor) -> Tensor:
-        return x.to(torch.float32) / 255 if self.store == "uint8" else x
+        if self.store == "uint8":
+            return x.to(torch.float32) / 255
+        return x.to(torch.float32) if self.store == "float16" else x
+
+
+def below(bound: int, rng: torch.Generator) -> int:
+    """A random whole number in [0, bound)."""
+    return int(torch.randint(bound, (1,), generator=rng))
+
+
+def _room(capacity: int, rows: Tensor) -> Tensor:
+    return rows.new_empty(capacity, *rows.shape[1:])

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from dreamer.memory.base import Memory
+from dreamer.memory.base import Buffer, Store, below
 
 
-class ClassBalanced(Memory):
+class ClassBalanced(Buffer):
     """As many samples of every class as possible, without knowing how many classes will come.
 
     Class-balancing reservoir sampling (Chrysakis and Moens 2020, "Online continual learning from imbalanced data",
     algorithm 1): while the memory is full, a sample of a class that was never the largest replaces one of the
-    largest class; one of a class that is or was the largest takes part in a reservoir of its own class.
+    largest class; one of a class that is or was the largest takes part in a reservoir of its own class. Arguments as
+    for :class:`dreamer.memory.Buffer`.
     """
 
-    def __init__(self, capacity: int, store: Literal["float32", "uint8"] = "float32"):
-        super().__init__(capacity, store)
+    def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
+        super().__init__(capacity, store, logits)
         self._slots: dict[int, list[int]] = {}
         self._met: dict[int, int] = {}
         self._full: set[int] = set()
@@ -34,11 +35,11 @@ class ClassBalanced(Memory):
         self._full |= {other for other, slots in self._slots.items() if len(slots) == largest}
         if label not in self._full:
             candidates = sorted(other for other, slots in self._slots.items() if len(slots) == largest)
-            giver = self._slots[candidates[_below(len(candidates), rng)]]
-            slot = giver.pop(_below(len(giver), rng))
+            giver = self._slots[candidates[below(len(candidates), rng)]]
+            slot = giver.pop(below(len(giver), rng))
             own.append(slot)
             return slot
-        chance = _below(self._met[label], rng)
+        chance = below(self._met[label], rng)
         return own[chance] if chance < len(own) else None
 
     def state_dict(self) -> dict[str, Any]:
@@ -51,7 +52,3 @@ class ClassBalanced(Memory):
         self._met = {label: met for label, met, _ in state["classes"]}
         self._slots = {label: list(slots) for label, _, slots in state["classes"]}
         self._full = set(state["full"])
-
-
-def _below(bound: int, rng: torch.Generator) -> int:
-    return int(torch.randint(bound, (1,), generator=rng))

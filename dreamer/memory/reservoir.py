@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from dreamer.memory.base import Memory
+from dreamer.memory.base import Buffer
 
 
-class Reservoir(Memory):
+class Reservoir(Buffer):
     """A uniform sample of everything met so far.
 
     Algorithm R (Vitter 1985): the n-th sample replaces a random one with probability capacity / n. The usual buffer of
-    experience replay (Chaudhry et al. 2019, arXiv 1902.10486). Arguments as for :class:`dreamer.memory.Memory`.
+    experience replay (Chaudhry et al. 2019, arXiv 1902.10486). Arguments as for :class:`dreamer.memory.Buffer`.
     """
 
     def _slot(self, label: int, rng: torch.Generator) -> int | None:

@@ -1,12 +1,30 @@
-"""What networks of any kind share: a size in bytes, and a frozen copy that teaches."""
+"""What networks of any kind share: a size in bytes, how they are asked, a frozen copy that teaches, a new birth."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from dreamer.types import Answer
+
+
+@runtime_checkable
+class Featured(Protocol):
+    """A network that can be entered and left before its last layers: ``forward(x) == classify(features(x))``.
+
+    Parts that match, replay or generate internal representations need one; all others take any ``nn.Module``.
+    """
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map (B, *S) samples to (B, H) features."""
+        ...
+
+    def classify(self, h: Tensor) -> Tensor:
+        """Map (B, H) features to (B, K) logits."""
+        ...
 
 
 class Frozen(nn.Module):
@@ -40,6 +58,73 @@ class Frozen(nn.Module):
         answer = self.network(*args, **kwargs)
         self.network.train()
         return answer
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """The copied network's (B, H) features, without gradients."""
+        self.network.eval()
+        answer = featured(self.network).features(x)
+        self.network.train()
+        return answer
+
+    @torch.no_grad()
+    def classify(self, h: Tensor) -> Tensor:
+        """The copied network's (B, K) logits for (B, H) features, without gradients."""
+        self.network.eval()
+        answer = featured(self.network).classify(h)
+        self.network.train()
+        return answer
+
+
+def featured(network: nn.Module) -> Any:
+    """The network itself, when it can be entered and left before its last layers.
+
+    Raises:
+        ValueError: when it cannot.
+    """
+    if not isinstance(network, Featured):
+        raise ValueError(
+            "expected a network with the methods features(x) and classify(h), as dreamer.networks.MLP has them, "
+            f"got {type(network).__name__}"
+        )
+    return network
+
+
+def ask(network: nn.Module, x: Tensor, hidden: bool = False, features: bool = False) -> Answer:
+    """Ask a network.
+
+    Args:
+        network: maps (B, *S) to (B, K).
+        x: (B, *S) samples, or (B, H) features when ``hidden``.
+        hidden: enter behind the features.
+        features: give the features too.
+
+    Raises:
+        ValueError: when features are involved and the network has none (see :class:`Featured`).
+    """
+    if not hidden and not features:
+        return Answer(network(x))
+    h = x if hidden else featured(network).features(x)
+    return Answer(featured(network).classify(h), h)
+
+
+def check_rebirth(network: nn.Module) -> None:
+    """Raise a ValueError when a submodule holds parameters of its own but has no ``reset_parameters``."""
+    for module in _layers(network):
+        if not hasattr(module, "reset_parameters"):
+            raise ValueError(
+                f"a newborn learner needs reset_parameters() in every layer, {type(module).__name__} has none"
+            )
+
+
+def rebirth(network: nn.Module) -> None:
+    """Draw new initial weights from torch's global generator, layer by layer with their ``reset_parameters``."""
+    for module in _layers(network):
+        module.reset_parameters()
+
+
+def _layers(network: nn.Module) -> list[Any]:
+    return [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
 
 
 def module_bytes(module: nn.Module) -> int:

@@ -16,16 +16,49 @@ class MLP(nn.Module):
         sample_shape: *S; samples are flattened.
         num_classes: K.
         hidden: width of each hidden layer.
+        bias: give the layers biases.
+        dropout: share of each hidden layer's activations that is dropped in training, in [0, 1).
+        spread: initial weights are uniform in [-spread, spread]; None keeps torch's own.
+
+    Raises:
+        ValueError: when ``dropout`` is not in [0, 1), or ``spread`` is not positive.
     """
 
-    def __init__(self, sample_shape: Sequence[int], num_classes: int, hidden: Sequence[int] = (400, 400)):
+    def __init__(
+        self,
+        sample_shape: Sequence[int],
+        num_classes: int,
+        hidden: Sequence[int] = (400, 400),
+        bias: bool = True,
+        dropout: float = 0.0,
+        spread: float | None = None,
+    ):
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"expected dropout in [0, 1), got {dropout}")
+        if spread is not None and spread <= 0:
+            raise ValueError(f"expected a spread of initial weights above 0, got {spread}")
         widths = [math.prod(sample_shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
         for into, out in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Linear(into, out), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
+            layers += [nn.Linear(into, out, bias), nn.ReLU()]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+        self.trunk = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1], num_classes, bias)
+        if spread is not None:
+            for layer in self.modules():
+                if isinstance(layer, nn.Linear):
+                    nn.init.uniform_(layer.weight, -spread, spread)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map (B, *S) samples to (B, H) activations of the last hidden layer."""
+        return self.trunk(x)
+
+    def classify(self, h: Tensor) -> Tensor:
+        """Map (B, H) features to (B, K) logits."""
+        return self.head(h)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, *S) samples to (B, K) logits."""
-        return self.layers(x)
+        return self.head(self.trunk(x))

@@ -36,9 +36,17 @@ class SmallConv(nn.Module):
         for out in channels:
             blocks += [nn.Conv2d(into, out, 3, padding=1), nn.GroupNorm(8, out), nn.ReLU(), nn.MaxPool2d(2)]
             into = out
-        self.features = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.trunk = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(into, num_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) images in [0, 1] to (B, H) features, the global means of the last block."""
+        return self.trunk(x - 0.5)
+
+    def classify(self, h: Tensor) -> Tensor:
+        """Map (B, H) features to (B, K) logits."""
+        return self.head(h)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images in [0, 1] to (B, K) logits."""
-        return self.head(self.features(x - 0.5))
+        return self.classify(self.features(x))

@@ -4,42 +4,52 @@ from __future__ import annotations
 
 import functools
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from dreamer.types import Dream
+from dreamer.types import Answer, Dream
 
 
-@runtime_checkable
-class Objective(Protocol):
+class Objective(ABC):
     """Judges the learner's answer to a batch.
+
+    Args:
+        weight: factor of the loss.
 
     Attributes:
         needs_teacher: True when the batch must carry a teacher's logits.
+        needs_features: True when it looks at the learner's features, and at the teacher's where it needs a teacher.
+        needs_logits: True when the batch must carry the logits that the learner gave when it met the samples.
     """
 
-    needs_teacher: bool
+    needs_teacher: bool = False
+    needs_features: bool = False
+    needs_logits: bool = False
 
-    def __call__(self, logits: Tensor, target: Dream, active: Tensor | None) -> Tensor:
+    def __init__(self, weight: float = 1.0):
+        self.weight = weight
+
+    @abstractmethod
+    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
         """Compute the loss.
 
         Args:
-            logits: (B, K) of the learner.
+            answer: the learner's (B, K) logits, and its (B, H) features where they are needed.
             target: what was shown, with its labels.
             active: (B, K) bool, outputs that take part in the softmax, the sample's own class among them; None for all.
 
         Returns:
             Scalar, the mean over the batch.
         """
-        ...
 
 
-def judge(objectives: Sequence[Objective], logits: Tensor, target: Dream, active: Tensor | None) -> Tensor:
-    """Sum the losses of several objectives."""
-    return functools.reduce(operator.add, [objective(logits, target, active) for objective in objectives])
+def judge(objectives: Sequence[Objective], answer: Answer, target: Dream, active: Tensor | None) -> Tensor | None:
+    """Sum the losses of several objectives; None where there are none."""
+    losses = [objective(answer, target, active) for objective in objectives]
+    return functools.reduce(operator.add, losses) if losses else None
 
 
 def silence(logits: Tensor, active: Tensor | None) -> Tensor:

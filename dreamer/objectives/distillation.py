@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamer.objectives.base import silence
-from dreamer.types import Dream
+from dreamer.objectives.base import Objective, silence
+from dreamer.types import Answer, Dream
 
 
-class Distillation:
+class Distillation(Objective):
     """``T^2 KL(softmax(teacher / T) || softmax(logits / T))`` (Hinton et al. 2015, arXiv 1503.02531).
+
+    Teacher and learner are compared among the active outputs. Where the teacher never met a class, its share is zero,
+    and the learner is taught to give none (van de Ven et al. 2020, ``loss_fn_kd``). Of a sample of which the teacher
+    knows no active output it has nothing to say, and the sample adds nothing to the mean.
 
     Args:
         temperature: T, above 0; 2 as in learning without forgetting and in van de Ven et al. (2020).
@@ -23,16 +28,20 @@ class Distillation:
     needs_teacher = True
 
     def __init__(self, temperature: float = 2.0, weight: float = 1.0):
+        super().__init__(weight)
         if temperature <= 0:
             raise ValueError(f"expected a temperature above 0, got {temperature}")
         self.temperature = temperature
-        self.weight = weight
 
-    def __call__(self, logits: Tensor, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         if target.teacher is None:
             raise ValueError("Distillation needs a teacher's logits, but the batch carries none")
-        student = functional.log_softmax(silence(logits, active) / self.temperature, dim=1)
-        teacher = functional.softmax(target.teacher.to(student.dtype) / self.temperature, dim=1)
+        taught = target.teacher if active is None else target.teacher.masked_fill(~active, -torch.inf)
+        # a softmax over nothing but minus infinity is NaN
+        speechless = torch.isneginf(taught).all(dim=1, keepdim=True)
+        student = functional.log_softmax(silence(answer.logits, active) / self.temperature, dim=1)
+        teacher = functional.softmax(taught.masked_fill(speechless, 0).to(student.dtype) / self.temperature, dim=1)
+        teacher = teacher.masked_fill(speechless, 0)
         divergence = functional.kl_div(student, teacher, reduction="batchmean")
         return self.weight * self.temperature**2 * divergence

@@ -1,33 +1,47 @@
-"""The contract of the family, and how several are applied."""
+"""The contract of the family: how several are applied, scaled, and shown the learner."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Iterable
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Part = TypeVar("Part")
 
 
 @runtime_checkable
 class Perturbation(Protocol):
-    """Bends samples (``space = "pixel"``) or latent codes (``space = "latent"``).
+    """Bends samples, latent codes, or the noise of which a generator makes either.
 
-    Never in place; the same generator state gives the same result; every parameter is drawn per sample.
+    Never in place; the same generator state gives the same result; every parameter is drawn per sample. Labels that
+    stay as they are come back as the very same tensor.
+
+    A perturbation whose strength can be changed (:func:`scaled`) names in ``amounts: tuple[str, ...]`` those of its
+    attributes that say how strongly it bends, 0 not at all; where multiplying them is not right, it has a method
+    ``scaled(strength)`` too, which answers as :func:`scaled` does. One that must look at the learner has a method
+    ``facing(network)`` that returns a copy bound to it (:func:`faced`); calling it unbound raises a RuntimeError.
+
+    Attributes:
+        space: what is bent: ``pixel`` (B, *S) samples, ``latent`` (B, D) codes, or ``noise``, the (B, D) standard
+            normal numbers from which a generator makes codes or samples.
     """
 
-    space: Literal["pixel", "latent"]
+    space: Literal["pixel", "latent", "noise"]
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Bend a batch.
 
         Args:
-            x: (B, *S) samples, or (B, D) latent codes.
+            x: (B, *S) samples, or (B, D) latent codes or noise.
             p: (B, K) label distributions.
             rng: generator on the device of ``x``.
 
         Returns:
-            The bent samples and their label distributions, of the same shapes.
+            What was bent and its label distributions, of the same shapes.
         """
         ...
 
@@ -39,9 +53,107 @@ def bend(perturbations: Iterable[Perturbation], x: Tensor, p: Tensor, rng: torch
     return x, p
 
 
+def scaled(part: Part, strength: float) -> Part:
+    """A copy that bends more or less strongly; the part itself stays as it is.
+
+    Args:
+        part: a perturbation.
+        strength: at least 0; 0 leaves samples and labels alone, 1 is as strong as the part, 2 twice as strong, as far
+            as its amounts have room.
+
+    Raises:
+        ValueError: when ``strength`` is negative, or the part does not say what makes it strong.
+    """
+    if not 0 <= strength < math.inf:
+        raise ValueError(f"expected a finite strength of at least 0, got {strength}")
+    own = getattr(part, "scaled", None)
+    if own is not None:
+        return own(strength)
+    if not hasattr(part, "amounts"):
+        raise ValueError(
+            f"expected {type(part).__name__} to name in 'amounts' the attributes that say how strongly it bends, "
+            "or to have a method scaled(strength), got neither: it cannot be scaled"
+        )
+    return multiplied(part, strength)
+
+
+def multiplied(part: Part, strength: float, most: float = math.inf) -> Part:
+    """A copy whose ``amounts`` are multiplied by ``strength`` and are then at most ``most``."""
+    copied = copy.copy(part)
+    for name in part.amounts:
+        setattr(copied, name, min(strength * getattr(part, name), most))
+    return copied
+
+
+def faced(perturbations: Iterable[Perturbation], network: nn.Module) -> tuple[Perturbation, ...]:
+    """Show the learner to those perturbations that must look at it; the others pass through.
+
+    Args:
+        perturbations: any.
+        network: maps (B, *S) samples to (B, K) logits.
+    """
+    return tuple(part.facing(network) if hasattr(part, "facing") else part for part in perturbations)
+
+
 def uniform(count: int, low: float, high: float, like: Tensor, rng: torch.Generator) -> Tensor:
     """(count,) numbers, uniform in [low, high), of the dtype and on the device of ``like``."""
     return torch.rand(count, generator=rng, device=like.device, dtype=like.dtype) * (high - low) + low
+
+
+def beta(count: int, alpha: float, device: torch.device, rng: torch.Generator) -> Tensor:
+    """(count,) float32 numbers of Beta(alpha, alpha).
+
+    A share is ``a / (a + b)`` of two gamma variates. torch's own Beta takes no generator, its gamma kernel does. A
+    gamma variate of shape ``alpha`` is one of shape ``alpha + 1`` times ``u ** (1 / alpha)`` (Marsaglia and Tsang
+    2000, "A simple method for generating gamma variables", note on page 371): as logarithms these are exact for any
+    ``alpha``, where the variates themselves would underflow for small ones.
+
+    Args:
+        count: how many.
+        alpha: above 0.
+        device: that of ``rng``.
+        rng: generator on that device.
+    """
+    larger = torch._standard_gamma(torch.full((2, count), alpha + 1, device=device), generator=rng)
+    luck = torch.rand(2, count, generator=rng, device=device)
+    logs = larger.log() + torch.log1p(-luck) / alpha
+    return torch.sigmoid(logs[0] - logs[1])
+
+
+def along(values: Tensor, x: Tensor) -> Tensor:
+    """(B,) numbers in the shape (B, 1, ...) that stretches along the (B, *S) samples ``x``."""
+    return values.view(-1, *[1] * (x.ndim - 1))
+
+
+def partners(label: Tensor, rng: torch.Generator) -> Tensor:
+    """For every sample another one with the same label, at random; itself where it is the only one.
+
+    Args:
+        label: (B,) int64.
+        rng: generator on the device of ``label``.
+
+    Returns:
+        (B,) int64 positions; every position stands there once.
+    """
+    count = len(label)
+    luck = torch.rand(count, generator=rng, device=label.device, dtype=torch.float64)
+    order = torch.argsort(label + luck)
+    ordered = label[order]
+    following = torch.arange(1, count + 1, device=label.device)
+    opens = torch.ones(count, dtype=torch.bool, device=label.device)
+    opens[1:] = ordered[1:] != ordered[:-1]
+    closes = torch.ones_like(opens)
+    closes[:-1] = opens[1:]
+    # within the shuffled samples of one label everybody takes the next, and the last takes the first
+    first = torch.arange(count, device=label.device).where(opens, 0).cummax(dim=0).values
+    partner = torch.empty_like(order)
+    partner[order] = order[torch.where(closes, first, following)]
+    return partner
+
+
+def any_partners(p: Tensor, rng: torch.Generator) -> Tensor:
+    """(B,) int64: for every sample of the (B, K) label distributions another one of the batch, whatever its label."""
+    return partners(torch.zeros(len(p), dtype=torch.int64, device=p.device), rng)
 
 
 def need_images(x: Tensor, who: str) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from torch import nn
 
-from dreamer.objectives import Objective, judge
+from dreamer.networks.base import ask, check_rebirth
+from dreamer.objectives import Objective
+from dreamer.objectives.base import judge
 from dreamer.perturbations.base import Perturbation
-from dreamer.stages._recall import Recall, Source, wants_teacher
+from dreamer.stages._recall import Recall, Source, Teacher, rivals, wants_features, wants_teacher
 from dreamer.types import Dream, Losses, Mind, Step
 
 
@@ -17,10 +20,11 @@ class Sleep:
     """Base of the sleep stages; the arguments are described there.
 
     Raises:
-        ValueError: when a count is not positive.
+        ValueError: when a count is not positive, a strength is negative, or ``anneal`` is not in (0, 1].
     """
 
     kind: Literal["nrem", "rem"]
+    by_gradient: bool = True
 
     def __init__(
         self,
@@ -28,18 +32,30 @@ class Sleep:
         batch_size: int,
         source: Source,
         perturbations: Sequence[Perturbation] | None,
+        strength: float | Sequence[float],
         objectives: Sequence[Objective],
-        teacher: Literal["dawn", "dusk", "both"],
+        teacher: Teacher,
         label_bent: bool,
+        fresh: bool,
+        anneal: float,
         steps_per_dream: int,
     ):
         for name, count in {"steps": steps, "batch_size": batch_size, "steps_per_dream": steps_per_dream}.items():
             if count < 1:
                 raise ValueError(f"{self.kind}: expected {name} of at least 1, got {count}")
+        if source == "day":
+            raise ValueError(f"{self.kind}: source='day' is for wake; asleep there is no day to recall from")
+        strengths = (float(strength),) if isinstance(strength, int | float) else tuple(map(float, strength))
+        if not strengths or min(strengths) < 0:
+            raise ValueError(f"{self.kind}: expected a strength of at least 0 for each night, got {strength}")
+        check_anneal(self.kind, anneal)
         self.steps = steps
         self.batch_size = batch_size
         self.objectives = tuple(objectives)
-        self.recall = Recall(source, None if perturbations is None else tuple(perturbations), teacher, label_bent)
+        bends = None if perturbations is None else tuple(perturbations)
+        self.recall = Recall(source, bends, teacher, label_bent, strengths)
+        self.fresh = fresh
+        self.anneal = anneal
         self.steps_per_dream = steps_per_dream
 
     @property
@@ -47,17 +63,29 @@ class Sleep:
         """True when copies of the learner must be kept at dawn and dusk."""
         return wants_teacher(self.objectives)
 
+    def check(self, network: nn.Module) -> None:
+        """Refuse a learner that cannot sleep like this; any can that can be newborn where it must be."""
+        if self.fresh:
+            check_rebirth(network)
+
     def stride(self, mind: Mind) -> int:
-        """Steps whose dreams are made at once: memory and generator rest in sleep."""
-        return self.steps_per_dream
+        """Steps whose dreams are made at once: memory and generator rest in sleep, moving averages do not."""
+        return 1 if self.needs_teacher and self.recall.teacher == "average" else self.steps_per_dream
 
     def dream(self, mind: Mind, steps: int, rng: torch.Generator) -> Dream:
         """Dream for the next ``steps`` steps, of all classes met so far alike."""
         met = mind.known | mind.today
-        return self.recall(mind, met, steps * self.batch_size, rng, teach=self.needs_teacher)
+        return self.recall(mind, met, steps * self.batch_size, rng, self.objectives)
 
     def losses(self, mind: Mind, step: Step, rng: torch.Generator) -> Losses:
         """Judge the learner's answer to the dreams of ``step``."""
         assert step.dream is not None
         dream = step.dream
-        return Losses.of(learner=judge(self.objectives, mind.network(dream.x), dream, mind.competing(dream.y)))
+        answer = ask(mind.network, dream.x, dream.hidden, wants_features(self.objectives))
+        return Losses.of(learner=judge(self.objectives, answer, dream, rivals(mind, dream)))
+
+
+def check_anneal(where: str, anneal: float) -> None:
+    """Raise a ValueError unless the share of the learning rate that is left at a stage's end makes sense."""
+    if not 0 < anneal <= 1:
+        raise ValueError(f"{where}: expected anneal in (0, 1], got {anneal}")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from dreamer.objectives import CrossEntropy, Distillation, Objective
 from dreamer.perturbations import Perturbation
-from dreamer.stages._recall import Source
+from dreamer.stages._recall import Source, Teacher
 from dreamer.stages._sleep import Sleep
 
 
@@ -24,9 +24,13 @@ class REM(Sleep):
         source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whatever the life has).
         perturbations: strong ones; latent ones reach the generator's dreams only. None mixes latent codes where the
             life has a generator with latents, and adds noise where it has none.
+        strength: factor of what the perturbations bend; a list gives one for each night, the last for all further ones.
         objectives: what the learner learns from a dream.
-        teacher: who labels softly: ``dawn``, ``dusk``, or ``both`` (dawn for the old classes, dusk for the day's own).
+        teacher: who labels softly: ``dawn``, ``dusk``, ``both`` (dawn for the old classes, dusk for the day's own), or
+            ``average`` (the learner's moving averages).
         label_bent: show the teacher the bent sample; False asks for the same answer as to the faithful one.
+        fresh: begin with a newborn learner, which has this stage alone to learn everything from.
+        anneal: share of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
         steps_per_dream: steps whose dreams are made at once.
     """
 
@@ -38,9 +42,24 @@ class REM(Sleep):
         batch_size: int = 128,
         source: Source = "auto",
         perturbations: Sequence[Perturbation] | None = None,
+        strength: float | Sequence[float] = 1.0,
         objectives: Sequence[Objective] = (CrossEntropy(), Distillation()),
-        teacher: Literal["dawn", "dusk", "both"] = "both",
+        teacher: Teacher = "both",
         label_bent: bool = False,
+        fresh: bool = False,
+        anneal: float = 1.0,
         steps_per_dream: int = 16,
     ):
-        super().__init__(steps, batch_size, source, perturbations, objectives, teacher, label_bent, steps_per_dream)
+        super().__init__(
+            steps,
+            batch_size,
+            source,
+            perturbations,
+            strength,
+            objectives,
+            teacher,
+            label_bent,
+            fresh,
+            anneal,
+            steps_per_dream,
+        )

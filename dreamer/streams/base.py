@@ -105,6 +105,58 @@ class TensorSamples:
         return TensorSamples(self.x.to(device), self.y.to(device), self.scale)
 
 
+class JoinedSamples:
+    """Several sets of samples read as one; none of them is copied.
+
+    Args:
+        parts: the sets, in order, at least one, of one sample shape.
+    """
+
+    def __init__(self, parts: Sequence[Samples]):
+        self.parts = tuple(parts)
+        self.y = torch.cat([part.y for part in self.parts])
+        sizes = torch.tensor([len(part) for part in self.parts])
+        self._ends = sizes.cumsum(0)
+        self._starts = self._ends - sizes
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return self.parts[0].sample_shape
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
+        for index in indices:
+            index = index.cpu()
+            owner = torch.bucketize(index, self._ends, right=True)
+            xs, ys, places = [], [], []
+            for number in owner.unique().tolist():
+                own = (owner == number).nonzero().flatten()
+                x, y = next(iter(self.parts[number].batches([index[own] - self._starts[number]])))
+                xs.append(x)
+                ys.append(y)
+                places.append(own)
+            back = torch.cat(places).argsort().to(ys[0].device)
+            yield Batch(torch.cat(xs)[back], torch.cat(ys)[back])
+
+    def subset(self, index: Tensor) -> JoinedSamples:
+        index = index.cpu()
+        owner = torch.bucketize(index, self._ends, right=True)
+        numbers = owner.unique().tolist()
+        if (owner[1:] < owner[:-1]).any():
+            raise ValueError("expected ascending sets: a subset of joined samples keeps their order")
+        chosen = [self.parts[n].subset(index[owner == n] - self._starts[n]) for n in numbers]
+        return JoinedSamples(chosen or [self.parts[0].subset(index)])
+
+    def with_labels(self, y: Tensor) -> JoinedSamples:
+        pieces = y.split([len(part) for part in self.parts])
+        return JoinedSamples([part.with_labels(piece) for part, piece in zip(self.parts, pieces, strict=True)])
+
+    def to(self, device: torch.device | str) -> JoinedSamples:
+        return JoinedSamples([part.to(device) for part in self.parts])
+
+
 @dataclass(frozen=True)
 class Experience:
     """One experience of a stream.

@@ -1,0 +1,57 @@
+"""What variational autoencoders share: layers, the two terms of the evidence bound, and a draw of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Likelihood = Literal["bernoulli", "gaussian"]
+
+
+def relu_layers(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers of the given widths with ReLUs between them, none behind the last."""
+    layers: list[nn.Module] = []
+    for into, out in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Linear(into, out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def in_float32(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """The answer of layers that are kept in half precision, computed in float32 (a CPU is slow in half)."""
+    for layer in layers:
+        linear = isinstance(layer, nn.Linear)
+        x = functional.linear(x, layer.weight.float(), layer.bias.float()) if linear else layer(x)
+    return x
+
+
+def misfit(answer: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
+    """(B,) negative log-likelihoods, summed over the elements of a sample and without constants.
+
+    Args:
+        answer: (B, N) of the decoder: logits (``bernoulli``) or means (``gaussian``, of variance 1).
+        x: (B, N) samples; in [0, 1] for ``bernoulli``.
+        likelihood: of the decoder.
+    """
+    if likelihood == "bernoulli":
+        return functional.binary_cross_entropy_with_logits(answer, x, reduction="none").sum(dim=1)
+    return 0.5 * functional.mse_loss(answer, x, reduction="none").sum(dim=1)
+
+
+def pixels(answer: Tensor, likelihood: Likelihood) -> Tensor:
+    """The decoder's mean: in [0, 1] for ``bernoulli``."""
+    return torch.sigmoid(answer) if likelihood == "bernoulli" else answer
+
+
+def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """(B,) divergences (Kullback-Leibler) of (B, D) diagonal Gaussians from the standard one."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
+
+
+def draw(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
+    """(B, D) codes from diagonal Gaussians, differentiable in their parameters."""
+    noise = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
+    return mean + torch.exp(0.5 * log_variance) * noise
