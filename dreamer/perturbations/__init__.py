@@ -1,9 +1,32 @@
 """Perturbations: they bend a dream. One file each; parameters are drawn per sample from the passed generator."""
 
+from dreamer.perturbations.adversarial import Adversarial
 from dreamer.perturbations.affine import Affine
-from dreamer.perturbations.base import Perturbation, bend
+from dreamer.perturbations.base import Perturbation, bend, faced, scaled
+from dreamer.perturbations.colour import Colour
+from dreamer.perturbations.crop_flip import CropFlip
+from dreamer.perturbations.cut_mix import CutMix
+from dreamer.perturbations.latent_jitter import LatentJitter
 from dreamer.perturbations.latent_mixing import LatentMixing
+from dreamer.perturbations.mixup import Mixup
 from dreamer.perturbations.noise import Noise
 from dreamer.perturbations.occlusion import Occlusion
+from dreamer.perturbations.temperature import Temperature
 
-__all__ = ["Affine", "LatentMixing", "Noise", "Occlusion", "Perturbation", "bend"]
+__all__ = [
+    "Adversarial",
+    "Affine",
+    "Colour",
+    "CropFlip",
+    "CutMix",
+    "LatentJitter",
+    "LatentMixing",
+    "Mixup",
+    "Noise",
+    "Occlusion",
+    "Perturbation",
+    "Temperature",
+    "bend",
+    "faced",
+    "scaled",
+]

@@ -28,6 +28,7 @@ class Affine:
     """
 
     space: Literal["pixel"] = "pixel"
+    amounts = ("degrees", "shift", "zoom", "shear")
 
     def __init__(self, degrees: float = 12.0, shift: float = 0.07, zoom: float = 0.1, shear: float = 8.0):
         for name, amount in {"degrees": degrees, "shift": shift, "zoom": zoom, "shear": shear}.items():

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dreamer.perturbations.base import need_float, uniform
+from dreamer.perturbations.base import along, need_float, uniform
 
 
 class Noise:
@@ -23,6 +23,7 @@ class Noise:
     """
 
     space: Literal["pixel"] = "pixel"
+    amounts = ("std",)
 
     def __init__(self, std: float = 0.1, clip: Sequence[float] | None = (0.0, 1.0)):
         if std < 0:
@@ -33,6 +34,6 @@ class Noise:
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Bend (B, *S) samples; labels stay."""
         need_float(x, "Noise")
-        std = uniform(len(x), 0.0, self.std, x, rng).view(-1, *[1] * (x.ndim - 1))
+        std = along(uniform(len(x), 0.0, self.std, x, rng), x)
         bent = x + std * torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
         return bent if self.clip is None else bent.clamp(*self.clip), p

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dreamer.perturbations.base import need_images, uniform
+from dreamer.perturbations.base import multiplied, need_images, uniform
 
 
 class Occlusion:
@@ -25,6 +25,7 @@ class Occlusion:
     """
 
     space: Literal["pixel"] = "pixel"
+    amounts = ("rate",)
 
     def __init__(self, rate: float = 0.5, tile: int = 4):
         if not 0 <= rate <= 1:
@@ -33,6 +34,10 @@ class Occlusion:
             raise ValueError(f"expected a tile of at least 1 pixel, got {tile}")
         self.rate = rate
         self.tile = tile
+
+    def scaled(self, strength: float) -> Occlusion:
+        """See :func:`dreamer.perturbations.scaled`; a rate of at most 1."""
+        return multiplied(self, strength, most=1.0)
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Bend (B, C, H, W) images; labels stay."""
