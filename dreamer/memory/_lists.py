@@ -1,0 +1,65 @@
+"""Which rows of a buffer belong to which class of which experience."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Lists:
+    """Lists of rows: one for every class of every experience, in the order in which they were written.
+
+    The rows of a buffer lie list after list; within a list those that are kept longest come first.
+
+    Attributes:
+        entries: class, experience and number of rows of every list.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[int, int, int]] = []
+
+    def renew(self, capacity: int, experience: int, met: Mapping[int, int]) -> tuple[list[int], dict[int, int]]:
+        """Make room for an experience; what was written for it before goes, the other lists are cut at their end.
+
+        The capacity is split evenly over the classes, and the share of a class over its experiences; where that leaves
+        a remainder, earlier ones get one more. So no list ever grows.
+
+        Args:
+            capacity: rows in all.
+            experience: its number.
+            met: how many samples it has of each class.
+
+        Returns:
+            The rows that stay, and how many each class of the experience gets: those follow in the order of classes.
+        """
+        starts = {}
+        start = 0
+        for label, number, count in self.entries:
+            starts[label, number] = start
+            start += count
+        entries = [entry for entry in self.entries if entry[1] != experience]
+        entries += [(label, experience, met[label]) for label in sorted(met)]
+        self.entries = _split(entries, capacity)
+        rows: list[int] = []
+        for label, number, count in self.entries:
+            if number != experience:
+                rows += range(starts[label, number], starts[label, number] + count)
+        return rows, {label: count for label, number, count in self.entries if number == experience}
+
+
+def _split(entries: list[tuple[int, int, int]], capacity: int) -> list[tuple[int, int, int]]:
+    """The same lists, none longer than its share."""
+    siblings: dict[int, list[int]] = {}
+    for label, experience, _ in entries:
+        siblings.setdefault(label, []).append(experience)
+    order = {label: index for index, label in enumerate(siblings)}
+    cut = []
+    for label, experience, count in entries:
+        share = _part(capacity, order[label], len(order))
+        share = _part(share, siblings[label].index(experience), len(siblings[label]))
+        cut.append((label, experience, min(count, share)))
+    return cut
+
+
+def _part(total: int, index: int, parts: int) -> int:
+    """One of several whole parts that add up to the total, the earlier ones larger by at most one."""
+    return total // parts + (index < total % parts)

@@ -1,0 +1,62 @@
+"""The latest samples of every class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dreamer.memory.base import Buffer, Store
+
+
+class Ring(Buffer):
+    """One ring buffer per class: the first in is the first out.
+
+    The ring buffer of "On tiny episodic memories in continual learning" (Chaudhry et al. 2019, arXiv 1902.10486). As
+    there, the share of a class is fixed beforehand, one K-th of the capacity: every class is represented equally from
+    its first day to the last, old classes never change, and early in life part of the memory lies idle (the authors'
+    code, facebookresearch/agem, ``conv_split_cifar.py``, has ``mem_size`` rows for each of all classes). There are no
+    random choices. Where experiences share their classes, a class keeps samples of the last experience only.
+
+    Args:
+        capacity: samples that fit, at least one per class; what cannot be split evenly is not used.
+        store: see :class:`dreamer.memory.Buffer`.
+        logits: see :class:`dreamer.memory.Buffer`.
+        num_classes: K, which a configuration leaves to the stream. None splits over the classes met so far: the oldest
+            samples of the largest class make room for those of a class with less than its share.
+
+    Raises:
+        ValueError: when there is not a sample for every class.
+    """
+
+    def __init__(self, capacity: int, store: Store = "float32", logits: bool = False, num_classes: int | None = None):
+        if num_classes is not None and capacity < num_classes:
+            raise ValueError(
+                f"expected a memory of at least 1 sample for each of {num_classes} classes, got capacity={capacity}"
+            )
+        super().__init__(capacity if num_classes is None else capacity // num_classes * num_classes, store, logits)
+        self.num_classes = num_classes
+        self._slots: dict[int, list[int]] = {}
+
+    def _slot(self, label: int, rng: torch.Generator) -> int | None:
+        own = self._slots.setdefault(label, [])
+        share = self.capacity // (self.num_classes or len(self._slots))
+        if len(own) < share and self.size < self.capacity:
+            slot = self.size
+            self.size += 1
+        elif len(own) < share:
+            slot = max(self._slots.values(), key=len).pop(0)
+        elif own:
+            slot = own.pop(0)
+        else:
+            return None
+        own.append(slot)
+        return slot
+
+    def state_dict(self) -> dict[str, Any]:
+        # oldest first
+        return super().state_dict() | {"classes": [[label, list(slots)] for label, slots in self._slots.items()]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._slots = {label: list(slots) for label, slots in state["classes"]}
