@@ -4,92 +4,267 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy.spatial.distance import cosine
 from scipy.special import log_softmax, softmax
+from sklearn.metrics import mean_squared_error
+from torch import Tensor
 from torch.nn import functional
 
 from dreamer import parts
-from dreamer.objectives import CrossEntropy, Distillation, judge
-from dreamer.types import Dream
+from dreamer.objectives import (
+    AsymmetricCrossEntropy,
+    CrossEntropy,
+    Distillation,
+    FeatureDistillation,
+    LogitMatching,
+    Objective,
+    RectifiedSquares,
+    judge,
+)
+from dreamer.types import Answer, Dream
 
-NAMES = parts.names("objectives")
+# every objective as it is by default, and those whose options lead elsewhere
+CASES = [pytest.param(name, {}, id=name) for name in parts.names("objectives")] + [
+    pytest.param("feature_distillation", {"distance": "cosine"}, id="feature_distillation-cosine"),
+    pytest.param("logit_matching", {"to": "teacher"}, id="logit_matching-teacher"),
+]
+EVERY = pytest.mark.parametrize(("name", "options"), CASES)
 
 
-def batch() -> tuple[torch.Tensor, Dream]:
+def make(name: str, **options: object) -> Objective:
+    return parts.resolve("objectives", name)(**options)
+
+
+def batch() -> tuple[Answer, Dream]:
+    """An answer, and a dream that carries whatever an objective may need."""
     rng = torch.Generator().manual_seed(0)
-    logits = torch.randn(16, 5, generator=rng, dtype=torch.float64)
-    teacher = torch.randn(16, 5, generator=rng, dtype=torch.float64)
-    y = torch.arange(16) % 3
-    return logits, Dream(torch.zeros(16, 1), y, None, teacher)
+    logits, teacher, stored = (torch.randn(16, 5, generator=rng, dtype=torch.float64) for _ in range(3))
+    features, taught = (torch.randn(16, 7, generator=rng, dtype=torch.float64) for _ in range(2))
+    dream = Dream(torch.zeros(16, 1), torch.arange(16) % 3, None, teacher, taught, stored)
+    return Answer(logits.requires_grad_(), features.requires_grad_()), dream
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_contract(name: str) -> None:
-    objective = parts.resolve("objectives", name)()
-    logits, dream = batch()
-    logits.requires_grad_()
-    before = logits.detach().clone()
-    loss = objective(logits, dream, None)
+def gradients(loss: Tensor, answer: Answer) -> tuple[Tensor, Tensor]:
+    """The gradients of logits and features, zero where nothing leads there."""
+    found = torch.autograd.grad(loss, (answer.logits, answer.features), allow_unused=True)
+    return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(answer, found, strict=True))
+
+
+@EVERY
+def test_contract(name: str, options: dict) -> None:
+    objective = make(name, **options)
+    answer, dream = batch()
+    before = [x.detach().clone() for x in (*answer, dream.teacher, dream.teacher_features, dream.logits)]
+    loss = objective(answer, dream, None)
     assert loss.shape == () and torch.isfinite(loss) and loss > 0
-    loss.backward()
-    assert logits.grad is not None and torch.isfinite(logits.grad).all()
-    assert torch.equal(before, logits.detach())
-    doubled = parts.resolve("objectives", name)(weight=2.0)(logits, dream, None)
+    found = gradients(loss, answer)
+    assert all(torch.isfinite(gradient).all() for gradient in found)
+    assert any((gradient != 0).any() for gradient in found)
+    after = (*answer, dream.teacher, dream.teacher_features, dream.logits)
+    assert all(torch.equal(old, new.detach()) for old, new in zip(before, after, strict=True))
+    doubled = make(name, **options, weight=2.0)(answer, dream, None)
     assert torch.isclose(doubled, 2 * loss)
-    assert torch.autograd.gradcheck(lambda x: objective(x, dream, None), logits)
+    assert torch.autograd.gradcheck(lambda *given: objective(Answer(*given), dream, None), tuple(answer))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_inactive_outputs_get_no_gradient(name: str) -> None:
-    logits, dream = batch()
+@EVERY
+def test_inactive_outputs_get_no_gradient(name: str, options: dict) -> None:
+    answer, dream = batch()
     dream = dream._replace(teacher=dream.teacher.clone().index_fill(1, torch.tensor([3, 4]), -torch.inf))
     active = torch.tensor([True, True, True, False, False]).expand(16, 5)
-    logits.requires_grad_()
-    loss = parts.resolve("objectives", name)()(logits, dream, active)
-    loss.backward()
-    assert torch.isfinite(loss) and logits.grad is not None
-    assert (logits.grad[:, 3:] == 0).all() and (logits.grad[:, :3] != 0).any()
+    loss = make(name, **options)(answer, dream, active)
+    logits, features = gradients(loss, answer)
+    assert torch.isfinite(loss) and torch.isfinite(logits).all()
+    assert (logits[:, 3:] == 0).all() and ((logits[:, :3] != 0).any() or (features != 0).any())
+
+
+@EVERY
+def test_what_is_not_asked_for_is_not_needed_and_what_is_asked_for_is(name: str, options: dict) -> None:
+    objective = make(name, **options)
+    answer, dream = batch()
+    needs = {
+        "teacher": objective.needs_teacher,
+        "teacher_features": objective.needs_teacher and objective.needs_features,
+        "logits": objective.needs_logits,
+    }
+    scarce = dream._replace(**{field: None for field, needed in needs.items() if not needed})
+    seen = answer if objective.needs_features else Answer(answer.logits)
+    assert torch.equal(objective(seen, scarce, None), objective(answer, dream, None))
+    asked = [field for field, needed in needs.items() if needed]
+    if asked:
+        with pytest.raises(ValueError, match="needs"):
+            objective(seen, scarce._replace(**dict.fromkeys(asked)), None)
+    if objective.needs_features:
+        with pytest.raises(ValueError, match="needs features"):
+            objective(Answer(answer.logits), dream, None)
+
+
+@EVERY
+def test_a_teacher_who_knows_no_active_output_leaves_the_loss_finite(name: str, options: dict) -> None:
+    answer, dream = batch()
+    dream = dream._replace(teacher=dream.teacher.clone().index_fill(1, torch.tensor([0, 1, 2]), -torch.inf))
+    active = torch.tensor([True, True, True, False, False]).expand(16, 5)
+    loss = make(name, **options)(answer, dream, active)
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients(loss, answer))
+
+
+@EVERY
+def test_mixed_labels_and_half_precision_answers_are_served(name: str, options: dict) -> None:
+    answer, dream = batch()
+    p = functional.one_hot(dream.y, 5).float() * 0.75 + 0.05
+    dream = dream._replace(
+        p=p, teacher=dream.teacher.float(), teacher_features=dream.teacher_features.float(), logits=dream.logits.float()
+    )
+    half = Answer(*(x.detach().to(torch.bfloat16).requires_grad_() for x in answer))
+    loss = make(name, **options)(half, dream, None)
+    exact = make(name, **options)(answer, dream, None)
+    assert float(loss.detach()) == pytest.approx(float(exact.detach()), rel=0.05)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients(loss, half))
+
+
+def value(loss: Tensor) -> float:
+    return float(loss.detach())
 
 
 def test_cross_entropy_equals_its_formula() -> None:
-    logits, dream = batch()
-    expected = -log_softmax(logits.numpy(), axis=1)[range(16), dream.y.numpy()].mean()
-    assert float(CrossEntropy()(logits, dream, None)) == pytest.approx(expected, rel=1e-12)
+    answer, dream = batch()
+    logits = answer.logits.detach().numpy()
+    expected = -log_softmax(logits, axis=1)[range(16), dream.y.numpy()].mean()
+    assert value(CrossEntropy()(answer, dream, None)) == pytest.approx(expected, rel=1e-12)
     p = functional.one_hot(dream.y, 5).double() * 0.75 + 0.05
-    expected = -(p.numpy() * log_softmax(logits.numpy(), axis=1)).sum(axis=1).mean()
-    assert float(CrossEntropy()(logits, dream._replace(p=p), None)) == pytest.approx(expected, rel=1e-12)
+    expected = -(p.numpy() * log_softmax(logits, axis=1)).sum(axis=1).mean()
+    assert value(CrossEntropy()(answer, dream._replace(p=p), None)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_asymmetric_cross_entropy_is_cross_entropy_among_the_classes_present() -> None:
+    answer, dream = batch()
+    logits = answer.logits.detach().numpy()
+    expected = -log_softmax(logits[:, :3], axis=1)[range(16), dream.y.numpy()].mean()
+    loss = AsymmetricCrossEntropy()(answer, dream, None)
+    assert value(loss) == pytest.approx(expected, rel=1e-12)
+    absent = gradients(loss, answer)[0][:, 3:]
+    assert (absent == 0).all()
+
+
+def test_asymmetric_cross_entropy_keeps_to_the_active_outputs() -> None:
+    answer, dream = batch()
+    dream = dream._replace(y=torch.tensor([0, 3]).repeat(8))
+    tasks = torch.tensor([[True, True, True, False, False], [False, False, False, True, True]]).repeat(8, 1)
+    # each sample's class is the only one that is present and active
+    assert value(AsymmetricCrossEntropy()(answer, dream, tasks)) == pytest.approx(0, abs=1e-12)
+
+
+def test_asymmetric_cross_entropy_counts_a_class_that_is_mixed_in_as_present() -> None:
+    answer, dream = batch()
+    p = functional.one_hot(dream.y, 5).double()
+    p[0] = torch.tensor([0.6, 0, 0, 0.4, 0], dtype=torch.float64)
+    logits = answer.logits.detach().numpy()[:, :4]
+    expected = -(p.numpy()[:, :4] * log_softmax(logits, axis=1)).sum(axis=1).mean()
+    assert value(AsymmetricCrossEntropy()(answer, dream._replace(p=p), None)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_distillation_equals_its_formula() -> None:
-    logits, dream = batch()
-    assert dream.teacher is not None
-    target = softmax(dream.teacher.numpy() / 3, axis=1)
-    expected = 9 * (target * (log_softmax(dream.teacher.numpy() / 3, axis=1) - log_softmax(logits.numpy() / 3, axis=1)))
-    assert float(Distillation(3.0)(logits, dream, None)) == pytest.approx(expected.sum(axis=1).mean(), rel=1e-10)
-
-
-def test_a_learner_that_equals_its_teacher_has_nothing_to_learn() -> None:
-    logits, dream = batch()
-    assert float(Distillation()(logits, dream._replace(teacher=logits), None)) == pytest.approx(0, abs=1e-12)
+    answer, dream = batch()
+    logits, taught = answer.logits.detach().numpy(), dream.teacher.numpy()
+    expected = 9 * (softmax(taught / 3, axis=1) * (log_softmax(taught / 3, axis=1) - log_softmax(logits / 3, axis=1)))
+    assert value(Distillation(3.0)(answer, dream, None)) == pytest.approx(expected.sum(axis=1).mean(), rel=1e-10)
 
 
 def test_classes_that_the_teacher_never_met_are_unlearnt() -> None:
-    logits = torch.zeros(1, 3, requires_grad=True)
-    teacher = torch.tensor([[1.0, 1.0, -torch.inf]])
-    Distillation(1.0)(logits, Dream(torch.zeros(1, 1), torch.tensor([0]), None, teacher), None).backward()
-    assert logits.grad is not None
-    assert torch.allclose(logits.grad, torch.tensor([[1 / 3 - 0.5, 1 / 3 - 0.5, 1 / 3]]))
+    answer = Answer(torch.zeros(1, 3, requires_grad=True), torch.zeros(1, 1, requires_grad=True))
+    dream = Dream(torch.zeros(1, 1), torch.tensor([0]), teacher=torch.tensor([[1.0, 1.0, -torch.inf]]))
+    logits, _ = gradients(Distillation(1.0)(answer, dream, None), answer)
+    assert torch.allclose(logits, torch.tensor([[1 / 3 - 0.5, 1 / 3 - 0.5, 1 / 3]]))
+
+
+def test_a_sample_of_which_the_teacher_knows_nothing_adds_nothing_to_distillation() -> None:
+    answer, dream = batch()
+    teacher = dream.teacher.clone()
+    teacher[:8] = -torch.inf
+    loss = Distillation()(answer, dream._replace(teacher=teacher), None)
+    known = Distillation()(Answer(answer.logits[8:]), dream._replace(teacher=teacher[8:]), None)
+    assert torch.isclose(loss, known / 2)
+    assert (gradients(loss, answer)[0][:8] == 0).all()
+
+
+def test_feature_distillation_equals_its_formulas() -> None:
+    answer, dream = batch()
+    features, taught = answer.features.detach().numpy(), dream.teacher_features.numpy()
+    squared = value(FeatureDistillation()(answer, dream, None))
+    assert squared == pytest.approx(mean_squared_error(taught, features), rel=1e-12)
+    apart = sum(cosine(f, g) for f, g in zip(features, taught, strict=True)) / 16
+    assert value(FeatureDistillation("cosine")(answer, dream, None)) == pytest.approx(apart, rel=1e-12)
+
+
+def test_the_cosine_of_features_does_not_look_at_their_length() -> None:
+    answer, dream = batch()
+    longer = dream._replace(teacher_features=3 * answer.features.detach())
+    assert value(FeatureDistillation("cosine")(answer, longer, None)) == pytest.approx(0, abs=1e-12)
+    assert value(FeatureDistillation()(answer, longer, None)) > 1
+
+
+def test_feature_distillation_refuses_dreams_that_enter_behind_the_features() -> None:
+    answer, dream = batch()
+    with pytest.raises(ValueError, match="behind the features"):
+        FeatureDistillation()(answer, dream._replace(hidden=True), None)
+
+
+def test_logit_matching_equals_its_formula() -> None:
+    answer, dream = batch()
+    logits = answer.logits.detach().numpy()
+    stored = value(LogitMatching()(answer, dream, None))
+    assert stored == pytest.approx(mean_squared_error(dream.logits.numpy(), logits), rel=1e-12)
+    taught = value(LogitMatching("teacher")(answer, dream, None))
+    assert taught == pytest.approx(mean_squared_error(dream.teacher.numpy(), logits), rel=1e-12)
+
+
+def test_logit_matching_is_a_mean_over_what_is_known_and_active() -> None:
+    answer, dream = batch()
+    teacher = dream.teacher.clone().index_fill(1, torch.tensor([4]), -torch.inf)
+    active = torch.tensor([True, False, True, True, True]).expand(16, 5)
+    loss = LogitMatching("teacher")(answer, dream._replace(teacher=teacher), active)
+    expected = mean_squared_error(teacher.numpy()[:, [0, 2, 3]], answer.logits.detach().numpy()[:, [0, 2, 3]])
+    assert value(loss) == pytest.approx(expected, rel=1e-12)
+    assert (gradients(loss, answer)[0][:, [1, 4]] == 0).all()
+
+
+def test_logit_matching_says_whose_logits_it_needs() -> None:
+    stored, taught = LogitMatching(), LogitMatching("teacher")
+    assert (stored.needs_logits, stored.needs_teacher) == (True, False)
+    assert (taught.needs_logits, taught.needs_teacher) == (False, True)
+
+
+def test_rectified_squares_equal_half_the_squared_error_where_outputs_are_positive() -> None:
+    answer, dream = batch()
+    hot = functional.one_hot(dream.y, 5).double()
+    loss = RectifiedSquares()(answer, dream, None)
+    assert torch.allclose(gradients(loss, answer)[0], (answer.logits.relu() - hot) / 16)
+    positive = answer.logits.detach().abs()
+    expected = 5 / 2 * mean_squared_error(hot.numpy(), positive.numpy())
+    assert value(RectifiedSquares()(Answer(positive), dream, None)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Distillation(), FeatureDistillation(), LogitMatching(), LogitMatching("teacher")],
+    ids=["distillation", "feature_distillation", "logit_matching", "logit_matching-teacher"],
+)
+def test_a_learner_that_equals_its_teacher_has_nothing_to_learn(objective: Objective) -> None:
+    answer, dream = batch()
+    own = answer.logits.detach()
+    same = dream._replace(teacher=own, logits=own, teacher_features=answer.features.detach())
+    assert value(objective(answer, same, None)) == pytest.approx(0, abs=1e-12)
 
 
 def test_objectives_are_added() -> None:
-    logits, dream = batch()
-    both = judge([CrossEntropy(), Distillation(weight=0.5)], logits, dream, None)
-    apart = CrossEntropy()(logits, dream, None) + 0.5 * Distillation()(logits, dream, None)
-    assert torch.isclose(both, apart)
+    answer, dream = batch()
+    both = judge([CrossEntropy(), Distillation(weight=0.5)], answer, dream, None)
+    apart = CrossEntropy()(answer, dream, None) + 0.5 * Distillation()(answer, dream, None)
+    assert both is not None and torch.isclose(both, apart)
+    assert judge([], answer, dream, None) is None
 
 
-def test_distillation_without_a_teacher_is_refused() -> None:
-    logits, dream = batch()
-    with pytest.raises(ValueError, match="teacher"):
-        Distillation()(logits, dream._replace(teacher=None), None)
+def test_a_temperature_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="temperature above 0"):
         Distillation(0.0)

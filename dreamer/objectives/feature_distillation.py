@@ -1,0 +1,52 @@
+"""Agreement with a teacher's features."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+from dreamer.objectives.base import Objective
+from dreamer.types import Answer, Dream
+
+
+class FeatureDistillation(Objective):
+    """Distance between the learner's features and the teacher's, which holds what lies before the last layers.
+
+    ``squared``: ``mean_h (f_h - g_h)^2``, the hint loss of FitNets (Romero et al. 2015, arXiv 1412.6550) between
+    layers of one width, where no regressor is needed; divided by H, so that the weight does not depend on the width.
+    ``cosine``: ``1 - cos(f, g)``, the less-forget constraint (Hou et al. 2019, CVPR, "Learning a unified classifier
+    incrementally via rebalancing"), which leaves the length of the features free.
+
+    Outputs take no part, so it does not matter which are active.
+
+    Args:
+        distance: ``squared`` or ``cosine``; the first also holds the scale on which the last layers rely.
+        weight: factor of the loss.
+
+    Raises:
+        ValueError: (when called) when the batch carries no teacher's features, the learner gave none, or the batch
+            entered the learner behind its features, so that there is nothing to learn about them.
+    """
+
+    needs_teacher = True
+    needs_features = True
+
+    def __init__(self, distance: Literal["squared", "cosine"] = "squared", weight: float = 1.0):
+        super().__init__(weight)
+        self.distance = distance
+
+    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
+        """See :class:`dreamer.objectives.Objective`."""
+        if target.hidden:
+            raise ValueError("FeatureDistillation needs dreams of samples, but these enter behind the features")
+        if answer.features is None or target.teacher_features is None:
+            lacking = "learner" if answer.features is None else "teacher"
+            raise ValueError(
+                f"FeatureDistillation needs features of learner and teacher, but the {lacking}'s are missing"
+            )
+        if self.distance == "cosine":
+            alike = functional.cosine_similarity(answer.features, target.teacher_features, dim=1)
+            return self.weight * (1 - alike).mean()
+        return self.weight * functional.mse_loss(answer.features, target.teacher_features)

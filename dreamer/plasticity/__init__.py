@@ -1,0 +1,8 @@
+"""Plasticity: what acts on the learner's synapses rather than on its answers. One file each."""
+
+from dreamer.plasticity.base import Plasticity
+from dreamer.plasticity.downscaling import Downscaling
+from dreamer.plasticity.moving_average import MovingAverage
+from dreamer.plasticity.synaptic_intelligence import SynapticIntelligence
+
+__all__ = ["Downscaling", "MovingAverage", "Plasticity", "SynapticIntelligence"]
