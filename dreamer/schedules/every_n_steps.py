@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dreamer.hypnogram import Stretch
+from dreamer.schedules.base import Schedule
 
 
-class EveryNSteps:
+class EveryNSteps(Schedule):
     """Sleep every ``n`` wake steps of the whole life, without knowing where experiences end.
 
     Periodic consolidation needs no task boundary, so it serves task-free streams (van de Ven et al. 2022,
@@ -26,7 +27,7 @@ class EveryNSteps:
         self.at_end = at_end
 
     def cut(self, steps: int, lived: int, last: bool) -> list[Stretch]:
-        """Cut one experience at the multiples of ``n``; arguments as in :meth:`dreamer.schedules.Boundary.cut`."""
+        """Cut at the multiples of ``n``; see :meth:`dreamer.schedules.Schedule.cut`."""
         stretches = []
         done = 0
         while done < steps:
