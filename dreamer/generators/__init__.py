@@ -1,6 +1,23 @@
 """Generators: they make dreams. One file each; trained by the project."""
 
-from dreamer.generators.base import Generator, UntrainedError
+from dreamer.generators.base import Dreamer, Generator, UntrainedError
+from dreamer.generators.brain_inspired import BrainInspired
 from dreamer.generators.class_conditional_vae import ClassConditionalVAE
+from dreamer.generators.gan import GAN
+from dreamer.generators.latent_gaussians import LatentGaussians
+from dreamer.generators.model_inversion import ModelInversion
+from dreamer.generators.vae import VAE
+from dreamer.generators.vae_per_class import VAEPerClass
 
-__all__ = ["ClassConditionalVAE", "Generator", "UntrainedError"]
+__all__ = [
+    "GAN",
+    "VAE",
+    "BrainInspired",
+    "ClassConditionalVAE",
+    "Dreamer",
+    "Generator",
+    "LatentGaussians",
+    "ModelInversion",
+    "UntrainedError",
+    "VAEPerClass",
+]

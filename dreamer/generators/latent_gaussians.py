@@ -1,0 +1,225 @@
+"""Gaussians for every class, over the learner's features or over the principal components of the samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
+from dreamer.generators._principal import principal_axes
+from dreamer.generators.base import Continual, Dreamer, Generator
+from dreamer.networks.base import Frozen, featured
+from dreamer.types import Batch, Bends, Dream
+
+Covariance = Literal["full", "diagonal", "shared"]
+
+
+class LatentGaussians(Generator):
+    """A Gaussian, or a mixture, for every class: fitted at dusk in one go, nothing is learnt step by step.
+
+    With ``space="samples"`` codes are the first D principal components of the day. A dream is a code drawn from its
+    class, decoded, plus noise with the variance that the D axes leave in each element: a probabilistic principal
+    component analysis (Tipping and Bishop 1999) with one residual variance per element, as in factor analysis, and
+    with Gaussians of the classes for a prior. With ``space="features"`` codes are the learner's features and dreams
+    enter the learner behind them: the class statistics of analytic continual learning (Hayes and Kanan 2020, arXiv
+    1909.01520, with ``covariance="shared"``), dreamt from. No shape is assumed: images, tables, series.
+
+    Features age: the learner moves on, and a dream of an old class is made of features that it had at the dusk of
+    that class. A learner whose trunk moves needs objectives that hold it, such as distillation of features.
+
+    Args:
+        sample_shape: *S.
+        num_classes: K.
+        space: ``samples`` or ``features``; the latter needs a learner with ``features`` and ``classify``.
+        latent_dim: D with ``samples``, at most the elements of a sample; with ``features`` it is H, whatever is said.
+        components: Gaussians per class.
+        covariance: ``full``, ``diagonal``, or one ``shared`` by the classes of an experience (linear discriminant
+            analysis), which is for single Gaussians.
+        temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 is faithful to the fit.
+        clip: keep every element of a dream between the least and the largest value that it had in the day, so that
+            pixels stay pixels and rectified features stay above 0.
+        store: type in which it is kept for the nights.
+        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
+
+    Raises:
+        ValueError: for fewer than one latent dimension or component, or a shared covariance of several components.
+    """
+
+    spaces = frozenset({"latent", "noise"})
+
+    def __init__(
+        self,
+        sample_shape: Sequence[int],
+        num_classes: int,
+        space: Literal["samples", "features"] = "samples",
+        latent_dim: int = 64,
+        components: int = 1,
+        covariance: Covariance = "full",
+        temperature: float = 1.0,
+        clip: bool = True,
+        store: Literal["float16", "float32"] = "float32",
+        continual: Continual = "grow",
+    ):
+        super().__init__(sample_shape, num_classes, continual)
+        if latent_dim < 1 or components < 1:
+            raise ValueError(f"expected latent_dim and components of at least 1, got {latent_dim} and {components}")
+        if covariance == "shared" and components > 1:
+            raise ValueError(f"expected components=1 with a shared covariance, got {components}")
+        self.hidden = space == "features"
+        # of the features unknown until the learner has been met
+        self.latent_dim = 0 if self.hidden else min(latent_dim, math.prod(self.sample_shape))
+        self.components = components
+        self.covariance: Covariance = covariance
+        self.temperature = temperature
+        self.clip = clip
+        self.store = getattr(torch, store)
+        # inside a tuple: the learner must not become a part of the generator
+        self._learner: tuple[nn.Module, ...] = ()
+
+    @torch.no_grad()
+    def attach(self, learner: nn.Module) -> None:
+        """Meet the learner: with ``space="features"`` its features are the codes."""
+        if self.hidden:
+            where = next(learner.parameters())
+            blank = torch.zeros(1, *self.sample_shape, device=where.device, dtype=where.dtype)
+            self.latent_dim = Frozen(featured(learner)).features(blank).shape[1]
+            self._learner = (learner,)
+
+    def fit(self, seen: Dream, rng: torch.Generator) -> None:
+        """Nothing: it learns at dusk."""
+        return None
+
+    def settle(self, day: Iterable[Batch], experience: int, rng: torch.Generator) -> None:
+        super().settle(self._felt(day) if self.hidden else day, experience, rng)
+
+    def blank(self, classes: Tensor) -> Dreamer:
+        if self.hidden:
+            self._met()
+        return _Gaussians(self, classes)
+
+    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+        assert isinstance(dreamer, _Gaussians)
+        batches = list(day)
+        flat = torch.cat([batch.x for batch in batches]).flatten(1).float()
+        labels = torch.searchsorted(dreamer.classes, torch.cat([batch.y for batch in batches]))
+        dreamer.least.copy_(flat.min(dim=0).values)
+        dreamer.largest.copy_(flat.max(dim=0).values)
+        dreamer.fit(flat if self.hidden else dreamer.project(flat), labels, rng)
+
+    def _met(self) -> nn.Module:
+        if not self._learner:
+            raise ValueError(
+                "LatentGaussians(space='features') needs the learner: expected attach(learner) to come first"
+            )
+        return self._learner[0]
+
+    def _felt(self, day: Iterable[Batch]) -> Iterable[Batch]:
+        """The day as features of the learner, in evaluation mode."""
+        learner = Frozen(self._met())
+        for x, y in day:
+            yield Batch(learner.features(x), y)
+
+    def _stored(self, dreamer: Dreamer) -> Dreamer:
+        return dreamer.to(self.store)
+
+
+class _Gaussians(Dreamer):
+    """Means and spreads of the classes and, over samples, the axes that they are spread along.
+
+    Buffers, with N the elements of a dream: ``weight`` (C, M), ``mean`` (C, M, D), ``spread`` (C, M, D) standard
+    deviations, or (C, M, D, D) Cholesky factors, or (1, 1, D, D) where it is shared; ``axes`` (D, N), ``centre``,
+    ``residual`` (N,); ``least``, ``largest`` (N,).
+    """
+
+    weight: Tensor
+    mean: Tensor
+    spread: Tensor
+    axes: Tensor
+    centre: Tensor
+    residual: Tensor
+    least: Tensor
+    largest: Tensor
+
+    def __init__(self, generator: LatentGaussians, classes: Tensor):
+        super().__init__(classes)
+        self.shape = (generator.latent_dim,) if generator.hidden else generator.sample_shape
+        self.hidden = generator.hidden
+        self.covariance = generator.covariance
+        self.components = generator.components
+        self.temperature = generator.temperature
+        self.clip = generator.clip
+        rows, count, dims, size = len(classes), generator.components, generator.latent_dim, math.prod(self.shape)
+        held = {"full": (rows, count, dims, dims), "diagonal": (rows, count, dims), "shared": (1, 1, dims, dims)}
+        self.register_buffer("weight", torch.zeros(rows, count))
+        self.register_buffer("mean", torch.zeros(rows, count, dims))
+        self.register_buffer("spread", torch.zeros(held[self.covariance]))
+        self.register_buffer("axes", torch.zeros(0 if self.hidden else dims, size))
+        self.register_buffer("centre", torch.zeros(0 if self.hidden else size))
+        self.register_buffer("residual", torch.zeros(0 if self.hidden else size))
+        self.register_buffer("least", torch.zeros(size))
+        self.register_buffer("largest", torch.zeros(size))
+
+    def project(self, flat: Tensor) -> Tensor:
+        """Find the axes of (n, N) samples, and map the samples to (n, D) codes."""
+        self.centre.copy_(flat.mean(dim=0))
+        centred = flat - self.centre
+        self.axes.copy_(principal_axes(centred, len(self.axes)))
+        codes = centred @ self.axes.T
+        self.residual.copy_((centred - codes @ self.axes).square().mean(dim=0).sqrt())
+        return codes
+
+    def fit(self, z: Tensor, row: Tensor, rng: torch.Generator) -> None:
+        """Fit (n, D) codes whose classes stand in the (n,) rows."""
+        rounds = 1 if self.components == 1 else 20
+        for index in range(len(self.classes)):
+            codes = z[row == index]
+            found = fit_mixture(codes, self.components, rng, rounds, diagonal=self.covariance != "full")
+            self._put(index, found)
+        if self.covariance == "shared":
+            self.spread[0, 0] = fit_mixture(z - self.mean[row, 0], 1, rng, 1).factor[0]
+
+    def _put(self, row: int, found: Mixture) -> None:
+        used = len(found.weight)
+        self.weight[row, :used] = found.weight
+        self.mean[row, :used] = found.mean
+        if self.covariance == "diagonal":
+            self.spread[row, :used] = found.factor.diagonal(dim1=1, dim2=2)
+        elif self.covariance == "full":
+            self.spread[row, :used] = found.factor
+
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+        row = torch.searchsorted(self.classes, y)
+        component = torch.multinomial(self.weight.float()[row], 1, generator=rng).flatten()
+        mean = self.mean[row, component].float()
+        noise = torch.randn(mean.shape, generator=rng, device=mean.device)
+        if bends.noise is not None:
+            noise, p = bends.noise(noise, p, rng)
+        z = mean + self.temperature * self._spread(noise, row, component)
+        if bends.latent is not None:
+            z, p = bends.latent(z, p, rng)
+        x = z if self.hidden else self._decode(z, rng)
+        if self.clip:
+            x = x.clamp(self.least.float(), self.largest.float())
+        return x.view(-1, *self.shape), p
+
+    def _spread(self, noise: Tensor, row: Tensor, component: Tensor) -> Tensor:
+        """(B, D) standard-normal numbers with the covariance of their class and component."""
+        if self.covariance == "shared":
+            return noise @ self.spread[0, 0].float().T
+        if self.covariance == "diagonal":
+            return noise * self.spread[row, component].float()
+        # a product for each Gaussian: gathering a (D, D) factor for every code would take far more memory
+        number = row * self.components + component
+        made = torch.empty_like(noise)
+        for each in number.unique().tolist():
+            members = (number == each).nonzero().flatten()
+            made[members] = noise[members] @ self.spread[each // self.components, each % self.components].float().T
+        return made
+
+    def _decode(self, z: Tensor, rng: torch.Generator) -> Tensor:
+        rest = torch.randn(len(z), len(self.residual), generator=rng, device=z.device)
+        return self.centre.float() + z @ self.axes.float() + self.temperature * self.residual.float() * rest

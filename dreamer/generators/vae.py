@@ -1,0 +1,90 @@
+"""An unconditional variational autoencoder: the generator of deep generative replay."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dreamer.generators._likelihood import Likelihood, divergence, draw, in_float32, misfit, pixels, relu_layers
+from dreamer.generators.base import Continual, Dreamer, Generator
+from dreamer.types import Batch, Bends, Dream
+
+
+class VAE(Generator):
+    """Learns samples without labels and dreams of whatever comes; a teacher says what it was.
+
+    Kingma and Welling (2013, arXiv 1312.6114), as deep generative replay uses it (Shin et al. 2017, arXiv 1705.08690;
+    van de Ven and Tolias 2018, arXiv 1809.10635): the encoder is as deep and wide as the learner, the decoder mirrors
+    it, and codes are drawn from the standard normal prior. By default it is trained on its own dreams beside the day.
+
+    Args:
+        sample_shape: *S.
+        num_classes: K.
+        latent_dim: D; 100 as in van de Ven and Tolias.
+        hidden: widths of the encoder's hidden layers, theirs for Split MNIST; the decoder has them in reverse.
+        likelihood: ``bernoulli`` for values in [0, 1] (cross-entropy), ``gaussian`` for any others (squared error).
+        store: type in which decoders are kept for the nights.
+        continual: ``rehearse`` or ``grow`` (see :class:`dreamer.generators.Generator`).
+
+    Raises:
+        ValueError: for fewer than one latent dimension.
+    """
+
+    spaces = frozenset({"latent", "noise"})
+    conditional = False
+
+    def __init__(
+        self,
+        sample_shape: Sequence[int],
+        num_classes: int,
+        latent_dim: int = 100,
+        hidden: Sequence[int] = (400, 400),
+        likelihood: Likelihood = "bernoulli",
+        store: Literal["float16", "float32"] = "float32",
+        continual: Continual = "rehearse",
+    ):
+        super().__init__(sample_shape, num_classes, continual)
+        if latent_dim < 1:
+            raise ValueError(f"expected latent_dim of at least 1, got {latent_dim}")
+        self.latent_dim = latent_dim
+        self.likelihood: Likelihood = likelihood
+        self.store = getattr(torch, store)
+        size = math.prod(self.sample_shape)
+        self.encoder = relu_layers([size, *hidden, 2 * latent_dim])
+        self.decoder = relu_layers([latent_dim, *reversed(hidden), size])
+
+    def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
+        flat = seen.x.flatten(1)
+        mean, log_variance = self.encoder(flat).chunk(2, dim=1)
+        answer = self.decoder(draw(mean, log_variance, rng))
+        bound = misfit(answer, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
+        return bound / flat.numel()
+
+    def blank(self, classes: Tensor) -> Dreamer:
+        return _Decoder(self, classes)
+
+    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+        return None  # the prior stays the standard normal one, and a blank dreamer has the decoder
+
+    def _stored(self, dreamer: Dreamer) -> Dreamer:
+        return dreamer.to(self.store)
+
+
+class _Decoder(Dreamer):
+    def __init__(self, vae: VAE, classes: Tensor):
+        super().__init__(classes)
+        self.decoder = copy.deepcopy(vae.decoder)
+        self.latent_dim = vae.latent_dim
+        self.likelihood = vae.likelihood
+        self.sample_shape = vae.sample_shape
+
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+        z = torch.randn(len(y), self.latent_dim, generator=rng, device=y.device)
+        for bend in (bends.noise, bends.latent):
+            z, p = (z, p) if bend is None else bend(z, p, rng)
+        return pixels(in_float32(self.decoder, z), self.likelihood).view(-1, *self.sample_shape), p
