@@ -1,0 +1,46 @@
+"""Wake without gradients: the learner takes every sample in, once."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dreamer.stages.wake import Wake
+from dreamer.types import Losses, Mind, Step
+
+
+class Absorb(Wake):
+    """Hand every real sample of the experience to the learner's ``absorb(x, y)``, in one pass; nothing is replayed.
+
+    For learners whose answer has a closed form in statistics of what they met, such as
+    :class:`dreamer.networks.random_fourier_lda.RandomFourierLDA` (Prabhu et al. 2024, arXiv 2402.08823). Statistics are
+    not gathered across processes: such a life runs on one device.
+
+    Args:
+        batch_size: real samples per step (per device). It does not change what is learnt; larger batches touch the
+            statistics less often.
+
+    Raises:
+        ValueError: when ``batch_size`` is not positive.
+    """
+
+    by_gradient = False
+
+    def __init__(self, batch_size: int = 512):
+        super().__init__(batch_size=batch_size, objectives=())
+
+    def check(self, network: nn.Module) -> None:
+        """Raise a ValueError when a learner cannot absorb."""
+        if not callable(getattr(network, "absorb", None)):
+            raise ValueError(
+                "wake: Absorb expects a network with the method absorb(x, y), as random_fourier_lda has it, "
+                f"got {type(network).__name__}"
+            )
+
+    def losses(self, mind: Mind, step: Step, rng: torch.Generator) -> Losses:
+        """Let the learner absorb the day's batch; there is no loss to differentiate."""
+        assert step.day is not None
+        self.check(mind.network)
+        absorb = mind.network.absorb
+        absorb(*step.day)
+        return Losses.of()
