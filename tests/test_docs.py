@@ -154,7 +154,7 @@ def test_worked_parts_are_found_by_the_tests_of_their_family(tmp_path: Path) -> 
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
     parts = dict(worked(CHECKOUT / "CONTRIBUTING.md"))
     assert {path.split("/")[1] for path in parts} >= {
-        "perturbations", "memory", "generators", "objectives", "schedules"
+        "perturbations", "memory", "generators", "objectives", "plasticity", "schedules"
     }  # fmt: skip
     for path, text in parts.items():
         assert not (tmp_path / path).exists(), f"{path} is there already: choose another example"

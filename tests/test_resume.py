@@ -16,7 +16,15 @@ from pytorch_lightning.loggers import CSVLogger
 
 from dreamer import examination as exams
 from dreamer.callbacks.checkpoint import LifeCheckpoint
+from dreamer.generators import VAE
+from dreamer.memory import Reservoir
 from dreamer.module import WakeSleepModule
+from dreamer.networks import MLP
+from dreamer.objectives import CrossEntropy, LogitMatching
+from dreamer.plasticity import Downscaling, MovingAverage, SynapticIntelligence
+from dreamer.schedules import SleepPressure
+from dreamer.stages import NREM, REM, Wake
+from dreamer.streams.base import Stream
 from tests.lives import live, tiny_life, tiny_stream
 
 
@@ -188,3 +196,46 @@ def test_a_checkpoint_of_another_life_is_refused(tmp_path: Path) -> None:
     live(tiny_life(stream), stream, callbacks=[every_step(tmp_path)], max_steps=3)
     with pytest.raises(ValueError, match="another life"):
         live(tiny_life(stream, seed=1), stream, str(tmp_path / "last.ckpt"))
+
+
+def watchful_life(stream: Stream) -> WakeSleepModule:
+    """Everything that keeps a state: open nights, weights that are followed, stored logits, a rehearsing generator."""
+    torch.manual_seed(0)
+    return WakeSleepModule(
+        MLP(stream.sample_shape, stream.num_classes, (8,)),
+        wake=Wake(
+            epochs=2, batch_size=9, replay=6, source="memory", replay_objectives=(LogitMatching(), CrossEntropy())
+        ),
+        night=[NREM(2, 8, source="generator", anneal=0.1), REM(2, 8, source="memory", teacher="average", fresh=False)],
+        memory=Reservoir(10, logits=True),
+        generator=VAE(stream.sample_shape, stream.num_classes, 3, (8,)),
+        plasticity=[Downscaling(), SynapticIntelligence(), MovingAverage(rate=0.5)],
+        schedule=SleepPressure(capacity=6.0, check_every=1, least=1, most=None),
+        examined="average",
+    )
+
+
+@pytest.fixture(scope="module")
+def watchful() -> WakeSleepModule:
+    stream = tiny_stream()
+    module = watchful_life(stream)
+    live(module, stream)
+    return module
+
+
+def test_the_watchful_life_takes_some_open_nights_and_leaves_others(watchful: WakeSleepModule) -> None:
+    stream = tiny_stream()
+    most = watchful_life(stream).plan(stream).nights
+    assert 1 < watchful.hypnogram.nights < most
+    assert not any(stage.perhaps for stage in watchful.hypnogram)
+
+
+@pytest.mark.parametrize("call", range(0, 24, 3))
+def test_a_life_that_decides_for_itself_resumes_bit_equal(call: int, tmp_path: Path, watchful: WakeSleepModule) -> None:
+    stream = tiny_stream()
+    with pytest.raises(Killed):
+        live(watchful_life(stream), stream, callbacks=[every_step(tmp_path), KillAt("on_train_batch_start", call)])
+    module = watchful_life(stream)
+    last = tmp_path / "last.ckpt"
+    live(module, stream, str(last) if last.exists() else None, callbacks=[every_step(tmp_path)])
+    assert_same_life(module, watchful)
