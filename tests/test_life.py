@@ -299,31 +299,6 @@ def test_without_memory_and_generator_there_is_no_night() -> None:
     assert [stage.kind for stage in module.hypnogram] == ["wake"] * 3 and module.dawn is None
 
 
-NETWORK = functools.partial(MLP, (1, 4, 4), 6, (8,))
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"night": [NREM()]}, "night stage 0 .nrem.: recalls, but the life has neither"),
-        ({"night": [REM(source="memory")], "generator": ClassConditionalVAE((1, 4, 4), 6)}, "needs a memory"),
-        ({"night": [NREM(), REM(source="both")], "memory": Reservoir(5)}, "night stage 1 .rem.: .*needs a generator"),
-        ({"night": [REM(perturbations=(LatentMixing(),))], "memory": Reservoir(5)}, "LatentMixing bends latent codes"),
-        ({"wake": Wake(replay=3)}, "wake: recalls"),
-        ({"wake": Wake(perturbations=(LatentMixing(),))}, "latent perturbation cannot bend real samples"),
-        ({"generator": ClassConditionalVAE((1, 5, 5), 6)}, r"makes samples of shape \(1, 5, 5\), the stream gives"),
-    ],
-)
-def test_what_makes_no_sense_together_is_refused_before_anything_runs(changes: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        WakeSleepModule(NETWORK(), **changes).plan(tiny_stream())
-
-
-def test_task_outputs_need_classes_of_their_own() -> None:
-    with pytest.raises(ValueError, match="share classes"):
-        WakeSleepModule(MLP((8,), 2), active_outputs="task").plan(domain_stream())
-
-
 def test_a_life_needs_its_stream() -> None:
     stream = tiny_stream()
     loader = torch.utils.data.DataLoader([stream.experiences[0]])

@@ -289,8 +289,8 @@ def page(measured: dict[str, Any]) -> str:
     lines = [
         "# Reproductions",
         "",
-        "Every recipe against the number that its authors published: protocol, published value, ours (mean and standard "
-        "deviation over the seeds, test data, scored once at the end), difference in points. Written by "
+        "Every recipe against the number that its authors published: protocol, published value, ours (mean and "
+        "standard deviation over the seeds, test data, scored once at the end), difference in points. Written by "
         "`docs/measurements/reproductions.py`, which anyone can run; it goes on where it was stopped:",
         "",
         "<!-- not run: takes hours -->",

@@ -52,7 +52,8 @@ class ImageArtist(nn.Module):
         self.coarsest = (channels[-1], *coarsest)
         self.start = nn.Linear(inputs, math.prod(self.coarsest))
         self.blocks = nn.ModuleList(
-            nn.Conv2d(into, out, 3, padding=1) for into, out in zip([*channels[1:], channels[-1]], channels, strict=True)
+            nn.Conv2d(into, out, 3, padding=1)
+            for into, out in zip([*channels[1:], channels[-1]], channels, strict=True)
         )
         self.finish = nn.Conv2d(channels[0], sample_shape[0], 3, padding=1)
 
