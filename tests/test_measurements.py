@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import statistics
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,3 +63,14 @@ def test_the_picture_is_drawn_anew_from_the_numbers(
     script.draw(lives, tmp_path / "drawn.svg")
     drawn = (tmp_path / "drawn.svg").read_text()
     assert "<svg" in drawn and len(drawn) > 5000
+
+
+def test_the_reproductions_page_is_what_its_script_writes() -> None:
+    spec = importlib.util.spec_from_file_location("reproductions", MEASUREMENTS / "reproductions.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # data classes look their module up
+    spec.loader.exec_module(module)
+    assert module.page(module.noted()) == (ROOT / "docs" / "reproductions.md").read_text(encoding="utf-8")
+    known = {name for name, _, _ in module.lives()}
+    assert set(module.noted()) <= known, "a life that belongs to no row"
