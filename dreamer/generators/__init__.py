@@ -3,6 +3,7 @@
 from dreamer.generators.base import Dreamer, Generator, UntrainedError
 from dreamer.generators.brain_inspired import BrainInspired
 from dreamer.generators.class_conditional_vae import ClassConditionalVAE
+from dreamer.generators.flow_matching import FlowMatching
 from dreamer.generators.gan import GAN
 from dreamer.generators.latent_gaussians import LatentGaussians
 from dreamer.generators.model_inversion import ModelInversion
@@ -15,6 +16,7 @@ __all__ = [
     "BrainInspired",
     "ClassConditionalVAE",
     "Dreamer",
+    "FlowMatching",
     "Generator",
     "LatentGaussians",
     "ModelInversion",
