@@ -1,7 +1,4 @@
-"""What a life costs beyond its arithmetic: our loop against a bare one, and late experiences against early ones.
-
-Rounds are paired and taken in turn, because a machine's speed drifts; the ratio of each pair is what counts.
-"""
+"""What a life costs beyond its arithmetic: our loop against a bare one, and late experiences against early ones."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,19 +18,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer import config
 from dreamer.callbacks.metrics_file import PartLogger
 from dreamer.callbacks.progress import LifeProgress
 from dreamer.data import StreamDataModule
-from dreamer.generators import ClassConditionalVAE
-from dreamer.memory import ClassBalanced
+from dreamer.draft import Draft, draft
 from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP
-from dreamer.perturbations import Affine, LatentMixing
-from dreamer.stages import NREM, REM, Wake
+from dreamer.stages import Wake
 from dreamer.streams import Stream, digits
 from dreamer.streams.base import TensorSamples, make_stream
 
+RECIPES = ("er", "derpp", "lwf", "dgr", "bir", "dreams")
+"""Recipes of every kind: memory, stored logits, a teacher alone, rehearsed generators, a growing one with nights."""
+
 _BATCH = 128
+_EARLY = 5
 
 
 class Round(NamedTuple):
@@ -56,7 +56,8 @@ class Round(NamedTuple):
 def wake(rounds: int = 5, steps: int = 500) -> list[Round]:
     """Measure the wake loop against a bare PyTorch loop that does the same arithmetic on the same data.
 
-    The 784-400-400-10 network with Adam and batches of 128, on scikit-learn's digits enlarged to 28 x 28 pixels.
+    The 784-400-400-10 network with Adam and batches of 128, on scikit-learn's digits enlarged to 28 x 28 pixels. Rounds
+    are paired and taken in turn, because a machine's speed drifts; the ratio of each pair is what counts.
 
     Args:
         rounds: pairs of measurements, after one that is not counted.
@@ -72,33 +73,79 @@ def wake(rounds: int = 5, steps: int = 500) -> list[Round]:
     return measured
 
 
-def stream(experiences: int = 20, rounds: int = 3) -> dict[str, list[list[float]]]:
-    """Measure seconds per step as a stream goes on.
+class Course(NamedTuple):
+    """How the cost of a life goes on.
 
-    A data-free life, and one with a memory, on digits of 28 x 28 pixels that are permuted anew in every experience,
-    with the 784-400-400-10 network.
+    Attributes:
+        recipe: its name.
+        seconds: per kind of stage one list per round: CPU seconds per step in every experience.
+        nbytes: bytes held after every experience: network, memory, generator, teachers, plasticity.
+        grows: what grows in it because the method is defined so; empty where nothing does.
+    """
+
+    recipe: str
+    seconds: dict[str, list[list[float]]]
+    nbytes: list[int]
+    grows: str
+
+    def early(self, kind: str) -> float:
+        """Seconds per step around the fifth experience: the median of the third to the seventh in all rounds."""
+        return self._median(kind, slice(_EARLY - 3, _EARLY + 2))
+
+    def late(self, kind: str) -> float:
+        """The same of the last five."""
+        return self._median(kind, slice(-5, None))
+
+    def _median(self, kind: str, experiences: slice) -> float:
+        return statistics.median(second for life in self.seconds[kind] for second in life[experiences])
+
+
+def stream(
+    recipes: Sequence[str] = RECIPES,
+    words: Sequence[str] = (),
+    experiences: int = 100,
+    steps: int = 32,
+    rounds: int = 3,
+) -> Iterator[Course]:
+    """Measure whether steps grow dearer as a stream goes on.
+
+    Every experience brings one new class of made-up images of 8 x 8 pixels; a recipe is laid over the configuration of
+    the embedded digits, so learner and generator are as small as there, and whatever grows beside them shows.
 
     Args:
-        experiences: E, at least 3.
-        rounds: lives of each kind.
+        recipes: names of configurations.
+        words: ``key=value`` words for all of them.
+        experiences: E and K, at least 8.
+        steps: of every stage. Dreams are made for many steps at once, so the first half of a stage, with what it only
+            does once, is not counted, and the second is counted as a whole: a multiple of 32 has whole such blocks.
+        rounds: lives of each recipe.
 
-    Returns:
-        For ``"<recipe> <kind>"`` (such as ``"generator rem"``) one list per round of the seconds per step of every
-        experience.
+    Raises:
+        ConfigError: when there is no such recipe.
+        ValueError: when there are fewer than 8 experiences, or 2 steps.
     """
-    met = _permuted_digits(experiences)
-    measured: dict[str, list[list[float]]] = {}
-    with _quiet():
+    if experiences < 8 or steps < 2:
+        raise ValueError(f"expected at least 8 experiences and 2 steps, got {experiences} and {steps}")
+    drafts = {recipe: draft(config.read("digits", recipe, *words)) for recipe in recipes}
+    return _courses(drafts, experiences, steps, rounds)
+
+
+def _courses(drafts: Mapping[str, Draft], experiences: int, steps: int, rounds: int) -> Iterator[Course]:
+    met = _spots(experiences)
+    for recipe, plan in drafts.items():
+        lives = []
         for _ in range(rounds):
-            for recipe in ("memory", "generator"):
-                for kind, seconds in _seconds_per_step(met, recipe).items():
-                    measured.setdefault(f"{recipe} {kind}", []).append(seconds)
-    return measured
-
-
-def late_over_early(seconds: list[list[float]]) -> float:
-    """Median over rounds of the seconds per step of the last experience over those of the second."""
-    return statistics.median(per_experience[-1] / per_experience[1] for per_experience in seconds)
+            torch.manual_seed(0)
+            module = plan.module.build(sample_shape=met.sample_shape, num_classes=met.num_classes)
+            for stage in (module.wake, *module.night):
+                stage.steps = steps
+            clock = _Clock(steps // 2)
+            with _quiet():
+                # examinations belong to no step
+                _live(module, met, logger=False, callbacks=[clock], limit_test_batches=0)
+            lives.append(clock.per_step)
+        kinds = {kind: [life[kind] for life in lives] for kind in lives[0]}
+        yield Course(recipe, kinds, [*clock.nbytes, sum(module.bytes().values())], _growing(module))
 
 
 def _bare_loop(stream: Stream, steps: int) -> float:
@@ -130,34 +177,77 @@ def _learner(stream: Stream) -> tuple[nn.Module, torch.optim.Optimizer]:
     return network, torch.optim.Adam(network.parameters(), lr=1e-3)
 
 
-def _seconds_per_step(stream: Stream, recipe: str) -> dict[str, list[float]]:
-    shape, k = stream.sample_shape, stream.num_classes
-    bends = (LatentMixing(), Affine()) if recipe == "generator" else (Affine(),)
-    night = [NREM(32, _BATCH), REM(32, _BATCH, perturbations=bends)]
-    parts: dict[str, Any] = {"generator": ClassConditionalVAE(shape, k)}
-    if recipe == "memory":
-        parts = {"memory": ClassBalanced(200)}
-    module = WakeSleepModule(MLP(shape, k), Wake(steps=32, batch_size=_BATCH, replay=_BATCH), night, **parts)
-    clock = _Clock()
-    _live(module, stream, logger=False, callbacks=[clock])
-    return clock.per_step
+def _growing(module: WakeSleepModule) -> str:
+    grows = [] if module.wake.lives == "experience" else [f"{module.wake.lives} data"]
+    if module.generator is not None and module.generator.continual == "grow":
+        grows.append("generator")
+    return ", ".join(grows)
 
 
 class _Clock(pl.Callback):
-    """Seconds per step of every stage, without dusk and examination, which do not belong to steps."""
+    """What a step costs in every experience, by kind of stage, and the bytes at its end.
 
-    def __init__(self) -> None:
-        self.per_step: dict[str, list[float]] = {}
-        self._before = 0.0
+    CPU time, because it does not count what other processes do meanwhile; and since these and the machine's own pace
+    change it all the same, it is measured against a fixed piece of work right before and after.
+
+    Args:
+        skipped: steps at the start of a stage that are not counted.
+    """
+
+    def __init__(self, skipped: int):
+        self.skipped = skipped
+        self.nbytes: list[int] = []
+        self._paces: list[float] = []
+        self._relative: dict[str, dict[int, list[float]]] = {}
+        self._work = _Work()
+        self._began = 0.0
+
+    @property
+    def per_step(self) -> dict[str, list[float]]:
+        """CPU seconds per step, at the fastest pace that the machine had."""
+        best = min(self._paces)
+        return {
+            kind: [best * statistics.mean(shares) for shares in by_experience.values()]
+            for kind, by_experience in self._relative.items()
+        }
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
-        self._before = sum(pl_module.ledger.seconds.values())
+        stage = pl_module.hypnogram[trainer.current_epoch]
+        if stage.opens and stage.experience > 0:
+            self.nbytes.append(sum(pl_module.bytes().values()))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *step: Any) -> None:
+        done = step[-1] + 1
+        if done == self.skipped:
+            self._paces.append(self._work.pace())
+            self._began = time.process_time()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        lived = time.process_time() - self._began
+        self._paces.append(self._work.pace())
         # callbacks are told before the module closes the stage
         stage = pl_module.hypnogram[pl_module.ledger.stage]
-        lived = sum(pl_module.ledger.seconds.values()) - self._before
-        self.per_step.setdefault(stage.kind, []).append(lived / stage.steps)
+        share = lived / (stage.steps - self.skipped) / statistics.mean(self._paces[-2:])
+        self._relative.setdefault(stage.kind, {}).setdefault(stage.experience, []).append(share)
+
+
+class _Work:
+    """A few steps of a small learner on its own: always the same arithmetic."""
+
+    def __init__(self) -> None:
+        self.network = MLP((64,), 100, (200, 200))
+        self.optimizer = torch.optim.Adam(self.network.parameters())
+        self.x, self.y = torch.rand(64, 64), torch.arange(64)
+
+    def pace(self, steps: int = 8) -> float:
+        """CPU seconds that it takes now."""
+        began = time.process_time()
+        with torch.enable_grad():
+            for _ in range(steps):
+                self.optimizer.zero_grad()
+                functional.cross_entropy(self.network(self.x), self.y).backward()
+                self.optimizer.step()
+        return time.process_time() - began
 
 
 def _live(module: WakeSleepModule, stream: Stream, **options: Any) -> None:
@@ -178,16 +268,17 @@ def _enlarged(samples: Any) -> TensorSamples:
     return TensorSamples(x, samples.y)
 
 
-def _permuted_digits(experiences: int) -> Stream:
-    whole = _large_digits().experiences[0]
+def _spots(experiences: int, per_class: int = 4096) -> Stream:
+    """One new class an experience: a pattern of its own in noise. So many samples that no stage sees one twice."""
     rng = torch.Generator().manual_seed(0)
-    orders = [torch.randperm(28 * 28, generator=rng) for _ in range(experiences)]
-    shares = [(_permuted(whole.train, order), _permuted(whole.test, order)) for order in orders]
-    return make_stream("permuted digits", shares, validation=0, scenario="domain")
 
+    def samples(label: int, pattern: Tensor, count: int) -> TensorSamples:
+        noise = torch.randint(128, (count, 1, 8, 8), generator=rng, dtype=torch.uint8)
+        return TensorSamples(pattern + noise, torch.full((count,), label), scale=1 / 255)
 
-def _permuted(samples: Any, order: Tensor) -> TensorSamples:
-    return TensorSamples(samples.x.flatten(1)[:, order].view_as(samples.x), samples.y)
+    patterns = torch.randint(128, (experiences, 1, 8, 8), generator=rng, dtype=torch.uint8)
+    shares = [(samples(k, pattern, per_class), samples(k, pattern, 1)) for k, pattern in enumerate(patterns)]
+    return make_stream("made-up classes", shares, validation=0)
 
 
 class _Terminal(io.StringIO):

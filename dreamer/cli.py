@@ -140,18 +140,32 @@ def bench_wake(
 
 @bench.command("stream")
 def bench_stream(
-    experiences: Annotated[int, typer.Option(min=3, help="Length of the stream.")] = 20,
-    rounds: Annotated[int, typer.Option(min=1, help="Lives of each kind.")] = 3,
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE ...] [KEY=VALUE ...]",
+            help="Recipes by name, and single keys for all of them; none: a few of every kind.",
+            show_default=False,
+        ),
+    ] = None,
+    experiences: Annotated[int, typer.Option(min=8, help="Length of the stream, one new class each.")] = 100,
+    steps: Annotated[int, typer.Option(min=2, help="Optimiser steps of every stage.")] = 32,
+    rounds: Annotated[int, typer.Option(min=1, help="Lives of each recipe.")] = 3,
 ) -> None:
-    """Seconds per step as a stream goes on: the last experience against the second."""
-    import statistics
-
+    """Time per step and bytes as a stream goes on: the last experiences against the fifth."""
     from dreamer import bench
 
-    typer.echo(f"{'recall and stage':<16}  {'ms/step in experience 2':>23}  {'in the last':>11}  ratio")
-    for name, rounds_of in bench.stream(experiences, rounds).items():
-        early, late = (1000 * statistics.median(per[at] for per in rounds_of) for at in (1, -1))
-        typer.echo(f"{name:<16}  {early:>23.2f}  {late:>11.2f}  {bench.late_over_early(rounds_of):>5.2f}")
+    words = [item for item in items or [] if "=" in item]
+    names = [item for item in items or [] if "=" not in item] or bench.RECIPES
+    courses = bench.stream(names, words, experiences, steps, rounds)
+    header = f"{'recipe':<22}  {'stage':<5}  {'ms/step at 5':>12}  {f'at {experiences}':>8}  {'ratio':>5}"
+    typer.echo(f"{header}  {'MB at 5':>8}  {f'at {experiences}':>8}  grows by definition")
+    for course in courses:
+        size = f"{course.nbytes[4] / 1e6:>8.2f}  {course.nbytes[-1] / 1e6:>8.2f}  {course.grows}".rstrip()
+        for kind in course.seconds:
+            early, late = course.early(kind), course.late(kind)
+            cost = f"{1000 * early:>12.2f}  {1000 * late:>8.2f}  {late / early:>5.2f}"
+            typer.echo(f"{course.recipe:<22}  {kind:<5}  {cost}  {size}")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dreamer import bench
+from dreamer.binding import ConfigError
 from dreamer.networks import MLP
 from tests.lives import live
 
@@ -39,9 +40,27 @@ def test_both_loops_do_the_same_arithmetic() -> None:
 
 
 def test_the_stream_bench_covers_every_stage_and_experience() -> None:
-    measured = bench.stream(experiences=3, rounds=1)
-    assert sorted(measured) == sorted(
-        f"{recipe} {kind}" for recipe in ("generator", "memory") for kind in ("wake", "nrem", "rem")
-    )
-    assert all(len(rounds) == 1 and len(rounds[0]) == 3 and min(rounds[0]) > 0 for rounds in measured.values())
-    assert bench.late_over_early([[9.0, 1.0, 2.0], [9.0, 1.0, 3.0], [9.0, 1.0, 4.0]]) == pytest.approx(3.0)
+    courses = list(bench.stream(["memories", "dreams", "joint"], experiences=8, steps=2, rounds=1))
+    courses += bench.stream(["randumb"], ["network.features=20"], experiences=8, steps=2, rounds=1)
+    assert [course.recipe for course in courses] == ["memories", "dreams", "joint", "randumb"]
+    memories, dreams, joint, _ = courses
+    assert set(memories.seconds) == set(dreams.seconds) == {"wake", "nrem", "rem"} and set(joint.seconds) == {"wake"}
+    for course in courses:
+        assert len(course.nbytes) == 8
+        assert all(len(rounds) == 1 and len(rounds[0]) == 8 for rounds in course.seconds.values())
+    assert [course.grows for course in courses] == ["", "generator", "joint data", ""]
+    grown = {after - before for before, after in zip(dreams.nbytes[:-1], dreams.nbytes[1:], strict=True)}
+    assert len(grown) == 1 and min(grown) > 0, "a generator that grows by experience grows by the same each time"
+
+
+def test_a_course_compares_the_fifth_experience_with_the_last() -> None:
+    rounds = [[9.0, 9.0, 1.0, 1.5, 2.0, 3.0, 4.0, 9.0, 6.0, 2.0, 7.0, 5.0, 1.0]] * 2
+    course = bench.Course("er", {"wake": rounds}, [], "")
+    assert course.early("wake") == 2.0 and course.late("wake") == 5.0
+
+
+def test_a_recipe_that_is_not_there_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'derpp'"):
+        bench.stream(["er", "derp"])
+    with pytest.raises(ValueError, match="at least 8 experiences"):
+        bench.stream(["er"], experiences=3)

@@ -257,6 +257,24 @@ class TestList:
         assert [line.split()[0] for line in done.stdout.splitlines()] == ["memory", *parts.names("memory")]
 
 
+class TestBench:
+    def test_a_row_for_every_kind_of_stage_of_every_recipe(self, tmp_path, typed):
+        done = typed(
+            tmp_path, "bench", "stream", "er", "joint", "wake.batch_size=9", "--experiences", "8", "--steps", "2"
+        )
+        assert done.returncode == 0, done.stderr
+        head, *rows = done.stdout.splitlines()
+        assert head.split() == "recipe stage ms/step at 5 at 8 ratio MB at 5 at 8 grows by definition".split()
+        assert [row.split()[:2] for row in rows] == [["er", "wake"], ["joint", "wake"]]
+        assert [row.split()[7:] for row in rows] == [[], ["joint", "data"]]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_unknown_recipe_is_refused_before_anything_is_measured(self, tmp_path, typed):
+        done = typed(tmp_path, "bench", "stream", "er", "derp")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "did you mean 'derpp'" in done.stderr
+
+
 class TestStoppedAndResumed:
     def test_says_how_to_go_on(self, stopped):
         folder, code, said = stopped
