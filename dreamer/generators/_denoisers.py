@@ -12,17 +12,21 @@ from torch.nn import functional
 from dreamer.generators._images import halved
 
 _WAVES = 64
+_TOLD = 128
 
 
-def waves(t: Tensor) -> Tensor:
-    """(B, 64) cosines and sines of (B,) times in [0, 1], as of 1000 t in Ho et al. (2020, arXiv 2006.11239)."""
+def when_and_what(t: Tensor, p: Tensor) -> Tensor:
+    """(B, 64 + K): (B,) times in [0, 1] and (B, K) label distributions, both equally loud.
+
+    Times as cosines and sines of 1000 t at rates from 1 to 1/10000 (Ho et al. 2020, arXiv 2006.11239).
+    """
     rates = 1000 * torch.exp(-math.log(10000) * torch.arange(_WAVES // 2, device=t.device) / (_WAVES // 2))
     angles = t[:, None] * rates
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
+    return torch.cat([angles.cos(), angles.sin(), math.sqrt(_WAVES / 2) * p], dim=1)
 
 
 class FlatDenoiser(nn.Module):
-    """Fully connected layers over sample, time and class; for samples of any shape.
+    """Fully connected layers, told time and class by scale and shift of their activations, for samples of any shape.
 
     Args:
         sample_shape: *S.
@@ -34,15 +38,21 @@ class FlatDenoiser(nn.Module):
         super().__init__()
         self.sample_shape = tuple(sample_shape)
         size = math.prod(sample_shape)
-        widths = [size + _WAVES + num_classes, *hidden]
-        layers: list[nn.Module] = []
-        for into, out in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Linear(into, out), nn.SiLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], size))
+        self.tell = nn.Sequential(nn.Linear(_WAVES + num_classes, _TOLD), nn.SiLU())
+        self.layers = nn.ModuleList(
+            nn.Linear(into, out) for into, out in zip([size, *hidden[:-1]], hidden, strict=True)
+        )
+        self.told = nn.ModuleList(nn.Linear(_TOLD, 2 * out) for out in hidden)
+        self.finish = nn.Linear(hidden[-1], size)
 
     def forward(self, x: Tensor, t: Tensor, p: Tensor) -> Tensor:
         """Map (B, *S) samples, (B,) times in [0, 1] and (B, K) label distributions to (B, *S) clean samples."""
-        return self.layers(torch.cat([x.flatten(1), waves(t), p], dim=1)).view(-1, *self.sample_shape)
+        heard = self.tell(when_and_what(t, p))
+        h = x.flatten(1)
+        for layer, told in zip(self.layers, self.told, strict=True):
+            scale, shift = told(heard).chunk(2, dim=1)
+            h = functional.silu(layer(h) * (1 + scale) + shift)
+        return self.finish(h).view(-1, *self.sample_shape)
 
 
 class UNet(nn.Module):
@@ -62,14 +72,13 @@ class UNet(nn.Module):
         if any(count % 4 for count in channels):
             raise ValueError(f"expected channels that are multiples of 4, got {list(channels)}")
         self.sides = halved(sample_shape, len(channels) - 1)
-        told = 4 * channels[0]
-        self.tell = nn.Sequential(nn.Linear(_WAVES + num_classes, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU())
+        self.tell = nn.Sequential(nn.Linear(_WAVES + num_classes, _TOLD), nn.SiLU())
         self.start = nn.Conv2d(sample_shape[0], channels[0], 3, padding=1)
         self.down = nn.ModuleList(
-            _Block(into, out, told) for into, out in zip([channels[0], *channels[:-1]], channels, strict=True)
+            _Block(into, out) for into, out in zip([channels[0], *channels[:-1]], channels, strict=True)
         )
         self.up = nn.ModuleList(
-            _Block(coarse + fine, fine, told) for fine, coarse in zip(channels[:-1], channels[1:], strict=True)
+            _Block(coarse + fine, fine) for fine, coarse in zip(channels[:-1], channels[1:], strict=True)
         )
         self.finish = nn.Sequential(
             nn.GroupNorm(4, channels[0]), nn.SiLU(), nn.Conv2d(channels[0], sample_shape[0], 3, padding=1)
@@ -77,29 +86,29 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, p: Tensor) -> Tensor:
         """Map (B, C, H, W) images, (B,) times in [0, 1] and (B, K) label distributions to (B, C, H, W) clean ones."""
-        told = self.tell(torch.cat([waves(t), p], dim=1))
+        heard = self.tell(when_and_what(t, p))
         x = self.start(x)
         passed: list[Tensor] = []
         for block in self.down:
-            x = block(functional.avg_pool2d(x, 2, ceil_mode=True) if passed else x, told)
+            x = block(functional.avg_pool2d(x, 2, ceil_mode=True) if passed else x, heard)
             passed.append(x)
         for side, block, fine in zip(self.sides[-2::-1], reversed(self.up), passed[-2::-1], strict=True):
-            x = block(torch.cat([functional.interpolate(x, size=side), fine], dim=1), told)
+            x = block(torch.cat([functional.interpolate(x, size=side), fine], dim=1), heard)
         return self.finish(x)
 
 
 class _Block(nn.Module):
     """Two convolutions beside a shortcut."""
 
-    def __init__(self, into: int, out: int, told: int):
+    def __init__(self, into: int, out: int):
         super().__init__()
         self.first = nn.Sequential(nn.GroupNorm(4, into), nn.SiLU(), nn.Conv2d(into, out, 3, padding=1))
         self.norm = nn.GroupNorm(4, out)
-        self.told = nn.Linear(told, 2 * out)
+        self.told = nn.Linear(_TOLD, 2 * out)
         self.second = nn.Conv2d(out, out, 3, padding=1)
         self.shortcut = nn.Conv2d(into, out, 1) if into != out else nn.Identity()
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        scale, shift = self.told(told)[:, :, None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, heard: Tensor) -> Tensor:
+        scale, shift = self.told(heard)[:, :, None, None].chunk(2, dim=1)
         h = functional.silu(self.norm(self.first(x)) * (1 + scale) + shift)
         return self.shortcut(x) + self.second(h)
