@@ -320,7 +320,7 @@ def test_what_is_recalled_has_to_be_learnt_from() -> None:
         {"memory": ClassStatistics()},
         {"memory": Reservoir(5), "night": [NREM(objectives=(FeatureDistillation(),))]},
         {"memory": Reservoir(5), "wake": replay(replay_objectives=(FeatureDistillation(),)), "night": ()},
-        {"schedule": Drift(on="features")},
+        {"schedule": Drift(watch="features")},
     ],
 )
 def test_features_need_a_learner_that_has_them(life: dict[str, Any]) -> None:
@@ -447,7 +447,7 @@ def test_spikes_enter_with_samples(life: dict[str, Any]) -> None:
 def test_a_schedule_that_watches_the_loss_needs_one(schedule: Any) -> None:
     reason = f"{type(schedule).__name__} watches the loss of the day, but wake has no objectives"
     refused(reason, wake=Wake(objectives=()), memory=Reservoir(5), schedule=schedule)
-    planned(wake=Wake(objectives=()), memory=Reservoir(5), schedule=Drift(on="features"))
+    planned(wake=Wake(objectives=()), memory=Reservoir(5), schedule=Drift(watch="features"))
 
 
 def test_what_learns_without_gradients_stays_on_one_device() -> None:

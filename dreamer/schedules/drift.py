@@ -32,7 +32,7 @@ class Drift(Schedule):
     found is remembered until a night comes.
 
     Args:
-        on: ``loss`` watches the learner's loss on the day's batches; ``features`` how far their mean features lie from
+        watch: ``loss`` watches the learner's loss on the day's batches; ``features`` how far their mean features lie from
             a moving average of these, relative to its length, and needs a network that has features.
         threshold: rise in standard deviations, summed over steps, that is drift, above 0. Default: this project's own;
             a thousand steps of steady normal noise stay below it, a rise by two deviations passes it in about seven.
@@ -53,7 +53,7 @@ class Drift(Schedule):
 
     def __init__(
         self,
-        on: Literal["loss", "features"] = "loss",
+        watch: Literal["loss", "features"] = "loss",
         threshold: float = 10.0,
         slack: float = 0.5,
         warmup: int = 30,
@@ -69,8 +69,8 @@ class Drift(Schedule):
         if warmup < 2:
             raise ValueError(f"expected a warmup of at least 2 wake steps, got {warmup}")
         self.checks = Checks(check_every, least, most, at_end)
-        self.on = on
-        self.wants_features = on == "features"
+        self.watch = watch
+        self.wants_features = watch == "features"
         self.threshold = threshold
         self.slack = slack
         self.warmup = warmup
@@ -80,7 +80,7 @@ class Drift(Schedule):
         return self.checks.cut(steps, last)
 
     def rule(self) -> str:
-        watched = "loss" if self.on == "loss" else "distance of the features"
+        watched = "loss" if self.watch == "loss" else "distance of the features"
         return (
             f"drift: sleeps after any {self.checks.check_every} wake steps by which the {watched} has risen for good "
             f"(Page-Hinkley sum above {self.threshold:g} standard deviations), {self.checks}"
@@ -93,7 +93,7 @@ class Drift(Schedule):
             ValueError: when features are watched and there are none.
         """
         self.checks.awake += 1
-        if self.on == "loss":
+        if self.watch == "loss":
             self._judge(loss)
             return
         if features is None:

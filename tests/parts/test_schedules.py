@@ -384,15 +384,15 @@ def test_drift_of_the_features_is_found() -> None:
                 return step
         return None
 
-    assert watch(on="features").wants_features and not watch().wants_features
-    assert 200 < first(watch(on="features"), shift=200) < 215
-    assert first(watch(on="features"), shift=999) is None
+    assert watch(watch="features").wants_features and not watch().wants_features
+    assert 200 < first(watch(watch="features"), shift=200) < 215
+    assert first(watch(watch="features"), shift=999) is None
     with pytest.raises(ValueError, match="drift watches features, but was shown none"):
-        watch(on="features").observe(0.0, None)
+        watch(watch="features").observe(0.0, None)
 
 
 def test_features_are_kept_in_the_state() -> None:
-    one, two = watch(on="features"), watch(on="features")
+    one, two = watch(watch="features"), watch(on="features")
     seen = list(features())
     for each in seen[:150]:
         one.observe(0.0, each)
