@@ -19,10 +19,11 @@ class LogitMatching(Objective):
     2020, arXiv 2004.07211); DER++ adds the cross-entropy with the label. ``teacher``: against a teacher; with
     ``teacher: average`` of a stage the consistency loss of CLS-ER (Arani et al. 2022, arXiv 2201.12604).
 
-    The mean runs over the outputs that are active and that the wanted logits know: a teacher's ``-inf``, for classes
-    that it never met, is left out. The official codes match all outputs, met or not (``models/der.py`` of
-    aimagelab/mammoth, ``models/clser.py`` of NeurAI-Lab/CLS-ER): the same as ``stored`` with all outputs active, while
-    ``teacher`` says nothing here of classes that are still to come.
+    Outputs that are not active, or that the wanted logits do not know (a teacher's ``-inf``, for classes that it never
+    met), add nothing, and the mean runs over all outputs all the same: a mean over two known ones of ten would weigh
+    five times as much as the authors' weights are meant for. The official codes match all outputs, met or not
+    (``models/der.py`` of aimagelab/mammoth, ``models/clser.py`` of NeurAI-Lab/CLS-ER): the same as ``stored`` with all
+    outputs active, while ``teacher`` says nothing here of classes that are still to come.
 
     Args:
         to: whose logits are matched: those ``stored`` with the sample, or the ``teacher``'s.
@@ -52,4 +53,4 @@ class LogitMatching(Objective):
         error = functional.mse_loss(
             answer.logits.masked_fill(~counted, 0), wanted.masked_fill(~counted, 0), reduction="sum"
         )
-        return self.weight * error / counted.sum().clamp(min=1)
+        return self.weight * error / wanted.numel()

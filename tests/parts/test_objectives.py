@@ -219,13 +219,13 @@ def test_logit_matching_equals_its_formula() -> None:
     assert taught == pytest.approx(mean_squared_error(dream.teacher.numpy(), logits), rel=1e-12)
 
 
-def test_logit_matching_is_a_mean_over_what_is_known_and_active() -> None:
+def test_logit_matching_sums_what_is_known_and_active_and_means_over_all() -> None:
     answer, dream = batch()
     teacher = dream.teacher.clone().index_fill(1, torch.tensor([4]), -torch.inf)
     active = torch.tensor([True, False, True, True, True]).expand(16, 5)
     loss = LogitMatching("teacher")(answer, dream._replace(teacher=teacher), active)
     expected = mean_squared_error(teacher.numpy()[:, [0, 2, 3]], answer.logits.detach().numpy()[:, [0, 2, 3]])
-    assert value(loss) == pytest.approx(expected, rel=1e-12)
+    assert value(loss) == pytest.approx(3 / 5 * expected, rel=1e-12)
     assert (gradients(loss, answer)[0][:, [1, 4]] == 0).all()
 
 
