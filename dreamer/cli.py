@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Mapping
@@ -115,6 +116,159 @@ def list_(
         typer.echo(typer.style(name, bold=True))
         for part, line in described.items():
             typer.echo(f"  {part:<{width}}  {line}")
+
+
+@app.command()
+def compare(
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ARM ...] [KEY=VALUE ...] | GRID.yaml",
+            help="Recipes (er, dreams+augment, 'er memory.capacity=500'), ours (the stream's own), strategies of "
+            "Avalanche (avalanche:Replay), and settings of all of them; or one YAML that says it all.",
+            show_default=False,
+        ),
+    ] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(help="A configuration that names a stream; may be given again.", show_default="digits"),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many, or a list: 11,12,13.", show_default="3")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The arm that the others are held against.", show_default="the first")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="What every life may spend: steps=20000,bytes=3000000.", show_default=False)
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option(help="Give all the steps, bytes or flops of the reference.", show_default=False)
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="Perturbations of real samples, the same for all; own: each recipe's own.", show_default="none"
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/compare/STREAMS")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Lives at once.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each.", show_default="a share of the cores")
+    ] = None,
+    gpus: Annotated[
+        str | None, typer.Option(help="GPUs that are dealt out to the workers: 0,1.", show_default=False)
+    ] = None,
+    retries: Annotated[int, typer.Option(min=0, help="More tries for a life that dies.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray: a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto, or HOST:PORT.", show_default="one is started here")
+    ] = None,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Log each life, and the table, to W&B.")] = False,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Go on with cells that another version of the code lived.")
+    ] = False,
+    from_: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Live nothing: report on the run folders in this folder.", show_default=False),
+    ] = None,
+) -> None:
+    """Live a grid of strategies, streams and seeds and report on it; started again, go on with what is missing."""
+    _lives()
+    from dreamer.compare import gather, session
+    from dreamer.compare.account import Interrupted
+
+    command = " ".join(["dreamer", *map(shlex.quote, sys.argv[1:])])
+    if from_:
+        if items or stream or seeds or budget or match:
+            raise ConfigError(
+                "--from reports on lives that have been lived: it takes no arms, streams, seeds or budgets"
+            )
+        folder = out or from_[0]
+        session.report(gather.of_folders(from_, reference, command), folder)
+        typer.echo(f"report: {folder / 'report.html'}")
+        return
+    asked = _asked(items or [], stream, seeds, reference, budget, match, augment, wandb)
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"--engine: expected local or ray, got {engine!r}")
+    folder = out or Path("runs") / "compare" / "-".join(_names(asked.get("streams")))
+    devices = None if gpus is None else tuple(gpus.split(","))
+    means = session.Means("ray" if engine == "ray" else "local", workers, threads, devices, address, retries)
+    try:
+        comparison = session.compare(asked, folder, means, mix, command)
+    except Interrupted:
+        typer.echo(f"stopped; the same command goes on with what is missing in {folder}", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"report: {folder / 'report.html'}")
+    if comparison.missing:
+        raise typer.Exit(1)
+
+
+def _asked(
+    items: list[str],
+    streams: list[str] | None,
+    seeds: str | None,
+    reference: str | None,
+    budget: str | None,
+    match: str | None,
+    augment: str | None,
+    wandb: bool,
+) -> dict[str, Any]:
+    """What the words ask for, laid over the YAML where there is one."""
+    files = [item for item in items if item.endswith((".yaml", ".yml")) and " " not in item and "=" not in item]
+    words = [item for item in items if "=" in item.split(" ")[0]]
+    arms = [item for item in items if item not in files and item not in words]
+    asked: dict[str, Any] = {}
+    if len(files) == 1 and not arms:
+        asked = config.load(_there(Path(files[0])))
+    elif files:
+        arms = [item for item in items if item not in words]
+    if not files and not arms:
+        raise ConfigError("compare: expected strategies to compare, or the YAML of a grid, got none")
+    given = {
+        "arms": arms,
+        "streams": streams or ([] if asked.get("streams") else ["digits"]),
+        "seeds": _numbers(seeds),
+        "reference": reference,
+        "budget": _pairs(budget),
+        "match": match,
+        "augment": augment if augment in (None, "own") else augment.split(","),
+        "wandb": wandb,
+    }
+    asked |= {key: value for key, value in given.items() if value}
+    if words:
+        if isinstance(asked.get("set"), Mapping):
+            raise ConfigError("set: the grid has a mapping there, to which words cannot be added; make it a list")
+        asked["set"] = [*(asked.get("set") or []), *words]
+    return asked
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise ConfigError(f"expected the YAML of a grid at {str(path)!r}, found none")
+    return path
+
+
+def _numbers(text: str | None) -> int | list[int] | None:
+    if text is None:
+        return None
+    try:
+        return int(text) if "," not in text else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds: expected a number of seeds, or a list such as 11,12,13, got {text!r}") from None
+
+
+def _pairs(text: str | None) -> dict[str, int] | None:
+    if text is None:
+        return None
+    try:
+        return {key: int(value) for key, value in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise ConfigError(f"--budget: expected steps=NUMBER,bytes=NUMBER, got {text!r}") from None
+
+
+def _names(streams: Any) -> list[str]:
+    entries = streams if isinstance(streams, list) else [streams]
+    names = [str(entry.get("name", entry.get("config")) if isinstance(entry, Mapping) else entry) for entry in entries]
+    return ["".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name) for name in names]
 
 
 bench = typer.Typer(no_args_is_help=True, help="Measure what a life costs beyond its arithmetic.")

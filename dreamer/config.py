@@ -110,7 +110,7 @@ def _layer(item: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(item, Mapping):
         return item
     path = _find(item)
-    loaded = _load(path)
+    loaded = load(path)
     lower: Any = {}
     bases = loaded.pop(BASE, None) or []
     for name in [bases] if isinstance(bases, str) else bases:
@@ -130,7 +130,12 @@ def _find(item: str | Path) -> Path:
     raise ConfigError(f"no configuration called {str(item)!r}; {parts.one_of(str(item), shelf())}")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """Read one YAML file, without what it is based on.
+
+    Raises:
+        ConfigError: when it cannot be read, or holds no keys.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

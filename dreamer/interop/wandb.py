@@ -11,7 +11,7 @@ import netrc
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -120,6 +120,25 @@ def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) ->
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, copy)
     run.save(str(copy), base_path=run.dir, policy="now")
+
+
+def log_table(
+    out: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], project: str = "dreamer"
+) -> None:
+    """Log a table as a run of its own, of the job type ``comparison``.
+
+    Args:
+        out: a folder; the run's files lie in ``out/wandb``.
+        title: the name of the run.
+        columns: their names.
+        rows: values of every column.
+        project: W&B's project.
+    """
+    import wandb
+
+    logger = wandb_logger(out, project=project, job_type="comparison", name=title)
+    logger.experiment.log({"comparison": wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+    finish(logger)
 
 
 @rank_zero_only

@@ -1,0 +1,271 @@
+"""Equal budgets: the same optimiser steps, bytes or arithmetic for every arm.
+
+Steps are made equal by the length of the wake stages, nights staying as their strategy has them; bytes by the capacity
+of the memory, which is the only part whose size can be chosen freely. What cannot be made equal is said.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytorch_lightning as pl
+from torch.utils.flop_counter import FlopCounterMode
+
+from dreamer import config, life, outline, parts
+from dreamer.binding import ConfigError, at, check
+
+if TYPE_CHECKING:
+    from dreamer.compare.grid import Cell
+
+AVALANCHE = "avalanche:"
+"""What the names of Avalanche's strategies begin with."""
+MATCHES = ("steps", "bytes", "flops")
+_SAMPLE = 16
+"""Steps of each stage over which arithmetic is counted: dreams are made for several steps at once."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What every life may spend.
+
+    Attributes:
+        steps: optimiser steps of a whole life, wake and sleep, or None.
+        nbytes: bytes kept beside the network, at the end of a life, or None.
+        match: the reference arm's own ``steps``, ``bytes`` or ``flops`` are the limit, or None.
+        reference: the label of that arm.
+    """
+
+    steps: int | None = None
+    nbytes: int | None = None
+    match: Literal["steps", "bytes", "flops"] | None = None
+    reference: str = ""
+
+    @classmethod
+    def read(cls, budget: Any, match: Any, reference: str) -> Limits:
+        """Check what was asked for.
+
+        Args:
+            budget: None, or a mapping with ``steps`` and ``bytes``.
+            match: None, or one of :data:`MATCHES`.
+            reference: the label of the arm that is matched.
+
+        Raises:
+            ConfigError: when it makes no sense.
+        """
+        if match is not None and match not in MATCHES:
+            raise ConfigError(f"match: there is no {match!r}; {parts.one_of(str(match), MATCHES)}")
+        given = budget or {}
+        if not isinstance(given, Mapping) or set(given) - {"steps", "bytes"}:
+            raise ConfigError(f"budget: expected steps and bytes, got {budget!r}")
+        if (match in ("steps", "flops") and "steps" in given) or (match == "bytes" and "bytes" in given):
+            raise ConfigError(f"budget and match: both say how much every arm may spend ({match})")
+        numbers = {key: check(value, int, f"budget.{key}") for key, value in given.items()}
+        for key, value in numbers.items():
+            if value < 1:
+                raise ConfigError(f"budget.{key}: expected at least 1, got {value}")
+        return cls(numbers.get("steps"), numbers.get("bytes"), match, reference)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a life will spend.
+
+    Attributes:
+        stages: kind and optimiser steps of every stage; an upper bound where nights are open.
+        experiences: length of the stream.
+        sample_size: numbers in one sample.
+        memory: bytes of the memory at the end.
+        others: bytes of generator, teachers and plasticity.
+        open: nights are decided while the life is lived.
+    """
+
+    stages: tuple[tuple[str, int], ...]
+    experiences: int
+    sample_size: int
+    memory: int
+    others: int
+    open: bool
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole life."""
+        return sum(steps for _, steps in self.stages)
+
+    @property
+    def wake(self) -> int:
+        """Optimiser steps of all days."""
+        return sum(steps for kind, steps in self.stages if kind == "wake")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept beside the network."""
+        return self.memory + self.others
+
+
+def fit(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell], list[str]]:
+    """Fit the arms of one stream into the limits.
+
+    Args:
+        cells: one cell of each arm, by label.
+        limits: what a life may spend.
+
+    Returns:
+        The cells with changed wake steps and capacities, and what could not be made equal.
+
+    Raises:
+        ConfigError: when a cell cannot be lived as configured, or its nights alone are beyond the limit.
+    """
+    reference = _plan(cells[limits.reference])
+    if limits.match in ("bytes", "flops") and cells[limits.reference].avalanche is not None:
+        raise ConfigError(
+            f"match: nobody can plan the {limits.match} of {limits.reference!r}; choose another reference"
+        )
+    steps = reference.steps if limits.match == "steps" else limits.steps
+    nbytes = reference.nbytes if limits.match == "bytes" else limits.nbytes
+    warnings: list[str] = []
+    fitted = _remembering(cells, limits.reference)
+    if nbytes is not None:
+        for label, cell in fitted.items():
+            fitted[label], said = _with_bytes(cell, nbytes)
+            warnings += said
+    if steps is not None:
+        fitted = {label: _with_steps(cell, steps) for label, cell in fitted.items()}
+    if limits.match == "flops":
+        total = sum(_flops(cells[limits.reference]).values())
+        fitted = {label: _with_flops(cell, total) for label, cell in fitted.items()}
+    open_nights = [label for label, cell in fitted.items() if _plan(cell).open]
+    warnings += [
+        f"{label} decides about its nights while it lives, so its steps are not fixed" for label in open_nights
+    ]
+    return fitted, warnings
+
+
+def _prepared(cell: Cell) -> life.Life:
+    try:
+        return life.prepare({**cell.config, "out": None, "logger": None})
+    except ConfigError as error:
+        raise ConfigError(at(cell.arm, str(error))) from None
+
+
+def _plan(cell: Cell) -> Plan:
+    prepared = _prepared(cell)
+    sizes = outline.budget(prepared.stream, prepared.module)
+    return Plan(
+        stages=tuple((stage.kind, stage.steps) for stage in prepared.hypnogram),
+        experiences=len(prepared.stream),
+        sample_size=math.prod(prepared.stream.sample_shape),
+        memory=sizes["memory"],
+        others=sum(size for name, size in sizes.items() if name not in ("network", "memory")),
+        open=any(stage.perhaps for stage in prepared.hypnogram),
+    )
+
+
+def _remembering(cells: Mapping[str, Cell], reference: str) -> dict[str, Cell]:
+    """Avalanche's memories hold as many samples as the reference's, or as the first of ours that has one."""
+    ours = sorted((cell for cell in cells.values() if cell.avalanche is None), key=lambda cell: cell.arm != reference)
+    capacities = [cell.config["memory"]["capacity"] for cell in ours if _has_capacity(cell)]
+    if not capacities:
+        return dict(cells)
+    return {
+        label: cell if cell.avalanche is None else _avalanche_memory(cell, capacities[0])
+        for label, cell in cells.items()
+    }
+
+
+def _with_steps(cell: Cell, steps: int) -> Cell:
+    """Shorten or lengthen the days; a schedule may then sleep oftener or seldomer, so it is planned again."""
+    for _ in range(4):
+        plan = _plan(cell)
+        asleep = plan.steps - plan.wake
+        each = (steps - asleep) // plan.experiences
+        if each < 1:
+            raise ConfigError(
+                f"{cell.arm}: its nights take {asleep:,} optimiser steps, which leaves no wake step of {steps:,}"
+            )
+        if each * plan.experiences == plan.wake:
+            break
+        cell = _set_steps(cell, each)
+    return cell
+
+
+def _with_bytes(cell: Cell, nbytes: int) -> tuple[Cell, list[str]]:
+    plan = _plan(cell)
+    if cell.avalanche is not None:
+        # as Avalanche keeps them: float32 values and an int64 label
+        return _avalanche_memory(cell, max(1, nbytes // (4 * plan.sample_size + 8))), []
+    if plan.memory == 0 or not _has_capacity(cell):
+        said = f"{cell.arm} keeps {plan.nbytes:,} bytes, more than the {nbytes:,} allowed: its parts have a fixed size"
+        return cell, [said] if plan.nbytes > nbytes else []
+    memory = cell.config["memory"]
+    capacity = int(memory["capacity"] * (nbytes - plan.others) / plan.memory)
+    if capacity < 1:
+        raise ConfigError(
+            f"{cell.arm}: {nbytes:,} bytes leave no room for a sample beside {plan.others:,} bytes of parts"
+        )
+    return replace(cell, config={**cell.config, "memory": {**memory, "capacity": capacity}}), []
+
+
+def _with_flops(cell: Cell, total: float) -> Cell:
+    if cell.avalanche is not None:
+        raise ConfigError(f"{cell.arm}: --match flops counts the arithmetic of our stages; leave Avalanche's arms out")
+    spent, plan = _flops(cell), _plan(cell)
+    asleep = sum(spent.values()) - spent["wake"]
+    each = round((total - asleep) / (spent["wake"] / plan.wake) / plan.experiences) if spent["wake"] else 0
+    if each < 1:
+        raise ConfigError(f"{cell.arm}: its nights alone take more arithmetic than the reference's whole life")
+    return _set_steps(cell, each)
+
+
+def _flops(cell: Cell) -> dict[str, float]:
+    """Floating point operations of a life's optimiser steps, by kind of stage, from the first steps of every stage.
+
+    What a dusk does (fitting mixtures, inverting) and examinations are not counted.
+    """
+    counter = _Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        short = config.merge(dict(cell.config), {"trainer": {"limit_train_batches": _SAMPLE}})
+        prepared = life.prepare({**short, "logger": None}, Path(folder) / "run")
+        prepared.trainer.callbacks.insert(0, counter)
+        life.live(prepared)
+    total = {"wake": 0.0}
+    for (kind, steps), each in zip(_plan(cell).stages, counter.each, strict=False):
+        total[kind] = total.get(kind, 0.0) + steps * each
+    return total
+
+
+class _Counter(pl.Callback):
+    """Operations per step of every stage, dreams included, which are made when the loader is asked."""
+
+    def __init__(self) -> None:
+        self.each: list[float] = []
+        self._mode: FlopCounterMode | None = None
+        self._before = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._before = trainer.global_step
+        self._mode = FlopCounterMode(display=False)
+        self._mode.__enter__()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self._mode is not None
+        self._mode.__exit__(None, None, None)
+        self.each.append(self._mode.get_total_flops() / max(1, trainer.global_step - self._before))
+
+
+def _has_capacity(cell: Cell) -> bool:
+    memory = cell.config.get("memory")
+    return isinstance(memory, Mapping) and "capacity" in memory
+
+
+def _avalanche_memory(cell: Cell, samples: int) -> Cell:
+    return replace(cell, avalanche={**(cell.avalanche or {}), "memory": samples})
+
+
+def _set_steps(cell: Cell, steps: int) -> Cell:
+    wake = {**(cell.config.get("wake") or {}), "steps": steps}
+    return replace(cell, config={**cell.config, "wake": wake})

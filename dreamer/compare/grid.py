@@ -1,0 +1,351 @@
+"""What is compared: strategies x streams x seeds, each cell a whole configuration, written down before it is lived."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dreamer
+from dreamer import config, parts
+from dreamer.binding import ConfigError, at, check
+from dreamer.compare.budget import AVALANCHE, Limits, fit
+from dreamer.interop import avalanche_strategies, streams
+from dreamer.report.results import write_text
+
+OURS = "ours"
+"""The arm that lives a stream's own configuration as it stands."""
+KEYS = ("title", "arms", "streams", "seeds", "set", "reference", "augment", "budget", "match", "wandb")
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of living that is compared.
+
+    Attributes:
+        label: how tables call it.
+        recipes: configurations laid over that of the stream, left to right.
+        words: single settings on top, as ``key=value``.
+        avalanche: the strategy of Avalanche that lives instead of ours, or None.
+    """
+
+    label: str
+    recipes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    avalanche: str | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One life that is to be lived.
+
+    Attributes:
+        arm: the label of its arm.
+        stream: the label of its stream.
+        seed: of everything that is drawn.
+        config: the whole configuration, as :func:`dreamer.config.read` gives it.
+        avalanche: None, or ``name`` and ``options`` of the strategy of Avalanche that lives on this configuration's
+            stream, network, optimizer, batch size and steps.
+    """
+
+    arm: str
+    stream: str
+    seed: int
+    config: Mapping[str, Any]
+    avalanche: Mapping[str, Any] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its run folder lies within that of the comparison."""
+        return Path("cells") / _slug(self.stream) / _slug(self.arm) / f"seed{self.seed}"
+
+    def plain(self) -> dict[str, Any]:
+        """The content of its ``cell.json``."""
+        return {
+            "arm": self.arm,
+            "stream": self.stream,
+            "seed": self.seed,
+            "config": dict(self.config),
+            "avalanche": None if self.avalanche is None else dict(self.avalanche),
+        }
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All cells, and what was asked for.
+
+    Attributes:
+        title: what is compared, in a few words.
+        cells: by stream, then arm, then seed.
+        reference: the label of the arm that all others are held against.
+        warnings: where arms differ although they should not, one sentence each.
+        asked: what was asked for, as plain values.
+        wandb: each life, and the table, are logged to W&B.
+    """
+
+    title: str
+    cells: tuple[Cell, ...]
+    reference: str
+    warnings: tuple[str, ...]
+    asked: Mapping[str, Any]
+    wandb: bool = False
+
+
+def read(asked: Mapping[str, Any]) -> Grid:
+    """Make a grid of what was asked for.
+
+    Args:
+        asked: plain values:
+
+            - ``arms``: names of recipes (``er``), several laid over each other (``dreams+augment``), with settings
+              (``er memory.capacity=500``), ``ours`` (the stream's configuration as it stands), strategies of Avalanche
+              (``avalanche:Replay mem_size=500``); or mappings with ``recipe``, ``name`` and ``set``.
+            - ``streams``: names of configurations (``split_mnist``), or mappings with ``name``, ``config`` and ``set``.
+            - ``seeds``: how many (1, 2, ...), or a list.
+            - ``set``: settings of all arms, a list of ``key=value`` or a mapping of such keys.
+            - ``reference``: an arm; by default the first.
+            - ``augment``: names of the perturbations that the real samples of every arm are bent by, those of the day
+              and those replayed from a memory while awake; none by default. ``own`` leaves each recipe its own.
+            - ``budget``: ``steps`` and ``bytes`` of every life; ``match``: ``steps``, ``bytes`` or ``flops``, those of
+              the reference. See :mod:`dreamer.compare.budget`.
+            - ``wandb``: log to W&B.
+            - ``title``.
+
+    Raises:
+        ConfigError: when something is not there, or makes no sense.
+    """
+    for key in asked:
+        if key not in KEYS:
+            raise ConfigError(f"{key}: unknown key of a grid; {parts.one_of(str(key), KEYS)}")
+    arms = [_arm(entry) for entry in _several(asked.get("arms"), "arms")]
+    places = [_stream(entry) for entry in _several(asked.get("streams"), "streams")]
+    _once("arms", [_slug(arm.label) for arm in arms])
+    _once("streams", [_slug(label) for label, *_ in places])
+    seeds = _seeds(asked.get("seeds", 3))
+    reference = str(asked.get("reference") or arms[0].label)
+    if reference not in [arm.label for arm in arms]:
+        raise ConfigError(f"reference: {reference!r} is no arm; {parts.one_of(reference, [arm.label for arm in arms])}")
+    words = _words(asked.get("set"), "set")
+    limits = Limits.read(asked.get("budget"), asked.get("match"), reference)
+    augment = asked.get("augment") or ()
+    cells: list[Cell] = []
+    warnings: list[str] = []
+    for label, items, own in places:
+        drawn = {
+            arm.label: _cell(arm, label, items, (*words, *own), augment, seeds[0], bool(asked.get("wandb")))
+            for arm in arms
+        }
+        fitted, remarks = fit(drawn, limits)
+        warnings += [f"{label}: {remark}" if len(places) > 1 else remark for remark in remarks]
+        cells += [_seeded(cell, seed) for cell in fitted.values() for seed in seeds]
+    others = [arm.label for arm in arms if arm.avalanche is not None]
+    if augment and augment != OWN and others:
+        warnings.append(f"Avalanche's arms get no augmentation, unlike ours: {', '.join(others)}")
+    if augment == OWN:
+        warnings.append("every recipe keeps its own augmentation of real samples, so arms may differ in it")
+    title = str(asked.get("title") or f"{len(arms)} strategies on {', '.join(label for label, *_ in places)}")
+    return Grid(title, tuple(cells), reference, tuple(warnings), dict(asked), bool(asked.get("wandb")))
+
+
+def code() -> str:
+    """A fingerprint of the code that lives: the version, and a hash of every source file of the package."""
+    found = hashlib.sha256()
+    root = Path(dreamer.__file__).parent
+    # what shows results does not change them
+    lived_by = [
+        path for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in ("compare", "report")
+    ]
+    for path in lived_by:
+        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{dreamer.__version__}+{found.hexdigest()[:12]}"
+
+
+def write_cell(cell: Cell, folder: Path, mix: bool = False, check_only: bool = False) -> None:
+    """Write the ``cell.json`` of a cell, or see that the one that is there says the same.
+
+    Args:
+        cell: what is to be lived there.
+        folder: its run folder.
+        mix: accept a cell that another version of the code began.
+        check_only: write nothing.
+
+    Raises:
+        ConfigError: when the folder holds another cell, or another version of the code began it.
+    """
+    path = folder / "cell.json"
+    plain = json.loads(json.dumps(cell.plain()))
+    now = code()
+    if path.is_file():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        lived_by = there.pop("code", None)
+        if there != plain:
+            raise ConfigError(
+                f"{folder} was begun with another configuration ({_difference(there, plain)}): choose another --out"
+            )
+        if lived_by == now or mix:
+            return
+        if (folder / "results.json").is_file() or (folder / "checkpoints").is_dir():
+            raise ConfigError(
+                f"{folder} was lived by the code {lived_by}, and this is {now}: choose another --out, or mix them "
+                "knowingly with --mix"
+            )
+    if check_only:
+        return
+    try:
+        write_text(path, json.dumps({**plain, "code": now}, indent=1) + "\n")
+    except OSError as error:
+        raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def read_cell(folder: Path) -> Cell:
+    """The cell of a run folder.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    path = folder / "cell.json"
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        return Cell(there["arm"], there["stream"], there["seed"], there["config"], there["avalanche"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"expected the cell of a comparison in {path}, could not read one: {error}") from error
+
+
+def _arm(entry: Any) -> Arm:
+    if isinstance(entry, str):
+        name, *words = entry.split()
+        return _named(entry, name, tuple(words))
+    if not isinstance(entry, Mapping) or "recipe" not in entry or set(entry) - {"recipe", "name", "set"}:
+        raise ConfigError(f"arms: expected the name of a recipe, or recipe, name and set, got {entry!r}")
+    words = _words(entry.get("set"), "arms.set")
+    name = str(entry["recipe"])
+    return _named(str(entry.get("name") or " ".join([name, *words])), name, words)
+
+
+def _named(label: str, name: str, words: tuple[str, ...]) -> Arm:
+    for word in words:
+        if "=" not in word:
+            raise ConfigError(f"arms: expected key=value after {name!r}, got {word!r}")
+    if name.startswith(AVALANCHE):
+        return Arm(label, (), words, name.removeprefix(AVALANCHE))
+    return Arm(label, () if name == OURS else tuple(name.split("+")), words)
+
+
+def _stream(entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """(label, configurations, settings)."""
+    if isinstance(entry, str):
+        name, *words = entry.split()
+        return entry, (name,), tuple(words)
+    if not isinstance(entry, Mapping) or "config" not in entry or set(entry) - {"config", "name", "set"}:
+        raise ConfigError(f"streams: expected the name of a configuration, or config, name and set, got {entry!r}")
+    words = _words(entry.get("set"), "streams.set")
+    name = str(entry["config"])
+    return str(entry.get("name") or " ".join([name, *words])), (name,), words
+
+
+def _cell(
+    arm: Arm,
+    label: str,
+    items: Sequence[str],
+    words: Sequence[str],
+    augment: Any,
+    seed: int,
+    wandb: bool,
+) -> Cell:
+    """The cell of one seed."""
+    try:
+        if arm.avalanche is None:
+            plain = config.read(*items, *arm.recipes, *words, *arm.words, seed=seed)
+        else:
+            plain = config.read(*items, "fine_tune", *words, seed=seed)
+    except ConfigError as error:
+        raise ConfigError(at(arm.label, str(error))) from None
+    if not (plain.get("stream") or {}).get("name"):
+        raise ConfigError(f"streams: {label!r} names no stream; {parts.one_of(label, streams.available())}")
+    if augment != OWN:
+        _augment(plain, _several(augment, "augment") if augment else [])
+    plain.pop("out", None)
+    if wandb:
+        plain["logger"] = [{"name": "wandb", "group": arm.label, "job_type": label}]
+    # parts are built in the order in which they stand; the network comes first, so that one seed gives all arms the
+    # same initial weights whatever else they build
+    plain = {"network": plain.pop("network", {"name": "mlp"}), **plain, "name": _slug(f"{label}-{arm.label}")}
+    if arm.avalanche is None:
+        return Cell(arm.label, label, seed, plain)
+    options = dict(_pair(word) for word in arm.words)
+    avalanche_strategies.verify(arm.avalanche, options)
+    return Cell(arm.label, label, seed, plain, {"name": arm.avalanche, "options": options})
+
+
+def _augment(plain: dict[str, Any], names: Sequence[Any]) -> None:
+    """Bend the real samples of every arm alike; what bends dreams is the strategy's own."""
+    wake = dict(plain.get("wake") or {})
+    wake["perturbations"] = list(names)
+    if wake.get("replay", 0) and wake.get("source", "memory") == "memory":
+        wake["replay_perturbations"] = list(names)
+    plain["wake"] = wake
+
+
+def _seeded(cell: Cell, seed: int) -> Cell:
+    return replace(cell, seed=seed, config={**cell.config, "seed": seed})
+
+
+def _pair(word: str) -> tuple[str, Any]:
+    found = dict(config.read({}, word))
+    found.pop("name", None)
+    return next(iter(found.items()))
+
+
+def _several(value: Any, path: str) -> list[Any]:
+    found = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    if not found:
+        raise ConfigError(f"{path}: expected at least one, got none")
+    return list(found)
+
+
+def _seeds(value: Any) -> list[int]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ConfigError(f"seeds: expected at least 1, got {value}")
+        return list(range(1, value + 1))
+    found = [check(seed, int, "seeds") for seed in _several(value, "seeds")]
+    _once("seeds", [str(seed) for seed in found])
+    return found
+
+
+def _words(value: Any, path: str) -> tuple[str, ...]:
+    if isinstance(value, Mapping):
+        return tuple(f"{key}={json.dumps(entry)}" for key, entry in value.items())
+    for word in value or ():
+        if not isinstance(word, str) or "=" not in word:
+            raise ConfigError(f"{path}: expected key=value, got {word!r}")
+    return tuple(value or ())
+
+
+def _once(path: str, names: Sequence[str]) -> None:
+    twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
+    if twice:
+        raise ConfigError(f"{path}: expected each once, got {', '.join(twice)} twice")
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)
+
+
+def _difference(there: Any, here: Any, path: str = "") -> str:
+    """The first place at which two configurations differ, in words."""
+    for where, one, other in _differences(there, here, path):
+        return f"{where}: {one!r} there, {other!r} now"
+    return "nothing"
+
+
+def _differences(there: Any, here: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in {**there, **here}:
+            yield from _differences(there.get(key), here.get(key), f"{path}.{key}" if path else str(key))
+    elif there != here:
+        yield path, there, here

@@ -1,0 +1,162 @@
+"""What is asked for becomes cells, or one clear sentence; cells of one seed differ in nothing but their strategy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dreamer import life
+from dreamer.binding import ConfigError
+from dreamer.compare import grid
+from dreamer.compare.grid import Cell
+
+SHORT = ["wake.steps=4", "stream.validation=0"]
+
+
+def asked(*arms: Any, **more: Any) -> grid.Grid:
+    return grid.read({"arms": list(arms), "streams": ["digits"], "seeds": 2, "set": SHORT} | more)
+
+
+def by_arm(found: grid.Grid) -> dict[str, Cell]:
+    return {cell.arm: cell for cell in found.cells if cell.seed == found.cells[0].seed}
+
+
+def test_cells_come_by_stream_then_arm_then_seed() -> None:
+    found = asked("er", "ours", streams=["digits", {"config": "digits", "name": "task", "set": ["active_outputs=task"]}])
+    assert [(cell.stream, cell.arm, cell.seed) for cell in found.cells] == [
+        (stream, arm, seed) for stream in ("digits", "task") for arm in ("er", "ours") for seed in (1, 2)
+    ]
+    assert found.reference == "er"
+    assert [cell.config.get("active_outputs") for cell in found.cells] == [None] * 4 + ["task"] * 4
+    assert len({cell.folder for cell in found.cells}) == 8
+
+
+def test_arms_may_be_laid_over_each_other_and_carry_settings() -> None:
+    cells = by_arm(asked("er memory.capacity=50", {"recipe": "dreams+augment", "name": "mine", "set": {"cycles": 2}}))
+    assert cells["er memory.capacity=50"].config["memory"]["capacity"] == 50
+    assert cells["mine"].config["cycles"] == 2
+    assert cells["mine"].config["generator"]["name"] == "class_conditional_vae"
+
+
+def test_ours_is_what_the_stream_does_by_itself() -> None:
+    cells = by_arm(asked("ours", "dreams"))
+    # the digits soften the maps of dreams, which a recipe laid over them takes back
+    assert cells["ours"].config["night"][1]["steps"] == 250
+    assert cells["dreams"].config["night"][1]["steps"] == 500
+
+
+def test_one_seed_means_the_same_order_weights_and_data_for_every_arm() -> None:
+    lives = {arm: life.prepare(cell.config, Path("nowhere")) for arm, cell in by_arm(asked("er", "ours", "lwf")).items()}
+    first = lives.pop("er")
+    for other in lives.values():
+        assert other.stream.class_order == first.stream.class_order
+        for weight, again in zip(first.module.network.parameters(), other.module.network.parameters(), strict=True):
+            assert torch.equal(weight, again)
+        for one, two in zip(first.stream.experiences, other.stream.experiences, strict=True):
+            assert torch.equal(one.test.x, two.test.x) and torch.equal(one.test.y, two.test.y)
+
+
+def test_another_seed_is_another_order_and_another_beginning() -> None:
+    one, two = (life.prepare(cell.config, Path("nowhere")) for cell in asked("er").cells)
+    assert one.stream.class_order != two.stream.class_order
+    assert not torch.equal(next(one.module.network.parameters()), next(two.module.network.parameters()))
+
+
+def test_real_samples_are_augmented_alike_and_dreams_as_their_strategy_says() -> None:
+    cells = by_arm(asked("er_ace", "ours", "er", augment=["affine"]))
+    for cell in cells.values():
+        assert cell.config["wake"]["perturbations"] == ["affine"]
+    assert cells["er"].config["wake"]["replay_perturbations"] == ["affine"]
+    assert cells["ours"].config["wake"]["replay_perturbations"][0]["degrees"] == 8
+    none = by_arm(asked("er_ace", "ours"))
+    assert none["er_ace"].config["wake"]["perturbations"] == none["ours"].config["wake"]["perturbations"] == []
+    own = asked("er_ace", "ours", augment="own")
+    assert by_arm(own)["er_ace"].config["wake"]["perturbations"][0]["name"] == "crop_flip"
+    assert any("own augmentation" in warning for warning in own.warnings)
+
+
+def test_arms_of_avalanche_keep_their_options_and_live_on_a_life_without_sleep() -> None:
+    cell = by_arm(asked("er memory.capacity=60", "avalanche:Replay batch_size_mem=7"))["avalanche:Replay batch_size_mem=7"]
+    assert cell.avalanche == {"name": "Replay", "options": {"batch_size_mem": 7}, "memory": 60}
+    assert cell.config["wake"]["replay"] == 0 and not cell.config["night"]
+    assert cell.config["network"] == by_arm(asked("er"))["er"].config["network"]
+
+
+def test_with_wandb_every_life_is_a_run_of_its_strategy_and_stream() -> None:
+    cell = by_arm(asked("er", wandb=True))["er"]
+    assert cell.config["logger"] == [{"name": "wandb", "group": "er", "job_type": "digits"}]
+    assert cell.config["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"arms": ["era"]}, "no configuration called 'era'"),
+        ({"arms": []}, "arms: expected at least one, got none"),
+        ({"arms": ["er", "er"]}, "arms: expected each once, got er twice"),
+        ({"arms": ["er capacity"]}, "expected key=value after 'er', got 'capacity'"),
+        ({"arms": [{"name": "er"}]}, "arms: expected the name of a recipe"),
+        ({"arms": ["er memory.capcity=3"]}, "memory.capcity: unknown key of ClassBalanced"),
+        ({"streams": ["digit"]}, "no configuration called 'digit'"),
+        ({"streams": ["er"]}, "streams: 'er' names no stream"),
+        ({"streams": []}, "streams: expected at least one"),
+        ({"seeds": 0}, "seeds: expected at least 1, got 0"),
+        ({"seeds": [1, 1]}, "seeds: expected each once, got 1 twice"),
+        ({"seeds": ["a"]}, "seeds: expected a whole number"),
+        ({"reference": "lwf"}, "reference: 'lwf' is no arm"),
+        ({"set": ["wake.steps"]}, "set: expected key=value, got 'wake.steps'"),
+        ({"arm": ["er"]}, "arm: unknown key of a grid"),
+        ({"match": "time"}, "match: there is no 'time'"),
+        ({"budget": {"minutes": 3}}, "budget: expected steps and bytes"),
+        ({"budget": {"steps": 0}}, "budget.steps: expected at least 1, got 0"),
+        ({"budget": {"steps": 10}, "match": "steps"}, "both say how much"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_makes_no_sense_is_said_in_one_sentence(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        grid.read({"arms": ["er"], "streams": ["digits"], "seeds": 1, "set": SHORT} | wrong)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_cell_is_written_once_and_read_as_it_was(tmp_path: Path) -> None:
+    cell = asked("er").cells[0]
+    grid.write_cell(cell, tmp_path)
+    before = (tmp_path / "cell.json").read_bytes()
+    grid.write_cell(cell, tmp_path)
+    assert (tmp_path / "cell.json").read_bytes() == before
+    assert grid.read_cell(tmp_path).plain() == json.loads(json.dumps(cell.plain()))
+
+
+def test_the_order_of_a_configuration_survives_because_it_decides_the_weights(tmp_path: Path) -> None:
+    cell = asked("ours").cells[0]
+    grid.write_cell(cell, tmp_path)
+    assert list(grid.read_cell(tmp_path).config) == list(cell.config)
+    assert next(iter(cell.config)) == "network"
+
+
+def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    grid.write_cell(asked("er").cells[0], tmp_path)
+    with pytest.raises(ConfigError, match="config.wake.steps: 4 there, 5 now"):
+        grid.write_cell(asked("er", set=["wake.steps=5", "stream.validation=0"]).cells[0], tmp_path)
+
+
+def test_another_version_of_the_code_is_not_mixed_in_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = asked("er").cells[0]
+    grid.write_cell(cell, tmp_path)
+    monkeypatch.setattr(grid, "code", lambda: "another")
+    grid.write_cell(cell, tmp_path)  # nothing has been lived there yet
+    (tmp_path / "results.json").write_text("{}")
+    monkeypatch.setattr(grid, "code", lambda: "a third")
+    with pytest.raises(ConfigError, match="was lived by the code another, and this is a third"):
+        grid.write_cell(cell, tmp_path)
+    grid.write_cell(cell, tmp_path, mix=True)
+
+
+def test_the_fingerprint_sees_what_lives_and_not_what_shows() -> None:
+    assert grid.code() == grid.code()
+    assert "+" in grid.code()
