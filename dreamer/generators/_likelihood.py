@@ -51,6 +51,15 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
 
 
+def gaussians(answer: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and logarithms of variances, (B, D) each, out of the (B, 2 D) answer of an encoder.
+
+    Half precision, in which an encoder may answer, is too coarse for divergences: with it lives went astray.
+    """
+    mean, log_variance = answer.to(torch.promote_types(answer.dtype, torch.float32)).chunk(2, dim=1)
+    return mean, log_variance
+
+
 def draw(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
     """(B, D) codes from diagonal Gaussians, differentiable in their parameters."""
     noise = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)

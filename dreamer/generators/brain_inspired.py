@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.generators._likelihood import Likelihood, divergence, draw, misfit, pixels
+from dreamer.generators._likelihood import Likelihood, divergence, draw, gaussians, misfit, pixels
 from dreamer.generators.base import Continual, Dreamer, Generator
 from dreamer.networks.base import featured
 from dreamer.types import Batch, Bends, Dream
@@ -96,7 +96,7 @@ class BrainInspired(Generator):
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
         h = seen.x if seen.hidden else featured(self._learner[0]).features(seen.x)
         target = h.detach() if self.hidden else seen.x.flatten(1)
-        mean, log_variance = self.to_code(h).chunk(2, dim=1)
+        mean, log_variance = gaussians(self.to_code(h))
         z = draw(mean, log_variance, rng)
         share = self._shares(seen)
         answer = self.feedback(z, share)

@@ -12,7 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
-from dreamer.generators._likelihood import Likelihood, divergence, draw, in_float32, misfit, pixels, relu_layers
+from dreamer.generators._likelihood import (
+    Likelihood,
+    divergence,
+    draw,
+    gaussians,
+    in_float32,
+    misfit,
+    pixels,
+    relu_layers,
+)
 from dreamer.generators.base import Continual, Dreamer, Generator
 from dreamer.types import Batch, Bends, Dream
 
@@ -98,7 +107,7 @@ class ClassConditionalVAE(Generator):
             dreamer.bank.put(row, fit_mixture(z[y == label], self.components, rng, diagonal=diagonal))
 
     def _encode(self, flat: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.encoder(torch.cat([flat, label], dim=1)).chunk(2, dim=1)
+        mean, log_variance = gaussians(self.encoder(torch.cat([flat, label], dim=1)))
         return mean, log_variance.clamp(-8, 4)
 
     def _stored(self, dreamer: Dreamer) -> Dreamer:

@@ -10,7 +10,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dreamer.generators._likelihood import Likelihood, divergence, draw, in_float32, misfit, pixels, relu_layers
+from dreamer.generators._likelihood import (
+    Likelihood,
+    divergence,
+    draw,
+    gaussians,
+    in_float32,
+    misfit,
+    pixels,
+    relu_layers,
+)
 from dreamer.generators.base import Continual, Dreamer, Generator
 from dreamer.types import Batch, Bends, Dream
 
@@ -60,7 +69,7 @@ class VAE(Generator):
 
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
         flat = seen.x.flatten(1)
-        mean, log_variance = self.encoder(flat).chunk(2, dim=1)
+        mean, log_variance = gaussians(self.encoder(flat))
         answer = self.decoder(draw(mean, log_variance, rng))
         bound = misfit(answer, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
         return bound / flat.numel()

@@ -80,8 +80,8 @@ def test_real_samples_are_augmented_alike_and_dreams_as_their_strategy_says() ->
 
 
 def test_arms_of_avalanche_keep_their_options_and_live_on_a_life_without_sleep() -> None:
-    cell = by_arm(asked("er memory.capacity=60", "avalanche:Replay batch_size_mem=7"))["avalanche:Replay batch_size_mem=7"]
-    assert cell.avalanche == {"name": "Replay", "options": {"batch_size_mem": 7}, "memory": 60}
+    cell = by_arm(asked("er memory.capacity=60", "avalanche:Replay mem_size=7"))["avalanche:Replay mem_size=7"]
+    assert cell.avalanche == {"name": "Replay", "options": {"mem_size": 7}, "memory": 60}
     assert cell.config["wake"]["replay"] == 0 and not cell.config["night"]
     assert cell.config["network"] == by_arm(asked("er"))["er"].config["network"]
 

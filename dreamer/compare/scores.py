@@ -1,0 +1,293 @@
+"""Figures of what was reached: accuracies seed by seed, paired differences, and accuracy against its costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dreamer.compare.drawing import (
+    TEXT,
+    Figure,
+    Panel,
+    Scale,
+    around,
+    count,
+    frame,
+    heading,
+    marker,
+    percent,
+    shortened,
+    signed,
+    text_width,
+)
+from dreamer.compare.lived import Comparison
+from dreamer.compare.statistics import Analysis, Standing
+
+COSTS = {"bytes_kept": "bytes kept beside the network", "seconds": "seconds", "steps": "optimiser steps"}
+_WIDTH, _ROW = 420.0, 44.0
+_PARETO = (380.0, 300.0)
+_AXIS = 34.0
+"""Where the frame of a plot with an upright scale begins."""
+
+
+Place = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One arm's line of a strip plot; all values are shares of 1."""
+
+    name: str
+    text: str
+    seeds: dict[int, float]
+    mean: float | None
+    low: float | None
+    high: float | None
+    is_reference: bool = False
+
+
+def accuracies(comparison: Comparison, analysis: Analysis, stream: str, key: str) -> Figure | None:
+    """Every seed's average accuracy at the end of the stream, with mean and interval."""
+    scores = comparison.scores(stream)
+    rows = [
+        _Row(
+            standing.arm,
+            f"{percent(standing.accuracy.mean)}{_plus_minus(standing)}",
+            scores[standing.arm],
+            standing.accuracy.mean,
+            standing.accuracy.low,
+            standing.accuracy.high,
+            standing.arm == analysis.reference,
+        )
+        for standing in by_accuracy(analysis.on(stream))
+        if standing.accuracy.n
+    ]
+    if not rows:
+        return None
+    words = "; ".join(f"{row.name}: {row.text} % ({len(row.seeds)} seeds)" for row in rows)
+    panel = _strips(rows, "average accuracy (%)", words, zero=False)
+    return Figure(
+        f"{key}-accuracy",
+        "Average accuracy at the end",
+        "Circles: single seeds. Diamond: mean (at the right with its standard deviation). Bar: 95 % interval of the "
+        "mean; an arrow says that it goes on.",
+        [panel],
+        ("arm", "seed", "average_accuracy"),
+        [(row.name, seed, score) for row in rows for seed, score in row.seeds.items()],
+    )
+
+
+def differences(comparison: Comparison, analysis: Analysis, stream: str, key: str) -> Figure | None:
+    """Every arm minus the reference, seed by seed, with mean and interval."""
+    scores = comparison.scores(stream)
+    base = scores.get(analysis.reference, {})
+    rows = []
+    for standing in by_accuracy(analysis.on(stream)):
+        paired = standing.paired
+        if standing.arm == analysis.reference and base:
+            # its empty row keeps the rows of this plot beside those of the accuracies
+            rows.append(_Row(standing.arm, "", {}, 0.0, None, None, True))
+        if paired is None or not paired.n:
+            continue
+        seeds = {seed: score - base[seed] for seed, score in scores[standing.arm].items() if seed in base}
+        text = f"{signed(paired.difference)} · {paired.verdict}"
+        rows.append(_Row(standing.arm, text, seeds, paired.difference, paired.low, paired.high))
+    if not any(row.seeds for row in rows):
+        return None
+    words = "; ".join(f"{row.name}: {row.text}" for row in rows if row.seeds)
+    panel = _strips(rows, f"difference to {shortened(analysis.reference, 160.0)} (percentage points)", words, zero=True)
+    return Figure(
+        f"{key}-differences",
+        f"Difference to {analysis.reference}, seed by seed",
+        f"Right of zero the arm was more accurate than {analysis.reference} with the same seed. Circles: single seeds. "
+        "Diamond: mean. Bar: 95 % interval of the mean difference, not corrected for many comparisons.",
+        [panel],
+        ("arm", "seed", f"difference_to_{analysis.reference}"),
+        [(row.name, seed, score) for row in rows for seed, score in row.seeds.items()],
+    )
+
+
+def fronts(analysis: Analysis, stream: str, key: str) -> Figure | None:
+    """Accuracy against what it cost: bytes, seconds, and steps where they differ."""
+    standings = [standing for standing in analysis.on(stream) if standing.accuracy.mean is not None]
+    panels, alike = [], []
+    for cost, label in COSTS.items():
+        points = [(standing, getattr(standing.costs, cost)) for standing in standings]
+        known = [(standing, float(value)) for standing, value in points if value is not None]
+        if len({value for _, value in known}) > 1:
+            panels.append(_front(known, analysis.fronts[stream][cost], label, analysis.reference))
+        elif known:
+            alike.append(f"All arms are alike in {label} ({count(known[0][1])}).")
+    if not panels:
+        return None
+    return Figure(
+        f"{key}-costs",
+        "Accuracy against its costs",
+        " ".join(
+            [
+                "Mean over seeds, ± one standard deviation. Filled: on the Pareto front (line), where no other arm is "
+                "at least as accurate in the mean for less.",
+                *alike,
+            ]
+        ),
+        panels,
+        ("arm", "average_accuracy", "std", *COSTS, *(f"on_front_{cost}" for cost in COSTS)),
+        [
+            (
+                standing.arm,
+                standing.accuracy.mean,
+                standing.accuracy.std,
+                *(getattr(standing.costs, cost) for cost in COSTS),
+                *(standing.arm in analysis.fronts[stream][cost] for cost in COSTS),
+            )
+            for standing in standings
+        ],
+        wide=True,
+    )
+
+
+def by_accuracy(standings: Sequence[Standing]) -> list[Standing]:
+    """The most accurate first, those without a score last."""
+    return sorted(standings, key=lambda row: (row.accuracy.mean is None, -(row.accuracy.mean or 0.0)))
+
+
+def _plus_minus(standing: Standing) -> str:
+    return "" if standing.accuracy.std is None else f" ± {percent(standing.accuracy.std)}"
+
+
+def _strips(rows: Sequence[_Row], label: str, words: str, zero: bool) -> Panel:
+    panel = Panel("", _WIDTH, _ROW * len(rows) + 40, words)
+    across = Scale(*_range(rows, zero), 8.0, _WIDTH - 8)
+    ticks = across.ticks(6)
+    digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
+    frame(panel, across, None, label, x_ticks=[(tick, percent(tick, digits)) for tick in ticks])
+    if zero:
+        panel.add("line", "zero", x1=across(0.0), x2=across(0.0), y1=6.0, y2=panel.height - 34)
+    for place, row in enumerate(rows):
+        _draw_row(panel, across, row, place * _ROW)
+    return panel
+
+
+def _range(rows: Sequence[_Row], zero: bool) -> tuple[float, float]:
+    """What the axis shows: all seeds, and intervals up to their own width beyond; two seeds make endless intervals."""
+    seeds = [value for row in rows for value in row.seeds.values()] + ([0.0] if zero else [])
+    span = max(max(seeds) - min(seeds), 0.02)
+    ends = [value for row in rows for value in (row.low, row.high) if value is not None]
+    least, most = (-1.0, 1.0) if zero else (0.0, 1.0)
+    inside = [min(max(value, min(seeds) - 0.6 * span, least), max(seeds) + 0.6 * span, most) for value in ends]
+    return around([*seeds, *inside], 0.03)
+
+
+def _draw_row(panel: Panel, across: Scale, row: _Row, top: float) -> None:
+    tag = " (reference)" if row.is_reference else ""
+    room = _WIDTH - text_width(row.text) - 20
+    # the name has a ground of its own, so that no grid line runs through it
+    panel.write(0.0, top + 14, shortened(row.name + tag, room, TEXT + 1), "name ground")
+    panel.write(_WIDTH, top + 14, row.text, "number ground", "end")
+    y = top + 29
+    colour = " of-reference" if row.is_reference else ""
+    if row.low is not None and row.high is not None:
+        left, right = max(row.low, across.low), min(row.high, across.high)
+        hint = f"95 % interval: {percent(row.low, 2)} to {percent(row.high, 2)}"
+        panel.add(
+            "rect", f"interval{colour}", hint, x=across(left), y=y - 3.5, width=across(right) - across(left), height=7.0
+        )
+        for cut, end, ahead in ((row.low < left, left, -1), (row.high > right, right, 1)):
+            if cut:
+                x = across(end)
+                panel.line([(x, y - 3.5), (x + 5 * ahead, y), (x, y + 3.5)], f"arrow{colour}")
+    for seed, value in row.seeds.items():
+        hint = f"{row.name}, seed {seed}: {percent(value, 2)}"
+        marker(panel, "circle", across(value), y, 4.0, f"single{colour}", hint)
+    if row.mean is not None:
+        marker(panel, "diamond", across(row.mean), y, 5.0, f"dot{colour}", f"mean: {percent(row.mean, 2)}")
+
+
+def _front(points: Sequence[tuple[Standing, float]], front: Sequence[str], label: str, reference: str) -> Panel:
+    width, height = _PARETO
+    described = "; ".join(f"{row.arm}: {percent(row.accuracy.mean)} % at {count(cost)}" for row, cost in points)
+    panel = Panel(label, width, height, f"{described}. On the front: {', '.join(front)}.")
+    heading(panel, f"against {label}")
+    across, zero_at = _cost_scale([cost for _, cost in points], width)
+    ends = [row.accuracy.mean + sign * (row.accuracy.std or 0.0) for row, _ in points for sign in (-1, 1)]
+    low, high = around(ends, 0.08, 0.05)
+    up = Scale(max(0.0, low), min(1.0, high), height - 26, 34.0)
+    digits = 0 if high - low > 0.06 else 1
+    x_ticks = [(tick, count(tick)) for tick in across.ticks(4)]
+    frame(panel, across, up, "", x_ticks, [(tick, percent(tick, digits)) for tick in up.ticks(5)], _AXIS)
+    if zero_at is not None:
+        panel.add("line", "tick", x1=zero_at, x2=zero_at, y1=up.start, y2=up.start + 4)
+        panel.add("line", "axis", x1=_AXIS, x2=zero_at + 8, y1=up.start, y2=up.start)
+        panel.write(zero_at, up.start + 16, "0", "soft", "middle")
+    places = {
+        row.arm: (zero_at if zero_at is not None and cost <= 0 else across(cost), up(row.accuracy.mean))
+        for row, cost in points
+    }
+    _draw_steps(panel, [places[arm] for arm in front], across.end)
+    for row, cost in points:
+        x, y = places[row.arm]
+        if row.accuracy.std is not None:
+            ends = [min(max(row.accuracy.mean + sign * row.accuracy.std, up.low), up.high) for sign in (-1, 1)]
+            panel.line([(x, up(ends[0])), (x, up(ends[1]))], "whisker")
+        colour = " of-reference" if row.arm == reference else ""
+        hint = f"{row.arm}: {percent(row.accuracy.mean, 2)} % at {count(cost)}"
+        style = ("dot" if row.arm in front else "open") + colour
+        marker(panel, "diamond" if colour else "circle", x, y, 4.5, style, hint)
+    _label(panel, places, (_AXIS, 28.0, width, up.start))
+    return panel
+
+
+def _cost_scale(costs: Sequence[float], width: float) -> tuple[Scale, float | None]:
+    """The x axis of a cost, and where zero stands beside a logarithmic one."""
+    positive = [cost for cost in costs if cost > 0]
+    log = len(positive) > 0 and max(positive) / min(positive) > 8
+    if not log:
+        low, high = around([0.0, *costs], 0.06)
+        return Scale(max(low, -0.03 * high), high, _AXIS, width - 14), None
+    zero_at = _AXIS + 12 if len(positive) < len(costs) else None
+    start = _AXIS if zero_at is None else _AXIS + 40
+    return Scale(min(positive) / 1.5, max(positive) * 1.5, start, width - 14, True), zero_at
+
+
+def _draw_steps(panel: Panel, corners: Sequence[tuple[float, float]], end: float) -> None:
+    """The front as stairs: what the cheapest arm reaches holds until the next one is affordable."""
+    if not corners:
+        return
+    points = [corners[0]]
+    for x, y in corners[1:]:
+        points += [(x, points[-1][1]), (x, y)]
+    panel.line([*points, (end, points[-1][1])], "front")
+
+
+def _label(panel: Panel, places: dict[str, Place], box: Box) -> None:
+    """Write every name beside its point where it covers neither a point nor another name."""
+    size = TEXT - 1
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
+    for arm, (x, y) in sorted(places.items(), key=lambda item: (item[1][1], item[1][0])):
+        text = shortened(arm, 150.0, size)
+        covers = _free_spot((x, y), text_width(text, size), size, box, taken)
+        taken.append(covers)
+        left, top, right, bottom = covers
+        if not top - 8 <= y <= bottom + 8:
+            panel.line([(x, y), (min(max(x, left), right), bottom if bottom < y else top)], "leader")
+        panel.write(left, bottom - 3, text, "label")
+
+
+def _free_spot(point: Place, wide: float, tall: float, box: Box, taken: Sequence[Box]) -> Box:
+    """The room for a name nearest to its point that is inside the box and free; else right beside the point."""
+    x, y = point
+    spots = []
+    for away in range(0, 140, 7):
+        for middle in (y - away, y + away):
+            for left in (x + 8, x - 8 - wide, *((x - wide / 2, x - 8, x + 8 - wide) if away > 10 else ())):
+                spots.append((left, middle - tall / 2, left + wide, middle + tall / 2 + 2))
+    inside = [
+        spot for spot in spots if box[0] <= spot[0] and spot[2] <= box[2] and box[1] <= spot[1] and spot[3] < box[3]
+    ]
+    free = [spot for spot in inside if not any(_meet(spot, other) for other in taken)]
+    return (free or inside or spots)[0]
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -1,0 +1,108 @@
+"""Stands in for ``dreamer.compare.cell``: does what the words of ``cell.json`` say, one word a try, the last for good.
+
+``python -c SOURCE FOLDER`` keeps it free of torch, so that a hundred of them cost little.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+SOURCE = """
+import json, os, pathlib, re, signal, subprocess, sys, time
+from dreamer.compare.lifeline import die_with_parent
+
+folder = pathlib.Path(sys.argv[1])
+house = folder.parent
+die_with_parent()
+
+def write(name, text):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    neighbour = path.with_name("." + path.name)
+    neighbour.write_text(text)
+    os.replace(neighbour, path)
+
+def wait_for(true):
+    until = time.monotonic() + 60
+    while not true():
+        if time.monotonic() > until:
+            sys.exit("waited in vain")
+        time.sleep(0.01)
+
+def finish(complete=True):
+    write("dreams/night_00.png", "a picture")
+    write("checkpoints/last.ckpt", "weights")
+    write("metrics.csv", "step,loss")
+    write("results.json", json.dumps({"complete": complete, "cell": json.loads(text), "pid": os.getpid()}))
+
+text = (folder / "cell.json").read_text()
+words = json.loads(text)["do"]
+with open(folder / "tries", "a") as file:
+    file.write(str(os.getpid()) + "\\n")
+attempt = int(re.findall(r"^\\[try (\\d+) of", (folder / "cell.log").read_text(), re.MULTILINE)[-1])
+word = words[min(attempt, len(words)) - 1]
+print("tries to", word)
+
+if word == "finish":
+    finish()
+elif word == "half":
+    finish(complete=False)
+elif word == "crash":
+    try:
+        raise ValueError("the sheep ran out")
+    except ValueError:
+        import traceback
+        traceback.print_exc()
+    print("remark: leaving a mess behind", file=sys.stderr)
+    sys.exit(1)
+elif word == "refuse":
+    sys.exit(print("dreamer: wake.stepz: unknown key", file=sys.stderr) or 2)
+elif word == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+elif word == "hang":
+    helper = subprocess.Popen(["sleep", "600"])
+    write("pid", str(os.getpid()))
+    time.sleep(600)
+elif word == "save":
+    def save(*_):
+        write("saved", "")
+        sys.exit(130)
+    signal.signal(signal.SIGINT, save)
+    write("pid", str(os.getpid()))
+    time.sleep(600)
+elif word == "deaf":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    write("pid", str(os.getpid()))
+    time.sleep(600)
+elif word == "meet":  # ends when it is alive at the same time as another one
+    write("here", "")
+    wait_for(lambda: len(list(house.glob("*/here"))) > 1)
+    finish()
+elif word == "count":
+    here = house / "alive" / folder.name
+    here.parent.mkdir(exist_ok=True)
+    here.touch()
+    time.sleep(0.1)
+    write("alive", str(len(list(here.parent.iterdir()))))
+    here.unlink()
+    finish()
+elif word == "environment":
+    write("environment", json.dumps(dict(os.environ)))
+    finish()
+"""
+
+
+def stand_in(folder: Path) -> list[str]:
+    """The command that an engine runs in place of a life."""
+    return [sys.executable, "-c", SOURCE, str(folder)]
+
+
+def cells(house: Path, *does: str | list[str]) -> list[Path]:
+    """Folders of cells, each with what it does on its tries."""
+    folders = [house / f"cell{index}" for index in range(len(does))]
+    for folder, do in zip(folders, does, strict=True):
+        folder.mkdir(parents=True)
+        (folder / "cell.json").write_text(json.dumps({"do": [do] if isinstance(do, str) else do}))
+    return folders
