@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +16,7 @@ from dreamer import __version__, config
 from dreamer.binding import ConfigError
 
 if TYPE_CHECKING:
+    from dreamer.compare.tuned import Trial
     from dreamer.life import Life
 
 app = typer.Typer(
@@ -27,12 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Networks that live through a stream of experiences, and dream between them.",
-)
-
-# Lightning's, on its own dependencies and on stages that are shorter than its logging interval
-_REMARKS = (
-    r".*isinstance\(treespec, LeafSpec\).*",
-    r"The number of training batches .* smaller than the logging interval",
 )
 
 Items = Annotated[
@@ -151,9 +144,7 @@ def compare(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/compare/STREAMS")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Lives at once.")] = 1,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of each.", show_default="a share of the cores")
-    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 1,
     gpus: Annotated[
         str | None, typer.Option(help="GPUs that are dealt out to the workers: 0,1.", show_default=False)
     ] = None,
@@ -200,6 +191,81 @@ def compare(
     typer.echo(f"report: {folder / 'report.html'}")
     if comparison.missing:
         raise typer.Exit(1)
+
+
+@app.command()
+def tune(
+    strategy: Annotated[
+        str, typer.Argument(help="A recipe: er, dreams+augment, 'er memory.capacity=500', or ours (the stream's own).")
+    ],
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE ...]", help="Settings of every life.", show_default=False),
+    ] = None,
+    stream: Annotated[str, typer.Option(help="A configuration that names a stream.")] = "digits",
+    space: Annotated[
+        Path | None,
+        typer.Option(
+            help="A YAML of what is searched: keys such as optimizer.lr, each with low and high (and log or step), or "
+            "a list of choices.",
+            show_default="learning rate, weights and temperature around the recipe's own",
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many in all.")] = 20,
+    seeds: Annotated[str, typer.Option(help="A list, outside the seeds of comparisons.")] = "1001,1002",
+    augment: Annotated[
+        str | None,
+        typer.Option(help="Perturbations of real samples, as for compare; own: the recipe's.", show_default="none"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/tune/STRATEGY-STREAM")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Lives at once.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 1,
+    gpus: Annotated[
+        str | None, typer.Option(help="GPUs that are dealt out to the workers: 0,1.", show_default=False)
+    ] = None,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Go on with trials that another version of the code lived.")
+    ] = False,
+) -> None:
+    """Choose hyper-parameters on held-out training data, never on test data; started again, go on."""
+    _lives()
+    from dreamer.compare import space as spaces
+    from dreamer.compare import tune as tuning
+    from dreamer.compare.account import Interrupted
+
+    for item in items or []:
+        if "=" not in item:
+            raise ConfigError(f"tune: expected one strategy and then key=value, got {item!r}")
+    bent = augment if augment in (None, "own") else tuple(augment.split(","))
+    task = tuning.Task(strategy, stream, tuple(items or ()), _list(seeds), bent)
+    folder = out or Path("runs") / "tune" / "-".join(_names([strategy, stream]))
+    devices = None if gpus is None else gpus.split(",")
+    searched = None if space is None else spaces.read(space)
+    try:
+        tuned = tuning.tune(task, folder, searched, trials, workers, threads, devices, mix_code=mix, watch=_show_trial)
+    except Interrupted:
+        typer.echo(f"stopped; the same command goes on with what is missing in {folder}", err=True)
+        raise typer.Exit(130) from None
+    if tuned.best is None or tuned.best.value is None:
+        typer.echo(f"all of {len(tuned.trials)} trials failed; why, says {folder / tuning.TRIALS}", err=True)
+        raise typer.Exit(1)
+    accuracy = f"validation accuracy {100 * tuned.best.value:.2f} %"
+    typer.echo(f"the best of {len(tuned.trials)} trials is trial {tuned.best.number}, {accuracy}:")
+    for key, value in tuned.best.parameters.items():
+        typer.echo(f"  {key}={value:.6g}" if isinstance(value, float) else f"  {key}={value}")
+    typer.echo(f"live it: {task.command(folder / tuning.BEST)}\nfiles: {folder}")
+
+
+def _show_trial(trial: Trial) -> None:
+    said = f"failed: {trial.reason}" if trial.value is None else f"validation accuracy {100 * trial.value:.2f} %"
+    typer.echo(f"trial {trial.number}: {said}")
+
+
+def _list(seeds: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(seed) for seed in seeds.split(",")) if seeds.strip() else ()
+    except ValueError:
+        raise ConfigError(f"--seeds: expected a list such as 1001,1002, got {seeds!r}") from None
 
 
 def _asked(
@@ -334,13 +400,10 @@ def main() -> None:
 
 
 def _lives() -> ModuleType:
-    """Import what lives lives, and keep Lightning's remarks on devices, defaults and products out of the display."""
+    """Import what lives lives, and keep Lightning's remarks out of the display."""
     from dreamer import life
 
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for remark in _REMARKS:
-        warnings.filterwarnings("ignore", message=remark)
+    life.hush()
     return life
 
 

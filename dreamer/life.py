@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,13 @@ CHECKPOINTS = "checkpoints"
 _CHOSEN = "DREAMER_RUN_FOLDER"
 
 
+# Lightning's, on its own dependencies and on stages that are shorter than its logging interval
+_REMARKS = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r"The number of training batches .* smaller than the logging interval",
+)
+
+
 class Interrupted(KeyboardInterrupt):
     """A life was stopped by hand; its run folder says where to go on."""
 
@@ -64,6 +73,14 @@ class Life:
     hypnogram: Hypnogram
     directory: Path
     checkpoint: LifeCheckpoint
+
+
+def hush() -> None:
+    """Keep Lightning's remarks on devices, defaults and products out of what a person reads."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for remark in _REMARKS:
+        warnings.filterwarnings("ignore", message=remark)
 
 
 def run(*items: str | Path | Mapping[str, Any], progress: bool = False, **overrides: Any) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def _live_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
 def main() -> int:
     """Live the cell of the folder that is named; 2 is a word on what cannot be lived."""
     die_with_parent()
+    life.hush()
     try:
         live_cell(Path(sys.argv[1]))
     except ConfigError as error:

@@ -33,7 +33,8 @@ def of_grid(grid: Grid, folder: Path, command: str = "", reasons: dict[Path, str
         if life is not None:
             lives.append(life)
         else:
-            reason = (reasons or {}).get(place) or last_word(place / LOG) or _UNLIVED
+            said = last_word(place / LOG) if (place / LOG).is_file() else ""
+            reason = (reasons or {}).get(place) or said or _UNLIVED
             missing.append(Missing(cell.arm, cell.stream, cell.seed, reason))
     warnings = (*grid.warnings, *differences(lives))
     return Comparison(grid.title, tuple(lives), tuple(missing), grid.reference, tuple(dict.fromkeys(warnings)), command)

@@ -155,11 +155,10 @@ def code() -> str:
     """A fingerprint of the code that lives: the version, and a hash of every source file of the package."""
     found = hashlib.sha256()
     root = Path(dreamer.__file__).parent
-    # what shows results does not change them
-    lived_by = [
-        path for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in ("compare", "report")
-    ]
-    for path in lived_by:
+    # what plans and shows comparisons does not change a life
+    aside = (root / "compare", root / "report")
+    lived_by = [path for path in sorted(root.rglob("*.py")) if not any(map(path.is_relative_to, aside))]
+    for path in [*lived_by, root / "compare" / "cell.py"]:
         found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return f"{dreamer.__version__}+{found.hexdigest()[:12]}"
 

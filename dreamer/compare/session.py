@@ -23,12 +23,12 @@ GRID = "grid.yaml"
 
 @dataclass(frozen=True)
 class Means:
-    """With what the cells are lived; none of it changes a number.
+    """With what the cells are lived; but for the rounding of sums, none of it changes a number.
 
     Attributes:
         kind: ``local`` worker processes, or a ``ray`` cluster.
         workers: cells at once on this machine.
-        threads: of each cell; None shares out the cores.
+        threads: of each cell. One by default: sums are rounded in another order with more.
         devices: GPUs that are dealt out to the workers; None lets all see all.
         address: of the Ray cluster; None starts one here.
         retries: how many more tries a cell gets that dies.
@@ -36,7 +36,7 @@ class Means:
 
     kind: Literal["local", "ray"] = "local"
     workers: int = 1
-    threads: int | None = None
+    threads: int = 1
     devices: tuple[str, ...] | None = None
     address: str | None = None
     retries: int = 1
@@ -107,7 +107,12 @@ def _live(left: list[Path], before: int, means: Means) -> dict[Path, str]:
             from dreamer.compare.ray_engine import live_all_on_ray
 
             outcomes = live_all_on_ray(
-                left, address=means.address, threads=means.threads, retries=means.retries, watch=display
+                left,
+                address=means.address,
+                threads=means.threads,
+                gpus=float(means.devices is not None),
+                retries=means.retries,
+                watch=display,
             )
         else:
             outcomes = engine.live_all(

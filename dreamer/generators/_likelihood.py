@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.networks.base import widened
+
 Likelihood = Literal["bernoulli", "gaussian"]
 
 
@@ -36,6 +38,7 @@ def misfit(answer: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
         x: (B, N) samples; in [0, 1] for ``bernoulli``.
         likelihood: of the decoder.
     """
+    answer = widened(answer)
     if likelihood == "bernoulli":
         return functional.binary_cross_entropy_with_logits(answer, x, reduction="none").sum(dim=1)
     return 0.5 * functional.mse_loss(answer, x, reduction="none").sum(dim=1)
@@ -54,9 +57,9 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 def gaussians(answer: Tensor) -> tuple[Tensor, Tensor]:
     """Means and logarithms of variances, (B, D) each, out of the (B, 2 D) answer of an encoder.
 
-    Half precision, in which an encoder may answer, is too coarse for divergences: with it lives went astray.
+    Half precision, in which an encoder may answer, is too coarse for divergences.
     """
-    mean, log_variance = answer.to(torch.promote_types(answer.dtype, torch.float32)).chunk(2, dim=1)
+    mean, log_variance = widened(answer).chunk(2, dim=1)
     return mean, log_variance
 
 

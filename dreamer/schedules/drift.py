@@ -32,8 +32,8 @@ class Drift(Schedule):
     found is remembered until a night comes.
 
     Args:
-        watch: ``loss`` watches the learner's loss on the day's batches; ``features`` how far their mean features lie from
-            a moving average of these, relative to its length, and needs a network that has features.
+        watch: ``loss``, the learner's on the day's batches; ``features``, how far their mean features lie from a
+            moving average of these, relative to its length, which needs a network that has features.
         threshold: rise in standard deviations, summed over steps, that is drift, above 0. Default: this project's own;
             a thousand steps of steady normal noise stay below it, a rise by two deviations passes it in about seven.
         slack: standard deviations that are forgiven each step, at least 0; the customary half of the smallest rise

@@ -82,7 +82,7 @@ def test_bytes_of_the_reference_are_matched() -> None:
 
 def test_arithmetic_of_the_reference_is_matched() -> None:
     found = cells("er", "fine_tune", match="flops")
-    # from the second experience on er judges 128 replayed samples beside some 55 new ones (64, less at the end of a pass)
+    # from the second experience on er judges 128 replayed samples beside some 55 new ones (64, less at a pass's end)
     ratio = found["fine_tune"].config["wake"]["steps"] / found["er"].config["wake"]["steps"]
     assert ratio == pytest.approx((1 + 4 * (55 + 128) / 55) / 5, abs=0.15)
 

@@ -26,7 +26,8 @@ def by_arm(found: grid.Grid) -> dict[str, Cell]:
 
 
 def test_cells_come_by_stream_then_arm_then_seed() -> None:
-    found = asked("er", "ours", streams=["digits", {"config": "digits", "name": "task", "set": ["active_outputs=task"]}])
+    task = {"config": "digits", "name": "task", "set": ["active_outputs=task"]}
+    found = asked("er", "ours", streams=["digits", task])
     assert [(cell.stream, cell.arm, cell.seed) for cell in found.cells] == [
         (stream, arm, seed) for stream in ("digits", "task") for arm in ("er", "ours") for seed in (1, 2)
     ]
@@ -50,7 +51,8 @@ def test_ours_is_what_the_stream_does_by_itself() -> None:
 
 
 def test_one_seed_means_the_same_order_weights_and_data_for_every_arm() -> None:
-    lives = {arm: life.prepare(cell.config, Path("nowhere")) for arm, cell in by_arm(asked("er", "ours", "lwf")).items()}
+    cells = by_arm(asked("er", "ours", "lwf"))
+    lives = {arm: life.prepare(cell.config, Path("nowhere")) for arm, cell in cells.items()}
     first = lives.pop("er")
     for other in lives.values():
         assert other.stream.class_order == first.stream.class_order
@@ -141,7 +143,7 @@ def test_the_order_of_a_configuration_survives_because_it_decides_the_weights(tm
 
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     grid.write_cell(asked("er").cells[0], tmp_path)
-    with pytest.raises(ConfigError, match="config.wake.steps: 4 there, 5 now"):
+    with pytest.raises(ConfigError, match=r"config\.wake\.steps: 4 there, 5 now"):
         grid.write_cell(asked("er", set=["wake.steps=5", "stream.validation=0"]).cells[0], tmp_path)
 
 

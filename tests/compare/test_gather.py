@@ -1,0 +1,168 @@
+"""Lives are found again, whoever lived them, and a report says what their results.json say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dreamer.binding import ConfigError
+from dreamer.compare import gather, grid, session
+from dreamer.compare.cell import live_cell
+from dreamer.compare.fairness import differences
+from dreamer.compare.grid import Grid
+from dreamer.compare.lived import Lived
+from dreamer.report.results import read_results
+
+ASKED = {
+    "arms": ["er memory.capacity=40", "fine_tune"],
+    "streams": ["digits"],
+    "seeds": 2,
+    "set": ["stream.experiences=2", "wake.steps=6"],
+}
+ER, NONE = ASKED["arms"]
+
+
+@pytest.fixture(scope="module")
+def wanted() -> Grid:
+    return grid.read(ASKED)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, wanted: Grid) -> Path:
+    """A comparison that has been lived."""
+    folder = tmp_path_factory.mktemp("comparison")
+    for cell in wanted.cells:
+        grid.write_cell(cell, folder / cell.folder)
+        live_cell(folder / cell.folder)
+    return folder
+
+
+def test_a_cell_lives_as_its_configuration_says_and_only_once(house: Path, wanted: Grid) -> None:
+    cell = wanted.cells[0]
+    results = read_results(house / cell.folder)
+    assert results["complete"] and results["seed"] == 1
+    assert sum(results["cost"]["optimizer_steps"].values()) == 12
+    written = (house / cell.folder / "results.json").stat().st_mtime_ns
+    assert live_cell(house / cell.folder) == results
+    assert (house / cell.folder / "results.json").stat().st_mtime_ns == written
+
+
+def test_lives_of_a_seed_are_paired(house: Path, wanted: Grid) -> None:
+    lives = gather.of_grid(wanted, house).lives
+    for seed in (1, 2):
+        one, two = (life.results for life in lives if life.seed == seed)
+        assert one["protocol"]["class_order"] == two["protocol"]["class_order"]
+        assert one["accuracy_matrix"]["rows"][0]["accuracy"] == two["accuracy_matrix"]["rows"][0]["accuracy"]
+    assert not [line for line in differences(lives) if "not paired" in line]
+
+
+def test_the_grid_and_its_folder_tell_the_same(house: Path, wanted: Grid) -> None:
+    asked, found = gather.of_grid(wanted, house), gather.of_folders([house])
+    assert {(life.arm, life.stream, life.seed) for life in asked.lives} == {
+        (life.arm, life.stream, life.seed) for life in found.lives
+    }
+    assert asked.scores("digits") == {arm: found.scores("digits")[arm] for arm in asked.arms}
+    assert gather.of_folders([house], NONE).reference == NONE
+
+
+def test_what_was_not_lived_is_missing_with_its_reason(house: Path, wanted: Grid, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(house, copy)
+    lost, broken = (copy / cell.folder for cell in wanted.cells[:2])
+    (lost / "results.json").unlink()
+    (lost / "cell.log").write_text("a line\nValueError: the data went away\n")
+    shutil.rmtree(broken)
+    comparison = gather.of_grid(wanted, copy)
+    assert [(cell.arm, cell.seed) for cell in comparison.missing] == [(ER, 1), (ER, 2)]
+    assert "the data went away" in comparison.missing[0].reason
+    assert comparison.missing[1].reason == "not lived yet"
+    assert len(comparison.lives) == 2
+    told = gather.of_grid(wanted, copy, reasons={broken: "killed by SIGKILL"})
+    assert told.missing[1].reason == "killed by SIGKILL"
+
+
+def test_the_copy_among_the_files_of_wandb_counts_once_and_serves_alone(
+    house: Path, wanted: Grid, tmp_path: Path
+) -> None:
+    run = house / wanted.cells[0].folder
+    for place in (tmp_path / "both" / "run", tmp_path / "alone"):
+        files = place / "wandb" / "offline-run-20260101_000000-abc" / "files"
+        files.mkdir(parents=True)
+        shutil.copy(run / "results.json", files)
+    shutil.copy(run / "results.json", tmp_path / "both" / "run")
+    both = gather.of_folders([tmp_path / "both"]).lives
+    assert [life.folder for life in both] == [tmp_path / "both" / "run"]
+    alone = gather.of_folders([tmp_path / "alone"]).lives
+    assert [(life.arm, life.stream, life.seed) for life in alone] == [("er_memory.capacity_40", "digits", 1)]
+
+
+def test_folders_that_make_no_comparison_are_refused(house: Path, wanted: Grid, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a folder with lives"):
+        gather.of_folders([tmp_path / "nowhere"])
+    with pytest.raises(ConfigError, match="there are no complete lives"):
+        gather.of_folders([tmp_path])
+    with pytest.raises(ConfigError, match="reference: 'lwf' is none of the arms found"):
+        gather.of_folders([house], "lwf")
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(ConfigError, match="cannot read the life in"):
+        gather.of_folders([tmp_path])
+    twice = tmp_path / "twice"
+    one, two = (house / cell.folder for cell in wanted.cells[:2])
+    shutil.copytree(one, twice / "a")
+    shutil.copytree(two, twice / "b")
+    shutil.copy(one / "cell.json", twice / "b")
+    with pytest.raises(ConfigError, match="was lived twice"):
+        gather.of_folders([twice])
+
+
+def test_a_report_says_what_the_lives_say(house: Path, wanted: Grid, tmp_path: Path) -> None:
+    session.report(gather.of_grid(wanted, house, "dreamer compare"), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"report.html", "results.csv", "results.json", "table.md", "table.tex"}
+    with open(tmp_path / "results.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    for row, cell in zip(rows, wanted.cells, strict=True):
+        final = json.loads((house / cell.folder / "results.json").read_text())["accuracy_matrix"]["rows"][-1][
+            "accuracy"
+        ]
+        assert float(row["average_accuracy"]) == pytest.approx(sum(final) / len(final), abs=1e-12)
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(house: Path, wanted: Grid, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot write the report to"):
+        session.report(gather.of_grid(wanted, house), tmp_path / "file")
+
+
+def changed(life: Lived, **changes: object) -> Lived:
+    results = json.loads(json.dumps(life.results)) | changes
+    return Lived(life.arm, life.stream, life.seed, results)
+
+
+def test_differences_between_arms_are_told(house: Path, wanted: Grid) -> None:
+    one, _, other, _ = gather.of_grid(wanted, house).lives
+    assert any(
+        line.startswith("arms differ in bytes kept beside the network (er") for line in differences([one, other])
+    )
+    assert not any("optimiser steps" in line for line in differences([one, other]))
+    cost = json.loads(json.dumps(other.results["cost"]))
+    cost["optimizer_steps"]["nrem"] = 7
+    said = differences([one, changed(other, cost=cost)])
+    assert (
+        f"arms differ in optimiser steps ({ER} 12, fine_tune 19); --match steps makes them equal where it can" in said
+    )
+    protocol = {**other.results["protocol"], "class_order": [[0, 1], [2, 3]]}
+    assert "not paired: lives with seed 1 differ in their order of classes" in differences(
+        [one, changed(other, protocol=protocol)]
+    )
+    config = {"wake": {"perturbations": [{"name": "affine"}]}}
+    assert f"arms differ in the augmentation of the day's samples (none: {ER}; affine: fine_tune)" in differences(
+        [one, changed(other, config=config)]
+    )
+    versions = {**other.results["versions"], "torch": "1.0"}
+    assert any("different versions" in line for line in differences([one, changed(other, versions=versions)]))
