@@ -279,7 +279,7 @@ def _asked(
     wandb: bool,
 ) -> dict[str, Any]:
     """What the words ask for, laid over the YAML where there is one."""
-    files = [item for item in items if item.endswith((".yaml", ".yml")) and " " not in item and "=" not in item]
+    files = [item for item in items if item.endswith((".yaml", ".yml")) and not {" ", "=", "+"} & set(item)]
     words = [item for item in items if "=" in item.split(" ")[0]]
     arms = [item for item in items if item not in files and item not in words]
     asked: dict[str, Any] = {}

@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -22,6 +23,7 @@ import typer
 
 import dreamer
 from dreamer import cli, life
+from dreamer.compare import grid, session
 from dreamer.draft import draft
 
 CHECKOUT = Path(__file__).parent.parent
@@ -71,6 +73,9 @@ def type_in(words: list[str], monkeypatch: pytest.MonkeyPatch, short: bool) -> N
             patch.setattr(life, "prepare", checked)
         elif short and words[1] == "run" and "--resume" not in words:
             words = [*words, ONE_STEP]
+        elif short and words[1] == "compare":
+            # every cell is planned, none is lived
+            patch.setattr(session, "compare", lambda asked, *_: SimpleNamespace(grid=grid.read(asked), missing=()))
         patch.setattr(sys, "argv", words)
         patch.setattr(sys, "path", [*sys.path])
         try:

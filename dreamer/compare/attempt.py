@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+import dreamer
 from dreamer.compare.account import Ending, finished
 from dreamer.compare.lifeline import VARIABLE
 
@@ -24,7 +25,16 @@ _LINGER_SECONDS = 10.0
 _TAIL_BYTES = 1 << 16
 _REASON_LETTERS = 300
 
+# the last words of a killed process are to be on record
+_ALWAYS = {"PYTHONUNBUFFERED": "1"}
+
 Command = Callable[[Path], list[str]]
+
+
+def _path() -> str:
+    """Where children look for modules: this very package first, installed or not, then what this process was told."""
+    here = str(Path(dreamer.__file__).parent.parent)
+    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def cell_command(folder: Path) -> list[str]:
@@ -74,7 +84,13 @@ class Attempt:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # unbuffered, so that the last words of a killed process are on record
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment, VARIABLE: str(lifeline)},
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",
+                    "PYTHONPATH": _path(),
+                    **environment,
+                    VARIABLE: str(lifeline),
+                },
                 pass_fds=(lifeline,),
                 start_new_session=True,
             )

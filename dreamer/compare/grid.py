@@ -11,7 +11,7 @@ from typing import Any
 
 import dreamer
 from dreamer import config, parts
-from dreamer.binding import ConfigError, at, check
+from dreamer.binding import ConfigError, at, check, parameters
 from dreamer.compare.budget import AVALANCHE, Limits, fit
 from dreamer.interop import avalanche_strategies, streams
 from dreamer.report.results import write_text
@@ -215,7 +215,7 @@ def read_cell(folder: Path) -> Cell:
 
 
 def _arm(entry: Any) -> Arm:
-    if isinstance(entry, str):
+    if isinstance(entry, str) and entry.strip():
         name, *words = entry.split()
         return _named(entry, name, tuple(words))
     if not isinstance(entry, Mapping) or "recipe" not in entry or set(entry) - {"recipe", "name", "set"}:
@@ -236,7 +236,7 @@ def _named(label: str, name: str, words: tuple[str, ...]) -> Arm:
 
 def _stream(entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """(label, configurations, settings)."""
-    if isinstance(entry, str):
+    if isinstance(entry, str) and entry.strip():
         name, *words = entry.split()
         return entry, (name,), tuple(words)
     if not isinstance(entry, Mapping) or "config" not in entry or set(entry) - {"config", "name", "set"}:
@@ -283,10 +283,20 @@ def _cell(
 def _augment(plain: dict[str, Any], names: Sequence[Any]) -> None:
     """Bend the real samples of every arm alike; what bends dreams is the strategy's own."""
     wake = dict(plain.get("wake") or {})
+    # a day in closed form meets every sample once, as it is
+    if not _bends(str(wake.get("name", "wake"))):
+        return
     wake["perturbations"] = list(names)
     if wake.get("replay", 0) and wake.get("source", "memory") == "memory":
         wake["replay_perturbations"] = list(names)
     plain["wake"] = wake
+
+
+def _bends(stage: str) -> bool:
+    try:
+        return "perturbations" in parameters(parts.resolve("stages", stage))
+    except parts.UnknownPart:
+        return True  # one's own, or none, which is refused when it is planned
 
 
 def _seeded(cell: Cell, seed: int) -> Cell:

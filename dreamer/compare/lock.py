@@ -38,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip()
             raise ConfigError(
-                f"the comparison in {folder} is being lived by {f'process {holder}' if holder else 'another process'}: "
+                f"what is in {folder} is being lived by {f'process {holder}' if holder else 'another process'}: "
                 "wait for it, or stop it"
             ) from None
         file.truncate(0)

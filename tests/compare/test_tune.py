@@ -1,0 +1,421 @@
+"""Hyper-parameters chosen on held-out data: made-up lives where the choice is tested, real ones at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamer import cli, config
+from dreamer.binding import ConfigError
+from dreamer.compare import grid, space, tuned
+from dreamer.compare import tune as tuning
+from dreamer.compare.account import Event, Interrupted, Outcome
+from dreamer.compare.cell import live_cell
+from dreamer.compare.space import Choices, Range
+from dreamer.compare.tuned import Task
+from dreamer.draft import draft
+
+pytest.importorskip("optuna", reason="needs Optuna: pip install 'dreamer[tune]'")
+
+CHECKOUT = Path(__file__).parent.parent.parent
+SHORT = ("wake.steps=3", "stream.experiences=2")
+ER = Task("er", "digits", SHORT, (1001,))
+RATE = {"optimizer.lr": Range(1e-4, 1e-2, log=True)}
+
+
+class Lives:
+    """Stands in for the engine: the best learning rate is 0.003, on held-out data; on test data it is the worst.
+
+    Args:
+        act: is told of every cell before it is lived; what it raises is the cell's reason to fail.
+    """
+
+    def __init__(self, act: Callable[[Path], None] = lambda folder: None):
+        self.lived: list[str] = []
+        self.act = act
+
+    def __call__(self, folders: Sequence[Path], *, watch: Callable[[Event], None], **means: Any) -> list[Outcome]:
+        return [self.live(folder) for folder in folders]
+
+    def live(self, folder: Path) -> Outcome:
+        self.lived.append("/".join(folder.parts[-2:]))
+        try:
+            self.act(folder)
+        except RuntimeError as error:
+            return Outcome(folder, False, 2, 0.0, str(error))
+        cell = grid.read_cell(folder)
+        held = 0.9 - abs(math.log10(cell.config["optimizer"]["lr"] / 0.003)) / 10 + 0.01 * (cell.seed - 1001)
+        row = {"validation": [held - 0.05, held + 0.05], "accuracy": [1 - held, 1 - held]}
+        results = {"complete": True, "accuracy_matrix": {"rows": [{"validation": [0.0, 0.0]}, row]}}
+        (folder / "results.json").write_text(json.dumps(results))
+        return Outcome(folder, True, 1, 0.0)
+
+
+@pytest.fixture
+def lives(monkeypatch) -> Lives:
+    lives = Lives()
+    monkeypatch.setattr(tuning, "live_all", lives)
+    return lives
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with open(folder / tuned.TRIALS, encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class TestTheSpace:
+    def test_of_a_recipe_is_what_it_sets_itself(self):
+        assert space.derive({"optimizer": {"name": "sgd", "lr": 0.1}, "memory": {"name": "ring", "capacity": 5}}) == {
+            "optimizer.lr": Range(pytest.approx(0.01), 1.0, log=True)
+        }
+        found = space.derive(config.read("split_mnist", "dreams"))
+        assert set(found) == {
+            "generator.temperature",
+            "wake.replay_objectives.0.weight",
+            "wake.replay_objectives.1.weight",
+            "night.0.objectives.0.weight",
+            "night.0.objectives.1.weight",
+            "night.1.objectives.0.weight",
+            "night.1.objectives.1.weight",
+        }
+        assert found["wake.replay_objectives.0.weight"] == Range(0.125, 2.0, log=True)
+        assert found["generator.temperature"] == Range(0.6, 2.4, log=True)
+
+    def test_has_the_share_where_it_is_a_number_that_weighs_something_of_its_own(self):
+        assert "wake.share" in space.derive(config.read("split_cifar10", "abd"))
+        assert "wake.share" not in space.derive(config.read("split_cifar10", "derpp"))  # all its terms have weights
+        assert "wake.share" not in space.derive(config.read("split_mnist", "er"))  # "equal"
+
+    def test_never_holds_a_budget(self):
+        names = [name for name, path in config.shelf().items() if path.parent.name == "strategies"]
+        for name in names:
+            assert {key.rpartition(".")[2] for key in space.derive(config.read("split_mnist", name))} <= {
+                "lr",
+                "generator_lr",
+                "weight",
+                "share",
+                "temperature",
+            }
+
+    def test_is_read_from_a_yaml(self, tmp_path):
+        path = tmp_path / "space.yaml"
+        path.write_text(
+            "optimizer.lr: {low: 1e-4, high: 0.1, log: true}\n"
+            "memory.capacity: {low: 100, high: 500, step: 100}\n"
+            "optimizer.name: [adam, sgd]\n"
+        )
+        assert space.read(path) == {
+            "optimizer.lr": Range(1e-4, 0.1, log=True),
+            "memory.capacity": Range(100, 500, step=100),
+            "optimizer.name": Choices(("adam", "sgd")),
+        }
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a: {low: 1, hi: 2}", r"^a\.hi: unknown key of a range; did you mean 'high'\?"),
+            ("a: {low: 1}", r"^a\.high: expected a whole number or a number, got None"),
+            ("a: {low: 2, high: 1}", "^a: expected low below high, got 2 and 1"),
+            ("a: {low: 0, high: 1, log: true}", "^a: with log, expected low above 0"),
+            ("a: {low: 0, high: 1, step: 0.3}", r"^a\.step: expected a step above 0 that leads from low to high"),
+            ("a: 3", "^a: expected low and high, or a list of choices, got 3"),
+            ("a: []", "^a: expected a list of numbers, texts, true or false, or null"),
+            ("a: [[1], [2]]", "^a: expected a list of numbers, texts, true or false, or null"),
+            ("stream.validation: [0.1]", r"^stream\.validation: is not searched"),
+            ("seed: [1, 2]", "^seed: is not searched"),
+            ("{}", "^--space: expected keys to search in"),
+        ],
+    )
+    def test_that_makes_no_sense_is_refused(self, tmp_path, text, message):
+        path = tmp_path / "space.yaml"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            space.read(path)
+
+    def test_knows_what_it_holds(self):
+        assert 3 in Range(1, 9, step=2) and 4 not in Range(1, 9, step=2)
+        assert 0.3 in Range(0.1, 0.9, step=0.1) and True not in Range(0, 2) and 1.5 not in Range(1, 2)
+        assert 1 in Choices((1, "a")) and 1.0 not in Choices((1, "a")) and None in Choices((None,))
+
+    def test_values_become_a_configuration_that_reaches_into_lists(self):
+        values = {"night.1.steps": 7, "generator.temperature": 2.0, "generator": "vae"}
+        laid = config.merge({"night": [{"name": "nrem"}, {"name": "rem"}]}, space.nested(values))
+        assert laid == {
+            "night": [{"name": "nrem"}, {"name": "rem", "steps": 7}],
+            "generator": {"name": "vae", "temperature": 2.0},
+        }
+
+
+class TestTheChoice:
+    def test_follows_held_out_data_whatever_the_test_data_say(self, tmp_path, lives):
+        found = tuning.tune(ER, tmp_path, RATE, trials=6)
+        rates = [trial.parameters["optimizer.lr"] for trial in found.trials]
+        nearest = min(rates, key=lambda rate: abs(math.log(rate / 0.003)))
+        assert found.best is not None and found.best.parameters["optimizer.lr"] == nearest
+        assert len(set(rates)) == 6 and all(1e-4 <= rate <= 1e-2 for rate in rates)
+
+    def test_is_the_mean_over_experiences_and_seeds(self, tmp_path, lives):
+        found = tuning.tune(Task("er", "digits", SHORT, (1001, 1002)), tmp_path, RATE, trials=1)
+        held = 0.9 - math.log10(3) / 10  # the recipe's own 0.001 comes first
+        assert found.trials[0].parameters == {"optimizer.lr": 0.001}
+        assert found.trials[0].accuracies == {1001: pytest.approx(held), 1002: pytest.approx(held + 0.01)}
+        assert found.trials[0].value == pytest.approx(held + 0.005)
+        assert lives.lived == ["0/seed1001", "0/seed1002"]
+
+    def test_learns_from_the_trials_before(self, tmp_path, lives):
+        found = tuning.tune(ER, tmp_path, RATE, trials=25)
+        distance = [abs(math.log10(trial.parameters["optimizer.lr"] / 0.003)) for trial in found.trials]
+        assert sum(distance[15:]) / 10 < sum(distance[:10]) / 10
+
+    def test_may_be_among_names_and_whole_numbers(self, tmp_path, lives):
+        searched = {
+            "optimizer.lr": Choices((0.001, 0.003)),
+            "memory.capacity": Range(100, 500, step=100),
+            "wake.share": Choices(("equal", 0.5)),
+        }
+        found = tuning.tune(ER, tmp_path, searched, trials=5)
+        assert {trial.parameters["memory.capacity"] for trial in found.trials} <= {100, 200, 300, 400, 500}
+        for trial in found.trials:
+            plain = grid.read_cell(tmp_path / "trials" / str(trial.number) / "seed1001").config
+            assert plain["memory"]["capacity"] == trial.parameters["memory.capacity"]
+            assert plain["wake"]["share"] == trial.parameters["wake.share"]
+        again = tuning.tune(ER, tmp_path, searched, trials=5)
+        assert again.trials == found.trials
+
+    def test_draws_nothing_that_a_word_has_set(self, tmp_path, lives):
+        with pytest.raises(ConfigError, match=r"^optimizer\.lr: is both set and searched"):
+            tuning.tune(Task("er", "digits", (*SHORT, "optimizer.lr=0.1")), tmp_path, RATE)
+        with pytest.raises(ConfigError, match="'er' sets nothing that is searched by default"):
+            tuning.tune(Task("er", "digits", (*SHORT, "optimizer.lr=0.1")), tmp_path)
+
+
+class TestWhatItLeaves:
+    def test_the_winner_is_a_recipe(self, tmp_path, lives):
+        found = tuning.tune(ER, tmp_path, RATE, trials=3)
+        assert found.best is not None
+        best = tmp_path / tuned.BEST
+        plain = config.read("digits", "er", str(best), *SHORT)
+        assert draft(plain).plain["optimizer"]["lr"] == found.best.parameters["optimizer.lr"]
+        lines = best.read_text().splitlines()
+        assert lines[0] == f"# dreamer run digits er {best} wake.steps=3 stream.experiences=2"
+        assert lines[1] == "# er on digits, tuned: the best of 3 trials."
+        assert "seeds 1001: validation accuracy" in lines[2]
+
+    def test_the_winner_is_an_arm_of_a_comparison(self, tmp_path, lives, monkeypatch):
+        searched = {**RATE, "night.1.objectives.0.weight": Range(0.1, 0.4)}
+        words = ("wake.steps=3", "night.0.steps=1", "night.1.steps=1")
+        found = tuning.tune(Task("dreams", "digits", words, (1001,)), tmp_path, searched, trials=2)
+        assert found.best is not None
+        arm = f"dreams+{tmp_path / tuned.BEST}"
+        asked = cli._asked(["dreams", arm, *words], None, "1", None, None, None, None, False)
+        recipe, winner = grid.read(asked).cells
+        assert winner.config["optimizer"]["lr"] == found.best.parameters["optimizer.lr"]
+        weight = winner.config["night"][1]["objectives"][0]["weight"]
+        assert weight == found.best.parameters["night.1.objectives.0.weight"] != 0.5
+        assert winner.config["night"][0] == recipe.config["night"][0]
+        assert winner.config["night"][1]["perturbations"] == recipe.config["night"][1]["perturbations"]
+
+    def test_the_winner_carries_the_augmentation_it_was_chosen_with(self, tmp_path, lives):
+        words = ("wake.steps=3",)
+        tuning.tune(Task("memories", "digits", words, (1001,)), tmp_path / "none", RATE, trials=1)
+        tuning.tune(Task("memories", "digits", words, (1001,), "own"), tmp_path / "own", RATE, trials=1)
+        for name, bent in (("none", []), ("own", [{"name": "affine"}])):
+            wake = config.read("digits", "memories", str(tmp_path / name / tuned.BEST))["wake"]
+            assert wake["perturbations"] == bent
+            assert wake["replay_perturbations"] == bent
+
+    def test_numbers_for_comparisons_and_a_table(self, tmp_path, lives):
+        def fails(folder: Path) -> None:
+            if folder.parent.name == "1":
+                raise RuntimeError("killed by SIGKILL: no memory")
+
+        lives.act = fails
+        found = tuning.tune(Task("er", "digits", SHORT, (1001, 1002)), tmp_path, RATE, trials=3)
+        assert found.best is not None
+        summary = json.loads((tmp_path / tuned.TUNING).read_text())
+        assert summary["tuning"] == {"trials": 3, "seeds": [1001, 1002]}
+        assert summary["failed"] == 1
+        assert summary["best"]["parameters"] == found.best.parameters
+        assert summary["best"]["validation_accuracy"] == found.best.value
+        rows = table(tmp_path)
+        assert [row["state"] for row in rows] == ["done", "failed", "done"]
+        assert rows[1]["reason"] == "seed1001: killed by SIGKILL: no memory" and rows[1]["validation_accuracy"] == ""
+        assert float(rows[2]["validation_accuracy_seed1002"]) == found.trials[2].accuracies[1002]
+        assert "of 3 trials, 1 of which failed" in (tmp_path / tuned.BEST).read_text()
+        # a failed trial is over: it is neither lived again nor lost
+        lives.act = lambda folder: None
+        again = tuning.tune(Task("er", "digits", SHORT, (1001, 1002)), tmp_path, RATE, trials=3)
+        assert again.trials == found.trials and lives.lived.count("1/seed1001") == 1
+
+    def test_nothing_wins_where_all_failed(self, tmp_path, lives):
+        def fails(folder: Path) -> None:
+            raise RuntimeError("no")
+
+        lives.act = fails
+        found = tuning.tune(ER, tmp_path, RATE, trials=2)
+        assert found.best is None and found.failed == 2
+        assert json.loads((tmp_path / tuned.TUNING).read_text())["best"] is None
+        assert not (tmp_path / tuned.BEST).exists()
+
+    def test_a_life_that_did_not_look_at_held_out_data_is_no_trial(self):
+        rows = [{"validation": [0.5]}, {"validation": None}]
+        assert tuning.validation_accuracy({"accuracy_matrix": {"rows": rows}}) is None
+        assert tuning.validation_accuracy({"accuracy_matrix": {"rows": rows[:1]}}) == 0.5
+        assert tuning.validation_accuracy({"accuracy_matrix": {"rows": [{"validation": [0.5, None]}]}}) is None
+
+
+class TestGoingOn:
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_a_tuning_that_was_stopped_ends_as_if_it_had_not_been(self, tmp_path, lives, workers):
+        undisturbed = tuning.tune(ER, tmp_path / "a", RATE, trials=14, workers=workers)
+
+        def stops(folder: Path) -> None:
+            if folder.parent.name in ("0", "12") and not (tmp_path / folder.parent.name).exists():
+                (tmp_path / folder.parent.name).touch()
+                raise Interrupted
+
+        lives.lived.clear()
+        lives.act = stops
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                tuning.tune(ER, tmp_path / "b", RATE, trials=14, workers=workers)
+        continued = tuning.tune(ER, tmp_path / "b", RATE, trials=14, workers=workers)
+        assert continued.trials == undisturbed.trials
+        assert all(lives.lived.count(f"{number}/seed1001") == 1 for number in (1, 5, 11, 13))
+        assert table(tmp_path / "a") == table(tmp_path / "b")
+
+    def test_more_trials_may_be_asked_for_later(self, tmp_path, lives):
+        all_at_once = tuning.tune(ER, tmp_path / "a", RATE, trials=5)
+        tuning.tune(ER, tmp_path / "b", RATE, trials=2)
+        assert tuning.tune(ER, tmp_path / "b", RATE, trials=5).trials == all_at_once.trials
+        assert json.loads((tmp_path / "b" / tuned.TUNING).read_text())["tuning"]["trials"] == 5
+
+    def test_what_a_killed_process_leaves_is_mended(self, tmp_path, lives):
+        before = tuning.tune(ER, tmp_path, RATE, trials=2)
+        journal = tmp_path / tuning.JOURNAL
+        with open(journal, "ab") as file:
+            file.write(b'{"op_code":4,"worker_id":"half a li')
+        os.symlink(journal, f"{journal}.lock")
+        after = tuning.tune(ER, tmp_path, RATE, trials=3)
+        assert after.trials[:2] == before.trials and len(after.trials) == 3
+        assert tuning.tune(ER, tmp_path, RATE, trials=3).trials == after.trials
+
+    def test_another_study_is_not_gone_on_with(self, tmp_path, lives, monkeypatch):
+        tuning.tune(ER, tmp_path, RATE, trials=1)
+        with pytest.raises(ConfigError, match="was begun with another space: choose another --out"):
+            tuning.tune(ER, tmp_path, {"optimizer.lr": Range(1e-3, 1e-2)}, trials=2)
+        with pytest.raises(ConfigError, match="was begun with another seeds"):
+            tuning.tune(Task("er", "digits", SHORT, (1003,)), tmp_path, RATE, trials=2)
+        monkeypatch.setattr(grid, "code", lambda: "0.0+other")
+        with pytest.raises(ConfigError, match=r"was tuned by the code .*--mix"):
+            tuning.tune(ER, tmp_path, RATE, trials=2)
+        assert len(tuning.tune(ER, tmp_path, RATE, trials=2, mix_code=True).trials) == 2
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("task", "searched", "message"),
+        [
+            (Task("er", "digits", ("stream.validation=0",)), None, r"^stream\.validation: tuning chooses on held-out"),
+            (Task("er", "digits", SHORT, ()), None, "^seeds: expected at least one, got none"),
+            (Task("er", "digits", SHORT, (1001, 1001)), None, "^seeds: expected each once"),
+            (Task("err", "digits"), None, "no configuration called 'err'; did you mean 'er'"),
+            (Task("", "digits"), None, "^strategy: expected the name of a configuration, got ''"),
+            (Task("er", "fine_tune"), None, "names no stream"),
+            (Task("avalanche:Replay", "digits", SHORT), None, "Avalanche's own, which has no recipe to be tuned"),
+            (ER, {"wake.shar": Range(0.1, 1.0)}, r"^wake\.shar: unknown key of Wake; did you mean 'share'"),
+            (ER, {"optimiser.lr": Range(0.1, 1.0)}, "^optimiser: unknown key; did you mean 'optimizer'"),
+            (ER, {"optimizer.name": Choices(("adam", "adm"))}, r"^optimizer\.name: there is no 'adm' here"),
+            (ER, {"night.3.steps": Range(1, 2)}, r"^night\.3"),
+            (ER, {"memory.capacity": Range(0, 9)}, "capacity"),
+        ],
+    )
+    def test_are_one_sentence_before_anything_is_written(self, tmp_path, lives, task, searched, message):
+        with pytest.raises(ConfigError, match=message) as caught:
+            tuning.tune(task, tmp_path / "out", searched)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists() and not lives.lived
+
+    def test_without_optuna(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "optuna", None)
+        with pytest.raises(ConfigError, match=r"optuna is not installed: pip install 'dreamer\[tune\]'"):
+            tuning.tune(ER, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["er", "derpp"], "expected one strategy and then key=value, got 'derpp'"),
+            (["er", "--seeds", "1001,x"], "--seeds: expected a list such as 1001,1002, got '1001,x'"),
+            (["er", "--seeds", ""], "seeds: expected at least one, got none"),
+            (["er", "--space", "no.yaml"], "--space: expected a YAML file at 'no.yaml', found none"),
+        ],
+    )
+    def test_of_the_command_end_with_exit_code_2(self, tmp_path, monkeypatch, capsys, words, message):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["dreamer", "tune", *words])
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        assert left.value.code == 2
+        assert message in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+
+
+def test_real_lives_are_lived_and_no_test_accuracy_is_printed(tmp_path, monkeypatch, capsys):
+    def live_here(folders: Sequence[Path], **means: Any) -> list[Outcome]:
+        for folder in folders:
+            live_cell(folder)
+        return [Outcome(folder, True, 1, 0.0) for folder in folders]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tuning, "live_all", live_here)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    words = ["er", *SHORT, "--trials", "2", "--seeds", "1001", "--out", "out"]
+    monkeypatch.setattr(sys, "argv", ["dreamer", "tune", *words])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    said = capsys.readouterr().out
+    assert not left.value.code
+    rows = [json.loads((tmp_path / f"out/trials/{n}/seed1001/results.json").read_text()) for n in range(2)]
+    held = [sum(row["accuracy_matrix"]["rows"][-1]["validation"]) / 2 for row in rows]
+    assert [float(row["validation_accuracy"]) for row in table(tmp_path / "out")] == held
+    assert f"the best of 2 trials is trial {held.index(max(held))}, validation accuracy {100 * max(held):.2f} %" in said
+    assert "dreamer run digits er out/best.yaml wake.steps=3 stream.experiences=2" in said
+    for row in rows:
+        accuracy = f"{100 * row['metrics']['average_accuracy']:.2f}"
+        assert accuracy not in said or accuracy in [f"{100 * value:.2f}" for value in held]
+    assert "test" not in said
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_ends_with_all_trials(tmp_path):
+    words = ["tune", "er", *SHORT, "--trials", "2", "--seeds", "1001", "--out", "out"]
+    command = [sys.executable, "-m", "dreamer.cli", *words]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not (tmp_path / "out/trials/1/seed1001/cell.log").is_file():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out" / tuned.TUNING).exists()
+    drawn = json.loads((tmp_path / "out/trials/1/parameters.json").read_text())
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "begins   trials/0" not in done.stderr
+    rows = table(tmp_path / "out")
+    assert [row["state"] for row in rows] == ["done", "done"]
+    assert float(rows[1]["optimizer.lr"]) == drawn["optimizer.lr"]
+    assert json.loads((tmp_path / "out" / tuned.TUNING).read_text())["tuning"] == {"trials": 2, "seeds": [1001]}
