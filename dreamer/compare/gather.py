@@ -107,8 +107,10 @@ def _of_wandb(path: Path) -> bool:
 def _any_life(path: Path) -> Lived:
     results = read_results(path)
     folder = path.parent
+    # W&B keeps its copy in wandb/RUN/files of the run folder
+    home = folder.parents[2] if _of_wandb(path) and len(folder.parents) > 2 else folder
     try:
-        cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+        cell = json.loads((home / "cell.json").read_text(encoding="utf-8"))
         return Lived(cell["arm"], cell["stream"], cell["seed"], results, folder)
     except (OSError, ValueError, KeyError):
         pass
