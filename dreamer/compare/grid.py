@@ -20,6 +20,8 @@ OURS = "ours"
 """The arm that lives a stream's own configuration as it stands."""
 KEYS = ("title", "arms", "streams", "seeds", "set", "reference", "augment", "budget", "match", "wandb")
 OWN = "own"
+TUNING = "tuning.json"
+"""What lies beside a recipe that was tuned, and says how."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,10 @@ def read(asked: Mapping[str, Any]) -> Grid:
         fitted, remarks = fit(drawn, limits)
         warnings += [f"{label}: {remark}" if len(places) > 1 else remark for remark in remarks]
         cells += [_seeded(cell, seed) for cell in fitted.values() for seed in seeds]
+    trials = {arm.label: sum(map(_trials, arm.recipes)) for arm in arms}
+    if len(set(trials.values())) > 1:
+        listed = ", ".join(f"{label} {count}" for label, count in trials.items())
+        warnings.append(f"arms differ in how many trials their settings were chosen from ({listed})")
     others = [arm.label for arm in arms if arm.avalanche is not None]
     if augment and augment != OWN and others:
         warnings.append(f"Avalanche's arms get no augmentation, unlike ours: {', '.join(others)}")
@@ -290,6 +296,14 @@ def _augment(plain: dict[str, Any], names: Sequence[Any]) -> None:
     if wake.get("replay", 0) and wake.get("source", "memory") == "memory":
         wake["replay_perturbations"] = list(names)
     plain["wake"] = wake
+
+
+def _trials(recipe: str) -> int:
+    """How many trials a recipe that was tuned took; the file beside it says so."""
+    path = Path(recipe).with_name(TUNING)
+    if not (recipe.endswith((".yaml", ".yml")) and path.is_file()):
+        return 0
+    return int(json.loads(path.read_text(encoding="utf-8"))["tuning"]["trials"])
 
 
 def _bends(stage: str) -> bool:

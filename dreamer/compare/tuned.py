@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from dreamer import config
-from dreamer.compare.grid import OURS
+from dreamer.compare.grid import OURS, TUNING
 from dreamer.compare.space import Range, Space, nested
 from dreamer.report.results import write_text
 
 BEST = "best.yaml"
 TRIALS = "trials.csv"
-TUNING = "tuning.json"
 
 
 @dataclass(frozen=True)

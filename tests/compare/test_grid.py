@@ -88,6 +88,16 @@ def test_arms_of_avalanche_keep_their_options_and_live_on_a_life_without_sleep()
     assert cell.config["network"] == by_arm(asked("er"))["er"].config["network"]
 
 
+def test_a_tuned_arm_beside_one_that_was_not_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "best.yaml").write_text("optimizer:\n  name: adam\n  lr: 0.002\n")
+    (tmp_path / "tuning.json").write_text('{"tuning": {"trials": 20, "seeds": [1001, 1002]}}')
+    tuned = f"er+{tmp_path / 'best.yaml'}"
+    found = asked("er", tuned)
+    assert by_arm(found)[tuned].config["optimizer"]["lr"] == 0.002
+    assert f"arms differ in how many trials their settings were chosen from (er 0, {tuned} 20)" in found.warnings
+    assert not asked(tuned).warnings
+
+
 def test_with_wandb_every_life_is_a_run_of_its_strategy_and_stream() -> None:
     cell = by_arm(asked("er", wandb=True))["er"]
     assert cell.config["logger"] == [{"name": "wandb", "group": "er", "job_type": "digits"}]
