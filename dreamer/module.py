@@ -33,6 +33,7 @@ from dreamer.planning import (
     class_mask,
     competitors,
     day_of,
+    days_kept,
     plan_life,
 )
 from dreamer.plasticity import Plasticity
@@ -606,6 +607,9 @@ class WakeSleepModule(pl.LightningModule):
         if ledger.step:
             steps[self.hypnogram[ledger.stage].kind] += self.global_step - ledger.opened_at
         held = [experience.validation for experience in self.stream.experiences]
+        lived = self.hypnogram[min(ledger.stage, len(self.hypnogram) - 1)].experience
+        sizes = self.bytes()
+        sizes["memory"] += days_kept(self.stream, lived, self.wake)
         return {
             "complete": ledger.stage == len(self.hypnogram),
             "seed": self.seed,
@@ -628,7 +632,7 @@ class WakeSleepModule(pl.LightningModule):
                 "optimizer_steps": steps,
                 "samples": dict(ledger.samples),
                 "seconds": dict(ledger.seconds),
-                "bytes": self.bytes(),
+                "bytes": sizes,
             },
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dreamer.hypnogram import Hypnogram
 from dreamer.module import WakeSleepModule
+from dreamer.planning import days_kept
 from dreamer.streams.base import Stream
 
 
@@ -31,6 +32,7 @@ def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
     if module.memory is not None:
         shape = module.feature_shape(stream.sample_shape) if module.memory.hidden else stream.sample_shape
         sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes)
+    sizes["memory"] += days_kept(stream, len(stream) - 1, module.wake)
     if module.generator is not None:
         sizes["generator"] = module.generator.planned_bytes(stream.class_order)
     return sizes

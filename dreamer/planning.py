@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -119,6 +120,13 @@ def day_of(stream: Stream, index: int, wake: Wake) -> Samples:
         return stream.experiences[index].train
     last = len(stream) if wake.lives == "joint" else index + 1
     return JoinedSamples([experience.train for experience in stream.experiences[:last]])
+
+
+def days_kept(stream: Stream, index: int, wake: Wake) -> int:
+    """Bytes of the days that must be kept to be lived again, today's among them: float32 values and an int64 label."""
+    if wake.lives == "experience":
+        return 0
+    return len(day_of(stream, index, wake)) * (4 * math.prod(stream.sample_shape) + 8)
 
 
 def check_parts(stream: Stream, house: Household) -> None:

@@ -109,3 +109,12 @@ def test_open_nights_are_told_of() -> None:
 def test_limits_are_read_from_words() -> None:
     limits = budget.Limits.read({"steps": 5, "bytes": 7}, None, "er")
     assert (limits.steps, limits.nbytes, limits.match) == (5, 7, None)
+
+
+def test_days_that_are_lived_again_are_bytes_kept() -> None:
+    found = cells("joint", "cumulative", "fine_tune")
+    prepared = life.prepare(found["joint"].config, Path("nowhere"))
+    samples = sum(len(experience.train) for experience in prepared.stream.experiences)
+    # 64 float32 values and an int64 label
+    assert kept(found["joint"]) == kept(found["cumulative"]) == samples * (4 * 64 + 8)
+    assert kept(found["fine_tune"]) == 0
