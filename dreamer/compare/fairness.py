@@ -14,8 +14,8 @@ _NEAR = 0.01
 def differences(lives: Iterable[Lived]) -> list[str]:
     """What a reader should know before believing a table, by stream.
 
-    Looked at are optimiser steps, bytes kept beside the network, the augmentation of real samples, the class order,
-    test data and first accuracies of each seed, and the versions of what was lived with.
+    Looked at are optimiser steps, samples of the day, bytes kept beside the network, the augmentation of real samples,
+    the class order, test data and first accuracies of each seed, and the versions of what was lived with.
 
     Args:
         lives: of one comparison.
@@ -32,14 +32,15 @@ def differences(lives: Iterable[Lived]) -> list[str]:
 
 def _amounts(lives: list[Lived]) -> list[str]:
     found = []
-    for what, amount, match in (
-        ("optimiser steps", _steps, "steps"),
-        ("bytes kept beside the network", _bytes, "bytes"),
+    for what, amount, advice in (
+        ("optimiser steps", _steps, "; --match steps makes them equal where it can"),
+        ("samples of the day that were met", _samples, ""),
+        ("bytes kept beside the network", _bytes, "; --match bytes makes them equal where it can"),
     ):
         means = {arm: value for arm, value in _means(lives, amount).items() if value is not None}
         if means and max(means.values()) > (1 + _NEAR) * min(means.values()):
             listed = ", ".join(f"{arm} {value:,.0f}" for arm, value in means.items())
-            found.append(f"arms differ in {what} ({listed}); --match {match} makes them equal where it can")
+            found.append(f"arms differ in {what} ({listed}){advice}")
     return found
 
 
@@ -101,6 +102,10 @@ def _means(lives: list[Lived], amount: Callable[[Mapping[str, Any]], float | Non
 def _steps(results: Mapping[str, Any]) -> float | None:
     steps = results.get("cost", {}).get("optimizer_steps")
     return None if steps is None else sum(steps.values())
+
+
+def _samples(results: Mapping[str, Any]) -> float | None:
+    return (results.get("cost", {}).get("samples") or {}).get("wake")
 
 
 def _bytes(results: Mapping[str, Any]) -> float | None:

@@ -156,6 +156,10 @@ def test_differences_between_arms_are_told(house: Path, wanted: Grid) -> None:
     assert (
         f"arms differ in optimiser steps ({ER} 12, fine_tune 19); --match steps makes them equal where it can" in said
     )
+    fewer = {**other.results["cost"], "samples": {**other.results["cost"]["samples"], "wake": 5}}
+    assert any(
+        line.startswith("arms differ in samples of the day") for line in differences([one, changed(other, cost=fewer)])
+    )
     protocol = {**other.results["protocol"], "class_order": [[0, 1], [2, 3]]}
     assert "not paired: lives with seed 1 differ in their order of classes" in differences(
         [one, changed(other, protocol=protocol)]
