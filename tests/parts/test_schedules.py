@@ -392,7 +392,7 @@ def test_drift_of_the_features_is_found() -> None:
 
 
 def test_features_are_kept_in_the_state() -> None:
-    one, two = watch(watch="features"), watch(on="features")
+    one, two = watch(watch="features"), watch(watch="features")
     seen = list(features())
     for each in seen[:150]:
         one.observe(0.0, each)
