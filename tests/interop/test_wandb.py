@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -55,6 +56,16 @@ def told(monkeypatch):
     return lines
 
 
+def settled(history, names) -> bytes:
+    """What a run has written; its service is a process of its own, which on a busy machine is still at it for a while."""
+    for _ in range(600):
+        content = history.read_bytes()
+        if all(name.encode() in content for name in names):
+            break
+        time.sleep(0.1)
+    return content
+
+
 def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, told):
     out = tmp_path / "run"
     logger = door.wandb_logger(out, group="seeds", job_type="life", name="first", config={"marker": {"deep": "k4711"}})
@@ -68,8 +79,9 @@ def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, told):
     assert told == [f"W&B is offline (no API key for api.wandb.ai); to upload the run later: wandb sync {folder}"]
     assert "WANDB_MODE" not in os.environ, "the next run of this process decides for itself"
     (history,) = folder.glob("run-*.wandb")
-    content = history.read_bytes()
-    for name in ("k4711", "seeds", "wake/loss", "rem/loss", "sleep/gain", "test/accuracy/experience_2", "results.json"):
+    names = ("k4711", "seeds", "wake/loss", "rem/loss", "sleep/gain", "test/accuracy/experience_2", "results.json")
+    content = settled(history, names)
+    for name in names:
         assert name.encode() in content, name
     assert (folder / "files" / "results.json").read_bytes() == (out / "results.json").read_bytes()
     media = folder / "files" / "media" / "images"
