@@ -57,7 +57,7 @@ def told(monkeypatch):
 
 
 def settled(history, names) -> bytes:
-    """What a run has written; its service is a process of its own, which on a busy machine is still at it for a while."""
+    """What a run has written; its service, a process of its own, may on a busy machine still be at it for a while."""
     for _ in range(600):
         content = history.read_bytes()
         if all(name.encode() in content for name in names):
