@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dreamer.binding import ConfigError
+    from dreamer.callbacks.sleep import SleepCallback
     from dreamer.data import StreamDataModule
     from dreamer.hypnogram import Hypnogram
     from dreamer.life import run
@@ -24,6 +25,7 @@ _HOMES = {
     "Hypnogram": "dreamer.hypnogram",
     "NREM": "dreamer.stages",
     "REM": "dreamer.stages",
+    "SleepCallback": "dreamer.callbacks.sleep",
     "Stream": "dreamer.streams.base",
     "StreamDataModule": "dreamer.data",
     "Wake": "dreamer.stages",
@@ -37,6 +39,7 @@ __all__ = [
     "Hypnogram",
     "NREM",
     "REM",
+    "SleepCallback",
     "Stream",
     "StreamDataModule",
     "Wake",

@@ -1,6 +1,6 @@
 """Any Avalanche benchmark object as a stream, and Avalanche's downloads.
 
-This is the only file that imports Avalanche, inside functions: its import takes seconds.
+Avalanche is imported here and in its two neighbours, always inside functions: its import takes seconds.
 """
 
 from __future__ import annotations

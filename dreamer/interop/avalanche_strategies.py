@@ -1,7 +1,6 @@
 """Avalanche's own strategies as lives: their code, our stream, network, optimiser, step count and examinations.
 
-Besides :mod:`dreamer.interop.avalanche` this is the only file that imports Avalanche, inside functions: its import
-takes seconds.
+Avalanche is imported inside functions only: its import takes seconds.
 
 What is the same for every strategy, and as in a life of :class:`dreamer.module.WakeSleepModule`: the experiences with
 their training, held-out and test data; pixels as the stream gives them; the network with its initial weights; the

@@ -1,0 +1,42 @@
+"""Lightning's two import trees, ``lightning.pytorch`` and ``pytorch_lightning``, whose classes are not each other's."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from typing import Any
+
+TREES = ("pytorch_lightning", "lightning.pytorch")
+
+
+def callback_bases() -> tuple[type, ...]:
+    """The ``Callback`` of every tree that this process has imported; without any, that of ``pytorch_lightning``.
+
+    Importing the other tree only to be its child would take seconds. A Trainer calls the hooks of any object, so a
+    callback of one tree works in the other too; only a strict ``isinstance``, as in LightningCLI, asks for its own.
+    """
+    loaded = [tree for tree in TREES if tree in sys.modules] or [TREES[0]]
+    return tuple(importlib.import_module(tree).Callback for tree in loaded)
+
+
+def tree_of(trainer: Any) -> str:
+    """The tree from which a Trainer, or a class that it inherits from, comes.
+
+    Raises:
+        TypeError: when it comes from neither.
+    """
+    for ancestor in type(trainer).__mro__:
+        for tree in TREES:
+            if f"{ancestor.__module__}.".startswith(f"{tree}."):
+                return tree
+    raise TypeError(
+        f"expected a Trainer of {' or '.join(TREES)}, got {type(trainer).__module__}.{type(trainer).__name__}"
+    )
+
+
+@functools.cache
+def combined_loader(tree: str) -> type:
+    """The ``CombinedLoader`` of a tree."""
+    found: type = importlib.import_module(f"{tree}.utilities").CombinedLoader
+    return found
