@@ -332,9 +332,11 @@ def _pairs(text: str | None) -> dict[str, int] | None:
 
 
 def _names(streams: Any) -> list[str]:
+    from dreamer.compare.grid import slug
+
     entries = streams if isinstance(streams, list) else [streams]
     names = [str(entry.get("name", entry.get("config")) if isinstance(entry, Mapping) else entry) for entry in entries]
-    return ["".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name) for name in names]
+    return [slug(name) for name in names]
 
 
 bench = typer.Typer(no_args_is_help=True, help="Measure what a life costs beyond its arithmetic.")

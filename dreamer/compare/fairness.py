@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dreamer.compare.lived import Lived
+from dreamer.compare.statistics import costs, mean_costs
 
 _NEAR = 0.01
 """Share by which two amounts may differ and still count as equal."""
@@ -32,14 +33,16 @@ def differences(lives: Iterable[Lived]) -> list[str]:
 
 def _amounts(lives: list[Lived]) -> list[str]:
     found = []
-    for what, amount, advice in (
-        ("optimiser steps", _steps, "; --match steps makes them equal where it can"),
-        ("samples of the day that were met", _samples, ""),
-        ("bytes kept beside the network", _bytes, "; --match bytes makes them equal where it can"),
+    arms = list(dict.fromkeys(life.arm for life in lives))
+    means = {arm: mean_costs([costs(life.results) for life in lives if life.arm == arm]) for arm in arms}
+    for what, key, advice in (
+        ("optimiser steps", "steps", "; --match steps makes them equal where it can"),
+        ("samples of the day that were met", "samples_real", ""),
+        ("bytes kept beside the network", "bytes_kept", "; --match bytes makes them equal where it can"),
     ):
-        means = {arm: value for arm, value in _means(lives, amount).items() if value is not None}
-        if means and max(means.values()) > (1 + _NEAR) * min(means.values()):
-            listed = ", ".join(f"{arm} {value:,.0f}" for arm, value in means.items())
+        spent = {arm: getattr(mean, key) for arm, mean in means.items() if getattr(mean, key) is not None}
+        if spent and max(spent.values()) > (1 + _NEAR) * min(spent.values()):
+            listed = ", ".join(f"{arm} {value:,.0f}" for arm, value in spent.items())
             found.append(f"arms differ in {what} ({listed}){advice}")
     return found
 
@@ -88,26 +91,3 @@ def _tests(results: Mapping[str, Any]) -> Any:
 def _birth(results: Mapping[str, Any]) -> Any:
     rows = results["accuracy_matrix"]["rows"]
     return rows[0]["accuracy"] if rows and rows[0]["after"] == "birth" else None
-
-
-def _means(lives: list[Lived], amount: Callable[[Mapping[str, Any]], float | None]) -> dict[str, float | None]:
-    amounts: dict[str, list[float]] = {}
-    for life in lives:
-        value = amount(life.results)
-        if value is not None:
-            amounts.setdefault(life.arm, []).append(value)
-    return {arm: sum(values) / len(values) for arm, values in amounts.items()}
-
-
-def _steps(results: Mapping[str, Any]) -> float | None:
-    steps = results.get("cost", {}).get("optimizer_steps")
-    return None if steps is None else sum(steps.values())
-
-
-def _samples(results: Mapping[str, Any]) -> float | None:
-    return (results.get("cost", {}).get("samples") or {}).get("wake")
-
-
-def _bytes(results: Mapping[str, Any]) -> float | None:
-    sizes = results.get("cost", {}).get("bytes")
-    return None if sizes is None else sum(size for name, size in sizes.items() if name != "network")

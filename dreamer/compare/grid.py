@@ -63,7 +63,7 @@ class Cell:
     @property
     def folder(self) -> Path:
         """Where its run folder lies within that of the comparison."""
-        return Path("cells") / _slug(self.stream) / _slug(self.arm) / f"seed{self.seed}"
+        return Path("cells") / slug(self.stream) / slug(self.arm) / f"seed{self.seed}"
 
     def plain(self) -> dict[str, Any]:
         """The content of its ``cell.json``."""
@@ -125,8 +125,8 @@ def read(asked: Mapping[str, Any]) -> Grid:
             raise ConfigError(f"{key}: unknown key of a grid; {parts.one_of(str(key), KEYS)}")
     arms = [_arm(entry) for entry in _several(asked.get("arms"), "arms")]
     places = [_stream(entry) for entry in _several(asked.get("streams"), "streams")]
-    _once("arms", [_slug(arm.label) for arm in arms])
-    _once("streams", [_slug(label) for label, *_ in places])
+    _once("arms", [slug(arm.label) for arm in arms])
+    _once("streams", [slug(label) for label, *_ in places])
     seeds = _seeds(asked.get("seeds", 3))
     reference = str(asked.get("reference") or arms[0].label)
     if reference not in [arm.label for arm in arms]:
@@ -169,39 +169,43 @@ def code() -> str:
     return f"{dreamer.__version__}+{found.hexdigest()[:12]}"
 
 
-def write_cell(cell: Cell, folder: Path, mix: bool = False, check_only: bool = False) -> None:
-    """Write the ``cell.json`` of a cell, or see that the one that is there says the same.
+def settled(cell: Cell, folder: Path, mix: bool = False) -> bool:
+    """Whether the ``cell.json`` of a cell is there already and may stay.
 
     Args:
         cell: what is to be lived there.
         folder: its run folder.
         mix: accept a cell that another version of the code began.
-        check_only: write nothing.
 
     Raises:
         ConfigError: when the folder holds another cell, or another version of the code began it.
     """
     path = folder / "cell.json"
+    if not path.is_file():
+        return False
     plain = json.loads(json.dumps(cell.plain()))
-    now = code()
-    if path.is_file():
-        there = json.loads(path.read_text(encoding="utf-8"))
-        lived_by = there.pop("code", None)
-        if there != plain:
-            raise ConfigError(
-                f"{folder} was begun with another configuration ({_difference(there, plain)}): choose another --out"
-            )
-        if lived_by == now or mix:
-            return
-        if (folder / "results.json").is_file() or (folder / "checkpoints").is_dir():
-            raise ConfigError(
-                f"{folder} was lived by the code {lived_by}, and this is {now}: choose another --out, or mix them "
-                "knowingly with --mix"
-            )
-    if check_only:
+    there = json.loads(path.read_text(encoding="utf-8"))
+    lived_by, now = there.pop("code", None), code()
+    if there != plain:
+        raise ConfigError(
+            f"{folder} was begun with another configuration ({_difference(there, plain)}): choose another --out"
+        )
+    if lived_by == now or mix:
+        return True
+    if (folder / "results.json").is_file() or (folder / "checkpoints").is_dir():
+        raise ConfigError(
+            f"{folder} was lived by the code {lived_by}, and this is {now}: choose another --out, or mix them "
+            "knowingly with --mix"
+        )
+    return False
+
+
+def write_cell(cell: Cell, folder: Path, mix: bool = False) -> None:
+    """Write the ``cell.json`` of a cell, unless it is :func:`settled`; the arguments and errors are those of it."""
+    if settled(cell, folder, mix):
         return
     try:
-        write_text(path, json.dumps({**plain, "code": now}, indent=1) + "\n")
+        write_text(folder / "cell.json", json.dumps({**cell.plain(), "code": code()}, indent=1) + "\n")
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
 
@@ -278,7 +282,7 @@ def _cell(
         plain["logger"] = [{"name": "wandb", "group": arm.label, "job_type": label}]
     # parts are built in the order in which they stand; the network comes first, so that one seed gives all arms the
     # same initial weights whatever else they build
-    plain = {"network": plain.pop("network", {"name": "mlp"}), **plain, "name": _slug(f"{label}-{arm.label}")}
+    plain = {"network": plain.pop("network", {"name": "mlp"}), **plain, "name": slug(f"{label}-{arm.label}")}
     if arm.avalanche is None:
         return Cell(arm.label, label, seed, plain)
     options = dict(_pair(word) for word in arm.words)
@@ -355,7 +359,8 @@ def _once(path: str, names: Sequence[str]) -> None:
         raise ConfigError(f"{path}: expected each once, got {', '.join(twice)} twice")
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name that a folder can bear."""
     return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)
 
 

@@ -12,6 +12,7 @@ from dreamer.compare.drawing import DASH, MINUS, p_value, percent, signed
 from dreamer.compare.lived import Comparison
 from dreamer.compare.scores import by_accuracy
 from dreamer.compare.statistics import ALPHA, SECONDARY, Analysis, Costs, Paired, Standing, costs
+from dreamer.report.table import size
 
 
 @dataclass(frozen=True)
@@ -296,9 +297,7 @@ def _size(value: float | None) -> Entry:
     """Bytes in powers of 1000; exactly while the pointer rests on them."""
     if value is None:
         return _plain(None, "")
-    unit, size = next(((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if value >= s), ("B", 1))
-    text = f"{value / size:.1f} {unit}" if size > 1 else f"{value:.0f} B"
-    return Entry(text, value, hint=f"{value:,.0f} bytes")
+    return Entry(size(round(value)), value, hint=f"{value:,.0f} bytes")
 
 
 def _interval(low: float | None, high: float | None, write: Callable[[float | None, int], str] = percent) -> str:

@@ -93,7 +93,7 @@ def report(comparison: Comparison, folder: Path) -> Analysis:
 def _write_down(wanted: grid.Grid, folder: Path, mix: bool) -> None:
     """Every cell, before the first is lived; what is there must say the same."""
     for cell in wanted.cells:
-        grid.write_cell(cell, folder / cell.folder, mix, check_only=True)
+        grid.settled(cell, folder / cell.folder, mix)
     for cell in wanted.cells:
         grid.write_cell(cell, folder / cell.folder, mix)
     config.save(wanted.asked, folder / GRID)

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from dreamer.compare.lived import Comparison, Lived
 from dreamer.compare.statistics import Analysis, Ranking, Standing, Summary, costs, explained
+from dreamer.report import table
 from dreamer.report.results import write_results, write_text
 
 CSV = "results.csv"
@@ -321,13 +322,8 @@ def count(number: float | None, decimals: int = 0) -> str:
 
 
 def size(nbytes: float | None) -> str:
-    """Bytes in the unit in which they are easiest to read, in powers of 1000."""
-    if nbytes is None:
-        return NOTHING
-    for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if nbytes >= one:
-            return f"{nbytes / one:.1f} {unit}"
-    return f"{nbytes:.0f} B"
+    """Bytes in the unit in which they are easiest to read."""
+    return NOTHING if nbytes is None else table.size(round(nbytes))
 
 
 def _texts(standing: Standing) -> dict[str, str]:

@@ -111,8 +111,8 @@ def ask(network: nn.Module, x: Tensor, hidden: bool = False, features: bool = Fa
 def widened(x: Tensor) -> Tensor:
     """A tensor in float32 at least.
 
-    What a network answers in half precision has to be judged in float32. On a CPU autocast leaves softmax and sums in
-    half, where they are so coarse that replay through feedback forgot 13 points more on Split MNIST.
+    What a network answers in half precision has to be judged in float32: on a CPU autocast leaves softmax and sums in
+    half, which is too coarse to learn from.
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))
 

@@ -61,7 +61,7 @@ def cost_lines(results: Mapping[str, Any]) -> list[str]:
         + f", {seconds['wake']:.1f} s",
         f"asleep {asleep['optimizer_steps']:,} steps, {asleep['samples']:,} dreams, {asleep['seconds']:.1f} s"
         f"; examinations {seconds['examination']:.1f} s",
-        "kept   " + ", ".join(f"{name} {_size(size)}" for name, size in sizes.items()),
+        "kept   " + ", ".join(f"{name} {size(nbytes)}" for name, nbytes in sizes.items()),
     ]
 
 
@@ -125,9 +125,9 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
     """Bytes in the unit in which they are easiest to read, in powers of 1000."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
+    for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= one:
+            return f"{count / one:.1f} {unit}"
     return f"{count} B"

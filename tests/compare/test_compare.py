@@ -89,7 +89,7 @@ def _worker(parent: int) -> int | None:
 
 
 @pytest.mark.slow
-def test_lives_table_and_sweep_reach_wandb_offline_and_are_found_there(tmp_path: Path) -> None:
+def test_lives_and_table_reach_wandb_offline_and_are_found_there(tmp_path: Path) -> None:
     said = compare(tmp_path, "er", "avalanche:Naive", *SHORT, "--seeds", "1", "--wandb", "--out", "logged")
     assert said.returncode == 0, said.stderr
     runs = sorted((tmp_path / "logged").rglob("offline-run-*"))

@@ -169,6 +169,17 @@ def test_another_version_of_the_code_is_not_mixed_in_unasked(tmp_path: Path, mon
     grid.write_cell(cell, tmp_path, mix=True)
 
 
-def test_the_fingerprint_sees_what_lives_and_not_what_shows() -> None:
-    assert grid.code() == grid.code()
-    assert "+" in grid.code()
+def test_the_fingerprint_sees_what_lives_and_not_what_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("__init__", "stages/wake", "compare/cell", "compare/page", "report/table"):
+        (tmp_path / f"{name}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text("1")
+    monkeypatch.setattr(grid.dreamer, "__file__", str(tmp_path / "__init__.py"))
+    before = grid.code()
+    for name in ("compare/page", "report/table"):
+        (tmp_path / f"{name}.py").write_text("2")
+        assert grid.code() == before
+    for name in ("stages/wake", "compare/cell"):
+        (tmp_path / f"{name}.py").write_text("2")
+        assert grid.code() != before
+        (tmp_path / f"{name}.py").write_text("1")
+    assert grid.code() == before
