@@ -1,10 +1,12 @@
 """The lives behind docs/reproductions.md: live those that are missing, then write the page anew.
 
-    python docs/measurements/reproductions.py DATA_ROOT [--only TEXT ...] [--jobs N] [--runs DIR]
+    python docs/measurements/reproductions.py DATA_ROOT [--only TEXT ...] [--jobs N] [--minutes M] [--runs DIR]
 
 Every life is a process of its own on one thread, so that its CPU time can be told. Each is noted in
 ``reproductions.json`` when it is over; stopped and started again, the script goes on with what is missing, and a life
-that was cut off goes on from its last checkpoint. Without DATA_ROOT it only writes the page from what is noted.
+that was cut off goes on from its last checkpoint; ``--minutes`` cuts each off after so many, where a machine can be had
+for short whiles only. Tables that ask for a GPU are left out where there is none. Without DATA_ROOT it only writes the
+page from what is noted.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 HERE = Path(__file__).parent
 NOTED = HERE / "reproductions.json"
 PAGE = HERE.parent / "reproductions.md"
 SEEDS = (11, 12, 13)
+_STOPPED = 130
+"""What ``dreamer run`` exits with when it was interrupted and has saved."""
 _lock = threading.Lock()
 
 
@@ -59,12 +64,14 @@ class Group:
         protocol: what all its rows have in common.
         words: what ``dreamer run`` is told for all of them.
         rows: its lines.
+        gpu: True where its lives take days without one.
     """
 
     title: str
     protocol: str
     words: tuple[str, ...]
     rows: tuple[Row, ...]
+    gpu: bool = False
 
 
 TABLE_3 = "van de Ven and Tolias 2018, Table 3"
@@ -388,10 +395,40 @@ GROUPS = (
             )
         ),
     ),
+    Group(
+        "Split CIFAR-10, ResNet-18",
+        "CIFAR-10 as JPEG files, class-incremental, five experiences of two classes in order, 50 passes over each in "
+        "batches of 32 beside 32 replayed images, ResNet-18 from scratch, SGD, crops and flips of both, 200 images "
+        "kept at random, all outputs compete: the protocol of Buzzega et al. 2020. It asks for a GPU, and has been "
+        "lived on none so far.",
+        (
+            "folder",
+            "data.root=DATA_ROOT/cifar10",
+            "stream.validation=0",
+            "stream.shuffle=false",
+            "network={name: resnet18}",
+            "memory={name: reservoir, capacity: 200, store: uint8}",
+            *_CROPPED,
+            "wake.batch_size=32",
+            "wake.replay=32",
+            "wake.epochs=50",
+            "wake.steps=null",
+        ),
+        (
+            Row("ER", ("er", "optimizer={name: sgd, lr: 0.1}"), 44.79, "Buzzega et al. 2020, 200 samples"),
+            Row(
+                "DER++",
+                ("derpp", "memory.logits=true", "optimizer={name: sgd, lr: 0.03}"),
+                64.88,
+                "the same",
+            ),
+        ),
+        gpu=True,
+    ),
     *_parts(),
     Group(
         "Every recipe, embedded digits",
-        SMALL.replace("200 steps", "400 steps")
+        SMALL.format(steps=400)
         + "Most recipes were made for larger streams, and run here as they are; what they keep differs widely.",
         ("digits", "stream.validation=0"),
         tuple(Row(name, (name,), None) for name in _recipes()),
@@ -405,21 +442,22 @@ def main() -> None:
     parser.add_argument("data_root", nargs="?")
     parser.add_argument("--only", nargs="*", default=[], help="live only rows whose heading, label or seed holds these")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--minutes", type=float, help="stop a life after so many; the next call goes on with it")
     parser.add_argument("--runs", type=Path, default=Path("runs/reproductions"))
     words = parser.parse_args()
     if words.data_root is not None:
-        missing = [life for life in lives() if life[0] not in noted() and _chosen(life, words.only)]
+        missing = [life for life in lives(_gpu()) if life[0] not in noted() and _chosen(life, words.only)]
         with ThreadPoolExecutor(words.jobs) as pool:
-            list(pool.map(lambda life: live(words.data_root, words.runs, *life), missing))
+            list(pool.map(lambda life: live(words.data_root, words.runs, words.minutes, *life), missing))
     PAGE.write_text(page(noted()), encoding="utf-8")
 
 
-def lives() -> list[tuple[str, tuple[str, ...], int]]:
-    """Every life of the page once: its key, its words, its seed."""
+def lives(gpu: bool = True) -> list[tuple[str, tuple[str, ...], int]]:
+    """Every life of the page once: its key, its words, its seed; with or without those that ask for a GPU."""
     found = {}
     # seed by seed, so that whoever stops early has something of everything
     for seed in SEEDS:
-        for group in GROUPS:
+        for group in GROUPS if gpu else [group for group in GROUPS if not group.gpu]:
             for row in group.rows:
                 if seed in row.seeds:
                     # a recipe is laid over the stream, then the table's settings, then the row's own
@@ -433,7 +471,13 @@ def key(group: Group, row: Row, seed: int) -> str:
     return f"{group.title} / {row.label} / seed {seed}"
 
 
-def live(data_root: str, runs: Path, name: str, words: Sequence[str], seed: int) -> None:
+def _gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def live(data_root: str, runs: Path, minutes: float | None, name: str, words: Sequence[str], seed: int) -> None:
     """Live one life and note it; a failure is told and leaves the others alone."""
     folder = runs / "".join(letter if letter.isalnum() else "_" for letter in name)
     run = [sys.executable, "-m", "dreamer.cli", "run", "--quiet"]
@@ -442,9 +486,13 @@ def live(data_root: str, runs: Path, name: str, words: Sequence[str], seed: int)
     else:
         at_home = [word.replace("DATA_ROOT", data_root) for word in words]
         command = [*run, f"data.root={data_root}", *at_home, "--seed", str(seed), "--out", str(folder)]
-    lived, seconds = _timed(command, folder.with_suffix(".log"))
-    if not lived:
-        print(f"failed: {name}; see {folder.with_suffix('.log')}", flush=True)
+    code, seconds = _timed(command, folder.with_suffix(".log"), minutes)
+    spent = folder.with_suffix(".seconds")
+    seconds += float(spent.read_text()) if spent.exists() else 0.0
+    spent.write_text(str(seconds))
+    if code:
+        said = "stopped, to be gone on with" if code == _STOPPED else "failed"
+        print(f"{said}: {name}; see {folder.with_suffix('.log')}", flush=True)
         return
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     entry = {
@@ -460,15 +508,18 @@ def live(data_root: str, runs: Path, name: str, words: Sequence[str], seed: int)
     print(f"{name}: {100 * entry['average_accuracy']:.2f} %, {seconds:.0f} CPU-seconds", flush=True)
 
 
-def _timed(command: list[str], log: Path) -> tuple[bool, float]:
-    """Whether a command ended well, and the CPU seconds that it took."""
+def _timed(command: list[str], log: Path, minutes: float | None) -> tuple[int, float]:
+    """The exit code of a command, which is interrupted after so many minutes, and the CPU seconds that it took."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as out:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        alarm = threading.Timer(threading.TIMEOUT_MAX if minutes is None else 60 * minutes, child.send_signal, [SIGINT])
+        alarm.start()
         _, status, usage = os.wait4(child.pid, 0)
+        alarm.cancel()
     child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode == 0, usage.ru_utime + usage.ru_stime
+    return child.returncode, usage.ru_utime + usage.ru_stime
 
 
 def noted() -> dict[str, Any]:

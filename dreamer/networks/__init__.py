@@ -4,6 +4,7 @@ from dreamer.networks.base import Featured
 from dreamer.networks.likelihood_classifier import LikelihoodClassifier
 from dreamer.networks.mlp import MLP
 from dreamer.networks.random_fourier_lda import RandomFourierLDA
+from dreamer.networks.resnet18 import ResNet18
 from dreamer.networks.small_conv import SmallConv
 
-__all__ = ["MLP", "Featured", "LikelihoodClassifier", "RandomFourierLDA", "SmallConv"]
+__all__ = ["MLP", "Featured", "LikelihoodClassifier", "RandomFourierLDA", "ResNet18", "SmallConv"]

@@ -1,0 +1,74 @@
+"""The residual network with which rehearsal is measured on small photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ResNet18(nn.Module):
+    """Eighteen layers with short cuts (He et al. 2016, arXiv 1512.03385, table 1), in the form for small images.
+
+    The first convolution is 3 x 3 with stride 1 and no pooling follows it, as in the networks for CIFAR-10 of that
+    paper's section 4.2 and in aimagelab/mammoth (backbone/ResNetBlock.py), whose protocol is published with it. It has
+    batch normalisation, whose running statistics follow the day; convolutions without it are in
+    :class:`dreamer.networks.SmallConv`.
+
+    Args:
+        sample_shape: (C, H, W) of the images, H and W of at least 8.
+        num_classes: K.
+        width: channels of the first group of layers; the others have 2, 4 and 8 times as many. 20 is what is called
+            slim.
+
+    Raises:
+        ValueError: when samples are not images, or too small.
+    """
+
+    def __init__(self, sample_shape: Sequence[int], num_classes: int, width: int = 64):
+        super().__init__()
+        if len(sample_shape) != 3 or min(sample_shape[1:]) < 8:
+            raise ValueError(
+                f"expected images of shape (C, H, W) and at least 8 pixels a side, got samples of {tuple(sample_shape)}"
+            )
+        layers: list[nn.Module] = [_conv(sample_shape[0], width), nn.BatchNorm2d(width), nn.ReLU()]
+        into = width
+        for group, stride in enumerate((1, 2, 2, 2)):
+            out = width * 2**group
+            layers += [_Block(into, out, stride), _Block(out, out, 1)]
+            into = out
+        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(into, num_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) images in [0, 1] to (B, H) features, the global means of the last block."""
+        return self.trunk(2 * x - 1)
+
+    def classify(self, h: Tensor) -> Tensor:
+        """Map (B, H) features to (B, K) logits."""
+        return self.head(h)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) images in [0, 1] to (B, K) logits."""
+        return self.classify(self.features(x))
+
+
+class _Block(nn.Module):
+    """Two convolutions, and a short cut around them (figure 5, left; option B where shapes differ)."""
+
+    def __init__(self, into: int, out: int, stride: int):
+        super().__init__()
+        self.way = nn.Sequential(
+            _conv(into, out, stride), nn.BatchNorm2d(out), nn.ReLU(), _conv(out, out), nn.BatchNorm2d(out)
+        )
+        self.short_cut = nn.Sequential()
+        if stride != 1 or into != out:
+            self.short_cut = nn.Sequential(nn.Conv2d(into, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.way(x) + self.short_cut(x))
+
+
+def _conv(into: int, out: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(into, out, 3, stride, padding=1, bias=False)
