@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from dreamer.memory._shards import part
 
 Covariance = Literal["full", "shared", "diagonal"]
 Bank = dict[str, Tensor]
@@ -112,3 +115,14 @@ def join(older: Bank, newer: Bank, covariance: Covariance) -> Bank:
     if moments.count:
         parts.append(moments.bank())
     return {name: torch.cat([part[name].to(newer[name].device) for part in parts]) for name in newer}
+
+
+def divide(bank: Bank, rank: int, ranks: int, covariance: Covariance) -> Bank:
+    """The same classes with one process's part of the count, without those of which it has no sample."""
+    count = bank["count"].tolist()
+    begun = itertools.accumulate(count, initial=0)
+    own = [part(number, (rank - before) % ranks, ranks) for number, before in zip(count, begun, strict=False)]
+    divided = bank | {"count": torch.tensor(own, dtype=torch.int64, device=bank["count"].device)}
+    met = divided["count"] > 0
+    shared = {"factor"} if covariance == "shared" else set()
+    return {name: row if name in shared else row[met] for name, row in divided.items()}
