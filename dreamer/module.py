@@ -271,7 +271,8 @@ class WakeSleepModule(pl.LightningModule):
         def steps() -> Iterator[Step]:
             # asked for at the first batch, when a checkpoint has been loaded: the ledger says where to begin
             done = self.ledger.step if self.ledger.stage == stage.index else 0
-            return stage_steps(stage, self._recipe(stage), self._mind_at(stage), self._day(stage), self._place, done)
+            where = replace(stage, first_step=stage.first_step + self.ledger.ahead)
+            return stage_steps(where, self._recipe(stage), self._mind_at(stage), self._day(stage), self._place, done)
 
         return StageLoader(stage, steps)
 
@@ -356,15 +357,11 @@ class WakeSleepModule(pl.LightningModule):
     def _never_offered(self, stage: Stage, step: int) -> int:
         """How many of the batch, from its start, the memory is offered, so that each sample is offered once.
 
-        Not in later passes, nor what fills up the last batch of one process with what another has met; nor what was
-        offered before the life went on with another number of processes.
+        Not in later passes, nor what fills up the last batch of one process with what another has met.
         """
-        start, place = (stage.first_step + step) * self.wake.batch_size, self._place
-        left = own_share(len(day_of(self.stream, stage.experience, self.wake)), place) - start
-        if start * place.ranks < self.ledger.offered:
-            return 0
-        self.ledger.offered = (start + self.wake.batch_size) * place.ranks
-        return min(max(left, 0), self.wake.batch_size)
+        own = own_share(len(day_of(self.stream, stage.experience, self.wake)), self._place)
+        done = (stage.first_step + step + self.ledger.ahead) * self.wake.batch_size
+        return min(max(own - done, 0), self.wake.batch_size)
 
     def _day(self, stage: Stage) -> Samples:
         """What the stage's experience is lived through with, on the training device where it may stay there."""
@@ -449,7 +446,7 @@ class WakeSleepModule(pl.LightningModule):
         self._clock = time.perf_counter()
 
     def _open_day(self, stage: Stage) -> None:
-        self.ledger.offered = 0
+        self.ledger.ahead = 0
         if stage.experience > 0 and self.dawn is not None:
             self.dawn.copy_from(self.network)
         for part in self._plastic:
@@ -469,7 +466,7 @@ class WakeSleepModule(pl.LightningModule):
             held = self._seen(self.ledger.rows[-1], "validation")
             if held is not None:
                 # only held-out training data may steer callbacks; test accuracies go to the loggers alone
-                self.log("val/accuracy", held, batch_size=1)
+                self.log("val/accuracy", held, batch_size=1, sync_dist=True)
 
     def on_train_end(self) -> None:
         """Examine a life that was stopped between two examinations, so that its results say where it got."""
@@ -545,7 +542,8 @@ class WakeSleepModule(pl.LightningModule):
         samples = self._day(stage)
         place = Place(self.seed, self.device) if everywhere else self._place
         batch = self.wake.batch_size * (self.trainer.world_size if everywhere else 1)
-        count = min((stage.first_step + stage.steps) * batch, own_share(len(samples), place))
+        steps = stage.first_step + stage.steps + self.ledger.ahead
+        count = min(steps * batch, own_share(len(samples), place))
         index = pass_order(len(samples), stage.experience, 0, place)[:count]
         if self.trainer.fast_dev_run:
             few = self.wake.batch_size * int(self.trainer.fast_dev_run)
@@ -600,7 +598,7 @@ class WakeSleepModule(pl.LightningModule):
             logits = logits.masked_fill(~classes, -torch.inf)
         share = (logits.argmax(dim=1) == batch.y).float().mean()
         name = f"{split}/accuracy/experience_{index}"
-        self.log(name, share, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y))
+        self.log(name, share, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
 
     # ---------------------------------------------------------------- what it leaves
 
@@ -723,23 +721,21 @@ class WakeSleepModule(pl.LightningModule):
         On another number of devices a day may have another number of steps; then this plan is the one that counts.
         """
         mine = self.hypnogram.as_records()
-        same = devices == self.trainer.world_size
-        theirs = mine if same else self.plan(self.stream, devices).as_records()
+        here = self.trainer.world_size
+        theirs = mine if devices == here else self.plan(self.stream, devices).as_records()
         if seed != self.seed or (records != theirs and not (records and self.schedule.data_driven)):
             raise ValueError(
                 "the checkpoint belongs to another life: "
                 f"expected seed {self.seed} and the {len(theirs)} stages of this plan, "
                 f"got seed {seed} and {len(records)} stages"
             )
-        if theirs != mine:
-            change_devices(
-                self.ledger, Hypnogram.from_records(records), self.hypnogram, devices, self.trainer.world_size
-            )
-        elif records != mine:
+        if theirs == mine != records:
             loop = self.trainer.fit_loop
             self._hypnogram = Hypnogram.from_records(records)
             if loop.max_epochs == len(mine):
                 loop.max_epochs = len(records)
+        if devices != here:
+            change_devices(self.ledger, Hypnogram.from_records(records), self.hypnogram, devices, here)
 
     @property
     def _data(self) -> StreamDataModule:

@@ -38,12 +38,12 @@ def align_loops(fit_loop: dict[str, Any], stage: int, step: int) -> None:
 
 
 def change_devices(ledger: Ledger, before: Sequence[Stage], now: Sequence[Stage], devices: int, others: int) -> None:
-    """Bring the ledger, in place, in line with a plan whose days have other steps because of the number of devices.
+    """Bring the ledger, in place, in line with another number of devices, on which a step meets other samples.
 
     Args:
         ledger: of the life that was lived on the one number.
         before: its plan.
-        now: the plan on the other number.
+        now: the plan on the other number; where days have no length of their own, the steps of its days are others.
         devices: on which it was lived.
         others: on which it goes on.
 
@@ -56,9 +56,15 @@ def change_devices(ledger: Ledger, before: Sequence[Stage], now: Sequence[Stage]
             f"the checkpoint was written on {devices} devices, and on {others} this life has other stages: "
             f"go on with {devices}, or give days a length of their own with Wake(steps=...)"
         )
-    if ledger.stage == len(now) or now[ledger.stage].kind != "wake":
-        return
-    steps = now[ledger.stage].steps
-    # as much of the day is behind, rounded up to a step
-    ledger.step = steps if ledger.finished else min(-(-ledger.step * devices // others), steps)
-    ledger.finished = ledger.step == steps
+    day = next((stage for stage in before[ledger.stage :] if stage.kind == "wake"), None)
+    awake = day is not None and day.index == ledger.stage
+    done = ledger.step if awake else 0
+    if day is None or (day.opens and not done):
+        return  # no experience is cut
+    # nothing is met twice: the next sample is the next that nobody has met, rounded up to a step
+    met = -(-(day.first_step + done + ledger.ahead) * devices // others)
+    steps = now[day.index].steps
+    if awake and steps != day.steps:
+        done = steps if ledger.finished else min(-(-done * devices // others), steps)
+        ledger.step, ledger.finished = done, done == steps
+    ledger.ahead = met - now[day.index].first_step - done
