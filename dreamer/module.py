@@ -24,7 +24,7 @@ from dreamer.hypnogram import Hypnogram
 from dreamer.ledger import Ledger
 from dreamer.loader import Place, StageLoader, own_share, pass_order, stage_steps
 from dreamer.memory import Memory
-from dreamer.networks.base import Frozen, ask, module_bytes, rebirth
+from dreamer.networks.base import Frozen, ask, module_bytes, plain_name, rebirth
 from dreamer.planning import (
     ActiveOutputs,
     Household,
@@ -217,6 +217,7 @@ class WakeSleepModule(pl.LightningModule):
                 "a life needs its stream: call trainer.fit(module, datamodule=StreamDataModule(stream)), "
                 f"got datamodule={getattr(self.trainer, 'datamodule', None)!r}"
             )
+        _check_precision(self.trainer)
         plan = self.plan(self.stream, self.trainer.world_size)
         loop = self.trainer.fit_loop
         if self.trainer.fast_dev_run:
@@ -687,6 +688,7 @@ class WakeSleepModule(pl.LightningModule):
         Each process has to call it, as Lightning does in ``Trainer.save_checkpoint``.
         """
         self.ledger.saved_at = self.global_step
+        checkpoint["state_dict"] = {plain_name(name): value for name, value in checkpoint["state_dict"].items()}
         checkpoint["dreamer"] = {
             "ledger": self.ledger.state_dict(),
             "hypnogram": None if self._hypnogram is None else self._hypnogram.as_records(),
@@ -703,6 +705,8 @@ class WakeSleepModule(pl.LightningModule):
             ValueError: when the checkpoint belongs to a life with another plan or seed.
         """
         saved = checkpoint["dreamer"]
+        mine = {plain_name(name): name for name in self.state_dict()}
+        checkpoint["state_dict"] = {mine.get(name, name): value for name, value in checkpoint["state_dict"].items()}
         self.schedule.load_state_dict(saved["schedule"])
         self.ledger = Ledger.from_state(saved["ledger"])
         if self._hypnogram is not None:
@@ -740,3 +744,11 @@ class WakeSleepModule(pl.LightningModule):
     @property
     def _data(self) -> StreamDataModule:
         return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
+
+
+def _check_precision(trainer: pl.Trainer) -> None:
+    if not (trainer.precision == "32-true" or trainer.precision.endswith("-mixed")):
+        raise ValueError(
+            "a life keeps weights and dreams in float32: expected Trainer(precision=...) of '32-true', 'bf16-mixed' or "
+            f"'16-mixed', got {trainer.precision!r}"
+        )

@@ -39,7 +39,7 @@ class Moments:
 
     def observe(self, h: Tensor, y: Tensor) -> None:
         """Add (B, D) vectors of the (B,) classes."""
-        h, y = h.to("cpu", torch.float64), y.cpu()
+        h, y = h.cpu().double(), y.cpu()
         for label in y.unique().tolist():
             own = h[y == label]
             mean = own.mean(dim=0)
@@ -47,11 +47,11 @@ class Moments:
 
     def take(self, bank: Bank) -> None:
         """Add what :meth:`bank` gave."""
-        factor = bank["factor"].to("cpu", torch.float64)
+        factor = bank["factor"].cpu().double()
         scatter = self._product(factor) * freedom(bank, self.covariance).cpu().view(-1, *[1] * (factor.ndim - 1))
         own = torch.zeros_like(scatter[:1]).expand_as(scatter) if self.covariance == "shared" else scatter
         for index, label in enumerate(bank["label"].tolist()):
-            mean = bank["mean"][index].to("cpu", torch.float64)
+            mean = bank["mean"][index].cpu().double()
             self._merge(label, int(bank["count"][index]), mean, own[index % len(own)])
         if self.covariance == "shared":
             self.scatter[_ALL] = self.scatter[_ALL] + scatter[0]
