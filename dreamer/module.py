@@ -38,7 +38,7 @@ from dreamer.planning import (
     plan_life,
 )
 from dreamer.plasticity import Plasticity
-from dreamer.processes import gathered, level, recall
+from dreamer.processes import gathered, held_elsewhere, level, recall
 from dreamer.randomness import Purpose, mix, randoms
 from dreamer.resume import align_loops, change_devices
 from dreamer.schedules import Boundary, Schedule
@@ -427,7 +427,7 @@ class WakeSleepModule(pl.LightningModule):
         """
         if self.memory is not None:
             self.memory.to(self.device)
-            self._held_elsewhere = level(self.memory, self.device)
+            self._held_elsewhere = held_elsewhere(self.memory)
         self._clock = time.perf_counter()
         if not self.ledger.rows:
             self.ledger.rows.append(self._row("birth", -1, -1, -1, 0))
@@ -518,7 +518,8 @@ class WakeSleepModule(pl.LightningModule):
             self.dusk.copy_from(self.network)
         if self.memory is not None:
             self._settle(self.memory, stage)
-            self._held_elsewhere = level(self.memory, self.device)
+            level(self.memory, self.device)
+            self._held_elsewhere = held_elsewhere(self.memory)
         if self.generator is not None:
             rng = randoms(self.seed, Purpose.SETTLE, stage.index, device=self.device)
             self.generator.settle(self._met(stage, everywhere=True), stage.experience, rng)

@@ -45,27 +45,27 @@ def recall(memory: Memory, states: Sequence[dict[str, Any]]) -> None:
     memory.load_state_dict(states[memory.rank] if len(states) == memory.ranks else memory.dealt(states))
 
 
-def level(memory: Memory, device: torch.device) -> int:
+def level(memory: Memory, device: torch.device) -> None:
     """Before a night, deal all that is held anew where one process has nothing to dream of and others have.
 
     Args:
         memory: this process's.
         device: where its content belongs.
 
-    Returns:
-        Bytes that the other processes hold.
-
     Raises:
         ValueError: (on all) when there is not enough for each.
     """
-    if memory.ranks == 1:
-        return 0
-    sizes = gathered(len(memory))
-    if any(sizes) and not all(sizes):
-        memory.load_state_dict(memory.dealt(gathered(memory.state_dict())))
-        memory.to(device)
-        if not all(gathered(len(memory))):
-            raise ValueError(
-                f"expected a memory with something to recall on each of {memory.ranks} devices, got {sum(sizes)} in all"
-            )
-    return sum(gathered(memory.nbytes)) - memory.nbytes
+    sizes = gathered(len(memory)) if memory.ranks > 1 else []
+    if all(sizes) or not any(sizes):
+        return
+    memory.load_state_dict(memory.dealt(gathered(memory.state_dict())))
+    memory.to(device)
+    if not all(gathered(len(memory))):
+        raise ValueError(
+            f"expected a memory with something to recall on each of {memory.ranks} devices, got {sum(sizes)} in all"
+        )
+
+
+def held_elsewhere(memory: Memory) -> int:
+    """Bytes that the memories of the other processes hold."""
+    return sum(gathered(memory.nbytes)) - memory.nbytes if memory.ranks > 1 else 0

@@ -261,13 +261,15 @@ class Buffer:
 
     def dealt(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """See :meth:`Memory.dealt`."""
-        tables, columns, before = [], [], 0
+        tables: list[Piles] = []
+        columns, before = [], 0
         for state in states:
             piles = self._piles(state)
             tables.append({key: [before + row for row in rows] for key, rows in piles.items()})
             columns += [state["held"]] if state["size"] else []
             before += state["size"]
-        hands, rows = {}, list[int]()
+        hands: dict[Key, Hand] = {}
+        rows: list[int] = []
         for key, (pile, turn) in deal(tables, self.rank, self.ranks).items():
             hands[key] = Hand(list(range(len(rows), len(rows) + len(pile))), turn)
             rows += pile
