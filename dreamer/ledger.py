@@ -16,6 +16,7 @@ class Ledger:
         stage: index of the stage that is lived now, or comes next.
         step: batches of it that are done.
         finished: True when its last batch is done but it is not closed yet: dusk and examination are pending.
+        ahead: steps by which the samples of the experience are ahead of its steps, since the number of devices changed.
         opened_at: global step at which it began.
         saved_at: global step when the ledger was saved last.
         optimizer_steps: per kind of stage, of all closed stages.
@@ -27,6 +28,7 @@ class Ledger:
     stage: int = 0
     step: int = 0
     finished: bool = False
+    ahead: int = 0
     opened_at: int = 0
     saved_at: int = 0
     optimizer_steps: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))

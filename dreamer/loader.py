@@ -115,9 +115,14 @@ def pass_order(count: int, experience: int, number: int, place: Place) -> Tensor
     """
     rng = randoms(place.seed, Purpose.ORDER, experience, number)
     order = torch.randperm(count, generator=rng)
-    share = -(-count // place.ranks)
     # every rank gets equally many: the first samples of the pass fill up the last
-    return torch.cat([order, order[: share * place.ranks - count]])[place.rank :: place.ranks]
+    dealt = torch.arange(-(-count // place.ranks) * place.ranks) % count
+    return order[dealt][place.rank :: place.ranks]
+
+
+def own_share(count: int, place: Place) -> int:
+    """How many of :func:`pass_order`, from its start, are this rank's own; what follows fills up."""
+    return len(range(place.rank, count, place.ranks))
 
 
 def _slice(dream: Dream, start: int, stop: int) -> Dream:

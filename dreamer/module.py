@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from dreamer import metrics
@@ -21,9 +22,9 @@ from dreamer.examination import examine
 from dreamer.generators import Generator
 from dreamer.hypnogram import Hypnogram
 from dreamer.ledger import Ledger
-from dreamer.loader import Place, StageLoader, pass_order, stage_steps
+from dreamer.loader import Place, StageLoader, own_share, pass_order, stage_steps
 from dreamer.memory import Memory
-from dreamer.networks.base import Frozen, ask, module_bytes, rebirth
+from dreamer.networks.base import Frozen, ask, module_bytes, plain_name, rebirth
 from dreamer.planning import (
     ActiveOutputs,
     Household,
@@ -37,8 +38,9 @@ from dreamer.planning import (
     plan_life,
 )
 from dreamer.plasticity import Plasticity
+from dreamer.processes import gathered, held_elsewhere, level, recall
 from dreamer.randomness import Purpose, mix, randoms
-from dreamer.resume import align_loops
+from dreamer.resume import align_loops, change_devices
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import JoinedSamples, Samples, Stream
@@ -116,6 +118,7 @@ class WakeSleepModule(pl.LightningModule):
         self._mind: tuple[int, Mind] | None = None
         self._last_row: dict[str, Any] | None = None
         self._clock = 0.0
+        self._held_elsewhere = 0
         self._rested = dict(self.schedule.state_dict())
 
     def _introduce(self) -> None:
@@ -214,6 +217,7 @@ class WakeSleepModule(pl.LightningModule):
                 "a life needs its stream: call trainer.fit(module, datamodule=StreamDataModule(stream)), "
                 f"got datamodule={getattr(self.trainer, 'datamodule', None)!r}"
             )
+        _check_precision(self.trainer)
         plan = self.plan(self.stream, self.trainer.world_size)
         loop = self.trainer.fit_loop
         if self.trainer.fast_dev_run:
@@ -229,12 +233,25 @@ class WakeSleepModule(pl.LightningModule):
                 stacklevel=2,
             )
         self._hypnogram = plan
+        if self.memory is not None:
+            self.memory.share(self.global_rank, self.trainer.world_size)
+        self._let_parts_rest()
         # a fit is a life of its own; a checkpoint, where there is one, is loaded after this hook and brings its record
         self.ledger, self._mind, self._last_row = Ledger(), None, None
         self.schedule.load_state_dict(self._rested)
         if not all(recipe.by_gradient for recipe in (self.wake, *self.night)):
             # on purpose: such a stage changes weights itself, and a loss of zero would stir the optimiser's momentum
             warnings.filterwarnings("ignore", "`training_step` returned `None`")
+
+    def _let_parts_rest(self) -> None:
+        """Keep DDP from waiting for the gradients of what rests in a stage: the generator at night, say."""
+        recalled = [part for part in (self.memory, self.generator) if part is not None]
+        learns = self.generator is not None and any(p.requires_grad for p in self.generator.parameters())
+        rests = learns or not self.wake.objectives or any(part.hidden for part in recalled)
+        strategy = self.trainer.strategy
+        if rests and isinstance(strategy, DDPStrategy):
+            # Lightning has no public way once the Trainer is built; a word of the user's own counts
+            strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser; learner and generator are groups whose losses lie on disjoint graphs."""
@@ -255,7 +272,8 @@ class WakeSleepModule(pl.LightningModule):
         def steps() -> Iterator[Step]:
             # asked for at the first batch, when a checkpoint has been loaded: the ledger says where to begin
             done = self.ledger.step if self.ledger.stage == stage.index else 0
-            return stage_steps(stage, self._recipe(stage), self._mind_at(stage), self._day(stage), self._place, done)
+            where = replace(stage, first_step=stage.first_step + self.ledger.ahead)
+            return stage_steps(where, self._recipe(stage), self._mind_at(stage), self._day(stage), self._place, done)
 
         return StageLoader(stage, steps)
 
@@ -292,9 +310,11 @@ class WakeSleepModule(pl.LightningModule):
     def _note_day(self, stage: Stage, batch: Step, losses: Losses) -> None:
         """Offer the day's batch to the memory, once, and show the step to a schedule that watches."""
         assert batch.day is not None
-        if self.memory is not None and self._first_pass(stage, batch.step):
+        new = self._never_offered(stage, batch.step)
+        if self.memory is not None and new:
             rng = randoms(self.seed, Purpose.MEMORY, stage.index, batch.step, self.global_rank)
-            self.memory.add(*batch.day, rng, losses.answer if self.memory.logits else None)
+            kept = losses.answer if self.memory.logits else None
+            self.memory.add(batch.day.x[:new], batch.day.y[:new], rng, None if kept is None else kept[:new])
         if self.schedule.data_driven:
             loss = torch.zeros(()) if losses.surprise is None else self._shared(losses.surprise)
             features = None
@@ -335,10 +355,14 @@ class WakeSleepModule(pl.LightningModule):
                 for part in self._plastic:
                     part.after_step(self.network, stage.kind, rng)
 
-    def _first_pass(self, stage: Stage, step: int) -> bool:
-        """True in the first pass over an experience: each of its samples is offered to the memory once."""
-        share = -(-len(day_of(self.stream, stage.experience, self.wake)) // self.trainer.world_size)
-        return (stage.first_step + step) * self.wake.batch_size < share
+    def _never_offered(self, stage: Stage, step: int) -> int:
+        """How many of the batch, from its start, the memory is offered, so that each sample is offered once.
+
+        Not in later passes, nor what fills up the last batch of one process with what another has met.
+        """
+        own = own_share(len(day_of(self.stream, stage.experience, self.wake)), self._place)
+        done = (stage.first_step + step + self.ledger.ahead) * self.wake.batch_size
+        return min(max(own - done, 0), self.wake.batch_size)
 
     def _day(self, stage: Stage) -> Samples:
         """What the stage's experience is lived through with, on the training device where it may stay there."""
@@ -403,6 +427,7 @@ class WakeSleepModule(pl.LightningModule):
         """
         if self.memory is not None:
             self.memory.to(self.device)
+            self._held_elsewhere = held_elsewhere(self.memory)
         self._clock = time.perf_counter()
         if not self.ledger.rows:
             self.ledger.rows.append(self._row("birth", -1, -1, -1, 0))
@@ -422,6 +447,7 @@ class WakeSleepModule(pl.LightningModule):
         self._clock = time.perf_counter()
 
     def _open_day(self, stage: Stage) -> None:
+        self.ledger.ahead = 0
         if stage.experience > 0 and self.dawn is not None:
             self.dawn.copy_from(self.network)
         for part in self._plastic:
@@ -441,7 +467,7 @@ class WakeSleepModule(pl.LightningModule):
             held = self._seen(self.ledger.rows[-1], "validation")
             if held is not None:
                 # only held-out training data may steer callbacks; test accuracies go to the loggers alone
-                self.log("val/accuracy", held, batch_size=1)
+                self.log("val/accuracy", held, batch_size=1, sync_dist=True)
 
     def on_train_end(self) -> None:
         """Examine a life that was stopped between two examinations, so that its results say where it got."""
@@ -491,26 +517,36 @@ class WakeSleepModule(pl.LightningModule):
         if self.dusk is not None:
             self.dusk.copy_from(self.network)
         if self.memory is not None:
-            rng = randoms(self.seed, Purpose.MEMORY, stage.index, -1, self.global_rank)
-            modes = [(module, module.training) for module in self.network.modules()]
-            self.network.eval()
-            with torch.no_grad():
-                self.memory.settle(
-                    self._met(stage), self.network, self.dawn if stage.experience else None, stage.experience, rng
-                )
-            for module, mode in modes:
-                module.training = mode
+            self._settle(self.memory, stage)
+            level(self.memory, self.device)
+            self._held_elsewhere = held_elsewhere(self.memory)
         if self.generator is not None:
             rng = randoms(self.seed, Purpose.SETTLE, stage.index, device=self.device)
             self.generator.settle(self._met(stage, everywhere=True), stage.experience, rng)
         self.ledger.seconds["wake"] += time.perf_counter() - self._clock
+
+    def _settle(self, memory: Memory, stage: Stage) -> None:
+        if not own_share(len(self._day(stage)), self._place):
+            # fewer samples than processes: this one has met none of its own
+            return
+        rng = randoms(self.seed, Purpose.MEMORY, stage.index, -1, self.global_rank)
+        modes = [(module, module.training) for module in self.network.modules()]
+        self.network.eval()
+        with torch.no_grad():
+            memory.settle(
+                self._met(stage), self.network, self.dawn if stage.experience else None, stage.experience, rng
+            )
+        for module, mode in modes:
+            module.training = mode
 
     def _met(self, stage: Stage, everywhere: bool = False) -> Iterator[Batch]:
         """What has been met of the experience so far, in order; ``everywhere`` adds what other processes met."""
         samples = self._day(stage)
         place = Place(self.seed, self.device) if everywhere else self._place
         batch = self.wake.batch_size * (self.trainer.world_size if everywhere else 1)
-        index = pass_order(len(samples), stage.experience, 0, place)[: (stage.first_step + stage.steps) * batch]
+        steps = stage.first_step + stage.steps + self.ledger.ahead
+        count = min(steps * batch, own_share(len(samples), place))
+        index = pass_order(len(samples), stage.experience, 0, place)[:count]
         if self.trainer.fast_dev_run:
             few = self.wake.batch_size * int(self.trainer.fast_dev_run)
             y = samples.y.cpu()
@@ -564,7 +600,7 @@ class WakeSleepModule(pl.LightningModule):
             logits = logits.masked_fill(~classes, -torch.inf)
         share = (logits.argmax(dim=1) == batch.y).float().mean()
         name = f"{split}/accuracy/experience_{index}"
-        self.log(name, share, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y))
+        self.log(name, share, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
 
     # ---------------------------------------------------------------- what it leaves
 
@@ -637,23 +673,28 @@ class WakeSleepModule(pl.LightningModule):
         }
 
     def bytes(self) -> dict[str, int]:
-        """Bytes held now: network, memory, generator, teachers, plasticity."""
+        """Bytes held now: network, generator, teachers, plasticity on each process, memory on all together."""
         teachers = [teacher for teacher in (self.dawn, self.dusk) if teacher is not None]
         return {
             "network": module_bytes(self.network),
-            "memory": 0 if self.memory is None else self.memory.nbytes,
+            "memory": 0 if self.memory is None else self.memory.nbytes + self._held_elsewhere,
             "generator": 0 if self.generator is None else self.generator.nbytes,
             "teacher": sum(teacher.nbytes for teacher in teachers),
             "plasticity": sum(part.nbytes for part in self._plastic),
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add ledger, plan and memory: plain containers and tensors, so that safe loading takes them."""
+        """Add ledger, plan and the memories of all processes: plain containers and tensors, for safe loading.
+
+        Each process has to call it, as Lightning does in ``Trainer.save_checkpoint``.
+        """
         self.ledger.saved_at = self.global_step
+        checkpoint["state_dict"] = {plain_name(name): value for name, value in checkpoint["state_dict"].items()}
         checkpoint["dreamer"] = {
             "ledger": self.ledger.state_dict(),
             "hypnogram": None if self._hypnogram is None else self._hypnogram.as_records(),
-            "memory": None if self.memory is None else self.memory.state_dict(),
+            "memory": None if self.memory is None else gathered(self.memory.state_dict()),
+            "devices": self.trainer.world_size,
             "schedule": dict(self.schedule.state_dict()),
             "seed": self.seed,
         }
@@ -665,33 +706,50 @@ class WakeSleepModule(pl.LightningModule):
             ValueError: when the checkpoint belongs to a life with another plan or seed.
         """
         saved = checkpoint["dreamer"]
-        if self._hypnogram is not None:
-            self._take_over(saved["hypnogram"] or [], saved["seed"])
+        mine = {plain_name(name): name for name in self.state_dict()}
+        checkpoint["state_dict"] = {mine.get(name, name): value for name, value in checkpoint["state_dict"].items()}
         self.schedule.load_state_dict(saved["schedule"])
         self.ledger = Ledger.from_state(saved["ledger"])
+        if self._hypnogram is not None:
+            self._take_over(saved["hypnogram"] or [], saved["seed"], saved["devices"])
         self._mind = None
         if self.memory is not None and saved["memory"] is not None:
-            self.memory.load_state_dict(saved["memory"])
+            recall(self.memory, saved["memory"])
         if "loops" in checkpoint:
             ledger = self.ledger
             position = (ledger.stage + 1, 0) if ledger.finished else (ledger.stage, ledger.step)
             align_loops(checkpoint["loops"]["fit_loop"], *position)
 
-    def _take_over(self, records: list[dict[str, Any]], seed: int) -> None:
-        """Go on with a saved plan: this one, or, where nights were left open, what has become of it."""
+    def _take_over(self, records: list[dict[str, Any]], seed: int, devices: int) -> None:
+        """Go on with a saved plan: this one, or, where nights were left open, what has become of it.
+
+        On another number of devices a day may have another number of steps; then this plan is the one that counts.
+        """
         mine = self.hypnogram.as_records()
-        if seed != self.seed or (records != mine and not (records and self.schedule.data_driven)):
+        here = self.trainer.world_size
+        theirs = mine if devices == here else self.plan(self.stream, devices).as_records()
+        if seed != self.seed or (records != theirs and not (records and self.schedule.data_driven)):
             raise ValueError(
                 "the checkpoint belongs to another life: "
-                f"expected seed {self.seed} and the {len(mine)} stages of this plan, "
+                f"expected seed {self.seed} and the {len(theirs)} stages of this plan, "
                 f"got seed {seed} and {len(records)} stages"
             )
-        if records != mine:
+        if theirs == mine != records:
             loop = self.trainer.fit_loop
             self._hypnogram = Hypnogram.from_records(records)
             if loop.max_epochs == len(mine):
                 loop.max_epochs = len(records)
+        if devices != here:
+            change_devices(self.ledger, Hypnogram.from_records(records), self.hypnogram, devices, here)
 
     @property
     def _data(self) -> StreamDataModule:
         return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
+
+
+def _check_precision(trainer: pl.Trainer) -> None:
+    if not (trainer.precision == "32-true" or trainer.precision.endswith("-mixed")):
+        raise ValueError(
+            "a life keeps weights and dreams in float32: expected Trainer(precision=...) of '32-true', 'bf16-mixed' or "
+            f"'16-mixed', got {trainer.precision!r}"
+        )

@@ -8,7 +8,13 @@ batch of a stage, and right after a batch.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dreamer.ledger import Ledger
+    from dreamer.types import Stage
 
 
 def align_loops(fit_loop: dict[str, Any], stage: int, step: int) -> None:
@@ -29,3 +35,36 @@ def align_loops(fit_loop: dict[str, Any], stage: int, step: int) -> None:
     if "_batches_that_stepped" in fit_loop["epoch_loop.state_dict"]:
         steps = fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]["completed"]
         fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
+
+
+def change_devices(ledger: Ledger, before: Sequence[Stage], now: Sequence[Stage], devices: int, others: int) -> None:
+    """Bring the ledger, in place, in line with another number of devices, on which a step meets other samples.
+
+    Args:
+        ledger: of the life that was lived on the one number.
+        before: its plan.
+        now: the plan on the other number; where days have no length of their own, the steps of its days are others.
+        devices: on which it was lived.
+        others: on which it goes on.
+
+    Raises:
+        ValueError: when the plans differ in more than the steps of their stages.
+    """
+    plans = ([replace(stage, steps=1, first_step=0) for stage in plan] for plan in (before, now))
+    if next(plans) != next(plans):
+        raise ValueError(
+            f"the checkpoint was written on {devices} devices, and on {others} this life has other stages: "
+            f"go on with {devices}, or give days a length of their own with Wake(steps=...)"
+        )
+    day = next((stage for stage in before[ledger.stage :] if stage.kind == "wake"), None)
+    awake = day is not None and day.index == ledger.stage
+    done = ledger.step if awake else 0
+    if day is None or (day.opens and not done):
+        return  # no experience is cut
+    # nothing is met twice: the next sample is the next that nobody has met, rounded up to a step
+    met = -(-(day.first_step + done + ledger.ahead) * devices // others)
+    steps = now[day.index].steps
+    if awake and steps != day.steps:
+        done = steps if ledger.finished else min(-(-done * devices // others), steps)
+        ledger.step, ledger.finished = done, done == steps
+    ledger.ahead = met - now[day.index].first_step - done

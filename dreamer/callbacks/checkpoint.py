@@ -46,9 +46,11 @@ class LifeCheckpoint(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save when it is due."""
-        if self._stop:
+        # a signal may reach one process a step before another, and all have to save at the same step
+        stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)
+        if stop:
             trainer.should_stop = True
-        if self._stop or trainer.global_step - self._saved_at >= self.every_n_steps:
+        if stop or trainer.global_step - self._saved_at >= self.every_n_steps:
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]

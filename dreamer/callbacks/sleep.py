@@ -21,6 +21,7 @@ from dreamer.generators import Generator
 from dreamer.loader import Place, stage_steps
 from dreamer.memory import ClassBalanced, Memory, Reservoir
 from dreamer.memory.base import Buffer
+from dreamer.processes import gathered, level, recall
 from dreamer.randomness import Purpose, randoms
 from dreamer.schedules import Schedule
 from dreamer.stages import NREM
@@ -38,7 +39,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
     manual optimisation. A dream is taught by its label; a mixed one bears the label that has most of it.
 
     Works with ``lightning.pytorch`` and ``pytorch_lightning``. Memory, generator, counters and schedule are saved with
-    every checkpoint, with several devices those of all of them: each keeps a memory of what it met itself.
+    every checkpoint, with several devices those of all of them: each keeps a memory of what it met itself, and the
+    capacity is that of all together.
 
     Args:
         stages: what a night consists of; None for NREM as long as the day, but of 200 steps at least, in batches as
@@ -112,6 +114,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         if stage != "fit":
             return
         self._trainer, self._module, self._running = trainer, pl_module, False
+        self.memory.share(trainer.global_rank, trainer.world_size)
         # where an earlier fit was stopped within an epoch, a new one begins; a checkpoint, if any, is loaded after this
         self.diary.finished = True
         if self.generator is not None:
@@ -185,10 +188,12 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             "generator": None if self._apprentice is None else self._apprentice.state_dict(),
             "schedule": dict(self.schedule.state_dict()) if isinstance(self.schedule, Schedule) else {},
         }
-        return {"seed": self.seed, "ranks": _gathered(own)}
+        return {"seed": self.seed, "ranks": gathered(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state; with another number of devices, each takes one of those that were saved.
+        """Go on from a state.
+
+        With another number of devices the memories are dealt out anew, and each takes one of the generators.
 
         Raises:
             ValueError: when it was saved with another seed, or with other parts.
@@ -196,12 +201,15 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         if state_dict["seed"] != self.seed:
             raise ValueError(f"the checkpoint's nights have seed {state_dict['seed']}, these have {self.seed}")
         ranks = state_dict["ranks"]
-        own = ranks[_rank() % len(ranks)]
+        own = ranks[self.memory.rank % len(ranks)]
         if (own["generator"] is None) != (self._apprentice is None):
             has = "no" if own["generator"] is None else "a"
             raise ValueError(f"the checkpoint's SleepCallback has {has} generator, this one differs")
         self.diary = Diary.from_state(own["diary"])
-        self.memory.load_state_dict(own["memory"])
+        if len(ranks) != self.memory.ranks:
+            for met in ("met", "today", "yesterday"):
+                setattr(self.diary, met, sorted({label for state in ranks for label in state["diary"][met]}))
+        recall(self.memory, [state["memory"] for state in ranks])
         if self._apprentice is not None:
             self._apprentice.load_state_dict(own["generator"])
         if isinstance(self.schedule, Schedule):
@@ -337,6 +345,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         if tired and diary.awake:
             if isinstance(self.schedule, Schedule):
                 self.schedule.slept()
+            level(self.memory, self._home)
             diary.night = self._night_steps(diary.awake)
             diary.nights += 1
 
@@ -444,17 +453,3 @@ def _check_parts(memory: Memory, generator: Generator | None) -> None:
         raise ValueError(
             f"{type(generator).__name__} dreams features of the learner, which a training_step of your own cannot take"
         )
-
-
-def _rank() -> int:
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_rank() if distributed else 0
-
-
-def _gathered(own: dict[str, Any]) -> list[Any]:
-    """The states of all devices: Lightning saves what the first one gives."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [own]
-    states: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(states, own)
-    return states

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from dreamer.memory._shards import Hand, Key, part
 
 
 class Lists:
@@ -17,14 +19,18 @@ class Lists:
     def __init__(self) -> None:
         self.entries: list[tuple[int, int, int]] = []
 
-    def renew(self, capacity: int, experience: int, met: Mapping[int, int]) -> tuple[list[int], dict[int, int]]:
+    def renew(
+        self, total: int, place: tuple[int, int], experience: int, met: Mapping[int, int]
+    ) -> tuple[list[int], dict[int, int]]:
         """Make room for an experience; what was written for it before goes, the other lists are cut at their end.
 
         The capacity is split evenly over the classes, and the share of a class over its experiences; where that leaves
-        a remainder, earlier ones get one more. So no list ever grows.
+        a remainder, earlier ones get one more. So no list ever grows. Several processes have each a part of every
+        list, dealt like cards.
 
         Args:
-            capacity: rows in all.
+            total: rows on all processes together.
+            place: rank of this process, and how many there are.
             experience: its number.
             met: how many samples it has of each class.
 
@@ -38,7 +44,7 @@ class Lists:
             start += count
         entries = [entry for entry in self.entries if entry[1] != experience]
         entries += [(label, experience, met[label]) for label in sorted(met)]
-        self.entries = _split(entries, capacity)
+        self.entries = _split(entries, total, *place)
         rows: list[int] = []
         for label, number, count in self.entries:
             if number != experience:
@@ -46,20 +52,30 @@ class Lists:
         return rows, {label: count for label, number, count in self.entries if number == experience}
 
 
-def _split(entries: list[tuple[int, int, int]], capacity: int) -> list[tuple[int, int, int]]:
-    """The same lists, none longer than its share."""
+def _split(entries: list[tuple[int, int, int]], total: int, rank: int, ranks: int) -> list[tuple[int, int, int]]:
+    """The same lists, none longer than its share on this process."""
     siblings: dict[int, list[int]] = {}
     for label, experience, _ in entries:
         siblings.setdefault(label, []).append(experience)
     order = {label: index for index, label in enumerate(siblings)}
-    cut = []
+    cut, dealt = [], 0
     for label, experience, count in entries:
-        share = _part(capacity, order[label], len(order))
-        share = _part(share, siblings[label].index(experience), len(siblings[label]))
-        cut.append((label, experience, min(count, share)))
+        share = part(total, order[label], len(order))
+        share = part(share, siblings[label].index(experience), len(siblings[label]))
+        cut.append((label, experience, min(count, part(share, (rank - dealt) % ranks, ranks))))
+        dealt += share
     return cut
 
 
-def _part(total: int, index: int, parts: int) -> int:
-    """One of several whole parts that add up to the total, the earlier ones larger by at most one."""
-    return total // parts + (index < total % parts)
+def piles(entries: Sequence[tuple[int, int, int]]) -> dict[Key, range]:
+    """The rows of lists, by experience and class."""
+    found, start = {}, 0
+    for label, experience, count in entries:
+        found[experience, label] = range(start, start + count)
+        start += count
+    return found
+
+
+def entries(hands: Mapping[Key, Hand]) -> list[list[int]]:
+    """The lists that one process is dealt, without those of which it gets nothing."""
+    return [[label, experience, len(hand.rows)] for (experience, label), hand in hands.items() if hand.rows]

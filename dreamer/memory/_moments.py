@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from dreamer.memory._shards import part
 
 Covariance = Literal["full", "shared", "diagonal"]
 Bank = dict[str, Tensor]
@@ -36,7 +39,7 @@ class Moments:
 
     def observe(self, h: Tensor, y: Tensor) -> None:
         """Add (B, D) vectors of the (B,) classes."""
-        h, y = h.to("cpu", torch.float64), y.cpu()
+        h, y = h.cpu().double(), y.cpu()
         for label in y.unique().tolist():
             own = h[y == label]
             mean = own.mean(dim=0)
@@ -44,11 +47,11 @@ class Moments:
 
     def take(self, bank: Bank) -> None:
         """Add what :meth:`bank` gave."""
-        factor = bank["factor"].to("cpu", torch.float64)
+        factor = bank["factor"].cpu().double()
         scatter = self._product(factor) * freedom(bank, self.covariance).cpu().view(-1, *[1] * (factor.ndim - 1))
         own = torch.zeros_like(scatter[:1]).expand_as(scatter) if self.covariance == "shared" else scatter
         for index, label in enumerate(bank["label"].tolist()):
-            mean = bank["mean"][index].to("cpu", torch.float64)
+            mean = bank["mean"][index].cpu().double()
             self._merge(label, int(bank["count"][index]), mean, own[index % len(own)])
         if self.covariance == "shared":
             self.scatter[_ALL] = self.scatter[_ALL] + scatter[0]
@@ -112,3 +115,14 @@ def join(older: Bank, newer: Bank, covariance: Covariance) -> Bank:
     if moments.count:
         parts.append(moments.bank())
     return {name: torch.cat([part[name].to(newer[name].device) for part in parts]) for name in newer}
+
+
+def divide(bank: Bank, rank: int, ranks: int, covariance: Covariance) -> Bank:
+    """The same classes with one process's part of the count, without those of which it has no sample."""
+    count = bank["count"].tolist()
+    begun = itertools.accumulate(count, initial=0)
+    own = [part(number, (rank - before) % ranks, ranks) for number, before in zip(count, begun, strict=False)]
+    divided = bank | {"count": torch.tensor(own, dtype=torch.int64, device=bank["count"].device)}
+    met = divided["count"] > 0
+    shared = {"factor"} if covariance == "shared" else set()
+    return {name: row if name in shared else row[met] for name, row in divided.items()}

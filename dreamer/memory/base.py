@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from dreamer.memory._shards import Hand, Key, Piles, deal, part
 from dreamer.types import Batch, Dream
 
 Store = Literal["float32", "float16", "uint8"]
@@ -19,18 +20,23 @@ _BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
 class Memory(Protocol):
     """What is kept of the day.
 
-    It is no ``nn.Module``: as module buffers its content would be broadcast from rank 0 by DDP. Each rank keeps its
-    own.
+    Where several processes live one life, each has a memory of what it met itself, and they are one memory together:
+    a capacity is that of all. It is no ``nn.Module``: as module buffers its content would be broadcast from rank 0 by
+    DDP.
 
     Attributes:
         hidden: True when it keeps features of the learner rather than samples.
         logits: True when it keeps the learner's logits beside them.
         needs_dawn: True when :meth:`settle` needs the learner as it was at dawn.
+        rank: number of this process, from 0.
+        ranks: how many there are; see :meth:`share`.
     """
 
     hidden: bool
     logits: bool
     needs_dawn: bool
+    rank: int
+    ranks: int
 
     def __len__(self) -> int:
         """How much it holds; 0 when nothing can be drawn yet."""
@@ -38,11 +44,11 @@ class Memory(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what is held now."""
+        """Bytes of what is held now, on this process."""
         ...
 
     def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
-        """Bytes when full.
+        """Bytes when full, of all processes together.
 
         Args:
             shape: *S of a sample, or (H,) of a feature where :attr:`hidden`.
@@ -104,6 +110,29 @@ class Memory(Protocol):
         """
         ...
 
+    def share(self, rank: int, ranks: int) -> None:
+        """Be one of several from here on; what is held already, the same on all, is dealt out.
+
+        Args:
+            rank: number of this process, from 0.
+            ranks: how many there are.
+
+        Raises:
+            ValueError: when there is not room for a sample on each, or it is one of others already.
+        """
+        ...
+
+    def dealt(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The state of this one, when all that several processes held is dealt out evenly to as many as there are now.
+
+        Nothing is lost and nothing is held twice; classes that are even over all are even on each. Counters become this
+        process's part of what one process would have counted.
+
+        Args:
+            states: those of the processes that held it, by rank.
+        """
+        ...
+
 
 class Buffer:
     """Real samples with their labels, as contiguous tensors.
@@ -111,11 +140,17 @@ class Buffer:
     Children decide who stays: awake, sample by sample, in :meth:`_slot`; or at dusk, in :meth:`settle`.
 
     Args:
-        capacity: samples that fit, at least 1.
+        capacity: samples that fit, at least 1; on several processes together.
         store: ``float32`` keeps samples as they come; ``float16`` rounds them to half the size; ``uint8`` keeps values
             in [0, 1] in 255 steps, four times smaller and without loss for pixels that were read from 8-bit images.
         logits: keep the learner's logits too, as it gave them when it met the sample (dark experience replay, Buzzega
             et al. 2020, arXiv 2004.07211).
+
+    Attributes:
+        capacity: samples that fit on this process.
+        total: those that fit on all.
+        rank: number of this process, from 0.
+        ranks: how many there are.
 
     Raises:
         ValueError: when the capacity is below 1, or ``store`` is none of the above.
@@ -129,7 +164,8 @@ class Buffer:
             raise ValueError(f"expected a memory of at least 1 sample, got capacity={capacity}")
         if store not in _BYTES:
             raise ValueError(f"expected store to be one of {', '.join(_BYTES)}, got {store!r}")
-        self.capacity = capacity
+        self.capacity = self.total = capacity
+        self.rank, self.ranks = 0, 1
         self.store = store
         self.logits = logits
         self.held: dict[str, Tensor] = {}
@@ -147,7 +183,7 @@ class Buffer:
     def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
         """See :meth:`Memory.planned_bytes`."""
         elements = int(torch.Size(shape).numel())
-        return self.capacity * (elements * _BYTES[self.store] + 8 + (4 * num_classes if self.logits else 0))
+        return self.total * (elements * _BYTES[self.store] + 8 + (4 * num_classes if self.logits else 0))
 
     def add(self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None) -> None:
         """Offer samples, each of which is kept or not; see :meth:`Memory.add`.
@@ -209,6 +245,55 @@ class Buffer:
         self.held = {name: _room(self.capacity, rows) for name, rows in state["held"].items()}
         for name, rows in state["held"].items():
             self.held[name][: self.size] = rows
+
+    def share(self, rank: int, ranks: int) -> None:
+        """See :meth:`Memory.share`."""
+        if (rank, ranks) == (self.rank, self.ranks):
+            return
+        if self.size and self.ranks > 1:
+            raise ValueError(f"expected a memory of one process to be shared, got the part of one of {self.ranks}")
+        if ranks > self.total:
+            raise ValueError(f"expected a memory of at least 1 sample on each of {ranks} devices, got {self.total}")
+        state = self.state_dict()
+        self.rank, self.ranks, self.capacity = rank, ranks, part(self.total, rank, ranks)
+        if self.size:
+            self.load_state_dict(self.dealt([state]))
+
+    def dealt(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """See :meth:`Memory.dealt`."""
+        tables: list[Piles] = []
+        columns, before = [], 0
+        for state in states:
+            piles = self._piles(state)
+            tables.append({key: [before + row for row in rows] for key, rows in piles.items()})
+            columns += [state["held"]] if state["size"] else []
+            before += state["size"]
+        hands: dict[Key, Hand] = {}
+        rows: list[int] = []
+        for key, (pile, turn) in deal(tables, self.rank, self.ranks).items():
+            hands[key] = Hand(list(range(len(rows), len(rows) + len(pile))), turn)
+            rows += pile
+        held = {name: torch.cat([column[name] for column in columns])[rows] for name in columns[0]} if rows else {}
+        offered = part(sum(state["offered"] for state in states), self.rank, self.ranks)
+        return {"held": held, "size": len(rows), "offered": offered} | self._regrouped(states, hands)
+
+    def _piles(self, state: Mapping[str, Any]) -> Piles:
+        """Which rows of a state belong together: by default those of a class, where there are classes."""
+        y = state["held"].get("y", torch.empty(0, dtype=torch.int64))
+        classes = y.tolist() if y.ndim == 1 and not y.is_floating_point() else [0] * len(y)
+        piles: dict[Key, list[int]] = {}
+        for row, label in enumerate(classes):
+            piles.setdefault((label,), []).append(row)
+        return piles
+
+    def _regrouped(self, states: Sequence[Mapping[str, Any]], hands: Mapping[Key, Hand]) -> dict[str, Any]:
+        """What :meth:`state_dict` of a child holds beside samples and ``offered``, when rows have been dealt.
+
+        Args:
+            states: what all held.
+            hands: what this process was dealt of every pile, with the new numbers of the rows.
+        """
+        return {}
 
     def _rows(self, index: Tensor) -> dict[str, Tensor]:
         """Copies of rows, samples as they came."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from dreamer.memory._shards import Hand, Key, Piles, by_class, part
 from dreamer.memory.base import Buffer, Store, below
 
 
@@ -52,3 +55,15 @@ class ClassBalanced(Buffer):
         self._met = {label: met for label, met, _ in state["classes"]}
         self._slots = {label: list(slots) for label, _, slots in state["classes"]}
         self._full = set(state["full"])
+
+    def _piles(self, state: Mapping[str, Any]) -> Piles:
+        return by_class(state)
+
+    def _regrouped(self, states: Sequence[Mapping[str, Any]], hands: Mapping[Key, Hand]) -> dict[str, Any]:
+        met = Counter[int]()
+        for state in states:
+            met.update({label: count for label, count, _ in state["classes"]})
+        classes = [[label, part(met[label], hand.turn, self.ranks), hand.rows] for (label,), hand in hands.items()]
+        # a class that was the largest on one of them; where it has no row, its reservoir could never take one again
+        full = {label for state in states for label in state["full"] if hands[label,].rows}
+        return {"classes": classes, "full": sorted(full)}

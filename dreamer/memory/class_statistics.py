@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from dreamer.memory._moments import Bank, Covariance, Moments, freedom, join
+from dreamer.memory._moments import Bank, Covariance, Moments, divide, freedom, join
 from dreamer.networks.base import featured
 from dreamer.types import Batch, Dream
 
@@ -25,7 +27,8 @@ class ClassStatistics:
 
     Covariances are unbiased: divided by n - 1, or for the shared one by n minus the number of classes. A class that
     comes back in a later experience is one Gaussian over both; while that experience lasts, its part is kept apart, so
-    that a later dusk can replace it. Features are not followed as they drift.
+    that a later dusk can replace it. Features are not followed as they drift. Several processes measure each what they
+    met themselves.
 
     Args:
         covariance: ``full`` for every class, ``diagonal`` for every class, or one ``shared`` by all.
@@ -54,6 +57,7 @@ class ClassStatistics:
         # what earlier experiences brought, and what the latest did
         self.banks: list[Bank] = []
         self.experience = -1
+        self.rank, self.ranks = 0, 1
         self.shape: tuple[int, ...] = ()
 
     def __len__(self) -> int:
@@ -73,7 +77,7 @@ class ClassStatistics:
         """
         dims = math.prod(shape)
         spread = {"full": dims * dims * num_classes, "diagonal": dims * num_classes, "shared": 2 * dims * dims}
-        return num_classes * (8 + 8 + 4 * dims) + 4 * spread[self.covariance]
+        return self.ranks * (num_classes * (8 + 8 + 4 * dims) + 4 * spread[self.covariance])
 
     def add(self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None) -> None:
         """See :meth:`dreamer.memory.Memory.add`; nothing is kept while awake."""
@@ -143,6 +147,30 @@ class ClassStatistics:
             raise ValueError(f"expected statistics with (covariance, hidden) of {own}, got {kind}")
         self.shape, self.experience = tuple(state["shape"]), state["experience"]
         self.banks = [{name: row.clone() for name, row in bank.items()} for bank in state["banks"]]
+
+    def share(self, rank: int, ranks: int) -> None:
+        """See :meth:`dreamer.memory.Memory.share`."""
+        if (rank, ranks) == (self.rank, self.ranks):
+            return
+        if self.banks and self.ranks > 1:
+            raise ValueError(f"expected a memory of one process to be shared, got the part of one of {self.ranks}")
+        state = self.state_dict()
+        self.rank, self.ranks = rank, ranks
+        self.load_state_dict(self.dealt([state]))
+
+    def dealt(self, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """See :meth:`dreamer.memory.Memory.dealt`.
+
+        What was measured is merged; each process then has the same Gaussians, which stand for its part of the samples.
+        """
+        banks = []
+        for measured in itertools.zip_longest(*(reversed(state["banks"]) for state in states)):
+            whole = functools.reduce(
+                functools.partial(join, covariance=self.covariance), [bank for bank in measured if bank is not None]
+            )
+            banks.insert(0, divide(whole, self.rank, self.ranks, self.covariance))
+        last = max(states, key=lambda state: int(state["experience"]))
+        return {**last, "banks": banks}
 
     def _labels(self) -> Tensor:
         return torch.cat([bank["label"] for bank in self.banks]) if self.banks else torch.empty(0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from dreamer.memory._shards import Hand, Key, Piles, by_class
 from dreamer.memory.base import Buffer, Store, below
 
 
@@ -46,3 +48,9 @@ class Greedy(Buffer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self._slots = {label: list(slots) for label, slots in state["classes"]}
+
+    def _piles(self, state: Mapping[str, Any]) -> Piles:
+        return by_class(state)
+
+    def _regrouped(self, states: Sequence[Mapping[str, Any]], hands: Mapping[Key, Hand]) -> dict[str, Any]:
+        return {"classes": [[label, hand.rows] for (label,), hand in hands.items()]}

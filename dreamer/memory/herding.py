@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.memory._lists import Lists
+from dreamer.memory._lists import Lists, entries, piles
+from dreamer.memory._shards import Hand, Key, Piles
 from dreamer.memory.base import Buffer, Store
 from dreamer.networks.base import Featured, ask
 from dreamer.types import Batch
@@ -52,7 +53,7 @@ class Herding(Buffer):
         y, view = torch.cat(seen["y"]), torch.cat(seen["view"])
         members = {label: (y == label).nonzero().flatten() for label in y.unique().tolist()}
         stay, shares = self._lists.renew(
-            self.capacity, experience, {label: len(index) for label, index in members.items()}
+            self.total, (self.rank, self.ranks), experience, {label: len(index) for label, index in members.items()}
         )
         index = torch.cat([own[herd(view[own], shares[label])] for label, own in members.items()])
         rows = {"x": self._decode(torch.cat(seen["x"])[index]), "y": y[index]}
@@ -67,6 +68,12 @@ class Herding(Buffer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self._lists.entries = [(label, experience, count) for label, experience, count in state["lists"]]
+
+    def _piles(self, state: Mapping[str, Any]) -> Piles:
+        return piles(state["lists"])
+
+    def _regrouped(self, states: Sequence[Mapping[str, Any]], hands: Mapping[Key, Hand]) -> dict[str, Any]:
+        return {"lists": entries(hands)}
 
 
 def herd(features: Tensor, count: int) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dreamer.memory._lists import Lists
+from dreamer.memory._lists import Lists, entries, piles
+from dreamer.memory._shards import Hand, Key, Piles
 from dreamer.memory.base import Buffer
 from dreamer.networks.base import featured
 from dreamer.types import Batch
@@ -79,7 +80,7 @@ class LatentCodes(Buffer):
     def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
         """See :meth:`dreamer.memory.Memory.planned_bytes`."""
         # 8 bytes by which a sample is recognised
-        return super().planned_bytes(shape, num_classes) + 8 * self.capacity
+        return super().planned_bytes(shape, num_classes) + 8 * self.total
 
     @torch.no_grad()
     def settle(
@@ -95,7 +96,9 @@ class LatentCodes(Buffer):
         y = met.rows["y"]
         members = {label: (y == label).nonzero().flatten() for label in y.unique().tolist()}
         earlier = self._rows((self.written == experience).nonzero().flatten()) if again else {}
-        stay, shares = self._lists.renew(self.capacity, experience, {label: len(own) for label, own in members.items()})
+        stay, shares = self._lists.renew(
+            self.total, (self.rank, self.ranks), experience, {label: len(own) for label, own in members.items()}
+        )
         chosen = [own[_some(len(own), shares[label], rng).to(own.device)] for label, own in members.items()]
         rows = {name: row[torch.cat(chosen)] for name, row in met.rows.items()}
         if stay:
@@ -112,6 +115,12 @@ class LatentCodes(Buffer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self._lists.entries = [(label, experience, count) for label, experience, count in state["lists"]]
+
+    def _piles(self, state: Mapping[str, Any]) -> Piles:
+        return piles(state["lists"])
+
+    def _regrouped(self, states: Sequence[Mapping[str, Any]], hands: Mapping[Key, Hand]) -> dict[str, Any]:
+        return {"lists": entries(hands)}
 
 
 def drift(codes: Tensor, before: Tensor, after: Tensor, sigma: float) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from dreamer.memory._shards import Hand, Key, Piles, by_class, part
 from dreamer.memory.base import Buffer, Store
 
 
@@ -19,7 +21,7 @@ class Ring(Buffer):
     random choices. Where experiences share their classes, a class keeps samples of the last experience only.
 
     Args:
-        capacity: samples that fit, at least one per class; what cannot be split evenly is not used.
+        capacity: samples that fit on all processes, at least one per class; what cannot be split evenly is not used.
         store: see :class:`dreamer.memory.Buffer`.
         logits: see :class:`dreamer.memory.Buffer`.
         num_classes: K, which a configuration leaves to the stream. None splits over the classes met so far: the oldest
@@ -40,7 +42,7 @@ class Ring(Buffer):
 
     def _slot(self, label: int, rng: torch.Generator) -> int | None:
         own = self._slots.setdefault(label, [])
-        share = self.capacity // (self.num_classes or len(self._slots))
+        share = self._share(label)
         if len(own) < share and self.size < self.capacity:
             slot = self.size
             self.size += 1
@@ -53,6 +55,14 @@ class Ring(Buffer):
         own.append(slot)
         return slot
 
+    def _share(self, label: int) -> int:
+        """Rows of a class on this process."""
+        if self.num_classes is None:
+            return self.capacity // len(self._slots)
+        # as if the full rings were dealt like cards, so that the shares of all processes add up for every class
+        share = self.total // self.num_classes
+        return part(share, (self.rank - label * share) % self.ranks, self.ranks)
+
     def state_dict(self) -> dict[str, Any]:
         # oldest first
         return super().state_dict() | {"classes": [[label, list(slots)] for label, slots in self._slots.items()]}
@@ -60,3 +70,9 @@ class Ring(Buffer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self._slots = {label: list(slots) for label, slots in state["classes"]}
+
+    def _piles(self, state: Mapping[str, Any]) -> Piles:
+        return by_class(state)
+
+    def _regrouped(self, states: Sequence[Mapping[str, Any]], hands: Mapping[Key, Hand]) -> dict[str, Any]:
+        return {"classes": [[label, hand.rows] for (label,), hand in hands.items()]}

@@ -117,6 +117,16 @@ def widened(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def doubled(x: Tensor) -> Tensor:
+    """A tensor in float64, on the CPU where its own device has no such numbers (MPS)."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
+def plain_name(name: str) -> str:
+    """The name of a parameter or buffer, whether the network is compiled or not."""
+    return name.replace("_orig_mod.", "")
+
+
 def check_rebirth(network: nn.Module) -> None:
     """Raise a ValueError when a submodule holds parameters of its own but has no ``reset_parameters``."""
     for module in _layers(network):

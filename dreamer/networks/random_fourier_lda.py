@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.networks.base import doubled
+
 
 class RandomFourierLDA(nn.Module):
     """Random Fourier features under a linear discriminant whose statistics are gathered sample by sample (RanDumb).
@@ -121,12 +123,12 @@ class RandomFourierLDA(nn.Module):
 
     @torch.no_grad()
     def _solve(self) -> None:
-        covariance = self.scatter.double() / self.count.sum().clamp_min(1)
+        covariance = doubled(self.scatter) / int(self.count.sum().clamp_min(1))
         # a variance of 0 (one sample per class) leaves the nearest mean in Euclidean distance
         level = covariance.diagonal().mean().clamp_min(1e-12)
         share = self._share(covariance, level)
         covariance.mul_(1 - share).diagonal().add_(share * level)
-        mean = self.mean.double()
+        mean = doubled(self.mean)
         weight = torch.cholesky_solve(mean.T, torch.linalg.cholesky(covariance)).T
         self.weight.copy_(weight)
         self.bias.copy_(-0.5 * (mean * weight).sum(dim=1))
@@ -137,7 +139,7 @@ class RandomFourierLDA(nn.Module):
         if self.shrinkage != "oas":
             return float(self.shrinkage)
         power = torch.linalg.vector_norm(covariance).square() / covariance.numel()
-        excess = (self.count.sum() + 1) * (power - level.square() / len(covariance))
+        excess = (int(self.count.sum()) + 1) * (power - level.square() / len(covariance))
         return float(((power + level.square()) / excess).clamp_max(1)) if excess > 0 else 1.0
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:

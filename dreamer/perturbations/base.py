@@ -114,6 +114,10 @@ def beta(count: int, alpha: float, device: torch.device, rng: torch.Generator) -
         device: that of ``rng``.
         rng: generator on that device.
     """
+    if device.type == "mps":
+        # which has no gamma kernel
+        seed = int(torch.randint(2**31, (1,), generator=rng, device=device))
+        return beta(count, alpha, torch.device("cpu"), torch.Generator().manual_seed(seed)).to(device)
     larger = torch._standard_gamma(torch.full((2, count), alpha + 1, device=device), generator=rng)
     luck = torch.rand(2, count, generator=rng, device=device)
     logs = larger.log() + torch.log1p(-luck) / alpha
@@ -136,8 +140,10 @@ def partners(label: Tensor, rng: torch.Generator) -> Tensor:
         (B,) int64 positions; every position stands there once.
     """
     count = len(label)
-    luck = torch.rand(count, generator=rng, device=label.device, dtype=torch.float64)
-    order = torch.argsort(label + luck)
+    # MPS has no float64, in which equal numbers are rarer
+    kind = torch.float32 if label.device.type == "mps" else torch.float64
+    order = torch.rand(count, generator=rng, device=label.device, dtype=kind).argsort()
+    order = order[label[order].argsort(stable=True)]
     ordered = label[order]
     following = torch.arange(1, count + 1, device=label.device)
     opens = torch.ones(count, dtype=torch.bool, device=label.device)

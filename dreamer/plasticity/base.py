@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from dreamer.networks.base import module_bytes
+from dreamer.networks.base import module_bytes, plain_name
 from dreamer.types import Kind
 
 
@@ -66,4 +66,4 @@ def synapses(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """The learner's trainable parameters, each with a name that a buffer may bear: ``trunk__1__weight``."""
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            yield name.replace(".", "__"), parameter
+            yield plain_name(name).replace(".", "__"), parameter

@@ -98,7 +98,7 @@ class Drift(Schedule):
             return
         if features is None:
             raise ValueError("drift watches features, but was shown none: the network has to give them")
-        seen = features.detach().double().cpu()
+        seen = features.detach().cpu().double()
         if self._usual is None:
             self._usual = seen
             return

@@ -419,7 +419,7 @@ def test_two_processes_sleep_alike_and_keep_their_own_memories(pl1: Any, tmp_pat
     assert [state["memory"]["size"] for state in saved["ranks"]] == [48, 48]
     alone = SleepCallback([NREM(3, batch_size=8)])
     alone.load_state_dict(saved)
-    assert len(alone.memory) == 48
+    assert len(alone.memory) == 96
 
 
 # -------------------------------------------------------------------- what must not change

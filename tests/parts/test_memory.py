@@ -30,6 +30,7 @@ from dreamer.memory import (
 from dreamer.memory.latent_codes import drift
 from dreamer.networks import MLP
 from dreamer.networks.base import Frozen
+from dreamer.processes import recall
 from dreamer.types import Batch
 
 NAMES = parts.names("memory")
@@ -292,6 +293,170 @@ def test_what_a_dusk_wrote_is_replaced_by_the_next_one_of_the_same_experience(na
         assert torch.equal(once.held["x"][: len(once)][new], twice.held["x"][: len(once)][new])
     else:
         assert same(once.state_dict(), twice.state_dict())
+
+
+# -------------------------------------------------------------------------------- several processes
+
+
+def live_together(
+    memories: Sequence[Any], days: Sequence[Sequence[int]] = DAYS, first: int = 0, each: int = 60
+) -> None:
+    """Days as in :func:`live`, each memory meeting its own part of the samples."""
+    order = torch.randperm(each, generator=rng(1))
+    for experience, labels in enumerate(days, first):
+        met = samples(each, labels, start=experience * each)
+        network = learner(experience)
+        for memory in memories:
+            own = Batch(*(part[order][memory.rank :: memory.ranks] for part in met))
+            generator = rng(10 * experience + memory.rank)
+            offer(memory, own, generator, network)
+            dawn = Frozen(learner(experience - 1)) if memory.needs_dawn and experience else None
+            memory.settle(batches(own), network, dawn, experience, generator)
+
+
+def shared(name: str, ranks: int, capacity: int = 10, **options: object) -> list[Any]:
+    memories = [make(name, capacity, **options) for _ in range(ranks)]
+    for rank, memory in enumerate(memories):
+        memory.share(rank, ranks)
+    return memories
+
+
+def rows(memories: Sequence[Any]) -> list[list[float]]:
+    """All that is held, as sorted rows of numbers."""
+    found: list[list[float]] = []
+    for held in (memory.state_dict()["held"] for memory in memories):
+        columns = [column.double().reshape(len(column), -1) for column in held.values()]
+        found += torch.cat(columns, dim=1).tolist() if columns else []
+    return sorted(found)
+
+
+def held_once(memories: Sequence[Any], options: dict[str, object]) -> bool:
+    # in 255 steps some of these samples look alike
+    return options.get("store") == "uint8" or len(np.unique(rows(memories), axis=0)) == sum(map(len, memories))
+
+
+def of_each_class(memory: Any) -> list[int]:
+    return memory.state_dict()["held"]["y"].bincount(minlength=CLASSES).tolist()
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
+def test_several_keep_together_what_is_planned(name: str, options: dict[str, object], ranks: int) -> None:
+    memories = shared(name, ranks, **options)
+    live_together(memories)
+    assert all(len(memory) for memory in memories)
+    planned = {memory.planned_bytes(shape_of(memory), CLASSES) for memory in memories}
+    assert planned == {sum(memory.nbytes for memory in memories)}
+    if name in BUFFERS:
+        assert sum(len(memory) for memory in memories) == memories[0].total
+        assert sum(memory.offered for memory in memories) == 120
+        assert held_once(memories, options)
+
+
+@pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (2, 3), (3, 2)])
+@pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
+def test_what_several_held_is_dealt_out_to_others(name: str, options: dict[str, object], before: int, now: int) -> None:
+    old, new = shared(name, before, **options), shared(name, now, **options)
+    live_together(old)
+    states = [memory.state_dict() for memory in old]
+    untouched = copy.deepcopy(states)
+    for memory in new:
+        recall(memory, states)
+    assert same(states, untouched)
+    if name in BUFFERS:
+        assert rows(new) == rows(old), "nothing is lost, and nothing held twice"
+        assert max(map(len, new)) - min(map(len, new)) <= 1
+        counts = torch.tensor([of_each_class(memory) for memory in new])
+        assert (counts.max(dim=0).values - counts.min(dim=0).values).max() <= 1, "each class lies evenly on all"
+        assert sum(memory.offered for memory in new) == 120
+    live_together(new, ((0, 1), (2, 3)), first=2)
+    planned = new[0].planned_bytes(shape_of(new[0]), CLASSES)
+    if name not in BUFFERS:
+        # classes that come back take twice as much while they are there
+        assert sum(memory.nbytes for memory in new) <= 2 * planned
+        return
+    assert planned * (1 - now / 10) <= sum(memory.nbytes for memory in new) <= planned
+    assert held_once(new, options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_as_many_as_before_each_goes_on_with_its_own(name: str) -> None:
+    old, new = shared(name, 2), shared(name, 2)
+    live_together(old)
+    states = [memory.state_dict() for memory in old]
+    for memory in new:
+        recall(memory, states)
+    for memories in (old, new):
+        live_together(memories, ((1, 2), (0, 3)), first=2)
+    assert same([memory.state_dict() for memory in old], [memory.state_dict() for memory in new])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_memory_of_one_can_be_shared_but_not_a_part(name: str) -> None:
+    alone, several = make(name), [make(name) for _ in range(3)]
+    live(alone)
+    for rank, memory in enumerate(several):
+        live(memory)
+        memory.share(rank, 3)
+        memory.share(rank, 3)
+    if name in BUFFERS:
+        assert rows(several) == rows([alone])
+        with pytest.raises(ValueError, match="on each of 11 devices"):
+            make(name).share(0, 11)
+    else:
+        assert sum(bank["count"].sum() for memory in several for bank in memory.banks) == 120
+    with pytest.raises(ValueError, match="part of one of 3"):
+        several[0].share(0, 1)
+
+
+def test_counters_are_divided_like_the_rows() -> None:
+    old, new = shared("class_balanced", 2), shared("class_balanced", 3)
+    live_together(old)
+    states = [memory.state_dict() for memory in old]
+    dealt = [memory.dealt(states) for memory in new]
+    for label in range(CLASSES):
+        before, now = ([dict(row[:2] for row in state["classes"])[label] for state in part] for part in (states, dealt))
+        assert sum(before) == sum(now) == 30 and max(now) - min(now) <= 1
+    assert all(met >= len(slots) for state in dealt for _, met, slots in state["classes"])
+
+
+def numbers(state: dict[str, Any]) -> list[int]:
+    """Which samples are held."""
+    found: list[int] = (state["held"]["x"][:, 0] * 1000).round().long().tolist()
+    return found
+
+
+def test_rings_and_lists_are_dealt_from_the_top() -> None:
+    ring = Ring(12)
+    offer(ring, samples(100), rng())
+    for half in shared("ring", 2, 12):
+        state = half.dealt([ring.state_dict()])
+        for _, slots in state["classes"]:
+            ages = [numbers(state)[slot] for slot in slots]
+            assert ages == sorted(ages) and len(ages) in (1, 2)
+    lists = Herding(12)
+    lists.settle(batches(samples(60, (0, 1))), learner(), None, 0, rng())
+    best = numbers(lists.state_dict())
+    halves = [numbers(half.dealt([lists.state_dict()])) for half in shared("herding", 2, 12)]
+    assert halves == [best[0:6:2] + best[6:12:2], best[1:6:2] + best[7:12:2]]
+
+
+@pytest.mark.parametrize("form", ["full", "diagonal", "shared"])
+def test_statistics_of_several_are_merged_to_those_of_one(form: Any) -> None:
+    met = clouds(0, [40, 25, 60])
+    whole = ClassStatistics(form, space="samples")
+    whole.settle(batches(met), learner(), None, 0, rng())
+    halves = [ClassStatistics(form, space="samples") for _ in range(2)]
+    for rank, half in enumerate(halves):
+        half.share(rank, 2)
+        half.settle(batches(Batch(met.x[rank::2], met.y[rank::2])), learner(), None, 0, rng())
+    again = ClassStatistics(form, space="samples")
+    recall(again, [half.state_dict() for half in halves])
+    for label in range(3):
+        expected = covariance_of(whole, label)
+        np.testing.assert_allclose(covariance_of(again, label), expected, rtol=1e-3, atol=1e-4 * expected.max())
+    torch.testing.assert_close(whole.banks[0]["mean"], again.banks[0]["mean"])
+    assert again.banks[0]["count"].tolist() == [40, 25, 60]
 
 
 # -------------------------------------------------------------------------------- reservoir, class_balanced
