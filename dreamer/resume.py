@@ -29,3 +29,15 @@ def align_loops(fit_loop: dict[str, Any], stage: int, step: int) -> None:
     if "_batches_that_stepped" in fit_loop["epoch_loop.state_dict"]:
         steps = fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]["completed"]
         fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
+
+
+def reopen_epoch(fit_loop: dict[str, Any]) -> None:
+    """Rewrite the state of Lightning's fit loop, in place, so that it continues within the epoch that was begun.
+
+    A Trainer that is stopped within an epoch counts it as over, and would call what is left of it the next.
+
+    Args:
+        fit_loop: as for :func:`align_loops`.
+    """
+    for counter in fit_loop["epoch_progress"].values():
+        counter.update(processed=counter["started"] - 1, completed=counter["started"] - 1)

@@ -298,6 +298,15 @@ def test_resumed_from_the_last_checkpoint_it_ends_as_if_unbroken(subject: str, b
     assert resumed.trainer.global_step == 30
 
 
+@pytest.mark.parametrize("steps", [7, 10, 19])
+def test_stopped_within_a_night_it_goes_on_as_if_unbroken(subject: str, steps: int, tmp_path: Path) -> None:
+    pl = tree(subject)
+    stopped = live(subject, pl.callbacks.ModelCheckpoint(tmp_path, save_last=True), max_steps=steps)
+    resumed, whole = live(subject, pl.callbacks.ModelCheckpoint(tmp_path), ckpt_path="last"), live(subject)
+    assert stopped.batches + resumed.batches == whole.batches
+    assert torch.equal(resumed.weights(), whole.weights())
+
+
 # -------------------------------------------------------------------- two processes
 
 PROCESSES = """
