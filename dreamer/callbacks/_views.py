@@ -17,10 +17,13 @@ def view_by_view(stage: Asleep) -> Asleep:
     """The stage, bending each view of (B, V, *S) samples by amounts of its own.
 
     Raises:
-        ValueError: when a perturbation asks the learner for logits, which a view has none of.
+        ValueError: when a perturbation looks at the learner.
     """
     if looks(stage):
-        raise ValueError(f"a {stage.kind} stage bends dreams towards what the learner answers, which views have not")
+        raise ValueError(
+            f"a perturbation of the {stage.kind} stage asks for the learner's logits, which are those of one tensor "
+            "a sample, but a sample has several views here: leave it out"
+        )
     bends = stage.recall.perturbations
     stage = copy.copy(stage)
     stage.recall = replace(stage.recall, perturbations=None if bends is None else tuple(map(_EachView, bends)))
