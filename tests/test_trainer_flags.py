@@ -299,10 +299,19 @@ def test_resumed_from_the_last_checkpoint_it_ends_as_if_unbroken(subject: str, b
 
 
 @pytest.mark.parametrize("steps", [7, 10, 19])
-def test_stopped_within_a_night_it_goes_on_as_if_unbroken(subject: str, steps: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["max_steps", "should_stop"])
+def test_stopped_within_a_night_it_goes_on_as_if_unbroken(subject: str, by: str, steps: int, tmp_path: Path) -> None:
     pl = tree(subject)
-    stopped = live(subject, pl.callbacks.ModelCheckpoint(tmp_path, save_last=True), max_steps=steps)
-    resumed, whole = live(subject, pl.callbacks.ModelCheckpoint(tmp_path), ckpt_path="last"), live(subject)
+
+    class Stop(pl.Callback):
+        """As early stopping and ``max_time`` do."""
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.should_stop = by == "should_stop" and trainer.global_step == steps
+
+    saves = [pl.callbacks.ModelCheckpoint(tmp_path, save_last=True) for _ in range(2)]
+    stopped = live(subject, saves[0], Stop(), max_steps=steps if by == "max_steps" else -1)
+    resumed, whole = live(subject, saves[1], ckpt_path="last"), live(subject)
     assert stopped.batches + resumed.batches == whole.batches
     assert torch.equal(resumed.weights(), whole.weights())
 

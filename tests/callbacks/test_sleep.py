@@ -486,6 +486,8 @@ def test_lightning_still_has_what_is_not_public(pl: Any) -> None:
     assert fetchers._PrefetchDataFetcher().length is None
     utilities = importlib.import_module(f"{pl.__name__}.utilities")
     assert utilities.CombinedLoader([], "min_size")._mode == "min_size"
+    progress = trainer.fit_loop.state_dict()["epoch_progress"]
+    assert all({"started", "processed", "completed"} <= set(counter) for counter in progress.values())
 
 
 # -------------------------------------------------------------------- going on
