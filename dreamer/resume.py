@@ -37,6 +37,18 @@ def align_loops(fit_loop: dict[str, Any], stage: int, step: int) -> None:
         fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
 
 
+def reopen_epoch(fit_loop: dict[str, Any]) -> None:
+    """Rewrite the state of Lightning's fit loop, in place, so that it continues within the epoch that was begun.
+
+    A Trainer that is stopped within an epoch counts it as over, and would call what is left of it the next.
+
+    Args:
+        fit_loop: as for :func:`align_loops`.
+    """
+    for counter in fit_loop["epoch_progress"].values():
+        counter.update(processed=counter["started"] - 1, completed=counter["started"] - 1)
+
+
 def change_devices(ledger: Ledger, before: Sequence[Stage], now: Sequence[Stage], devices: int, others: int) -> None:
     """Bring the ledger, in place, in line with another number of devices, on which a step meets other samples.
 

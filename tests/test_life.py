@@ -113,40 +113,17 @@ def test_teachers_are_copied_at_dawn_and_dusk() -> None:
     assert torch.equal(module.dusk.network[1].weight, copies[4]), "as it was before the second night"
 
 
-@pytest.mark.parametrize("batches", [True, 2])
-def test_fast_dev_run_runs_every_kind_of_stage(batches: bool | int) -> None:
-    stream = tiny_stream()
-    module = tiny_life(stream)
-    trainer = live(module, stream, fast_dev_run=batches)
-    assert [stage.kind for stage in module.hypnogram] == ["wake", "nrem", "rem"]
-    assert trainer.global_step == 3 * int(batches)
-    assert module.results()["complete"]
-
-
 @pytest.mark.parametrize(
-    ("options", "steps"),
-    [
-        ({"limit_train_batches": 2}, 9 * 2),
-        ({"limit_train_batches": 0.5}, 3 * (2 + 1 + 1)),
-        ({"accumulate_grad_batches": 2}, 3 * (2 + 1 + 2)),
-        ({"gradient_clip_val": 0.1}, 27),
-        ({"precision": "bf16-mixed"}, 27),
-        ({"max_steps": 11}, 11),
-        ({"profiler": "simple"}, 27),
-        ({"deterministic": True}, 27),
-        ({"limit_test_batches": 0, "limit_val_batches": 0}, 27),
-        ({"num_sanity_val_steps": 2, "check_val_every_n_epoch": 2}, 27),
-        ({"overfit_batches": 1}, 9),
-    ],
+    "options",
+    [{"limit_test_batches": 0, "limit_val_batches": 0}, {"num_sanity_val_steps": 2, "check_val_every_n_epoch": 2}],
+    ids=str,
 )
-def test_trainer_flags(options: dict[str, Any], steps: int) -> None:
+def test_flags_of_evaluation_take_no_step_away(options: dict[str, Any]) -> None:
     stream = tiny_stream()
     module = tiny_life(stream)
     trainer = live(module, stream, **options)
-    assert trainer.global_step == steps
-    assert module.results()["complete"] == ("max_steps" not in options)
-    assert sum(module.results()["cost"]["optimizer_steps"].values()) == steps
-    assert all(torch.isfinite(parameter).all() for parameter in module.parameters())
+    assert trainer.global_step == 27
+    assert module.results()["complete"]
 
 
 def test_max_time_ends_a_life_early() -> None:

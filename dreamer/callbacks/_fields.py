@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
 import torch
@@ -17,8 +18,8 @@ class Fields:
     """Reads batches, and builds new ones like them.
 
     Args:
-        inputs: index, key, or a callable on the batch that gives the tensor of samples, or several of one shape (as
-            the views of self-supervised learning), which stay together as one sample (V, *S).
+        inputs: index, key, name of an attribute, or a callable on the batch that gives the tensor of samples, or
+            several of one shape (as the views of self-supervised learning), which stay together as one sample (V, *S).
         targets: the same for the targets; None where a batch has none.
         extras: what to do with further fields that have one entry for every sample: ``refuse`` them, or ``repeat``
             those of the day's batch, whichever sample they belonged to.
@@ -54,6 +55,10 @@ class Fields:
             )
         return x.detach(), y.detach()
 
+    def views(self, batch: Any) -> bool:
+        """Whether a sample consists of several tensors of one shape."""
+        return isinstance(_find(batch, self.inputs, "inputs"), tuple | list)
+
     def rebuild(self, batch: Any, x: Tensor, y: Tensor) -> Any:
         """A batch of the structure, types and devices of ``batch`` that holds other samples.
 
@@ -83,6 +88,12 @@ class Fields:
             for key, value in part.items():
                 made[key] = self._like(value, f"{path}[{key!r}]", pairs, rows)
             return made
+        if _is_record(part):
+            made = copy.copy(part)
+            for name, value in _record(part).items():
+                # the one way into a frozen record
+                object.__setattr__(made, name, self._like(value, f"{path}.{name}", pairs, rows))
+            return made
         if _per_sample(part, rows):
             return self._extra(part, path, len(pairs[0][1]))
         if isinstance(part, tuple | list):
@@ -109,14 +120,18 @@ def _find(batch: Any, where: Where, name: str) -> Any:
             f"{name}={where!r}: the batch is a single tensor of shape {tuple(batch.shape)}; "
             "say inputs=lambda batch: batch and targets=None"
         )
+    if isinstance(where, str) and not isinstance(batch, Mapping) and hasattr(batch, where):
+        return getattr(batch, where)
     try:
         return batch[where]
     except (TypeError, KeyError, IndexError):
         has = f" with the keys {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else ""
+        if _is_record(batch):
+            has = f" with the fields {', '.join(_record(batch))}"
         size = f" of length {len(batch)}" if isinstance(batch, tuple | list) else ""
         raise ValueError(
             f"{name}={where!r}: not found in a batch that is a {type(batch).__name__}{has}{size}; "
-            f"say where they are with {name}=, an index, a key or a callable"
+            f"say where they are with {name}=, an index, a key, an attribute or a callable"
         ) from None
 
 
@@ -137,16 +152,26 @@ def _check_inside(batch: Any, wanted: list[Tensor], inputs: Where, targets: Wher
             last = targets is not None and number == len(wanted) - 1
             raise ValueError(
                 f"{f'targets={targets!r}' if last else f'inputs={inputs!r}'}: expected tensors that lie in the batch "
-                "itself, in tuples, lists or dicts, so that dreams can take their place, got one made from it"
+                "itself, in tuples, lists, dicts or dataclasses, so that dreams can take their place, got one made "
+                "from it"
             )
 
 
 def _leaves(part: Any) -> Iterator[Any]:
+    part = _record(part) if _is_record(part) else part
     if isinstance(part, Mapping | tuple | list):
         for item in part.values() if isinstance(part, Mapping) else part:
             yield from _leaves(item)
     else:
         yield part
+
+
+def _is_record(part: Any) -> bool:
+    return is_dataclass(part) and not isinstance(part, type | Mapping)
+
+
+def _record(part: Any) -> dict[str, Any]:
+    return {entry.name: getattr(part, entry.name) for entry in fields(part)}
 
 
 def _per_sample(part: Any, rows: int) -> bool:

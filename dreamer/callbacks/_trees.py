@@ -20,6 +20,11 @@ def callback_bases() -> tuple[type, ...]:
     return tuple(importlib.import_module(tree).Callback for tree in loaded)
 
 
+def is_checkpoint(callback: Any) -> bool:
+    """Whether a callback of any tree saves checkpoints."""
+    return isinstance(callback, tuple(sys.modules[tree].callbacks.Checkpoint for tree in TREES if tree in sys.modules))
+
+
 def tree_of(trainer: Any) -> str:
     """The tree from which a Trainer, or a class that it inherits from, comes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,13 +17,15 @@ from dreamer.callbacks._fields import Extras, Fields, Where
 from dreamer.callbacks._learner import Learner, Logits, forward_logits
 from dreamer.callbacks._night_loader import with_nights
 from dreamer.callbacks._stages import Asleep, bends, looks, willing
-from dreamer.callbacks._trees import callback_bases
+from dreamer.callbacks._trees import callback_bases, is_checkpoint
+from dreamer.callbacks._views import view_by_view
 from dreamer.generators import Generator
 from dreamer.loader import Place, stage_steps
 from dreamer.memory import ClassBalanced, Memory, Reservoir
 from dreamer.memory.base import Buffer
 from dreamer.processes import gathered, level, recall
 from dreamer.randomness import Purpose, randoms
+from dreamer.resume import reopen_epoch
 from dreamer.schedules import Schedule
 from dreamer.stages import NREM
 from dreamer.streams.base import TensorSamples
@@ -51,7 +54,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         schedule: when a night follows an epoch: None after a day whose classes are not all those met before it (so
             never on data that stay the same, and not after the first day); a number n after every n-th; or a
             :class:`dreamer.schedules.Schedule`, for which an epoch is an experience.
-        inputs: where a batch has its samples: an index, a key, or a callable on the batch.
+        inputs: where a batch has its samples: an index, a key, the name of an attribute, or a callable on the batch.
+            Several tensors of one shape there, as views, stay together; stages bend each for itself.
         targets: where it has its targets, in the same way; None where it has none.
         logits: maps module and (B, *S) samples to (B, K) logits, for generators whose dreams have no labels, and for
             perturbations that look at the learner.
@@ -75,7 +79,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         targets: Where | None = 1,
         logits: Logits = forward_logits,
         extras: Extras = "refuse",
-        generator_optimizer: Callable[..., torch.optim.Optimizer] = functools.partial(torch.optim.Adam, lr=1e-3),
+        generator_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         day_capacity: int = 5000,
         seed: int = 0,
     ):
@@ -115,6 +119,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             return
         self._trainer, self._module, self._running = trainer, pl_module, False
         self.memory.share(trainer.global_rank, trainer.world_size)
+        # what saves comes last, also where this callback was appended later: it saves what this one has counted
+        trainer.callbacks = sorted(trainer.callbacks, key=is_checkpoint)
         # where an earlier fit was stopped within an epoch, a new one begins; a checkpoint, if any, is loaded after this
         self.diary.finished = True
         if self.generator is not None:
@@ -162,10 +168,25 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             diary.finished = True
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """The epoch is over, also where a module has skipped the rest of it."""
+        """The epoch is over, also where a module has skipped the rest of it; not where the Trainer stops within it."""
+        enough = 0 <= trainer.max_steps <= trainer.global_step
+        if (trainer.should_stop or enough) and not trainer.is_last_batch:
+            # from a checkpoint of now, Lightning goes on within the epoch
+            return
         if self.diary.awake and not self.diary.dusk:
             self._dusk()
         self.diary.finished = True
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Say so when the default schedule has never found a reason to sleep."""
+        diary = self.diary
+        if self.schedule is None and diary.days > 1 and not diary.nights and trainer.is_global_zero:
+            classes = ", ".join(map(str, diary.met))
+            warnings.warn(
+                f"no night came in {diary.days} days: each had all the classes met before it ({classes}), so nothing "
+                "was to be forgotten; SleepCallback(schedule=1) sleeps after every epoch",
+                stacklevel=2,
+            )
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leave the Trainer as it was."""
@@ -214,6 +235,14 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             self._apprentice.load_state_dict(own["generator"])
         if isinstance(self.schedule, Schedule):
             self.schedule.load_state_dict(own["schedule"])
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Let Lightning go on within a night in which its Trainer was stopped."""
+        saved = checkpoint.get("callbacks", {}).get(self.state_key)
+        if saved is not None and "loops" in checkpoint:
+            diary = Diary.from_state(saved["ranks"][0]["diary"])
+            if diary.dusk and not diary.finished:
+                reopen_epoch(checkpoint["loops"]["fit_loop"])
 
     # ---------------------------------------------------------------- between Trainer and loader
 
@@ -309,6 +338,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self.fields.rebuild(batch, x, y)
         held = getattr(self.memory, "held", {}).get("x", x)
         self._shape = tuple(held.shape[1:])
+        self._recipes(batch, self.stages or ())
         whole = not (y.is_floating_point() or y.is_complex())
         self._classes = self.fields.targets is not None and y.ndim == 1 and whole
         if self._classes or self.fields.targets is None:
@@ -386,7 +416,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         """Batches of the night, from where it stands: what was trained on already is left out."""
         diary = self.diary
         night, done = diary.nights - 1, max(0, diary.done - diary.awake)
-        stages = self.stages or (self._plain_stage(),)
+        stages = self._recipes(self._like, self.stages or (self._plain_stage(),))
         place = Place(self.seed, self._home, self._trainer.global_rank, self._trainer.world_size)
         mind = self._mind(night)
         for part, (recipe, steps) in enumerate(zip(stages, diary.night, strict=True)):
@@ -395,6 +425,10 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             for step in stage_steps(stage, recipe, mind, _NOTHING, place, start):
                 assert step.dream is not None
                 yield self.fields.rebuild(self._like, step.dream.x, _label(step.dream))
+
+    def _recipes(self, batch: Any, stages: tuple[Asleep, ...]) -> tuple[Asleep, ...]:
+        """The stages of a night, for samples as those of a batch."""
+        return tuple(map(view_by_view, stages)) if self.fields.views(batch) else stages
 
     def _plain_stage(self) -> Asleep:
         return willing([NREM(batch_size=self.diary.rows)], self.memory, self.generator)[0]

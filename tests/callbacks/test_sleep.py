@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from dreamer.callbacks._trees import callback_bases, tree_of
 from dreamer.generators import ClassConditionalVAE
 from dreamer.memory import ClassBalanced, Herding, LatentCodes, Reservoir
 from dreamer.objectives import Distillation
-from dreamer.perturbations import Adversarial, LatentMixing, Noise
+from dreamer.perturbations import Adversarial, CropFlip, LatentMixing, Mixup, Noise
 from dreamer.schedules import Boundary, Drift, EveryNSteps
 from dreamer.streams import digits
 
@@ -44,12 +45,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore
 
 @pytest.fixture(params=TREES)
 def pl(request: pytest.FixtureRequest) -> Any:
-    return pytest.importorskip(request.param)
+    return importlib.import_module(request.param)
 
 
 @pytest.fixture
 def pl1() -> Any:
-    """The tree that is always installed."""
+    """The tree that is always installed, where one is enough."""
     return importlib.import_module(TREES[0])
 
 
@@ -164,8 +165,7 @@ def test_it_learns_what_it_would_have_forgotten(pl1: Any, seed: int) -> None:
 def test_both_trees_give_the_same_numbers() -> None:
     modules = []
     for tree in TREES:
-        pl = pytest.importorskip(tree)
-        modules.append(fit(pl, SleepCallback([NREM(6, batch_size=8), REM(3, batch_size=8)])))
+        modules.append(fit(importlib.import_module(tree), SleepCallback([NREM(6, batch_size=8), REM(3, batch_size=8)])))
     assert nights(modules[0]) == [(2, 0), (2, 9), (2, 9)]
     assert same(*modules)
 
@@ -192,9 +192,18 @@ def test_days_of_one_experience_are_each_slept_upon(pl1: Any) -> None:
     assert nights(module) == [(2, 0), (2, 0), (2, 3), (2, 3)]
 
 
-def test_data_that_stay_the_same_bring_no_night(pl1: Any) -> None:
-    module = fit(pl1, SleepCallback(), data=DataLoader(samples(), batch_size=40, shuffle=True))
+def test_data_that_stay_the_same_bring_no_night_and_that_is_said(pl1: Any) -> None:
+    data = DataLoader(samples(), batch_size=40, shuffle=True)
+    with pytest.warns(UserWarning, match=r"no night came in 3 days.*\(0, 1.*9\).*SleepCallback\(schedule=1\)"):
+        module = fit(pl1, SleepCallback(), data=data)
     assert nights(module) == [(4, 0)] * 3
+
+
+@pytest.mark.parametrize(("schedule", "expected"), [(1, [3, 3, 3, 3]), (2, [0, 3, 0, 3]), (3, [0, 0, 3, 0])])
+def test_data_that_stay_the_same_are_slept_upon_every_n_epochs(pl: Any, schedule: int, expected: list[int]) -> None:
+    data = DataLoader(samples(), batch_size=40)
+    module = fit(pl, SleepCallback([NREM(3)], schedule=schedule), data=data, max_epochs=4)
+    assert nights(module) == [(4, night) for night in expected]
 
 
 def test_a_second_fit_remembers_the_first(pl1: Any) -> None:
@@ -209,57 +218,27 @@ def test_a_second_fit_remembers_the_first(pl1: Any) -> None:
 # -------------------------------------------------------------------- the Trainer's own features
 
 
-FEATURES: dict[str, tuple[dict[str, Any], list[tuple[int, int]]]] = {
-    "plain": ({}, [(4, 0), (4, 3), (4, 3)]),
-    "limit_train_batches": ({"limit_train_batches": 2}, [(2, 0), (2, 3), (2, 3)]),
-    "limit as a share": ({"limit_train_batches": 0.5}, [(2, 0), (2, 3), (2, 3)]),
-    "overfit_batches": ({"overfit_batches": 1}, [(1, 0), (1, 3), (1, 3)]),
-    "fast_dev_run": ({"fast_dev_run": True}, [(1, 1)]),
-    "fast_dev_run of two": ({"fast_dev_run": 2}, [(2, 2)]),
-    "accumulate_grad_batches": ({"accumulate_grad_batches": 2}, [(4, 0), (4, 3), (4, 3)]),
-    "gradient_clip_val": ({"gradient_clip_val": 0.1}, [(4, 0), (4, 3), (4, 3)]),
-    "bf16-mixed": ({"precision": "bf16-mixed"}, [(4, 0), (4, 3), (4, 3)]),
-    "max_steps": ({"max_steps": 9, "max_epochs": -1}, [(4, 0), (4, 1)]),
-}
+@pytest.mark.parametrize("limit", [1.0, 0.5])
+def test_the_progress_bar_is_told_how_long_an_epoch_is(pl: Any, limit: float) -> None:
+    data = make_stream(pl, batch_size=8)
+    module = fit(pl, SleepCallback([NREM(3, batch_size=8)]), data=data, limit_train_batches=limit)
+    day = int(4 * limit)
+    assert nights(module) == [(day, 0), (day, 3), (day, 3)]
+    # at its last batch at least
+    assert [module.lengths[end - 1] for end in (day, 2 * day + 3, 3 * day + 6)] == [day, day + 3, day + 3]
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-def test_every_step_counts_whatever_the_trainer_does(pl: Any, feature: str) -> None:
-    options, expected = FEATURES[feature]
-    module = fit(pl, SleepCallback([NREM(3, batch_size=8)]), data=make_stream(pl, batch_size=8), **options)
-    assert nights(module) == expected
-    share = options.get("accumulate_grad_batches", 1)
-    assert module.trainer.global_step == sum(math.ceil(sum(epoch) / share) for epoch in expected)
-    if "max_steps" not in options:
-        # what the progress bar shows: an epoch's length, right at its last batch at least
-        ends = [sum(map(sum, expected[: epoch + 1])) for epoch in range(len(expected))]
-        assert [module.lengths[end - 1] for end in ends] == [sum(epoch) for epoch in expected]
-
-
-def test_clipping_reaches_the_night(pl1: Any) -> None:
-    seen = []
-
-    class Watch(pl1.Callback):
-        def on_before_zero_grad(self, trainer: Any, module: Any, optimizer: Any) -> None:
-            norms = [p.grad.norm() for p in module.parameters() if p.grad is not None]
-            seen.append(torch.stack(norms).norm() if norms else torch.zeros(()))
-
-    fit(pl1, SleepCallback([NREM(3)]), callbacks=[Watch()], gradient_clip_val=1e-3)
-    assert len(seen) == 12
-    assert max(seen) < 1.01e-3
-
-
-def test_moving_averages_of_lightnings_own_go_on_in_the_night(pl1: Any) -> None:
-    if not hasattr(pl1.callbacks, "EMAWeightAveraging"):
+def test_moving_averages_of_lightnings_own_go_on_in_the_night(pl: Any) -> None:
+    if not hasattr(pl.callbacks, "EMAWeightAveraging"):
         pytest.skip("this Lightning has no moving averages")
     updates = []
 
-    class Average(pl1.callbacks.EMAWeightAveraging):
+    class Average(pl.callbacks.EMAWeightAveraging):
         def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
             updates.extend([] if step_idx is None else [step_idx])
             return bool(super().should_update(step_idx, epoch_idx))
 
-    fit(pl1, SleepCallback([NREM(3)]), callbacks=[Average()])
+    fit(pl, SleepCallback([NREM(3)]), callbacks=[Average()])
     assert len(set(updates)) == 12
 
 
@@ -281,6 +260,43 @@ def test_learning_rates_that_are_planned_ahead_reach_to_the_end(pl1: Any) -> Non
     module.configure_optimizers = configure
     fit(pl1, SleepCallback([NREM(3)], schedule=2), module, max_epochs=4)
     assert nights(module) == [(2, 0), (2, 3), (2, 0), (2, 3)]
+
+
+@pytest.mark.parametrize(("interval", "steps"), [("step", 12), ("epoch", 3)])
+def test_learning_rates_follow_steps_of_day_and_night_or_epochs(pl: Any, interval: str, steps: int) -> None:
+    module = make_module(pl)
+
+    def configure() -> Any:
+        optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+        module.halving = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": module.halving, "interval": interval}}
+
+    module.configure_optimizers = configure
+    fit(pl, SleepCallback([NREM(3)]), module)
+    assert module.trainer.global_step == 12
+    assert module.halving.get_last_lr() == [0.5**steps]
+
+
+def test_what_saves_comes_after_a_callback_that_was_appended_later(pl: Any, tmp_path: Path) -> None:
+    module, sleep = make_module(pl), SleepCallback([NREM(3)], schedule=1)
+    saves = pl.callbacks.ModelCheckpoint(tmp_path, every_n_train_steps=1, save_top_k=-1, filename="{step}")
+    trainer = pl.Trainer(callbacks=[saves], max_epochs=1, **{**QUIET, "enable_checkpointing": True})
+    trainer.callbacks.append(sleep)
+    trainer.fit(module, DataLoader(samples(), batch_size=40))
+    for step in range(1, 8):
+        saved = torch.load(tmp_path / f"step={step}.ckpt", weights_only=True)
+        assert saved["callbacks"]["SleepCallback"]["ranks"][0]["diary"]["done"] == step
+
+
+def test_afterwards_the_trainer_validates_and_tests_without_a_night(pl: Any) -> None:
+    module, callback = make_module(pl), SleepCallback([NREM(3)])
+    module.validation_step = module.test_step = lambda batch, batch_idx: module.log("seen", float(len(batch[0])))
+    fit(pl, callback, module)
+    steps, slept = module.global_step, callback.diary.slept
+    data = DataLoader(samples(range(1)), batch_size=16)
+    assert module.trainer.validate(module, data, verbose=False) == [{"seen": 16.0}]
+    assert module.trainer.test(module, data, verbose=False) == [{"seen": 16.0}]
+    assert (module.global_step, callback.diary.slept) == (steps, slept) == (12, 6)
 
 
 def test_validation_comes_after_the_night(pl1: Any) -> None:
@@ -337,6 +353,17 @@ def test_streams_of_known_and_unknown_length(pl: Any, length: int | None, limit:
     assert module.trainer.global_step == 3 * day + 6
     if length is None and limit is None:
         assert set(module.lengths) == {math.inf}
+
+
+def test_an_endless_stream_is_cut_into_days(pl: Any) -> None:
+    class Endless(IterableDataset):
+        def __iter__(self) -> Any:
+            while True:
+                yield from zip(*samples(range(4)).tensors, strict=True)
+
+    options = {"reload_dataloaders_every_n_epochs": 0, "limit_train_batches": 5}
+    module = fit(pl, SleepCallback([NREM(3)], schedule=1), data=DataLoader(Endless(), batch_size=8), **options)
+    assert nights(module) == [(5, 3)] * 3
 
 
 def test_a_loader_that_ends_before_its_length_is_slept_upon_too(pl1: Any) -> None:
@@ -459,6 +486,8 @@ def test_lightning_still_has_what_is_not_public(pl: Any) -> None:
     assert fetchers._PrefetchDataFetcher().length is None
     utilities = importlib.import_module(f"{pl.__name__}.utilities")
     assert utilities.CombinedLoader([], "min_size")._mode == "min_size"
+    progress = trainer.fit_loop.state_dict()["epoch_progress"]
+    assert all({"started", "processed", "completed"} <= set(counter) for counter in progress.values())
 
 
 # -------------------------------------------------------------------- going on
@@ -581,6 +610,31 @@ def test_drift_watches_the_modules_own_loss(pl1: Any) -> None:
 
 
 Named = collections.namedtuple("Named", ["x", "y"])
+
+
+@dataclass
+class Record:
+    x: Any
+    y: Any
+    name: str = "day"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    x: Any
+    y: Any
+
+
+class Encoding(collections.UserDict):
+    """A mapping whose entries are attributes too, as tokenisers give."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.data[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
 X, Y = torch.arange(12.0).view(4, 3), torch.arange(4)
 
 
@@ -590,6 +644,10 @@ X, Y = torch.arange(12.0).view(4, 3), torch.arange(4)
         ((X, Y), {}),
         ([X, Y, "name", 3], {}),
         (Named(X, Y), {}),
+        (Named(X, Y), {"inputs": "x", "targets": "y"}),
+        (Record(X, Y), {"inputs": "x", "targets": "y"}),
+        (Frozen({"a": X}, Y), {"inputs": lambda batch: batch.x["a"], "targets": "y"}),
+        (Encoding(x=X, y=Y, epoch=3), {"inputs": "x", "targets": "y"}),
         ({"image": X, "label": Y, "epoch": 3}, {"inputs": "image", "targets": "label"}),
         (collections.OrderedDict(a={"b": (X, None)}, y=Y), {"inputs": lambda b: b["a"]["b"][0], "targets": "y"}),
         (X, {"inputs": lambda batch: batch, "targets": None}),
@@ -610,6 +668,26 @@ def test_a_dream_has_the_structure_of_the_day(batch: Any, where: dict[str, Any])
         assert list(dream)[2:] == list(batch)[2:]
 
 
+@pytest.mark.parametrize("kind", [Named, Record, Encoding])
+def test_batches_of_any_kind_are_slept_upon(pl: Any, kind: type) -> None:
+    def collate(rows: list[Any]) -> Any:
+        x, y = map(torch.stack, zip(*rows, strict=True))
+        return kind(x=x, y=y)
+
+    module = make_module(pl)
+    step, kinds = module.training_step, set()
+
+    def training_step(batch: Any, batch_idx: int) -> Any:
+        kinds.add(type(batch))
+        return step((batch.x, batch.y), batch_idx)
+
+    module.training_step = training_step
+    data = DataLoader(samples(), batch_size=40, collate_fn=collate)
+    fit(pl, SleepCallback([NREM(3)], inputs="x", targets="y", schedule=1), module, data)
+    assert nights(module) == [(4, 3)] * 3
+    assert kinds == {kind}
+
+
 def test_several_views_stay_together() -> None:
     fields = Fields(lambda batch: batch[0], 1, "refuse")
     x, y = fields.read(((X, X + 1), Y))
@@ -618,6 +696,39 @@ def test_several_views_stay_together() -> None:
     assert torch.equal(views[0], X[[2, 0]])
     assert torch.equal(views[1], X[[2, 0]] + 1)
     assert label.tolist() == [2, 0]
+
+
+def fit_views(pl: Any, perturbation: Any, strength: float = 1.0) -> tuple[Any, list[Any]]:
+    """Two equal views of every sample; gives the module, and the views of all batches asleep."""
+    module, seen = make_module(pl), []
+    step = module.training_step
+
+    def training_step(batch: Any, batch_idx: int) -> Any:
+        if asleep(module.trainer):
+            seen.append(batch[0])
+        return step((batch[0][1], batch[1]), batch_idx)
+
+    module.training_step = training_step
+    data = DataLoader([([x, x], y) for x, y in samples()], batch_size=40)
+    night = [REM(3, perturbations=[perturbation], strength=strength)]
+    fit(pl, SleepCallback(night, schedule=1, logits=lambda module, x: module(x)), module, data)
+    return module, seen
+
+
+def test_each_view_is_bent_for_itself(pl1: Any) -> None:
+    module, seen = fit_views(pl1, CropFlip(2))
+    assert nights(module) == [(4, 3)] * 3
+    assert not any(torch.equal(one, two) for one, two in seen)
+    assert all(torch.equal(one, two) for one, two in fit_views(pl1, CropFlip(2), strength=0.0)[1])
+
+
+@pytest.mark.parametrize(
+    ("perturbation", "message"),
+    [(Mixup(), "Mixup mixes samples"), (Adversarial(), "a perturbation of the rem stage asks")],
+)
+def test_what_views_do_not_bear_is_refused(pl1: Any, perturbation: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_views(pl1, perturbation)
 
 
 @pytest.mark.parametrize("extra", [torch.arange(4), ["a", "b", "c", "d"]])
@@ -633,6 +744,7 @@ def test_fields_of_each_sample_are_refused_or_repeated(extra: Any) -> None:
     [
         ({"image": X, "label": Y}, {}, "inputs=0: not found in a batch that is a dict with the keys 'image', 'label'"),
         ((X,), {}, "targets=1: not found in a batch that is a tuple of length 1"),
+        (Record(X, Y), {}, "inputs=0: not found in a batch that is a Record with the fields x, y, name"),
         (X, {}, r"the batch is a single tensor of shape \(4, 3\); say inputs=lambda"),
         (("a", Y), {}, "inputs=0: expected a tensor of samples, got str"),
         ((X, 3), {}, "targets=1: expected a tensor with one entry for each of the 4 samples, got int"),
