@@ -537,17 +537,23 @@ class WakeSleepModule(pl.LightningModule):
         }
 
     def _log_row(self, row: dict[str, Any]) -> None:
-        named = {f"test/accuracy/experience_{index}": value for index, value in enumerate(row["accuracy"])}
+        (whole,) = metrics.whole_rows([row], self.stream.origins)
+        named = {f"test/accuracy/experience_{index}": value for index, value in enumerate(whole["accuracy"])}
         named |= {"stream/experience": row["experience"], "stream/average_accuracy": self._seen(row, "accuracy")}
         if row["night"] >= 0:
-            named |= {"sleep/night": row["night"], "sleep/gain": metrics.night_gains(self.ledger.rows)[-1]}
+            named |= {"sleep/night": row["night"], "sleep/gain": metrics.night_gains(self._whole_rows)[-1]}
         present = {name: float(value) for name, value in named.items() if value is not None}
         for logger in self.loggers:
             logger.log_metrics(present, step=row["global_step"])
 
     def _seen(self, row: dict[str, Any], split: Literal["accuracy", "validation"]) -> float | None:
         """Average over the experiences met so far; None where nothing was measured."""
-        return None if row[split] is None else metrics.average_seen(row[split], row["experience"])
+        (whole,) = metrics.whole_rows([row], self.stream.origins)
+        return None if whole[split] is None else metrics.average_seen(whole[split], whole["experience"])
+
+    @property
+    def _whole_rows(self) -> list[metrics.AccuracyRow]:
+        return metrics.whole_rows(self.ledger.rows, self.stream.origins)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.validate``: accuracy on held-out training data per experience."""
@@ -610,6 +616,8 @@ class WakeSleepModule(pl.LightningModule):
         lived = self.hypnogram[min(ledger.stage, len(self.hypnogram) - 1)].experience
         sizes = self.bytes()
         sizes["memory"] += days_kept(self.stream, lived, self.wake)
+        origins = self.stream.origins
+        pieces = {} if len(set(origins)) == len(origins) else {"origins": list(origins)}
         return {
             "complete": ledger.stage == len(self.hypnogram),
             "seed": self.seed,
@@ -624,10 +632,11 @@ class WakeSleepModule(pl.LightningModule):
                 "test_samples": [len(experience.test) for experience in self.stream.experiences],
                 "sample_shape": list(self.stream.sample_shape),
                 "num_classes": self.stream.num_classes,
+                **pieces,
             },
             "hypnogram": self.hypnogram.as_records(),
             "accuracy_matrix": {"rows": rows},
-            "metrics": dict(metrics.summarise(rows)),
+            "metrics": dict(metrics.summarise(rows, origins)),
             "cost": {
                 "optimizer_steps": steps,
                 "samples": dict(ledger.samples),

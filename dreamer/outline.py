@@ -17,7 +17,8 @@ def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | No
         stream_seed: the seed of the order in which it comes, where it has one.
     """
     order = " ".join("[" + " ".join(map(str, classes)) + "]" for classes in _short(stream.class_order))
-    held = sum(len(experience.validation) for experience in stream.experiences if experience.validation is not None)
+    whole = {origin: each.validation for origin, each in zip(stream.origins, stream.experiences, strict=True)}
+    held = sum(len(samples) for samples in whole.values() if samples is not None)
     train = sum(len(experience.train) for experience in stream.experiences)
     seeds = f"seed {module.seed}" + ("" if stream_seed in (None, module.seed) else f" (stream {stream_seed})")
     return (

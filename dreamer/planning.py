@@ -150,10 +150,11 @@ def check_parts(stream: Stream, house: Household) -> None:
 
 
 def _check_stream(stream: Stream, house: Household) -> None:
-    if house.active_outputs == "task" and not _disjoint(stream):
+    if house.active_outputs == "task" and not stream.disjoint:
         raise ValueError(
             "active_outputs='task' needs experiences with classes of their own, "
             f"but experiences of {stream.name} share classes"
+            + (", or are not known before they begin" if stream.passing else "")
         )
     if house.generator is None:
         return
@@ -177,6 +178,8 @@ def _check_wake(stream: Stream, house: Household) -> None:
             "wake: an objective on real samples has no teacher and no stored logits; "
             "ask a teacher about the day with source='day' and replay_objectives"
         )
+    if stream.passing and wake.lives != "experience":
+        raise ValueError(f"wake: lives={wake.lives!r} keeps all data, but {stream.name} is read as it is lived, once")
     if wake.lives == "joint" and house.active_outputs == "seen":
         raise ValueError(
             "wake: lives='joint' meets all classes every day, which active_outputs='seen' would switch off"
@@ -363,8 +366,3 @@ def class_mask(stream: Stream, experiences: Sequence[int] | range) -> Tensor:
     for index in experiences:
         mask[list(stream.experiences[index].classes)] = True
     return mask
-
-
-def _disjoint(stream: Stream) -> bool:
-    labels = [label for experience in stream.experiences for label in experience.classes]
-    return len(labels) == len(set(labels))
