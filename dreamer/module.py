@@ -23,7 +23,8 @@ from dreamer.hypnogram import Hypnogram
 from dreamer.ledger import Ledger
 from dreamer.loader import Place, StageLoader, pass_order, stage_steps
 from dreamer.memory import Memory
-from dreamer.networks.base import Frozen, ask, module_bytes, rebirth
+from dreamer.networks._head import meet
+from dreamer.networks.base import Frozen, ask, blank, module_bytes, rebirth
 from dreamer.planning import (
     ActiveOutputs,
     Household,
@@ -200,8 +201,7 @@ class WakeSleepModule(pl.LightningModule):
 
     def feature_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(H,), the shape of the learner's features for samples of shape *S."""
-        sample = torch.zeros(1, *sample_shape, device=self.device)
-        features = ask(Frozen(self.network), sample, features=True).features
+        features = ask(Frozen(self.network), blank(self.network, sample_shape), features=True).features
         assert features is not None
         return tuple(features.shape[1:])
 
@@ -424,6 +424,8 @@ class WakeSleepModule(pl.LightningModule):
     def _open_day(self, stage: Stage) -> None:
         if stage.experience > 0 and self.dawn is not None:
             self.dawn.copy_from(self.network)
+        last = len(self.stream) if self.wake.lives == "joint" else stage.experience + 1
+        meet(self.network, class_mask(self.stream, range(last)))
         for part in self._plastic:
             part.dawn(self.network)
 

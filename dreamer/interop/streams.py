@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer.interop.classic import CLASSIC, function_of
+from dreamer.interop.embedded import embedded
 from dreamer.interop.hugging_face import hugging_face
 from dreamer.parts import one_of
 from dreamer.streams.base import Stream
@@ -19,7 +20,12 @@ from dreamer.streams.online import online
 from dreamer.streams.repeated import repeated
 
 _OWN: dict[str, Callable[..., Stream]] = {"digits": digits, "folder": folder, "hugging_face": hugging_face}
-_CHANGES: dict[str, Callable[..., Stream]] = {"blurred": blurred, "online": online, "repeated": repeated}
+_CHANGES: dict[str, Callable[..., Stream]] = {
+    "blurred": blurred,
+    "embedded": embedded,
+    "online": online,
+    "repeated": repeated,
+}
 
 
 def available() -> dict[str, str]:
