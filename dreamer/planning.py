@@ -217,7 +217,7 @@ def _check_values(stream: Stream, house: Household, x: Tensor) -> None:
     for part in parts:
         ends = getattr(part, "bounds", None)
         if ends is not None and (least < ends[0] - _SLACK or largest > ends[1] + _SLACK):
-            option = next(key for key in ("likelihood", "store", "span", "values") if hasattr(part, key))
+            option = next(key for key in ("likelihood", "span", "values", "store") if hasattr(part, key))
             other = {"likelihood": "'gaussian'", "store": "'float32'", "span": "None", "values": "'any'"}[option]
             raise ValueError(
                 f"{type(part).__name__} is for values in [{ends[0]:g}, {ends[1]:g}], {stream.name} has {least:.3g} to "

@@ -207,7 +207,7 @@ def test_tokens_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Pat
     [
         (
             {"memory": ClassBalanced(9)},
-            r"night stage 1 \(rem\): Noise bends floating-point .* int64; perturbations=\[\]",
+            r"night stage 1 \(rem\): Noise bends floating-point .*int64; perturbations=\[\]",
         ),
         (
             {"memory": ClassBalanced(9), "night": [NREM(2, perturbations=(Mixup(),))]},
