@@ -619,7 +619,6 @@ class WakeSleepModule(pl.LightningModule):
         sizes = self.bytes()
         sizes["memory"] += days_kept(self.stream, lived, self.wake)
         origins = self.stream.origins
-        pieces = {} if len(set(origins)) == len(origins) else {"origins": list(origins)}
         return {
             "complete": ledger.stage == len(self.hypnogram),
             "seed": self.seed,
@@ -634,7 +633,7 @@ class WakeSleepModule(pl.LightningModule):
                 "test_samples": [len(experience.test) for experience in self.stream.experiences],
                 "sample_shape": list(self.stream.sample_shape),
                 "num_classes": self.stream.num_classes,
-                **pieces,
+                **({"origins": list(origins)} if self.stream.in_pieces else {}),
             },
             "hypnogram": self.hypnogram.as_records(),
             "accuracy_matrix": {"rows": rows},

@@ -182,7 +182,9 @@ def a_few(stream: Stream, count: int = 64) -> Tensor:
 def _check_network(stream: Stream, house: Household, x: Tensor) -> None:
     """Ask the learner once: what it is must map samples to logits."""
     network, x = house.network, x[:2]
-    like = next(itertools.chain(*(part.parameters() for part in (network, house.generator) if part is not None)), None)
+    held = [part for part in (network, house.generator) if part is not None]
+    tensors = itertools.chain(*(itertools.chain(part.parameters(), part.buffers()) for part in held))
+    like = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
     if like is not None:
         x = x.to(like.device, like.dtype if x.is_floating_point() else x.dtype)
     modes = [(module, module.training) for module in network.modules()]

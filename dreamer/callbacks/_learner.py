@@ -62,4 +62,5 @@ class Learner(nn.Module):
                 f"logits: expected ({len(x)}, K) logits of {type(module).__name__}, got {shape}; "
                 "say how to get them with logits=lambda module, x: ..."
             )
-        return functional.pad(answer, (0, max(0, self.outputs - answer.shape[1])), value=-torch.inf)
+        missing = self.outputs - answer.shape[1]
+        return functional.pad(answer, (0, missing), value=-torch.inf) if missing > 0 else answer

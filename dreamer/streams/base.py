@@ -240,12 +240,17 @@ class Stream:
         return tuple(numbers.setdefault(key, len(numbers)) for key in keys)
 
     @property
+    def in_pieces(self) -> bool:
+        """True when several experiences are pieces of one."""
+        return len(set(self.origins)) < len(self)
+
+    @property
     def disjoint(self) -> bool:
         """True when every class is met in one experience alone."""
         labels = [label for classes in self.class_order for label in classes]
         return not self.passing and len(labels) == len(set(labels))
 
-    def living(self, trains: Sequence[Samples | None], name: str) -> Stream:
+    def with_training(self, trains: Sequence[Samples | None], name: str) -> Stream:
         """The stream with other training samples, examined as before.
 
         Args:
@@ -255,12 +260,12 @@ class Stream:
         Raises:
             ValueError: when an experience is left without samples.
         """
-        experiences = []
+        experiences, origins = [], self.origins
         for index, train in enumerate(trains):
             if train is None or not len(train):
                 raise ValueError(f"stream {name!r}: experience {index} is left without training samples")
             like = self.experiences[min(index, len(self) - 1)]
-            origin = self.origins[like.index] if len(trains) > len(self) else like.origin
+            origin = origins[like.index] if len(trains) > len(self) else like.origin
             classes = tuple(train.y.unique().tolist())
             experiences.append(replace(like, index=index, classes=classes, train=train, origin=origin))
         return replace(self, name=name, experiences=tuple(experiences))
@@ -374,12 +379,18 @@ def make_stream(
     if len(shapes) != 1:
         raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")
     experiences = []
+    pooled: dict[int, list[Samples]] = {}
     for index, (train, test) in enumerate(shares):
         if not len(train):
             raise ValueError(f"stream {name!r}: experience {index} has no training samples")
         learnt, held = hold_out(train, validation, split_seed)
         classes = tuple(train.y.unique().tolist())
         origin = None if origins is None else origins[index]
+        if origin is not None:
+            pooled.setdefault(origin, []).extend([] if held is None else [held])
         experiences.append(Experience(index, classes, learnt, test, held, origin))
+    # pieces of one experience are examined on what was held out of all of them
+    shared = {origin: joined(parts) if parts else None for origin, parts in pooled.items()}
+    experiences = [e if e.origin is None else replace(e, validation=shared[e.origin]) for e in experiences]
     names = tuple(class_names) or tuple(str(label) for label in range(k))
     return Stream(name, tuple(experiences), k, shapes.pop(), scenario, names)

@@ -50,7 +50,7 @@ def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: 
             goal[order[:leaving]] = torch.multinomial(chance, leaving, replacement=True, generator=rng)
         for index in goal.unique().tolist():
             met[index].append(experience.train.subset((goal == index).nonzero().flatten()))
-    return stream.living([joined(parts) if parts else None for parts in met], f"{stream.name} blurred")
+    return stream.with_training([joined(parts) if parts else None for parts in met], f"{stream.name} blurred")
 
 
 def _chances(count: int, own: int, decay: Decay, reach: float) -> Tensor:

@@ -46,4 +46,4 @@ def repeated(stream: Stream, again: float = 0.2, extra: int = 0, seed: int = 0) 
             for place, some in zip(places, own.tensor_split(len(places)), strict=True):
                 if len(some):
                     met[place].append(experience.train.subset(some.sort().values))
-    return stream.living([joined(parts) if parts else None for parts in met], f"{stream.name} repeated")
+    return stream.with_training([joined(parts) if parts else None for parts in met], f"{stream.name} repeated")

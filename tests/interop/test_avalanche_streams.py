@@ -446,8 +446,14 @@ def test_pieces_of_avalanches_online_streams_count_once(small_mnist: Path):
 
         online = split_online_stream(benchmark.train_stream, experience_size=4, seed=0)
     pieces = type("Online", (), {"train_stream": online, "test_stream": benchmark.test_stream})()
-    stream = from_benchmark(pieces, validation=0.0)
+    stream = from_benchmark(pieces, validation=0.5)
     assert stream.origins == tuple(i for i in range(5) for _ in range(3))
+    held = [experience.validation for experience in stream.experiences]
+    for i in range(5):
+        first, *others = held[3 * i : 3 * i + 3]
+        assert all(other is first for other in others), "what was held out of the pieces is one"
+        # 12 images in pieces of 4: what is left of a class in a piece decides how many are held out
+        assert len(first) + sum(len(each.train) for each in stream.experiences[3 * i : 3 * i + 3]) == 12
 
 
 def test_a_blurry_stream_is_examined_on_what_most_of_each_piece_is_of(small_mnist: Path):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from dreamer import NREM, REM, SleepCallback, Wake
+from dreamer import NREM, REM, SleepCallback, Wake, parts
 from dreamer.generators.latent_gaussians import LatentGaussians
 from dreamer.generators.vae import VAE
 from dreamer.interop.embedded import embedded
@@ -28,6 +28,7 @@ from dreamer.outline import outline
 from dreamer.perturbations import Affine
 from dreamer.plasticity import MovingAverage
 from dreamer.streams import Stream, blurred, online
+from dreamer.types import Answer, Dream
 from tests.lives import live, quiet_trainer, tiny_stream
 from tests.streams.contract import everything
 
@@ -47,8 +48,8 @@ def mask(*classes: int) -> Tensor:
 
 
 def life(network: nn.Module, **options: Any) -> WakeSleepModule:
-    parts = {"wake": Wake(steps=6, batch_size=8, replay=8), "night": [NREM(4, 8)], "memory": ClassBalanced(12)}
-    return WakeSleepModule(network, **(parts | options))
+    defaults = {"wake": Wake(steps=6, batch_size=8, replay=8), "night": [NREM(4, 8)], "memory": ClassBalanced(12)}
+    return WakeSleepModule(network, **(defaults | options))
 
 
 # --- heads that grow -----------------------------------------------------------------------------------------------
@@ -125,6 +126,27 @@ def test_stored_logits_of_classes_to_come_are_not_matched(growing: bool):
     assert (memory.held["logits"].abs() < 1e6).all() != growing
 
 
+@pytest.mark.parametrize("name", parts.names("objectives"))
+def test_every_objective_bears_outputs_that_are_to_come(name: str):
+    objective = parts.resolve("objectives", name)()
+    network, teacher = mlp(growing=True), mlp(1, growing=True)
+    network.head.meet(mask(0, 1, 2))
+    teacher.head.meet(mask(0, 1))
+    x, y = torch.rand(4, *SHAPE), torch.tensor([0, 1, 1, 0])
+    before = teacher(x).detach()
+    for p in (None, functional.one_hot(y, K) * 0.7 + functional.one_hot(1 - y, K) * 0.3):
+        h = network.features(x)
+        target = Dream(x, y, p, teacher=before, teacher_features=teacher.features(x).detach(), logits=before)
+        network.zero_grad()
+        loss = objective(Answer(network.classify(h), h), target, None)
+        loss.backward()
+        assert torch.isfinite(loss)
+        found = [weight.grad for weight in network.parameters() if weight.grad is not None]
+        assert found and all(torch.isfinite(gradient).all() for gradient in found)
+        if network.head.weight.grad is not None:
+            assert not network.head.weight.grad[~network.head.met].any()
+
+
 def test_the_plan_says_how_many_outputs_there_will_be():
     lived = life(mlp(growing=True))
     assert "outputs: 2 4 6, as classes are met" in outline(STREAM, lived, lived.plan(STREAM))
@@ -197,7 +219,7 @@ def grown(*callbacks: pl.Callback) -> float:
     trainer.fit(module, datamodule=Days())
     assert module.head.out_features == K
     tests = [everything(experience.test) for experience in STREAM.experiences]
-    x, y = (torch.cat(parts) for parts in zip(*tests, strict=True))
+    x, y = (torch.cat(each) for each in zip(*tests, strict=True))
     return float((module(x).argmax(1) == y).float().mean())
 
 
@@ -299,7 +321,7 @@ def test_a_backbone_that_learns_moves():
 
 
 @pytest.mark.parametrize(
-    "parts",
+    "changes",
     [
         {"memory": LatentCodes(12)},
         {"memory": None, "generator": LatentGaussians(SHAPE, K, space="features")},
@@ -307,8 +329,8 @@ def test_a_backbone_that_learns_moves():
     ],
     ids=["latent replay", "dreams of features", "features of a teacher"],
 )
-def test_backbones_have_features(parts: dict[str, Any]):
-    lived = life(Backbone(SHAPE, K, convolutions(), growing=True), **parts)
+def test_backbones_have_features(changes: dict[str, Any]):
+    lived = life(Backbone(SHAPE, K, convolutions(), growing=True), **changes)
     live(lived, STREAM)
     assert isinstance(lived.network.head, GrowingHead) and lived.network.head.met.all()
 
