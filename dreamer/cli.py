@@ -429,7 +429,10 @@ def _resumed(directory: Path, items: list[str], out: Path | None, seed: int | No
 def _show_plan(life: Life) -> None:
     from dreamer.outline import outline
 
-    typer.echo(outline(life.stream, life.module, life.hypnogram, life.draft.stream.options.get("seed")))
+    source = life.draft.stream
+    while "stream" in source.options:  # a changed stream: the order of its classes is that of the one below
+        source = source.options["stream"]
+    typer.echo(outline(life.stream, life.module, life.hypnogram, source.options.get("seed")))
 
 
 def _show_results(results: Mapping[str, Any], directory: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 
-from dreamer.streams.base import Experience, Samples, Stream, on_device
+from dreamer.streams.base import Experience, Samples, Stream
 from dreamer.types import Batch, Step
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class StreamDataModule(pl.LightningDataModule):
         self.stream = stream
         self.examination_batch = examination_batch
         self.resident = resident
-        self._moved: dict[tuple[int, str], Experience] = {}
+        self._moved: dict[tuple[int, str], Samples] = {}
         self._validation_limit: float | None = None
 
     def setup(self, stage: str) -> None:
@@ -67,11 +68,22 @@ class StreamDataModule(pl.LightningDataModule):
 
     def experience(self, index: int, device: torch.device | str) -> Experience:
         """An experience, moved to the device once when it may stay there."""
+        experience = self.stream.experiences[index]
         if not self.resident:
-            return self.stream.experiences[index]
-        key = (index, str(device))
+            return experience
+        held = experience.validation
+        return replace(
+            experience,
+            train=self._at(experience.train, device),
+            test=self._at(experience.test, device),
+            validation=None if held is None else self._at(held, device),
+        )
+
+    def _at(self, samples: Samples, device: torch.device | str) -> Samples:
+        """Samples on a device; what several experiences share is moved once."""
+        key = (id(samples), str(device))
         if key not in self._moved:
-            self._moved[key] = on_device(self.stream.experiences[index], device)
+            self._moved[key] = samples.to(device)
         return self._moved[key]
 
     def examination(self, samples: Samples, limit: float | None = 1.0) -> ExaminationLoader:

@@ -116,8 +116,30 @@ def _stream(node: Any, defaults: Mapping[str, Any]) -> Blueprint:
         function = streams.resolve(name)
     except ValueError as error:
         raise ConfigError(at("stream.name", str(error))) from None
+    changes = options.pop("then", None) or []
     shared = {key: value for key, value in defaults.items() if key in parameters(function)}
-    return bind(function, {**shared, **options}, "stream", title=name)
+    built = bind(function, {**shared, **options}, "stream", title=name)
+    if not isinstance(changes, list | tuple):
+        raise ConfigError(f"stream.then: expected a list (each a change of the stream by name), got {changes!r}")
+    for position, change in enumerate(changes):
+        built = _changed(built, change, join("stream.then", position), defaults)
+    return built
+
+
+def _changed(stream: Blueprint, node: Any, path: str, defaults: Mapping[str, Any]) -> Blueprint:
+    """What builds the stream and turns it into another one."""
+    options = {"name": node} if isinstance(node, str) else node
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{path}: expected the name of a change of the stream, or keys with values, got {node!r}")
+    options = dict(options)
+    name = check(options.pop("name", None), str, join(path, "name"))
+    try:
+        function = streams.resolve_change(name)
+    except ValueError as error:
+        raise ConfigError(at(join(path, "name"), str(error))) from None
+    shared = {key: value for key, value in defaults.items() if key in parameters(function)}
+    bound = bind(function, {**shared, **options}, path, given=("stream",), refused=("stream",), title=name)
+    return replace(bound, options={"stream": stream, **bound.options})
 
 
 def _data(node: Any) -> tuple[dict[str, Any], Blueprint]:

@@ -31,16 +31,22 @@ def examine(
     assert data.trainer is not None
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    tested, held = [], []
-    for index in range(len(data.stream)):
+    # pieces of one experience are examined on the same data, once
+    found: dict[int, tuple[float | None, float | None]] = {}
+    for index, origin in enumerate(data.stream.origins):
+        if origin in found:
+            continue
         experience = data.experience(index, device)
         row = _rivals(data, active_outputs, index, lived)
-        tested.append(accuracy(network, data, experience.test, data.trainer.limit_test_batches, row, device))
+        tested = accuracy(network, data, experience.test, data.trainer.limit_test_batches, row, device)
+        held = None
         if experience.validation is not None:
-            held.append(accuracy(network, data, experience.validation, data.validation_limit, row, device))
+            held = accuracy(network, data, experience.validation, data.validation_limit, row, device)
+        found[origin] = tested, held
     for module, mode in modes:
         module.training = mode
-    return tested, held
+    tests, helds = zip(*(found[origin] for origin in data.stream.origins), strict=True)
+    return list(tests), [] if all(held is None for held in helds) else list(helds)
 
 
 def accuracy(

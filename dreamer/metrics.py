@@ -102,6 +102,36 @@ def accuracy_matrix(rows: Sequence[AccuracyRow], after: Literal["wake", "night"]
     return torch.stack([_tensor(last[i]) for i in range(experiences)])
 
 
+def whole_rows(rows: Sequence[AccuracyRow], origins: Sequence[int] | None) -> list[AccuracyRow]:
+    """The rows of a life whose experiences came in pieces, as if each had come whole.
+
+    Pieces of one experience share its test data. Here these have one column, and the pieces one number, so that an
+    experience counts once however many pieces it was cut into: it has been met when its first piece has, and learnt
+    when the last examination before the next one's first piece is over.
+
+    Args:
+        rows: examinations of a life of E pieces.
+        origins: (E,) the experience that each is a piece of, numbered from 0 in the order in which they are first met;
+            None where all are whole.
+    """
+    if origins is None or len(set(origins)) == len(origins):
+        return list(rows)
+    first = [origins.index(number) for number in range(max(origins) + 1)]
+
+    def columns(values: list[float | None] | None) -> list[float | None] | None:
+        return None if values is None else [values[j] for j in first]
+
+    return [
+        {
+            **row,
+            "experience": max(origins[: row["experience"] + 1], default=-1),
+            "accuracy": columns(row["accuracy"]) or [],
+            "validation": columns(row["validation"]),
+        }
+        for row in rows
+    ]
+
+
 def birth_accuracies(rows: Sequence[AccuracyRow]) -> Tensor | None:
     """b: (E,) float64 accuracies of the network as it was initialised; None when it was not examined."""
     return next((_tensor(row["accuracy"]) for row in rows if row["after"] == "birth"), None)
@@ -206,13 +236,15 @@ def sleep_gain(rows: Sequence[AccuracyRow]) -> float | None:
     return _mean(_tensor([gain for gain in night_gains(rows) if gain is not None]))
 
 
-def summarise(rows: Sequence[AccuracyRow]) -> Metrics:
+def summarise(rows: Sequence[AccuracyRow], origins: Sequence[int] | None = None) -> Metrics:
     """All numbers of a life from its examinations.
 
     Args:
         rows: all examinations, in order. While the life has not reached its last experience, only the gain of the
             nights so far is defined.
+        origins: where experiences came in pieces, see :func:`whole_rows`.
     """
+    rows = whole_rows(rows, origins)
     matrix, birth = accuracy_matrix(rows), birth_accuracies(rows)
     whole = matrix is not None
     return {

@@ -24,7 +24,8 @@ from dreamer.hypnogram import Hypnogram
 from dreamer.ledger import Ledger
 from dreamer.loader import Place, StageLoader, own_share, pass_order, stage_steps
 from dreamer.memory import Memory
-from dreamer.networks.base import Frozen, ask, module_bytes, plain_name, rebirth
+from dreamer.networks._head import meet
+from dreamer.networks.base import Frozen, ask, blank, module_bytes, plain_name, rebirth
 from dreamer.planning import (
     ActiveOutputs,
     Household,
@@ -203,8 +204,7 @@ class WakeSleepModule(pl.LightningModule):
 
     def feature_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(H,), the shape of the learner's features for samples of shape *S."""
-        sample = torch.zeros(1, *sample_shape, device=self.device)
-        features = ask(Frozen(self.network), sample, features=True).features
+        features = ask(Frozen(self.network), blank(self.network, sample_shape), features=True).features
         assert features is not None
         return tuple(features.shape[1:])
 
@@ -450,6 +450,8 @@ class WakeSleepModule(pl.LightningModule):
         self.ledger.ahead = 0
         if stage.experience > 0 and self.dawn is not None:
             self.dawn.copy_from(self.network)
+        last = len(self.stream) if self.wake.lives == "joint" else stage.experience + 1
+        meet(self.network, class_mask(self.stream, range(last)))
         for part in self._plastic:
             part.dawn(self.network)
 
@@ -573,17 +575,23 @@ class WakeSleepModule(pl.LightningModule):
         }
 
     def _log_row(self, row: dict[str, Any]) -> None:
-        named = {f"test/accuracy/experience_{index}": value for index, value in enumerate(row["accuracy"])}
+        (whole,) = metrics.whole_rows([row], self.stream.origins)
+        named = {f"test/accuracy/experience_{index}": value for index, value in enumerate(whole["accuracy"])}
         named |= {"stream/experience": row["experience"], "stream/average_accuracy": self._seen(row, "accuracy")}
         if row["night"] >= 0:
-            named |= {"sleep/night": row["night"], "sleep/gain": metrics.night_gains(self.ledger.rows)[-1]}
+            named |= {"sleep/night": row["night"], "sleep/gain": metrics.night_gains(self._whole_rows)[-1]}
         present = {name: float(value) for name, value in named.items() if value is not None}
         for logger in self.loggers:
             logger.log_metrics(present, step=row["global_step"])
 
     def _seen(self, row: dict[str, Any], split: Literal["accuracy", "validation"]) -> float | None:
         """Average over the experiences met so far; None where nothing was measured."""
-        return None if row[split] is None else metrics.average_seen(row[split], row["experience"])
+        (whole,) = metrics.whole_rows([row], self.stream.origins)
+        return None if whole[split] is None else metrics.average_seen(whole[split], whole["experience"])
+
+    @property
+    def _whole_rows(self) -> list[metrics.AccuracyRow]:
+        return metrics.whole_rows(self.ledger.rows, self.stream.origins)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.validate``: accuracy on held-out training data per experience."""
@@ -646,6 +654,7 @@ class WakeSleepModule(pl.LightningModule):
         lived = self.hypnogram[min(ledger.stage, len(self.hypnogram) - 1)].experience
         sizes = self.bytes()
         sizes["memory"] += days_kept(self.stream, lived, self.wake)
+        origins = self.stream.origins
         return {
             "complete": ledger.stage == len(self.hypnogram),
             "seed": self.seed,
@@ -660,10 +669,11 @@ class WakeSleepModule(pl.LightningModule):
                 "test_samples": [len(experience.test) for experience in self.stream.experiences],
                 "sample_shape": list(self.stream.sample_shape),
                 "num_classes": self.stream.num_classes,
+                **({"origins": list(origins)} if self.stream.in_pieces else {}),
             },
             "hypnogram": self.hypnogram.as_records(),
             "accuracy_matrix": {"rows": rows},
-            "metrics": dict(metrics.summarise(rows)),
+            "metrics": dict(metrics.summarise(rows, origins)),
             "cost": {
                 "optimizer_steps": steps,
                 "samples": dict(ledger.samples),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dreamer.hypnogram import Hypnogram
 from dreamer.module import WakeSleepModule
-from dreamer.planning import days_kept
+from dreamer.networks._head import grows
+from dreamer.planning import a_few, days_kept
 from dreamer.streams.base import Stream
 
 
@@ -17,7 +18,8 @@ def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | No
         stream_seed: the seed of the order in which it comes, where it has one.
     """
     order = " ".join("[" + " ".join(map(str, classes)) + "]" for classes in _short(stream.class_order))
-    held = sum(len(experience.validation) for experience in stream.experiences if experience.validation is not None)
+    whole = {origin: each.validation for origin, each in zip(stream.origins, stream.experiences, strict=True)}
+    held = sum(len(samples) for samples in whole.values() if samples is not None)
     train = sum(len(experience.train) for experience in stream.experiences)
     seeds = f"seed {module.seed}" + ("" if stream_seed in (None, module.seed) else f" (stream {stream_seed})")
     return (
@@ -30,8 +32,11 @@ def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
     """Bytes that the life will hold at its end: network, memory, generator, teachers, plasticity."""
     sizes = module.bytes()
     if module.memory is not None:
-        shape = module.feature_shape(stream.sample_shape) if module.memory.hidden else stream.sample_shape
-        sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes)
+        if module.memory.hidden:
+            shape, itemsize = module.feature_shape(stream.sample_shape), 4
+        else:
+            shape, itemsize = stream.sample_shape, a_few(stream, 1).element_size()
+        sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes, itemsize)
     sizes["memory"] += days_kept(stream, len(stream) - 1, module.wake)
     if module.generator is not None:
         sizes["generator"] = module.generator.planned_bytes(stream.class_order)
@@ -43,6 +48,9 @@ def outline(stream: Stream, module: WakeSleepModule, plan: Hypnogram, stream_see
     sizes = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in budget(stream, module).items())
     rule = module.schedule.rule()
     lines = [str(plan), *([rule] if rule else []), f"bytes: {sizes}"]
+    if grows(module.network):
+        met = [set().union(*stream.class_order[: index + 1]) for index in range(len(stream))]
+        lines.append(f"outputs: {' '.join(str(len(classes)) for classes in met)}, as classes are met")
     return "\n".join([*lines, protocol_line(stream, module, stream_seed)])
 
 

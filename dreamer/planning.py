@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from dreamer.schedules import Schedule
 from dreamer.stages import NREM, REM, Hebbian, Wake
 from dreamer.stages._recall import Recall
 from dreamer.streams.base import JoinedSamples, Samples, Stream
+
+_SLACK = 1e-3
+"""What rounding may add to a range of values."""
 
 ActiveOutputs = Literal["all", "seen", "task"]
 Night = NREM | REM | Hebbian
@@ -135,25 +139,29 @@ def check_parts(stream: Stream, house: Household) -> None:
     Raises:
         ValueError: with the reason.
     """
+    x = a_few(stream)
     _check_stream(stream, house)
+    _check_network(stream, house, x)
+    _check_values(stream, house, x)
     for stage in (house.wake, *house.night):
         stage.check(house.network)
-    _check_wake(stream, house)
+    _check_wake(stream, house, x)
     _check_learning(house)
     for where, stage, recall in house.recalls():
         _check_source(where, recall, house)
         _check_bends(where, recall, house)
-        _try_bends(where, recall.perturbations or (), stream, recall.strength)
+        _try_recall(where, recall, house, stream, x)
         _check_objectives(where, stage, recall, house)
         _check_fresh(where, stage, recall, house)
     _check_features(house)
 
 
 def _check_stream(stream: Stream, house: Household) -> None:
-    if house.active_outputs == "task" and not _disjoint(stream):
+    if house.active_outputs == "task" and not stream.disjoint:
         raise ValueError(
             "active_outputs='task' needs experiences with classes of their own, "
             f"but experiences of {stream.name} share classes"
+            + (", or are not known before they begin" if stream.passing else "")
         )
     if house.generator is None:
         return
@@ -164,19 +172,84 @@ def _check_stream(stream: Stream, house: Household) -> None:
         raise ValueError(f"the generator knows {classes} classes, the stream has {stream.num_classes}")
 
 
-def _check_wake(stream: Stream, house: Household) -> None:
+def a_few(stream: Stream, count: int = 64) -> Tensor:
+    """(B, *S) of the first experience's training samples, at most ``count``; test samples where these pass unread."""
+    first = stream.experiences[0]
+    samples = first.test if stream.passing else first.train
+    return next(iter(samples.batches([torch.arange(min(count, len(samples)))]))).x
+
+
+def _check_network(stream: Stream, house: Household, x: Tensor) -> None:
+    """Ask the learner once: what it is must map samples to logits."""
+    network, x = house.network, x[:2]
+    held = [part for part in (network, house.generator) if part is not None]
+    tensors = itertools.chain(*(itertools.chain(part.parameters(), part.buffers()) for part in held))
+    like = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+    if like is not None:
+        x = x.to(like.device, like.dtype if x.is_floating_point() else x.dtype)
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    name, given = type(network).__name__, f"{tuple(x.shape)} samples of {x.dtype}"
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            answer = network(x)
+    except Exception as error:  # whatever somebody else's module raises
+        raise ValueError(f"{name} cannot answer to {given}: {' '.join(str(error).split())}") from error
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    wanted = (len(x), stream.num_classes)
+    if not isinstance(answer, Tensor) or tuple(answer.shape) != wanted:
+        got = f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        wrap = "" if isinstance(answer, Tensor) else ": wrap it in a module whose forward picks out the logits"
+        raise ValueError(f"expected {name} to map {given} to {wanted} logits, got {got}{wrap}")
+
+
+def _check_values(stream: Stream, house: Household, x: Tensor) -> None:
+    """Refuse parts that are made for other values than the stream's; a few samples are looked at."""
+    parts = [part for part in (house.memory, house.generator) if part is not None and not part.hidden]
+    if not x.is_floating_point():
+        if house.generator in parts:
+            raise ValueError(
+                f"{type(house.generator).__name__} makes floating-point samples, {stream.name} gives {x.dtype}: "
+                "expected a generator of the learner's features (latent_gaussians with space='features'), or a memory"
+            )
+        return
+    least, largest = float(x.min()), float(x.max())
+    for part in parts:
+        ends = getattr(part, "bounds", None)
+        if ends is not None and (least < ends[0] - _SLACK or largest > ends[1] + _SLACK):
+            option = next(key for key in ("likelihood", "span", "values", "store") if hasattr(part, key))
+            other = {"likelihood": "'gaussian'", "store": "'float32'", "span": "None", "values": "'any'"}[option]
+            raise ValueError(
+                f"{type(part).__name__} is for values in [{ends[0]:g}, {ends[1]:g}], {stream.name} has {least:.3g} to "
+                f"{largest:.3g}: expected {option}={other}"
+            )
+    bends = [(where, part) for where, _, recall in house.recalls() for part in recall.perturbations or ()]
+    for where, part in [*bends, *(("wake", part) for part in house.wake.perturbations)]:
+        clip = getattr(part, "clip", None) if part.space == "pixel" else None
+        if clip is not None and (least < clip[0] - _SLACK or largest > clip[1] + _SLACK):
+            raise ValueError(
+                f"{where}: {type(part).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has {least:.3g} to "
+                f"{largest:.3g}: expected clip=None"
+            )
+
+
+def _check_wake(stream: Stream, house: Household, x: Tensor) -> None:
     wake = house.wake
     for part in wake.perturbations:
         if part.space != "pixel":
             raise ValueError(
                 f"wake: {type(part).__name__} is a {part.space} perturbation, which cannot bend real samples"
             )
-    _try_bends("wake", wake.perturbations, stream)
+    _try_bends("wake", wake.perturbations, stream, x)
     if any(objective.needs_teacher or objective.needs_logits for objective in wake.objectives):
         raise ValueError(
             "wake: an objective on real samples has no teacher and no stored logits; "
             "ask a teacher about the day with source='day' and replay_objectives"
         )
+    if stream.passing and wake.lives != "experience":
+        raise ValueError(f"wake: lives={wake.lives!r} keeps all data, but {stream.name} is read as it is lived, once")
     if wake.lives == "joint" and house.active_outputs == "seen":
         raise ValueError(
             "wake: lives='joint' meets all classes every day, which active_outputs='seen' would switch off"
@@ -257,9 +330,22 @@ def _check_bends(where: str, recall: Recall, house: Household) -> None:
             raise ValueError(f"{where}: {name} looks at the learner, which is not entered with samples there")
 
 
-def _try_bends(where: str, parts: Sequence[Perturbation], stream: Stream, strengths: Sequence[float] = (1.0,)) -> None:
+def _try_recall(where: str, recall: Recall, house: Household, stream: Stream, x: Tensor) -> None:
+    """Try what a stage bends its dreams with, also where it is left to the stage."""
+    invents = _shares(recall, house)[1]
+    codes = _hidden(recall, house) or (invents and house.generator is not None and "latent" in house.generator.spaces)
+    try:
+        _try_bends(where, recall.chosen(codes), stream, x, recall.strength)
+    except ValueError as error:
+        hint = "; perturbations=[] replays it as it was" if recall.perturbations is None else ""
+        raise ValueError(f"{error}{hint}") from error
+
+
+def _try_bends(
+    where: str, parts: Sequence[Perturbation], stream: Stream, x: Tensor, strengths: Sequence[float] = (1.0,)
+) -> None:
     """Bend two blank samples, as strongly as each night will: what is not made for such samples says so now."""
-    x = torch.zeros(2, *stream.sample_shape)
+    x = torch.zeros(2, *stream.sample_shape, dtype=x.dtype)
     p = torch.full((2, stream.num_classes), 1 / stream.num_classes)
     for part in parts:
         try:
@@ -363,8 +449,3 @@ def class_mask(stream: Stream, experiences: Sequence[int] | range) -> Tensor:
     for index in experiences:
         mask[list(stream.experiences[index].classes)] = True
     return mask
-
-
-def _disjoint(stream: Stream) -> bool:
-    labels = [label for experience in stream.experiences for label in experience.classes]
-    return len(labels) == len(set(labels))

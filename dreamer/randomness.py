@@ -26,6 +26,9 @@ class Purpose(IntEnum):
     INIT = 9
     GALLERY = 10
     PLASTICITY = 11
+    BLUR = 12
+    REPEAT = 13
+    CUT = 14
 
 
 def mix(*keys: int) -> int:

@@ -33,7 +33,7 @@ STREAM = tiny_stream(experiences=2)
 SMALL = {
     "latent_dim": 3, "hidden": (8,), "channels": (8,), "width": 8, "components": 2, "iterations": 2, "batch_size": 8,
     "features": 12, "capacity": 10, "ticks": 20, "thresholds": 0.1, "steps": 2, "n": 3, "night_steps": 2,
-    "check_every": 1, "least": 0, "most": 4, "patience": 1, "warmup": 2,
+    "check_every": 1, "least": 0, "most": 4, "patience": 1, "warmup": 2, "model": nn.Flatten(),
 }  # fmt: skip
 SPLITTING = ("continual", "space", "to")
 """Options that lead a part to another contract: each of their values is paired."""

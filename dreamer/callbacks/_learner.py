@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 Logits = Callable[[Any, Tensor], Tensor]
 
@@ -24,13 +25,15 @@ class Learner(nn.Module):
         module: a LightningModule that is attached to a Trainer.
         logits: maps the module and (B, *S) samples to (B, K) logits.
         rests: answers in evaluation mode and without gradients, as a teacher does.
+        outputs: K; a module whose outputs grow has fewer at first, and those to come answer with ``-inf``.
     """
 
-    def __init__(self, module: nn.Module, logits: Logits, rests: bool = False):
+    def __init__(self, module: nn.Module, logits: Logits, rests: bool = False, outputs: int = 0):
         super().__init__()
         self.module = module
         self.logits = logits
         self.rests = rests
+        self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, *S) to (B, K).
@@ -59,4 +62,5 @@ class Learner(nn.Module):
                 f"logits: expected ({len(x)}, K) logits of {type(module).__name__}, got {shape}; "
                 "say how to get them with logits=lambda module, x: ..."
             )
-        return answer
+        missing = self.outputs - answer.shape[1]
+        return functional.pad(answer, (0, missing), value=-torch.inf) if missing > 0 else answer

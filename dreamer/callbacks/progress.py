@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 
-from dreamer.metrics import average_seen
+from dreamer.metrics import average_seen, whole_rows
 from dreamer.types import KINDS, Stage
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class LifeProgress(ProgressBar):
         )
 
     def _outlook(self, pl_module: WakeSleepModule) -> Iterable[str]:
-        rows = pl_module.ledger.rows
+        rows = whole_rows(pl_module.ledger.rows[-1:], pl_module.stream.origins)
         seen = average_seen(rows[-1]["accuracy"], rows[-1]["experience"]) if rows else None
         if seen is not None:
             yield f"accuracy so far {seen:.1%}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from dreamer.report.results import compose, write_results
 
 if TYPE_CHECKING:
     from dreamer.module import WakeSleepModule
+
+_LOG = logging.getLogger(__name__)
 
 
 class RunFolder(Callback):
@@ -91,6 +94,10 @@ class RunFolder(Callback):
             sure = dream.teacher.softmax(1).gather(1, dream.y[:, None])[:, 0]
         if draw_dreams(dream.x, dream.y, path, module.stream.class_names, sure) is not None:
             log_pictures(trainer.loggers, {"sleep/dreams": path}, step, {"sleep/night": stage.night})
+        else:
+            _LOG.info(
+                "night %d has no picture: nothing is drawn of samples of shape %s", stage.night, dream.x.shape[1:]
+            )
 
     def _write(self, trainer: pl.Trainer, module: WakeSleepModule, broken: bool) -> None:
         _flush(trainer)

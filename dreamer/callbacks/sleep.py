@@ -441,8 +441,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         known[met] = True
         if self.generator is not None:
             known &= self.generator.dreamable
-        learner = Learner(self._module, self.logits)
-        namer = Learner(self._module, self.logits, rests=True)
+        learner = Learner(self._module, self.logits, outputs=count)
+        namer = Learner(self._module, self.logits, rests=True, outputs=count)
         none = torch.zeros_like(known)
         days = self.diary.experience + 1
         return Mind(learner, None, namer, (), self.memory, self.generator, known, none, None, days, night)

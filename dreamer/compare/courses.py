@@ -23,7 +23,7 @@ from dreamer.compare.drawing import (
     signed,
 )
 from dreamer.compare.lived import Lived
-from dreamer.metrics import accuracy_matrix, average_seen
+from dreamer.metrics import AccuracyRow, accuracy_matrix, average_seen, whole_rows
 
 Arms = Mapping[str, Sequence[Lived]]
 Point = tuple[float, float]
@@ -220,10 +220,15 @@ def hypnograms(arms: Arms, key: str) -> Figure | None:
 Where = tuple[str, int, int]
 
 
+def _rows(life: Lived) -> list[AccuracyRow]:
+    """The examinations; where experiences came in pieces, as if they had come whole."""
+    return whole_rows(life.results["accuracy_matrix"]["rows"], life.results["protocol"].get("origins"))
+
+
 def _course(life: Lived) -> dict[Where, Point]:
     """(steps, average over the experiences met) by (after, experience, how often before)."""
     course: dict[Where, Point] = {}
-    for row in life.results["accuracy_matrix"]["rows"]:
+    for row in _rows(life):
         value = average_seen(row["accuracy"], row["experience"])
         if row["after"] == "birth" or value is None:
             continue
@@ -247,7 +252,7 @@ def _mean_course(courses: Sequence[Mapping[Where, Point]]) -> dict[Where, Point]
 def _nights(life: Lived) -> dict[int, tuple[float, float]]:
     """Average accuracy over the experiences met, before and after every night that was examined on both sides."""
     before, found = None, {}
-    for row in life.results["accuracy_matrix"]["rows"]:
+    for row in _rows(life):
         if row["after"] != "night":
             before = row
         elif before is not None and before["experience"] == row["experience"]:
@@ -290,7 +295,7 @@ def _draw_nights(
 
 def _matrix(life: Lived) -> list[list[float | None]] | None:
     """R as lists, None in place of NaN."""
-    found = accuracy_matrix(life.results["accuracy_matrix"]["rows"])
+    found = accuracy_matrix(_rows(life))
     if found is None:
         return None
     return [[None if math.isnan(value) else value for value in line] for line in found.tolist()]

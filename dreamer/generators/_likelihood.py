@@ -49,6 +49,11 @@ def pixels(answer: Tensor, likelihood: Likelihood) -> Tensor:
     return torch.sigmoid(answer) if likelihood == "bernoulli" else answer
 
 
+def bounds(likelihood: Likelihood) -> tuple[float, float] | None:
+    """Least and largest value that it can judge; None for any."""
+    return (0.0, 1.0) if likelihood == "bernoulli" else None
+
+
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """(B,) divergences (Kullback-Leibler) of (B, D) diagonal Gaussians from the standard one."""
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)

@@ -69,11 +69,13 @@ class Generator(nn.Module, ABC):
         spaces: which perturbations on the way of a dream it takes: ``latent``, ``noise``.
         conditional: False when it cannot be asked for a class; a teacher then says what it dreamt.
         hidden: True when it dreams features of the learner rather than samples.
+        bounds: least and largest value of the samples that it can learn; None for any.
     """
 
     spaces: frozenset[str] = frozenset()
     conditional: bool = True
     hidden: bool = False
+    bounds: tuple[float, float] | None = None
     settled: Tensor
 
     def __init__(self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow"):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.generators._likelihood import Likelihood, divergence, draw, gaussians, misfit, pixels
+from dreamer.generators._likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels
 from dreamer.generators.base import Continual, Dreamer, Generator
-from dreamer.networks.base import featured
+from dreamer.networks.base import blank, featured
 from dreamer.types import Batch, Bends, Dream
 
 
@@ -78,6 +78,7 @@ class BrainInspired(Generator):
         self.conditional = prior == "classes" or gating > 0
         self.hidden = space == "features"
         self.likelihood: Likelihood = "gaussian" if self.hidden else likelihood
+        self.bounds = bounds(self.likelihood)
         self.temperature = temperature
         # inside a tuple: the learner must not become a part of the generator
         self._learner: tuple[nn.Module, ...] = ()
@@ -85,9 +86,8 @@ class BrainInspired(Generator):
     def attach(self, learner: nn.Module) -> None:
         """Read codes off this learner's features; see :meth:`dreamer.generators.Generator.attach`."""
         network = featured(learner)
-        device = next(learner.parameters()).device
         with torch.no_grad():
-            features = network.features(torch.zeros(2, *self.sample_shape, device=device)).shape[1]
+            features = network.features(blank(learner, self.sample_shape, 2)).shape[1]
         size = features if self.hidden else math.prod(self.sample_shape)
         self._learner = (learner,)
         self.to_code = nn.Linear(features, 2 * self.latent_dim)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
 from dreamer.generators._likelihood import (
     Likelihood,
+    bounds,
     divergence,
     draw,
     gaussians,
@@ -74,6 +75,7 @@ class ClassConditionalVAE(Generator):
             raise ValueError(f"expected beta of at least 0, got {beta}")
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood
+        self.bounds = bounds(likelihood)
         self.beta = beta
         self.components = components
         self.covariance = covariance

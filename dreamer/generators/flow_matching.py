@@ -78,6 +78,7 @@ class FlowMatching(Generator):
         self.steps = steps
         self.solver = solver
         self.span = Span(span)
+        self.bounds = None if span is None else (span[0], span[1])
         self.temperature = temperature
         self.store = getattr(torch, store)
         self.denoiser: nn.Module = (

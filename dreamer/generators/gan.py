@@ -95,6 +95,7 @@ class GAN(Generator):
         self.probe = probe
         self.pace = pace
         self.span = Span(span)
+        self.bounds = None if span is None else (span[0], span[1])
         self.temperature = temperature
         self.store = getattr(torch, store)
         inputs = latent_dim + num_classes

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
 from dreamer.generators._principal import principal_axes
 from dreamer.generators.base import Continual, Dreamer, Generator
-from dreamer.networks.base import Frozen, featured
+from dreamer.networks.base import Frozen, blank, featured
 from dreamer.types import Batch, Bends, Dream
 
 Covariance = Literal["full", "diagonal", "shared"]
@@ -84,9 +84,7 @@ class LatentGaussians(Generator):
     def attach(self, learner: nn.Module) -> None:
         """Meet the learner: with ``space="features"`` its features are the codes."""
         if self.hidden:
-            where = next(learner.parameters())
-            blank = torch.zeros(1, *self.sample_shape, device=where.device, dtype=where.dtype)
-            self.latent_dim = Frozen(featured(learner)).features(blank).shape[1]
+            self.latent_dim = Frozen(featured(learner)).features(blank(learner, self.sample_shape)).shape[1]
             self._learner = (learner,)
 
     def fit(self, seen: Dream, rng: torch.Generator) -> None:

@@ -112,6 +112,7 @@ class ModelInversion(Generator):
         self.width = width
         self.latent_dim = latent_dim
         self.values = values
+        self.bounds = (0.0, 1.0) if values == "unit" else None
         self.iterations = iterations
         self.batch_size = batch_size
         self.lr = lr

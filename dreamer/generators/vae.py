@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dreamer.generators._likelihood import (
     Likelihood,
+    bounds,
     divergence,
     draw,
     gaussians,
@@ -62,6 +63,7 @@ class VAE(Generator):
             raise ValueError(f"expected latent_dim of at least 1, got {latent_dim}")
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood
+        self.bounds = bounds(likelihood)
         self.store = getattr(torch, store)
         size = math.prod(self.sample_shape)
         self.encoder = relu_layers([size, *hidden, 2 * latent_dim])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.generators._likelihood import Likelihood, divergence, draw, misfit, pixels
+from dreamer.generators._likelihood import Likelihood, bounds, divergence, draw, misfit, pixels
 from dreamer.generators.base import Dreamer, Generator
 from dreamer.types import Batch, Bends, Dream
 
@@ -55,6 +55,7 @@ class VAEPerClass(Generator):
         if likelihood == "gaussian" and observation == "bernoulli":
             raise ValueError("expected observation='gaussian' from decoders of likelihood='gaussian', got 'bernoulli'")
         self.likelihood: Likelihood = likelihood
+        self.bounds = bounds(likelihood)
         self.observation: Likelihood = observation
         size = math.prod(self.sample_shape)
         self.widths = ([size, *hidden, 2 * latent_dim], [latent_dim, *reversed(hidden), size])

@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset
 
 from dreamer.streams.base import Samples, Scenario, Stream
 from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise
-from dreamer.streams.split import chain_stream, of_the_same_classes
+from dreamer.streams.split import chain_stream, of_the_same_classes, overlap
 
 
 @contextlib.contextmanager
@@ -55,7 +56,9 @@ def from_benchmark(
 
     Each training experience is examined on the test experience that it was cut out of where it belongs to an online
     stream, on the one of the same position where both streams are equally long, else on the test samples of its
-    classes.
+    classes. Where the classes lie in several test experiences, as in the pieces of a blurry stream, it is the one
+    from which most of its samples come. Pieces of one experience count once (see
+    :attr:`dreamer.streams.Experience.origin`).
 
     Args:
         benchmark: class-, domain- or task-incremental, or online; it is not changed.
@@ -85,7 +88,8 @@ def from_benchmark(
         trains, tests = [read(each) for each in lived], [read(each) for each in examined]
         origins = [_origin(each) for each in lived]
         tasks = [_task(each) for each in lived]
-    shares = [(train, _examination(i, train, origins, tests, len(lived))) for i, train in enumerate(trains)]
+    examined_on = _examinations(trains, origins, tests)
+    shares = [(train, test) for train, (test, _) in zip(trains, examined_on, strict=True)]
     if scenario is None and len(set(tasks)) > 1:
         scenario = "task"
     if len(set(tasks)) < 2:
@@ -99,6 +103,7 @@ def from_benchmark(
         split_seed=split_seed,
         num_classes=num_classes,
         class_names=class_names,
+        origins=[origin for _, origin in examined_on],
     )
 
 
@@ -194,19 +199,28 @@ def _unmasked(experience: Any) -> contextlib.AbstractContextManager[Any]:
     )
 
 
-def _examination(index: int, train: Samples, origins: list[int | None], tests: list[Samples], lived: int) -> Samples:
-    origin = origins[index]
-    if origin is not None and origin < len(tests):
-        return tests[origin]
-    if len(tests) == lived:
-        return tests[index]
+def _examinations(
+    trains: list[Samples], origins: list[int | None], tests: list[Samples]
+) -> list[tuple[Samples, int | None]]:
+    """What every experience is examined on, and, where it is a piece, of which test experience."""
+    if trains and all(origin is not None and origin < len(tests) for origin in origins):
+        return [(tests[origin], origin) for origin in origins if origin is not None]
+    if len(tests) == len(trains):
+        return [(test, None) for test in tests]
     if len(tests) == 1:
-        return of_the_same_classes(tests[0], train)
-    own = set(train.y.unique().tolist())
-    sharing = [test for test in tests if own & set(test.y.unique().tolist())]
-    if len(sharing) != 1:
-        raise ValueError(
-            f"training experience {index} has no test experience of its own: expected as many of both, one test "
-            f"experience in all, or one that shares its classes; got {lived} and {len(tests)}, {len(sharing)} sharing"
-        )
-    return of_the_same_classes(sharing[0], train)
+        return [(of_the_same_classes(tests[0], train), None) for train in trains]
+    labels = [test.y.unique() for test in tests]
+    # how many samples of each training experience are of classes of each test experience
+    shared = [[int(torch.isin(train.y, own).sum()) for own in labels] for train in trains]
+    ambiguous = overlap(labels, range(len(tests)))
+    for index, counts in enumerate(shared):
+        if not max(counts) or (ambiguous and sum(count > 0 for count in counts) > 1):
+            raise ValueError(
+                f"training experience {index} has no test experience of its own: expected as many of both, one test "
+                f"experience in all, or one that shares its classes; got {len(trains)} and {len(tests)}, "
+                f"{sum(count > 0 for count in counts)} sharing"
+            )
+    most = [counts.index(max(counts)) for counts in shared]
+    if all(sum(count > 0 for count in counts) == 1 for counts in shared):
+        return [(of_the_same_classes(tests[j], train), None) for j, train in zip(most, trains, strict=True)]
+    return [(tests[j], j) for j in most]

@@ -655,7 +655,7 @@ class _Account:
             "protocol": self._protocol(),
             "hypnogram": plan.as_records(),
             "accuracy_matrix": {"rows": self.rows},
-            "metrics": dict(metrics.summarise(self.rows)),  # type: ignore[arg-type]
+            "metrics": dict(metrics.summarise(self.rows, self.stream.origins)),  # type: ignore[arg-type]
             "cost": {
                 "optimizer_steps": {"wake": pace.steps, "nrem": 0, "rem": 0},
                 "generator_steps": 0 if generator is None else generator.steps,
@@ -679,6 +679,7 @@ class _Account:
             "test_samples": [len(experience.test) for experience in stream.experiences],
             "sample_shape": list(stream.sample_shape),
             "num_classes": stream.num_classes,
+            **({"origins": list(stream.origins)} if stream.in_pieces else {}),
         }
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from dreamer.interop.classic import CLASSIC, function_of
+from dreamer.interop.embedded import embedded
+from dreamer.interop.hugging_face import hugging_face
 from dreamer.parts import one_of
 from dreamer.streams.base import Stream
+from dreamer.streams.blurred import blurred
 from dreamer.streams.digits import digits
 from dreamer.streams.folder import folder
+from dreamer.streams.online import online
+from dreamer.streams.repeated import repeated
 
-_OWN: dict[str, Callable[..., Stream]] = {"digits": digits, "folder": folder}
+_OWN: dict[str, Callable[..., Stream]] = {"digits": digits, "folder": folder, "hugging_face": hugging_face}
+_CHANGES: dict[str, Callable[..., Stream]] = {
+    "blurred": blurred,
+    "embedded": embedded,
+    "online": online,
+    "repeated": repeated,
+}
 
 
 def available() -> dict[str, str]:
@@ -32,13 +43,26 @@ def resolve(name: str) -> Callable[..., Stream]:
         return _OWN[name]
     if name in CLASSIC:
         return function_of(name)
+    return _dotted(name, "stream", available())
+
+
+def resolve_change(name: str) -> Callable[..., Stream]:
+    """The function that turns a stream, its first argument, into another; a dotted path serves for the user's own.
+
+    Raises:
+        ValueError: when there is none of that name.
+    """
+    return _CHANGES[name] if name in _CHANGES else _dotted(name, "change of a stream", _CHANGES)
+
+
+def _dotted(name: str, what: str, known: Iterable[str]) -> Callable[..., Stream]:
     module, _, attribute = name.rpartition(".")
     if not module:
-        raise ValueError(f"there is no stream {name!r}; {one_of(name, available())}")
+        raise ValueError(f"there is no {what} {name!r}; {one_of(name, known)}")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"there is no stream {name!r}: {error}") from error
+        raise ValueError(f"there is no {what} {name!r}: {error}") from error
 
 
 def signature(name: str) -> inspect.Signature:

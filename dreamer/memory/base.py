@@ -13,6 +13,7 @@ from dreamer.types import Batch, Dream
 
 Store = Literal["float32", "float16", "uint8"]
 
+_SLACK = 1e-3
 _BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
 
 
@@ -47,12 +48,13 @@ class Memory(Protocol):
         """Bytes of what is held now, on this process."""
         ...
 
-    def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
+    def planned_bytes(self, shape: tuple[int, ...], num_classes: int, itemsize: int = 4) -> int:
         """Bytes when full, of all processes together.
 
         Args:
             shape: *S of a sample, or (H,) of a feature where :attr:`hidden`.
             num_classes: K.
+            itemsize: bytes of an element of a sample as it comes: 4 for float32, 8 for the int64 of tokens.
         """
         ...
 
@@ -141,8 +143,9 @@ class Buffer:
 
     Args:
         capacity: samples that fit, at least 1; on several processes together.
-        store: ``float32`` keeps samples as they come; ``float16`` rounds them to half the size; ``uint8`` keeps values
-            in [0, 1] in 255 steps, four times smaller and without loss for pixels that were read from 8-bit images.
+        store: ``float32`` keeps samples as they come, whole numbers too; ``float16`` rounds them to half the size;
+            ``uint8`` keeps values in [0, 1] in 255 steps, four times smaller and without loss for pixels that were read
+            from 8-bit images.
         logits: keep the learner's logits too, as it gave them when it met the sample (dark experience replay, Buzzega
             et al. 2020, arXiv 2004.07211).
 
@@ -180,10 +183,16 @@ class Buffer:
         """Bytes of the samples, labels and logits held now."""
         return sum(self.size * column[0].numel() * column.element_size() for column in self.held.values())
 
-    def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Least and largest value that it can store; None for any."""
+        return (0.0, 1.0) if self.store == "uint8" else None
+
+    def planned_bytes(self, shape: tuple[int, ...], num_classes: int, itemsize: int = 4) -> int:
         """See :meth:`Memory.planned_bytes`."""
         elements = int(torch.Size(shape).numel())
-        return self.total * (elements * _BYTES[self.store] + 8 + (4 * num_classes if self.logits else 0))
+        each = itemsize if self.store == "float32" else _BYTES[self.store]
+        return self.total * (elements * each + 8 + (4 * num_classes if self.logits else 0))
 
     def add(self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None) -> None:
         """Offer samples, each of which is kept or not; see :meth:`Memory.add`.
@@ -316,7 +325,15 @@ class Buffer:
             self.held[name][index] = row
 
     def _encode(self, x: Tensor) -> Tensor:
+        if self.store != "float32" and not x.is_floating_point():
+            raise ValueError(f"store={self.store!r} keeps floating-point samples, got {x.dtype}: expected 'float32'")
         if self.store == "uint8":
+            least, largest = (float(end) for end in x.aminmax())
+            if least < -_SLACK or largest > 1 + _SLACK:
+                raise ValueError(
+                    f"store='uint8' keeps values in [0, 1], got {least:.3g} to {largest:.3g}: expected 'float32' or "
+                    "'float16'"
+                )
             return (x * 255).round_().to(torch.uint8)
         return x.to(torch.float16) if self.store == "float16" else x
 

@@ -69,7 +69,7 @@ class ClassStatistics:
         """Bytes of the statistics held now."""
         return sum(row.numel() * row.element_size() for bank in self.banks for row in bank.values())
 
-    def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
+    def planned_bytes(self, shape: tuple[int, ...], num_classes: int, itemsize: int = 4) -> int:
         """See :meth:`dreamer.memory.Memory.planned_bytes`.
 
         Every class is counted once: those that come back take twice as much while the experience lasts that brings

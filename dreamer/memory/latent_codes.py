@@ -77,7 +77,7 @@ class LatentCodes(Buffer):
         numbers = torch.tensor([number for _, number, _ in self._lists.entries], dtype=torch.int64)
         return numbers.repeat_interleave(counts)
 
-    def planned_bytes(self, shape: tuple[int, ...], num_classes: int) -> int:
+    def planned_bytes(self, shape: tuple[int, ...], num_classes: int, itemsize: int = 4) -> int:
         """See :meth:`dreamer.memory.Memory.planned_bytes`."""
         # 8 bytes by which a sample is recognised
         return super().planned_bytes(shape, num_classes) + 8 * self.total

@@ -1,5 +1,7 @@
 """Plain modules to start from; any ``nn.Module`` that maps (B, *S) to (B, K) logits serves as a learner."""
 
+from dreamer.networks._head import GrowingHead
+from dreamer.networks.backbone import Backbone
 from dreamer.networks.base import Featured
 from dreamer.networks.likelihood_classifier import LikelihoodClassifier
 from dreamer.networks.mlp import MLP
@@ -7,4 +9,13 @@ from dreamer.networks.random_fourier_lda import RandomFourierLDA
 from dreamer.networks.resnet18 import ResNet18
 from dreamer.networks.small_conv import SmallConv
 
-__all__ = ["MLP", "Featured", "LikelihoodClassifier", "RandomFourierLDA", "ResNet18", "SmallConv"]
+__all__ = [
+    "MLP",
+    "Backbone",
+    "Featured",
+    "GrowingHead",
+    "LikelihoodClassifier",
+    "RandomFourierLDA",
+    "ResNet18",
+    "SmallConv",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -34,11 +35,21 @@ class Frozen(nn.Module):
 
     Args:
         network: what to copy; later states of it are taken over by :meth:`copy_from`.
+
+    Raises:
+        ValueError: when it cannot be copied.
     """
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        self.network = copy.deepcopy(network).requires_grad_(False)
+        try:
+            copied = copy.deepcopy(network)
+        except Exception as error:  # whatever a part of somebody else's raises when it is copied
+            raise ValueError(
+                f"a frozen copy of the learner is needed, but {type(network).__name__} cannot be copied ({error}): "
+                "keep what cannot be copied out of the network, or give it a __deepcopy__"
+            ) from error
+        self.network = copied.requires_grad_(False)
 
     @torch.no_grad()
     def copy_from(self, network: nn.Module) -> None:
@@ -108,6 +119,17 @@ def ask(network: nn.Module, x: Tensor, hidden: bool = False, features: bool = Fa
     return Answer(widened(featured(network).classify(h)), widened(h))
 
 
+def blank(network: nn.Module, sample_shape: Sequence[int], count: int = 1) -> Tensor:
+    """(count, *S) zeros that a network takes: of its own floating type, int64 where it begins with an embedding."""
+    device, dtype = torch.device("cpu"), torch.float32
+    layers = _layers(network)
+    if layers:
+        weight = next(layers[0].parameters(recurse=False))
+        whole = isinstance(layers[0], nn.Embedding | nn.EmbeddingBag)
+        device, dtype = weight.device, torch.int64 if whole else weight.dtype
+    return torch.zeros(count, *sample_shape, device=device, dtype=dtype)
+
+
 def widened(x: Tensor) -> Tensor:
     """A tensor in float32 at least.
 
@@ -127,9 +149,23 @@ def plain_name(name: str) -> str:
     return name.replace("_orig_mod.", "")
 
 
+def silence(logits: Tensor, active: Tensor | None) -> Tensor:
+    """Take inactive outputs out of the softmax.
+
+    A large negative number instead of ``-inf`` keeps the product with a zero target finite.
+
+    Args:
+        logits: (B, K).
+        active: (B, K) or (K,) bool; None leaves all in.
+    """
+    if active is None:
+        return logits
+    return logits.masked_fill(~active, torch.finfo(logits.dtype).min / 4)
+
+
 def check_rebirth(network: nn.Module) -> None:
     """Raise a ValueError when a submodule holds parameters of its own but has no ``reset_parameters``."""
-    for module in _layers(network):
+    for module in _layers(network, learning=True):
         if not hasattr(module, "reset_parameters"):
             raise ValueError(
                 f"a newborn learner needs reset_parameters() in every layer, {type(module).__name__} has none"
@@ -137,13 +173,18 @@ def check_rebirth(network: nn.Module) -> None:
 
 
 def rebirth(network: nn.Module) -> None:
-    """Draw new initial weights from torch's global generator, layer by layer with their ``reset_parameters``."""
-    for module in _layers(network):
+    """Draw new initial weights from torch's global generator, layer by layer with their ``reset_parameters``.
+
+    Layers that are frozen, as those of a pretrained backbone, stay as they are.
+    """
+    for module in _layers(network, learning=True):
         module.reset_parameters()
 
 
-def _layers(network: nn.Module) -> list[Any]:
-    return [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
+def _layers(network: nn.Module, learning: bool = False) -> list[Any]:
+    """The submodules that hold parameters of their own, or, with ``learning``, some that are to be trained."""
+    own = [(module, list(module.parameters(recurse=False))) for module in network.modules()]
+    return [module for module, some in own if (any(p.requires_grad for p in some) if learning else some)]
 
 
 def module_bytes(module: nn.Module) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dreamer.networks._head import GrowingHead, head
+
 
 class MLP(nn.Module):
     """Fully connected ReLU layers; with the default widths and MNIST the 784-400-400-10 network of van de Ven et al.
@@ -19,6 +21,7 @@ class MLP(nn.Module):
         bias: give the layers biases.
         dropout: share of each hidden layer's activations that is dropped in training, in [0, 1).
         spread: initial weights are uniform in [-spread, spread]; None keeps torch's own.
+        growing: let outputs appear when their classes are first met (see :class:`dreamer.networks.GrowingHead`).
 
     Raises:
         ValueError: when ``dropout`` is not in [0, 1), or ``spread`` is not positive.
@@ -32,6 +35,7 @@ class MLP(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         spread: float | None = None,
+        growing: bool = False,
     ):
         super().__init__()
         if not 0 <= dropout < 1:
@@ -45,10 +49,10 @@ class MLP(nn.Module):
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.trunk = nn.Sequential(*layers)
-        self.head = nn.Linear(widths[-1], num_classes, bias)
+        self.head = head(widths[-1], num_classes, bias, growing)
         if spread is not None:
             for layer in self.modules():
-                if isinstance(layer, nn.Linear):
+                if isinstance(layer, nn.Linear | GrowingHead):
                     nn.init.uniform_(layer.weight, -spread, spread)
 
     def features(self, x: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dreamer.networks._head import head
+
 
 class SmallConv(nn.Module):
     """Blocks of 3x3 convolution, group normalisation, ReLU and 2x2 max pooling, then a global mean and a linear layer.
@@ -17,12 +19,19 @@ class SmallConv(nn.Module):
         sample_shape: (C, H, W) of the images, H and W of at least ``2 ** len(channels)``.
         num_classes: K.
         channels: output channels of each block, multiples of 8.
+        growing: let outputs appear when their classes are first met (see :class:`dreamer.networks.GrowingHead`).
 
     Raises:
         ValueError: when samples are not images, or too small for that many blocks.
     """
 
-    def __init__(self, sample_shape: Sequence[int], num_classes: int, channels: Sequence[int] = (32, 64, 128)):
+    def __init__(
+        self,
+        sample_shape: Sequence[int],
+        num_classes: int,
+        channels: Sequence[int] = (32, 64, 128),
+        growing: bool = False,
+    ):
         super().__init__()
         if len(sample_shape) != 3:
             raise ValueError(f"expected images of shape (C, H, W), got samples of shape {tuple(sample_shape)}")
@@ -37,7 +46,7 @@ class SmallConv(nn.Module):
             blocks += [nn.Conv2d(into, out, 3, padding=1), nn.GroupNorm(8, out), nn.ReLU(), nn.MaxPool2d(2)]
             into = out
         self.trunk = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(into, num_classes)
+        self.head = head(into, num_classes, growing=growing)
 
     def features(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images in [0, 1] to (B, H) features, the global means of the last block."""

@@ -7,9 +7,9 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from dreamer.networks.base import silence as silence
 from dreamer.types import Answer, Dream
 
 
@@ -50,17 +50,3 @@ def judge(objectives: Sequence[Objective], answer: Answer, target: Dream, active
     """Sum the losses of several objectives; None where there are none."""
     losses = [objective(answer, target, active) for objective in objectives]
     return functools.reduce(operator.add, losses) if losses else None
-
-
-def silence(logits: Tensor, active: Tensor | None) -> Tensor:
-    """Take inactive outputs out of the softmax.
-
-    A large negative number instead of ``-inf`` keeps the product with a zero target finite.
-
-    Args:
-        logits: (B, K).
-        active: (B, K) bool; None leaves all in.
-    """
-    if active is None:
-        return logits
-    return logits.masked_fill(~active, torch.finfo(logits.dtype).min / 4)

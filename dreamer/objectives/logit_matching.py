@@ -19,11 +19,12 @@ class LogitMatching(Objective):
     2020, arXiv 2004.07211); DER++ adds the cross-entropy with the label. ``teacher``: against a teacher; with
     ``teacher: average`` of a stage the consistency loss of CLS-ER (Arani et al. 2022, arXiv 2201.12604).
 
-    Outputs that are not active, or that the wanted logits do not know (a teacher's ``-inf``, for classes that it never
-    met), add nothing, and the mean runs over all outputs all the same: a mean over two known ones of ten would weigh
-    five times as much as the authors' weights are meant for. The official codes match all outputs, met or not
-    (``models/der.py`` of aimagelab/mammoth, ``models/clser.py`` of NeurAI-Lab/CLS-ER): the same as ``stored`` with all
-    outputs active, while ``teacher`` says nothing here of classes that are still to come.
+    Outputs that are not active, or that the wanted logits do not know (a teacher's ``-inf``, or what a growing head has
+    silenced, for classes that were never met), add nothing, and the mean runs over all outputs all the same: a mean
+    over two known ones of ten would weigh five times as much as the authors' weights are meant for. The official codes
+    match all outputs, met or not (``models/der.py`` of aimagelab/mammoth, ``models/clser.py`` of NeurAI-Lab/CLS-ER):
+    the same as ``stored`` with all outputs active, while ``teacher`` says nothing here of classes that are still to
+    come.
 
     Args:
         to: whose logits are matched: those ``stored`` with the sample, or the ``teacher``'s.
@@ -46,7 +47,8 @@ class LogitMatching(Objective):
         if wanted is None:
             whose = "logits stored with its samples" if self.to == "stored" else "a teacher's logits"
             raise ValueError(f"LogitMatching(to={self.to!r}) needs {whose}, but the batch carries none")
-        counted = ~torch.isneginf(wanted)
+        # a head that grows had silenced, when they were stored, the outputs of classes that were still to come
+        counted = wanted > torch.finfo(wanted.dtype).min / 8
         if active is not None:
             counted = counted & active
         # both before they are compared: infinity leaves NaN in the gradient even where it is not counted

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dreamer.metrics import AccuracyRow, average_seen
+from dreamer.metrics import AccuracyRow, average_seen, whole_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     Returns:
         The path.
     """
-    stages, rows = results["hypnogram"], results["accuracy_matrix"]["rows"]
+    stages, rows = results["hypnogram"], _rows(results)
     figure = _figure(width=min(15.0, 8.0 + 0.09 * len(stages)), height=5.6)
     kinds = [kind for kind in _LEVELS if any(stage["kind"] == kind for stage in stages)]
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(0.1 + 0.3 * len(kinds), 2.1))
@@ -70,7 +70,7 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     Returns:
         The path.
     """
-    rows = results["accuracy_matrix"]["rows"]
+    rows = _rows(results)
     experiences = len(rows[0]["accuracy"])
     panels = [("after each wake", "wake"), ("after each night", "night")]
     panels = [(title, after) for title, after in panels if any(row["after"] == after for row in rows)] or panels[:1]
@@ -167,6 +167,11 @@ def _title(results: Mapping[str, Any]) -> str:
     if not results["complete"]:
         parts.append("broke off")
     return "   ·   ".join(parts)
+
+
+def _rows(results: Mapping[str, Any]) -> list[AccuracyRow]:
+    """The examinations; where experiences came in pieces, as if they had come whole."""
+    return whole_rows(results["accuracy_matrix"]["rows"], results["protocol"].get("origins"))
 
 
 def _spans(stages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:

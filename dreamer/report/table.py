@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from dreamer.metrics import whole_rows
+
 _METRICS = {
     "average_accuracy": "average accuracy",
     "forgetting": "forgetting (first - last)",
@@ -17,7 +19,7 @@ _MOST_CLASSES = 5
 
 
 def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """One row per experience: its number, its classes, and the accuracy on it at three times.
+    """One row per experience, pieces of one together: its number, its classes, and the accuracy on it at three times.
 
     Args:
         results: the content of ``results.json``.
@@ -26,8 +28,12 @@ def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (experience, classes, after its wake, after its night, at the end of the life), in percent; ``-`` where the
         network was not examined.
     """
-    rows = results["accuracy_matrix"]["rows"]
+    origins = results["protocol"].get("origins")
+    rows = whole_rows(results["accuracy_matrix"]["rows"], origins)
     order = results["protocol"]["class_order"]
+    if origins is not None:
+        whole = [[classes for classes, own in zip(order, origins, strict=True) if own == i] for i in sorted({*origins})]
+        order = [sorted(set().union(*pieces)) for pieces in whole]
     final = rows[-1]["accuracy"] if rows and rows[-1]["stage"] >= 0 else [None] * len(order)
     lines = []
     for i, classes in enumerate(order):

@@ -65,17 +65,20 @@ class Recall:
             raise ValueError("a stage that recalls needs a memory or a generator, but the life has neither")
         return wanted
 
+    def chosen(self, codes: bool) -> tuple[Perturbation, ...]:
+        """The perturbations that were named; by default what suits latent codes, or, without any, samples."""
+        if self.perturbations is not None:
+            return self.perturbations
+        return (LatentMixing(),) if codes else (Noise(clip=None),)
+
     def unlabelled(self, generator: Generator | None) -> bool:
         """True when a teacher must say what the dreams are, because the generator does not know."""
         return generator is not None and not generator.conditional and self.source not in ("memory", "day")
 
     def bends(self, mind: Mind) -> tuple[Perturbation, ...]:
         """The perturbations that apply in this night, bound to the learner where they look at it."""
-        chosen = self.perturbations
-        if chosen is None:
-            remember, invent = self.sources(mind)
-            codes = (remember and mind.memory.hidden) or (invent and "latent" in mind.generator.spaces)
-            chosen = (LatentMixing(),) if codes else (Noise(clip=None),)
+        remember, invent = self.sources(mind)
+        chosen = self.chosen(bool((remember and mind.memory.hidden) or (invent and "latent" in mind.generator.spaces)))
         strength = self.strength[min(max(mind.night, 0), len(self.strength) - 1)]
         if strength != 1:
             chosen = tuple(scaled(part, strength) for part in chosen)

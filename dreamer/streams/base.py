@@ -57,7 +57,7 @@ class TensorSamples:
     """Samples held as contiguous tensors: a batch is one ``index_select``.
 
     Args:
-        x: (N, *S) samples of any dtype.
+        x: (N, *S) samples of any dtype; float64 becomes float32, the type of a network's weights.
         y: (N,) integer labels.
         scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for pixels stored as uint8;
             None hands them out as they are.
@@ -69,7 +69,7 @@ class TensorSamples:
     def __init__(self, x: Tensor, y: Tensor, scale: float | None = None):
         if len(x) != len(y):
             raise ValueError(f"expected as many labels as samples, got {len(x)} samples and {len(y)} labels")
-        self.x = x.contiguous()
+        self.x = single(x).contiguous()
         self.y = y.to(torch.int64).contiguous()
         self.scale = scale
 
@@ -103,6 +103,11 @@ class TensorSamples:
         if self.x.device == torch.device(device):
             return self
         return TensorSamples(self.x.to(device), self.y.to(device), self.scale)
+
+
+def single(x: Tensor) -> Tensor:
+    """The tensor, in float32 where it is float64 (tables and numpy arrays often are)."""
+    return x.to(torch.float32) if x.dtype == torch.float64 else x
 
 
 class JoinedSamples:
@@ -157,6 +162,17 @@ class JoinedSamples:
         return JoinedSamples([part.to(device) for part in self.parts])
 
 
+def joined(parts: Sequence[Samples]) -> Samples:
+    """Several sets of samples as one: a single tensor where all of them are tensors, else read part by part."""
+    if len(parts) == 1:
+        return parts[0]
+    held = [part for part in parts if isinstance(part, TensorSamples)]
+    kinds = {(part.scale, part.x.dtype, part.x.device) for part in held}
+    if len(held) < len(parts) or len(kinds) != 1:
+        return JoinedSamples(parts)
+    return TensorSamples(torch.cat([part.x for part in held]), torch.cat([part.y for part in held]), held[0].scale)
+
+
 @dataclass(frozen=True)
 class Experience:
     """One experience of a stream.
@@ -167,13 +183,16 @@ class Experience:
         train: what is lived through.
         test: what the accuracy matrix is measured on; never feeds anything.
         validation: held-out part of the training data (plateau, early stopping, tuning); None when it is switched off.
+        origin: number of the experience that this one is a piece of; pieces of one experience share its test and
+            held-out data, which are examined, and count, once. None: it is whole.
     """
 
     index: int
-    classes: tuple[int, ...]
+    classes: Sequence[int]
     train: Samples
     test: Samples
     validation: Samples | None = None
+    origin: int | None = None
 
 
 @dataclass(frozen=True)
@@ -188,6 +207,7 @@ class Stream:
         scenario: ``class`` (new classes come), ``domain`` (the same classes in new looks) or ``task`` (the experience
             is known at test time, so only its own classes compete).
         class_names: K names, for pictures.
+        passing: True where an experience is read when it begins, and is gone when the next one does.
     """
 
     name: str
@@ -196,14 +216,65 @@ class Stream:
     sample_shape: tuple[int, ...]
     scenario: Scenario = "class"
     class_names: tuple[str, ...] = ()
+    passing: bool = False
 
     def __len__(self) -> int:
         return len(self.experiences)
 
     @property
     def class_order(self) -> tuple[tuple[int, ...], ...]:
-        """The classes of each experience, in the order in which they are met."""
-        return tuple(experience.classes for experience in self.experiences)
+        """The classes of each experience, in the order in which they are met.
+
+        Of a passing stream those that are known so far: none of an experience that is still to come.
+        """
+        return tuple(tuple(getattr(each.classes, "known", each.classes)) for each in self.experiences)
+
+    @property
+    def origins(self) -> tuple[int, ...]:
+        """For each experience the number of its examination, from 0, in the order in which they are first met.
+
+        Pieces of one experience have one in common (see :attr:`Experience.origin`).
+        """
+        numbers: dict[tuple[bool, int], int] = {}
+        keys = [(each.origin is None, each.index if each.origin is None else each.origin) for each in self.experiences]
+        return tuple(numbers.setdefault(key, len(numbers)) for key in keys)
+
+    @property
+    def in_pieces(self) -> bool:
+        """True when several experiences are pieces of one."""
+        return len(set(self.origins)) < len(self)
+
+    @property
+    def disjoint(self) -> bool:
+        """True when every class is met in one experience alone."""
+        labels = [label for classes in self.class_order for label in classes]
+        return not self.passing and len(labels) == len(set(labels))
+
+    def with_training(self, trains: Sequence[Samples | None], name: str) -> Stream:
+        """The stream with other training samples, examined as before.
+
+        Args:
+            trains: of each experience; any beyond the last one are pieces of it.
+            name: of the new stream.
+
+        Raises:
+            ValueError: when an experience is left without samples.
+        """
+        experiences, origins = [], self.origins
+        for index, train in enumerate(trains):
+            if train is None or not len(train):
+                raise ValueError(f"stream {name!r}: experience {index} is left without training samples")
+            like = self.experiences[min(index, len(self) - 1)]
+            origin = origins[like.index] if len(trains) > len(self) else like.origin
+            classes = tuple(train.y.unique().tolist())
+            experiences.append(replace(like, index=index, classes=classes, train=train, origin=origin))
+        return replace(self, name=name, experiences=tuple(experiences))
+
+
+def refuse_passing(stream: Stream, who: str) -> None:
+    """Raise a ValueError when a stream cannot be read before it is lived."""
+    if stream.passing:
+        raise ValueError(f"{who}: {stream.name} is read as it is lived, and cannot be dealt out anew beforehand")
 
 
 def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tuple[Samples, Samples | None]:
@@ -283,6 +354,7 @@ def make_stream(
     scenario: Scenario = "class",
     num_classes: int | None = None,
     class_names: Sequence[str] = (),
+    origins: Sequence[int | None] | None = None,
 ) -> Stream:
     """Build a stream from (train, test) pairs, one per experience, and hold out validation data from each.
 
@@ -294,6 +366,7 @@ def make_stream(
         scenario: see :class:`Stream`.
         num_classes: K; by default one more than the largest label.
         class_names: K names; by default the numbers.
+        origins: of each experience, see :class:`Experience`.
 
     Raises:
         ValueError: when there is no experience, one is empty, or their sample shapes differ.
@@ -306,22 +379,18 @@ def make_stream(
     if len(shapes) != 1:
         raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")
     experiences = []
+    pooled: dict[int, list[Samples]] = {}
     for index, (train, test) in enumerate(shares):
         if not len(train):
             raise ValueError(f"stream {name!r}: experience {index} has no training samples")
         learnt, held = hold_out(train, validation, split_seed)
         classes = tuple(train.y.unique().tolist())
-        experiences.append(Experience(index, classes, learnt, test, held))
+        origin = None if origins is None else origins[index]
+        if origin is not None:
+            pooled.setdefault(origin, []).extend([] if held is None else [held])
+        experiences.append(Experience(index, classes, learnt, test, held, origin))
+    # pieces of one experience are examined on what was held out of all of them
+    shared = {origin: joined(parts) if parts else None for origin, parts in pooled.items()}
+    experiences = [e if e.origin is None else replace(e, validation=shared[e.origin]) for e in experiences]
     names = tuple(class_names) or tuple(str(label) for label in range(k))
     return Stream(name, tuple(experiences), k, shapes.pop(), scenario, names)
-
-
-def on_device(experience: Experience, device: torch.device | str) -> Experience:
-    """The experience with its samples on a device."""
-    held = experience.validation
-    return replace(
-        experience,
-        train=experience.train.to(device),
-        test=experience.test.to(device),
-        validation=None if held is None else held.to(device),
-    )

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
-from dreamer.streams.base import Samples, TensorSamples
+from dreamer.streams.base import Samples, TensorSamples, single
 from dreamer.streams.pixels import pixels
 from dreamer.types import Batch
 
@@ -27,8 +27,8 @@ class DatasetSamples:
     """Samples of a map-style dataset, read when they are needed.
 
     Args:
-        dataset: its items are samples or tuples that begin with one: a tensor, an array, a number or a PIL image
-            (which becomes (C, H, W) uint8).
+        dataset: its items are samples or tuples that begin with one: a tensor, an array, a number, a list of numbers
+            within a tuple, or a PIL image (which becomes (C, H, W) uint8).
         y: (N,) integer labels of the chosen items; those inside the items are not looked at.
         index: (N,) int64 positions of the chosen items; None means all of them.
         scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for 8-bit pixels.
@@ -254,7 +254,7 @@ def _collate(items: list[tuple[int, Tensor, int | None]]) -> _Read:
     positions, samples, labels = zip(*items, strict=True)
     shapes = {tuple(sample.shape) for sample in samples}
     if len(shapes) != 1:
-        raise ValueError(f"expected samples of one shape, got {sorted(shapes)}: resize or crop them first")
+        raise ValueError(f"expected samples of one shape, got {sorted(shapes)}: resize, crop or pad them first")
     y = None if any(label is None for label in labels) else torch.tensor(labels)
     return _Read(torch.tensor(positions), torch.stack(samples), y)
 
@@ -272,12 +272,22 @@ def _label(item: Any) -> int | None:
 
 def _tensor(sample: Any) -> Tensor:
     if isinstance(sample, Tensor):
-        return sample
+        return single(sample)
     if isinstance(sample, Image.Image):
         return pixels(sample)
     if isinstance(sample, (np.ndarray, np.generic, int, float)):
-        return torch.as_tensor(sample)
-    raise TypeError(f"expected samples that are tensors, arrays, numbers or PIL images, got {type(sample).__name__}")
+        return single(torch.as_tensor(sample))
+    if isinstance(sample, (list, tuple)) and sample:
+        try:
+            return single(torch.as_tensor(np.asarray(sample)))
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"expected a sample that is a list to hold numbers, as many in each row, got {sample!r:.60}"
+            ) from None
+    raise TypeError(
+        f"expected samples that are tensors, arrays, numbers or PIL images, got {type(sample).__name__}"
+        + (": make token numbers of texts first" if isinstance(sample, str) else "")
+    )
 
 
 def _integers(values: Any, count: int) -> Tensor | None:

@@ -97,6 +97,7 @@ def chain_stream(
     split_seed: int = 0,
     num_classes: int | None = None,
     class_names: Sequence[str] = (),
+    origins: Sequence[int | None] | None = None,
 ) -> Stream:
     """A stream out of (train, test) pairs that are experiences already.
 
@@ -110,6 +111,7 @@ def chain_stream(
         split_seed: decides which samples are held out.
         num_classes: K; by default one more than the largest label.
         class_names: K names.
+        origins: of each experience, see :class:`dreamer.streams.Experience`.
 
     Raises:
         ValueError: when an experience has nothing to learn from or to be examined on, or sample shapes differ.
@@ -129,6 +131,7 @@ def chain_stream(
         scenario=scenario,
         num_classes=num_classes,
         class_names=class_names,
+        origins=origins,
     )
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dreamer.streams.base import Samples, Scenario, Stream, TensorSamples, hold_out
 from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise
+from dreamer.streams.fields import Inputs, picked
 from dreamer.streams.split import chain_stream, split_stream
 
 
 def from_tensors(
-    x: Tensor,
-    y: Tensor,
-    test_x: Tensor | None = None,
-    test_y: Tensor | None = None,
+    x: Tensor | np.ndarray,
+    y: Tensor | np.ndarray,
+    test_x: Tensor | np.ndarray | None = None,
+    test_y: Tensor | np.ndarray | None = None,
     *,
     experiences: int,
     name: str = "tensors",
@@ -31,10 +34,10 @@ def from_tensors(
     scale: float | None = None,
     class_names: Sequence[str] = (),
 ) -> Stream:
-    """A stream out of tensors; their classes are dealt out to experiences.
+    """A stream out of tensors, or arrays; their classes are dealt out to experiences.
 
     Args:
-        x: (N, *S) samples of any dtype; pixels lie in [0, 1] after ``scale``.
+        x: (N, *S) samples of any dtype (float64 becomes float32); pixels lie in [0, 1] after ``scale``.
         y: (N,) integer labels, at least 0.
         test_x, test_y: (M, *S) samples and (M,) labels to be examined on; without them a share is split off.
         experiences: how many.
@@ -47,6 +50,7 @@ def from_tensors(
     Raises:
         ValueError: when lengths differ, a class is too small to be split, or an option is impossible.
     """
+    x, y, test_x, test_y = (None if given is None else torch.as_tensor(given) for given in (x, y, test_x, test_y))
     for label_name, labels in (("y", y), ("test_y", test_y)):
         if labels is not None and (labels.is_floating_point() or labels.ndim != 1 or (labels < 0).any()):
             raise ValueError(f"stream {name!r}: expected {label_name} to hold one integer label >= 0 per sample")
@@ -76,7 +80,8 @@ def from_datasets(
     pairs: Sequence[tuple[Dataset, Dataset]],
     *,
     name: str = "datasets",
-    targets: Callable[[Any], Any] | None = None,
+    targets: Callable[[Any], Any] | str | None = None,
+    inputs: Inputs | None = None,
     scenario: Scenario | None = None,
     validation: float = 0.1,
     split_seed: int = 0,
@@ -88,10 +93,11 @@ def from_datasets(
     """A stream out of (train, test) datasets, one pair per experience, in the order in which they are met.
 
     Args:
-        pairs: map-style datasets of (sample, integer label, ...) items.
+        pairs: map-style datasets of (sample, integer label, ...) items, or of items with named fields.
         name: how the stream is called in tables.
         targets: gives the labels of a dataset, where they are not to be found in ``targets``, ``labels``, ``y``,
-            ``tensors[1]`` or in the items.
+            ``tensors[1]`` or in the items; or the name of their field.
+        inputs: where in an item the sample lies, see :func:`dreamer.streams.fields.picked`; None finds it.
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``domain`` where every experience brings the
             same classes, else ``class``. In ``task``, labels that several experiences share are moved apart.
         validation: share of each experience's training data that is held out, in [0, 1).
@@ -104,9 +110,13 @@ def from_datasets(
     Raises:
         ValueError: when labels cannot be found, or shapes differ.
     """
-    shares = [
-        tuple(materialise(part, limit_bytes, targets=targets, workers=workers) for part in pair) for pair in pairs
-    ]
+    label, given = (targets, None) if isinstance(targets, str) else (None, targets)
+
+    def read(part: Dataset) -> Samples:
+        chosen = part if isinstance(part, Samples) or not len(part) else picked(part, inputs, label)
+        return materialise(chosen, limit_bytes, targets=given, workers=workers)
+
+    shares = [(read(train), read(test)) for train, test in pairs]
     return chain_stream(
         name,
         shares,

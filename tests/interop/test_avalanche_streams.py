@@ -439,6 +439,64 @@ def test_online_streams_are_examined_where_they_come_from(small_mnist: Path):
         assert set(experience.classes) <= set(whole.experiences[i // 3].classes)
 
 
+def test_pieces_of_avalanches_online_streams_count_once(small_mnist: Path):
+    benchmark = _benchmark(small_mnist)
+    with quiet():
+        from avalanche.benchmarks.scenarios.online import split_online_stream
+
+        online = split_online_stream(benchmark.train_stream, experience_size=4, seed=0)
+    pieces = type("Online", (), {"train_stream": online, "test_stream": benchmark.test_stream})()
+    stream = from_benchmark(pieces, validation=0.5)
+    assert stream.origins == tuple(i for i in range(5) for _ in range(3))
+    held = [experience.validation for experience in stream.experiences]
+    for i in range(5):
+        first, *others = held[3 * i : 3 * i + 3]
+        assert all(other is first for other in others), "what was held out of the pieces is one"
+        # 12 images in pieces of 4: what is left of a class in a piece decides how many are held out
+        assert len(first) + sum(len(each.train) for each in stream.experiences[3 * i : 3 * i + 3]) == 12
+
+
+def test_a_blurry_stream_is_examined_on_what_most_of_each_piece_is_of(small_mnist: Path):
+    benchmark = _benchmark(small_mnist)
+    with quiet():
+        from avalanche.benchmarks.scenarios.online import split_continuous_linear_decay_stream
+
+        torch.manual_seed(0)
+        decaying = split_continuous_linear_decay_stream(benchmark.train_stream, 8, 4, beta=3, shuffle=True)
+    pieces = type("Blurry", (), {"train_stream": decaying, "test_stream": benchmark.test_stream})()
+    stream = from_benchmark(pieces, validation=0.0)
+    assert len(stream) == 20 and stream.scenario == "class" and set(stream.origins) == set(range(5))
+    whole = from_benchmark(benchmark, validation=0.0)
+    leaks = 0
+    for experience, origin in zip(stream.experiences, stream.origins, strict=True):
+        y = everything(experience.train)[1]
+        own = torch.isin(y, torch.tensor(whole.experiences[origin].classes))
+        assert int(own.sum()) >= len(y) / 2
+        leaks += int((~own).sum())
+        assert torch.equal(everything(experience.test)[0], everything(whole.experiences[origin].test)[0])
+    assert leaks > 5
+
+
+def test_classes_that_return_keep_their_numbers(small_mnist: Path):
+    """A benchmark with repetition, as the experiences that a generator of such streams would give."""
+    x, y = torch.rand(60, 3), torch.arange(60) % 4
+    with quiet():
+        from avalanche.benchmarks import benchmark_from_datasets
+        from avalanche.benchmarks.utils import as_classification_dataset
+
+        def wrap(*labels: int):
+            chosen = torch.isin(y, torch.tensor(labels))
+            data = TensorDataset(x[chosen], y[chosen])
+            data.targets = y[chosen].tolist()
+            return as_classification_dataset(data)
+
+        orders = ((0, 1), (1, 2), (0, 3), (2, 3))
+        benchmark = benchmark_from_datasets(train=[wrap(*pair) for pair in orders], test=[wrap(0, 1, 2, 3)])
+    stream = from_benchmark(benchmark, validation=0.0)
+    assert stream.class_order == orders and stream.scenario == "class" and stream.num_classes == 4
+    assert [set(each.test.y.tolist()) for each in stream.experiences] == [set(pair) for pair in orders]
+
+
 def test_one_test_experience_serves_all(small_mnist: Path):
     x, y = torch.rand(40, 3), torch.arange(40) % 4
     with quiet():

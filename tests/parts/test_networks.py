@@ -19,7 +19,8 @@ SHAPE, K = (1, 8, 8), 10
 def build(name: str) -> nn.Module:
     """A network in evaluation mode; one that answers with a generator has met one."""
     torch.manual_seed(0)
-    network = parts.resolve("networks", name)(SHAPE, K)
+    trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU())
+    network = parts.resolve("networks", name)(SHAPE, K, **({"model": trunk} if name == "backbone" else {}))
     if hasattr(network, "attach"):
         network.attach(VAEPerClass(SHAPE, K))
     return network.eval()

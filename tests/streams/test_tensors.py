@@ -189,3 +189,57 @@ def test_what_cannot_be_read_is_one_sentence():
         materialise([("a word", 1), ("another", 0)])
     with pytest.raises(ValueError, match=r"samples of one shape, got \[\(2,\), \(3,\)\]"):
         materialise([(torch.zeros(2), 0), (torch.zeros(3), 1)])
+
+
+# --- whatever is map-style -----------------------------------------------------------------------------------------
+
+
+def test_torchvisions_made_up_images_and_subsets_of_them():
+    from torchvision.datasets import FakeData
+
+    data = FakeData(24, (3, 6, 6), 4)
+    stream = from_datasets([(data, Subset(data, range(0, 24, 2)))], validation=0.0)
+    assert stream.sample_shape == (3, 6, 6)
+    x, y = everything(stream.experiences[0].test)
+    assert y.tolist() == [data[i][1] for i in range(0, 24, 2)] and float(x.max()) <= 1
+    grey = from_datasets([(data, data)], inputs=lambda item: item[0].convert("L"))
+    assert grey.sample_shape == (1, 6, 6)
+
+
+def test_items_with_named_fields():
+    rng = torch.Generator().manual_seed(0)
+    items = [{"signal": torch.rand(3, generator=rng), "kind": i % 2, "target": i % 3} for i in range(12)]
+    found = from_datasets([(items, items)], inputs="signal", validation=0.0)
+    assert found.class_order == ((0, 1, 2),)
+    named = from_datasets([(items, items)], inputs="signal", targets="kind", validation=0.0)
+    assert named.class_order == ((0, 1),)
+    assert torch.equal(everything(named.experiences[0].train)[0], torch.stack([item["signal"] for item in items]))
+    few = from_datasets([([{"x": np.arange(4.0), "label": i % 2} for i in range(6)],) * 2])
+    assert few.sample_shape == (4,) and everything(few.experiences[0].test)[0].dtype == torch.float32
+    rows = [{"wide": 1.5, "high": i, "label": i % 2} for i in range(6)]
+    assert everything(from_datasets([(rows, rows)]).experiences[0].test)[0].tolist()[4] == [1.5, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": "sign"}, "expected items with a field 'sign', got signal, other, kind"),
+        ({"targets": "sort"}, "expected items with a field 'sort', got signal, other, kind"),
+        ({"targets": "kind"}, "cannot tell which field holds the sample, expected inputs=..., one of signal, other"),
+        ({"inputs": "signal"}, "cannot find the labels of Picked"),
+    ],
+)
+def test_fields_that_are_not_there_or_not_clear_are_one_sentence(options: dict, message: str):
+    items = [{"signal": torch.zeros(3), "other": torch.zeros(3), "kind": 0}] * 4
+    with pytest.raises(ValueError, match=message):
+        from_datasets([(items, items)], **options)
+
+
+def test_arrays_are_tensors_and_float64_becomes_float32():
+    x, y = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
+    stream = from_tensors(x, y, experiences=3)
+    assert everything(stream.experiences[0].train)[0].dtype == torch.float32
+    lazy = materialise([(row, int(label)) for row, label in zip(x, y, strict=True)], limit_bytes=10)
+    assert isinstance(lazy, DatasetSamples) and everything(lazy)[0].dtype == torch.float32
+    with pytest.raises(TypeError, match="expected a sample that is a list to hold numbers"):
+        materialise([(["a", "b"], 1)] * 3)
