@@ -1,4 +1,4 @@
-"""Docstrings for the API pages: Sphinx roles become links, and the star of a shape stays a star."""
+"""Docstrings for the API pages: Sphinx roles become links, a shape's star stays a star, and ``::`` is a colon."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from griffe import AliasResolutionError, Extension, NameResolutionError, Object
 ROLE = re.compile(r":(?:class|func|meth|attr|data|mod):`~?([\w.]+)`")
 # (B, *S): a star that would begin emphasis
 STAR = re.compile(r"(?<![*`\w])\*(?=[A-Z])")
+BLOCK = re.compile(r"::$", flags=re.M)
 CODE = re.compile(r"(``.*?``)", flags=re.S)
 
 
@@ -23,15 +24,15 @@ class Roles(Extension):
     def _rewrite(self, thing: Object) -> None:
         if thing.docstring is not None:
             pieces = CODE.split(thing.docstring.value)
-            thing.docstring.value = "".join(
-                piece
-                if piece.startswith("``")
-                else STAR.sub(r"\\*", ROLE.sub(lambda found: _link(found[1], thing), piece))
-                for piece in pieces
-            )
+            thing.docstring.value = "".join(p if p.startswith("``") else _markdown(p, thing) for p in pieces)
         for member in thing.members.values():
             if not member.is_alias:
                 self._rewrite(member)
+
+
+def _markdown(text: str, thing: Object) -> str:
+    text = ROLE.sub(lambda found: _link(found[1], thing), text)
+    return BLOCK.sub(":", STAR.sub(r"\\*", text))
 
 
 def _link(name: str, thing: Object) -> str:
