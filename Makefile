@@ -33,8 +33,8 @@ check: $(VENV)/installed-test ## lint, formatting and the rules of what may impo
 	$(BIN)/lint-imports
 
 docs: $(VENV)/installed-docs ## build the documentation into site/; every warning is an error
-	@# the variable spares an announcement of the theme's authors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@# the variable spares an announcement of the theme's authors; with --quiet no warning would count
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "built site/index.html; with search: $(BIN)/python -m http.server --directory site"
 
 clean: ## remove the environment and what tools left behind; runs/ stays

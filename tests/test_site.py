@@ -49,7 +49,8 @@ def site(tmp_path_factory) -> Path:
     """The site, built as ``make docs`` builds it."""
     pytest.importorskip("mkdocstrings", reason="needs what builds the site: pip install 'dreamer[docs]'")
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(out)]
+    # never with --quiet, which keeps --strict from seeing any warning
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
 An entry of ``nav`` with a star stands for all pages that it matches and that no other entry names, in the order of
 their names and an index first; where several stars match, the longest entry has the page. So a new part, or a new page,
-appears by itself.
+appears by itself. A section in which nothing is left is left out.
 """
 
 from __future__ import annotations
@@ -49,5 +49,10 @@ def expanded(entry: Any, pages: Mapping[str, list[str]]) -> Any:
         return {title: expanded(child, pages) for title, child in entry.items()}
     if isinstance(entry, list):
         found = (pages.get(child, [child]) if isinstance(child, str) else [expanded(child, pages)] for child in entry)
-        return [child for children in found for child in children]
+        return [child for children in found for child in children if not is_empty(child)]
     return entry
+
+
+def is_empty(entry: Any) -> bool:
+    """Whether an entry is a section without pages."""
+    return isinstance(entry, dict) and [] in entry.values()
