@@ -12,7 +12,7 @@ STATED := pyproject.toml constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check clean
+.PHONY: help demo test test-slow check docs clean
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 - \2/'
@@ -32,8 +32,13 @@ check: $(VENV)/installed-test ## lint, formatting and the rules of what may impo
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+docs: $(VENV)/installed-docs ## build the documentation into site/; every warning is an error
+	@# the variable spares an announcement of the theme's authors; with --quiet no warning would count
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "built site/index.html; with search: $(BIN)/python -m http.server --directory site"
+
 clean: ## remove the environment and what tools left behind; runs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -44,7 +49,7 @@ $(VENV)/installed: $(STATED) | $(VENV)/bin/python
 	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/installed-test: $(STATED) | $(VENV)/bin/python
-	@echo "installing dreamer and its tests into $(VENV) (a few minutes the first time)"
-	$(PIP) install --constraint constraints.txt --editable '.[test]'
+$(VENV)/installed-%: $(STATED) | $(VENV)/bin/python
+	@echo "installing dreamer and what $* needs into $(VENV) (a few minutes the first time)"
+	$(PIP) install --constraint constraints.txt --editable '.[$*]'
 	@touch $(VENV)/installed $@

@@ -7,10 +7,8 @@ import csv
 import hashlib
 import io
 import json
-import os
 import random
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -29,7 +27,6 @@ from tests.fakes import fake_life
 
 ARMS = {"er": 0.80, "dreams": 0.95, "none": 0.50}
 NASTY = '</script><script>document.title="run"</script><img src=x onerror=alert(1)>&"\''
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 
 
 def results(level: float, seed: int, sleep: bool = False, experiences: int = 5) -> dict[str, Any]:
@@ -367,21 +364,6 @@ def test_protocols_that_differ_are_shown_to_differ(tmp_path):
     read = Reader(page(comparison, tmp_path))
     assert "none (1 of 9 lives)" in read.text
     assert any("9 8" in cell and "none" in cell for row in read.cells[""] for cell in row)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless browser of this machine."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright to drive a browser")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"needs a browser: none of {', '.join(BROWSERS)} was found")
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    with playwright.sync_playwright() as driver:
-        # Chromium refuses to shut itself in when it belongs to root
-        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"] if root else [])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
