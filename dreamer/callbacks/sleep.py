@@ -55,7 +55,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             perturbations that look at the learner.
         extras: what dreams have in further fields with an entry for every sample: ``refuse`` such batches, or
             ``repeat`` what the day's last batch has there.
-        generator_optimizer: called with the generator's parameters.
+        generator_optimizer: called with the generator's parameters, and otherwise with its own defaults.
         day_capacity: samples of a day that are kept until dusk, when a generator settles what it learnt.
         seed: of all that is drawn here.
 
@@ -73,7 +73,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         targets: Where | None = 1,
         logits: Logits = forward_logits,
         extras: Extras = "refuse",
-        generator_optimizer: Callable[..., torch.optim.Optimizer] = functools.partial(torch.optim.Adam, lr=1e-3),
+        generator_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         day_capacity: int = 5000,
         seed: int = 0,
     ):
