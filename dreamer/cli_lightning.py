@@ -19,7 +19,6 @@ from dreamer.data import StreamDataModule
 from dreamer.life import hush
 from dreamer.module import WakeSleepModule
 from dreamer.outline import outline
-from dreamer.report.results import compose
 from dreamer.report.table import print_table
 from dreamer.streams.base import DataNotFound, Stream
 
@@ -93,8 +92,7 @@ class LifeCLI(LightningCLI):
     def after_fit(self) -> None:
         """Show the results."""
         if self.trainer.is_global_zero:
-            results = self.model.results()
-            print_table(compose(results, name=self.datamodule.stream.name, config={}, complete=results["complete"]))
+            print_table(self.model.results())
 
 
 @contextmanager
