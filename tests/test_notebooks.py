@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, show pictures, and come to what their texts say; they are kept without outputs."""
+"""The notebooks run from top to bottom and come to what their texts say; they are kept without outputs."""
 
 from __future__ import annotations
 
