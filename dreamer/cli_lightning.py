@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from lightning_utilities.core.imports import RequirementCache
@@ -35,11 +36,11 @@ class LifeCLI(LightningCLI):
     them from it. ``seed_everything`` is the seed of the whole life; the plan is printed before, the results after it.
 
     Args:
-        args: what was typed; None reads ``sys.argv``.
+        args: what was typed, or a configuration; None reads ``sys.argv``.
         run: live at once; False only builds, as :class:`LightningCLI` does.
     """
 
-    def __init__(self, args: list[str] | None = None, run: bool = True):
+    def __init__(self, args: list[str] | dict[str, Any] | None = None, run: bool = True):
         from jsonargparse import set_parsing_settings
 
         # a stream is a dataclass, which would be asked for field by field; so it is made by a function
@@ -60,9 +61,11 @@ class LifeCLI(LightningCLI):
         for part in ("network", "generator"):
             for name in OF_THE_STREAM:
                 parser.link_arguments(
-                    "data", f"model.{part}.init_args.{name}", lambda data, name=name: getattr(data.stream, name),
+                    "data",
+                    f"model.{part}.init_args.{name}",
+                    lambda data, name=name: getattr(data.stream, name),
                     apply_on="instantiate",
-                )  # fmt: skip
+                )
         parser.link_arguments("seed_everything", "model.seed", int)
 
     def _add_instantiators(self) -> None:

@@ -3,9 +3,8 @@
     python examples/new_generator.py
 
 This one learns nothing step by step: at dusk it keeps the mean image of every class and the few directions in which its
-images differ most. Nothing real is stored. Expect to be refused before the first day, and dreams that carry a life:
+images differ most. Nothing real is stored. Expect dreams that carry a life:
 
-    asked too early: Sketches was asked to dream of class 7 before it was trained on it
     dreams of shape (4, 1, 8, 8), of classes 0 to 9
     average accuracy > 0.8
 """
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dreamer import NREM, REM, StreamDataModule, Wake, WakeSleepModule
-from dreamer.generators import Dreamer, Generator, UntrainedError
+from dreamer.generators import Dreamer, Generator
 from dreamer.networks import MLP
 from dreamer.perturbations import Affine
 from dreamer.streams import digits
@@ -29,13 +28,7 @@ QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
 class Sketches(Generator):
-    """Mean and principal directions of every class.
-
-    Args:
-        sample_shape: *S.
-        num_classes: K.
-        strokes: D, directions kept of each class.
-    """
+    """Mean and principal directions of every class; ``strokes`` says how many directions."""
 
     def __init__(self, sample_shape: Sequence[int], num_classes: int, strokes: int = 8):
         super().__init__(sample_shape, num_classes)
@@ -75,11 +68,6 @@ class Sketchbook(Dreamer):
 if __name__ == "__main__":
     stream = digits(experiences=5)
     generator = Sketches(stream.sample_shape, stream.num_classes)
-    try:
-        generator.dream(torch.tensor([7]), torch.Generator())
-    except UntrainedError as error:
-        print(f"asked too early: {str(error).partition(':')[0]}")
-
     torch.manual_seed(0)
     night = [NREM(steps=30), REM(steps=50, perturbations=[Affine()])]
     module = WakeSleepModule(MLP((1, 8, 8), 10), Wake(steps=100, replay=64), night, generator=generator)
