@@ -155,7 +155,7 @@ def _data(node: Any) -> tuple[dict[str, Any], Blueprint]:
     return reading, bind(StreamDataModule, rest, "data", given=("stream",))
 
 
-def _optimizer(node: Any, default: functools.partial[Any]) -> Callable[..., torch.optim.Optimizer]:
+def _optimizer(node: Any, default: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
     options = {"name": node} if isinstance(node, str) else node
     if not isinstance(options, Mapping):
         raise ConfigError(f"optimizer: expected the name of an optimizer, or keys with values, got {node!r}")
@@ -165,7 +165,7 @@ def _optimizer(node: Any, default: functools.partial[Any]) -> Callable[..., torc
         for name, kind in vars(torch.optim).items()
         if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
     }
-    name = check(options.pop("name", default.func.__name__.lower()), str, "optimizer.name")
+    name = check(options.pop("name", default.__name__.lower()), str, "optimizer.name")
     if "." in name:
         kinds[name] = _own_optimizer(name)
     if name not in kinds:

@@ -68,7 +68,8 @@ class WakeSleepModule(pl.LightningModule):
         plasticity: what follows the learner's weights: penalties, moving averages, homeostasis.
         schedule: when nights come; by default after every experience.
         cycles: how often a night repeats its stages.
-        optimizer: called with two parameter groups (learner; generator, where there is one); gives the one optimiser.
+        optimizer: called with two parameter groups (learner; generator, where there is one); gives the one optimiser,
+            by default Adam with a learning rate of 0.001.
         generator_lr: learning rate of the generator where it differs from the learner's.
         active_outputs: the softmax runs over ``all`` outputs, those of classes ``seen`` so far, or those of the
             sample's own ``task`` (which must then be known at test time).
@@ -89,7 +90,7 @@ class WakeSleepModule(pl.LightningModule):
         plasticity: Sequence[Plasticity] = (),
         schedule: Schedule | None = None,
         cycles: int = 1,
-        optimizer: OptimizerFactory = functools.partial(torch.optim.Adam, lr=1e-3),
+        optimizer: OptimizerFactory = torch.optim.Adam,
         generator_lr: float | None = None,
         active_outputs: ActiveOutputs = "all",
         examined: Literal["network", "average"] = "network",

@@ -13,6 +13,8 @@ import pytest
 
 CHECKOUT = Path(__file__).parent.parent
 EXAMPLES = sorted((CHECKOUT / "examples").glob("*.py"))
+# every cell of a comparison is a process
+SLOW = {"compare_strategies"}
 
 
 def docstring(example: Path) -> str:
@@ -50,16 +52,20 @@ def test_what_was_said_is_held_against_what_was_expected(line: str, said: str, r
     assert fits(line, said) == right
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else []) for path in EXAMPLES],
+    ids=lambda path: path.stem,
+)
 def test_it_runs_and_prints_what_it_says(example: Path, tmp_path: Path) -> None:
     path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(example)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     for line in expected(example):
@@ -73,7 +79,18 @@ def test_it_opens_with_its_command_and_stays_short(example: Path) -> None:
     assert len(example.read_text(encoding="utf-8").splitlines()) < 80
 
 
-def test_there_are_examples() -> None:
-    assert {"plain_lightning", "own_tensors", "resume", "new_perturbation", "avalanche_benchmark"} <= {
-        example.stem for example in EXAMPLES
-    }
+def test_there_is_one_for_everything_that_people_begin_with() -> None:
+    assert {
+        "plain_lightning",
+        "sleep_callback",
+        "avalanche_plugin",
+        "own_images",
+        "own_tensors",
+        "new_generator",
+        "new_perturbation",
+        "compare_strategies",
+        "wandb_run",
+        "resume",
+        "several_devices",
+        "task_free",
+    } <= {example.stem for example in EXAMPLES}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Sequence
 
 from dreamer.generators import Generator
 from dreamer.memory import Memory
 from dreamer.stages import NREM, REM
+from dreamer.stages._sleep import USUAL
 
 Asleep = NREM | REM
 
@@ -39,8 +39,7 @@ def _willing(number: int, stage: Asleep, memory: Memory, generator: Generator | 
     if not isinstance(stage, NREM | REM):
         raise ValueError(f"{where}: expected NREM or REM, got {type(stage).__name__}")
     where = f"{where} ({stage.kind})"
-    given = inspect.signature(type(stage)).parameters["objectives"].default
-    asked = [part for part in stage.objectives if not any(part is default for default in given)]
+    asked = [part for part in stage.objectives if not any(part is usual for usual in USUAL)]
     if asked or stage.recall.teacher != "both" or stage.recall.label_bent:
         what = f"{type(asked[0]).__name__} as an objective" if asked else "a teacher of its own"
         raise ValueError(

@@ -61,7 +61,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             perturbations that look at the learner.
         extras: what dreams have in further fields with an entry for every sample: ``refuse`` such batches, or
             ``repeat`` what the day's last batch has there.
-        generator_optimizer: called with the generator's parameters.
+        generator_optimizer: called with the generator's parameters, and otherwise with its own defaults.
         day_capacity: samples of a day that are kept until dusk, when a generator settles what it learnt.
         seed: of all that is drawn here.
 

@@ -43,7 +43,7 @@ class Means:
 
 
 def compare(
-    asked: Mapping[str, Any], folder: Path, means: Means | None = None, mix: bool = False, command: str = ""
+    asked: Mapping[str, Any], folder: str | Path, means: Means | None = None, mix: bool = False, command: str = ""
 ) -> Comparison:
     """Live a grid, as far as it has not been lived, and write its report.
 
@@ -61,7 +61,7 @@ def compare(
         ConfigError: when it cannot be lived as configured; no cell has been lived then.
         dreamer.compare.account.Interrupted: when it was stopped by hand.
     """
-    wanted = grid.read(asked)
+    folder, wanted = Path(folder), grid.read(asked)
     with locked(folder):
         _write_down(wanted, folder, mix)
         places = [folder / cell.folder for cell in wanted.cells]

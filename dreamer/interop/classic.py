@@ -137,11 +137,18 @@ def split_pictures(
 
     Args:
         name: ``split_tinyimagenet`` or ``split_omniglot``.
-        root, experiences, seed, shuffle, class_order, scenario, validation, split_seed, download: see :func:`split`;
-            ``split_seed`` decides Omniglot's test drawings as well.
+        root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
+        experiences: how many, as even as possible.
+        seed: decides the order of the classes.
+        shuffle: False keeps the order 0, 1, 2 ...
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
+        scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
+        validation: share of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out, and which of Omniglot's drawings are test data.
         size: side that pictures are resized to; None keeps theirs (64 and 105).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
+        download: False never asks the network.
 
     Returns:
         Samples of shape (3, 64, 64) or (1, 105, 105), float32 pixels in [0, 1].
@@ -227,7 +234,10 @@ def rotated_mnist(
         experiences: how many angles.
         angles: the angles, in degrees from -180 to 180, one per experience; None draws them as Avalanche does.
         seed: decides the angles when they are drawn.
-        scenario, validation, split_seed, download: see :func:`permuted_mnist`.
+        scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
+        validation: share of each experience's training data that is held out, in [0, 1); the same images in each.
+        split_seed: decides which samples are held out.
+        download: False never asks the network.
 
     Returns:
         Samples of shape (1, 28, 28), float32 pixels in [0, 1].
@@ -473,7 +483,8 @@ def _as(name: str, function: Callable[..., Stream], about: str) -> Callable[...,
 
     whole = inspect.signature(function)
     stream.__name__ = stream.__qualname__ = name
-    stream.__doc__ = about
+    arguments = (inspect.getdoc(function) or "").partition("Args:\n")[2]
+    stream.__doc__ = f"{about}\n\nArgs:\n" + arguments.partition("\n")[2]
     stream.__signature__ = whole.replace(parameters=list(whole.parameters.values())[1:])  # type: ignore[attr-defined]
     return stream
 

@@ -161,7 +161,7 @@ def _save(figure: Figure, path: str | Path, **cut: Any) -> Path:
 
 def _title(results: Mapping[str, Any]) -> str:
     average = results["metrics"]["average_accuracy"]
-    parts = [str(results["name"])]
+    parts = [str(results.get("name", results["protocol"]["stream"]))]
     if average is not None:
         parts.append(f"average accuracy {average:.1%}")
     if not results["complete"]:

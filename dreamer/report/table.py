@@ -115,9 +115,11 @@ def print_table(results: Mapping[str, Any], file: IO[str] | None = None) -> None
 
 def _heading(results: Mapping[str, Any]) -> str:
     protocol = results["protocol"]
+    # a life without a run folder has no name of its own
+    name = results.get("name", protocol["stream"])
     state = "" if results["complete"] else " (broke off)"
     return (
-        f"{results['name']}{state}: {protocol['stream']}, {protocol['scenario']}-incremental, "
+        f"{name}{state}: {protocol['stream']}, {protocol['scenario']}-incremental, "
         f"active outputs: {protocol['active_outputs']}, seed {results['seed']}; accuracies in %"
     )
 

@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from dreamer.networks.base import ask, check_rebirth
-from dreamer.objectives import Objective
+from dreamer.objectives import CrossEntropy, Distillation, Objective
 from dreamer.objectives.base import judge
 from dreamer.perturbations.base import Perturbation
 from dreamer.stages._recall import Recall, Source, Teacher, rivals, wants_features, wants_teacher
 from dreamer.types import Dream, Losses, Mind, Step
+
+USUAL: tuple[Objective, ...] = (CrossEntropy(), Distillation())
+"""What the learner learns from a dream where nothing else is asked for."""
 
 
 class Sleep:
@@ -33,7 +36,7 @@ class Sleep:
         source: Source,
         perturbations: Sequence[Perturbation] | None,
         strength: float | Sequence[float],
-        objectives: Sequence[Objective],
+        objectives: Sequence[Objective] | None,
         teacher: Teacher,
         label_bent: bool,
         fresh: bool,
@@ -51,7 +54,7 @@ class Sleep:
         check_anneal(self.kind, anneal)
         self.steps = steps
         self.batch_size = batch_size
-        self.objectives = tuple(objectives)
+        self.objectives = USUAL if objectives is None else tuple(objectives)
         bends = None if perturbations is None else tuple(perturbations)
         self.recall = Recall(source, bends, teacher, label_bent, strengths)
         self.fresh = fresh

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from dreamer.objectives import CrossEntropy, Distillation, Objective
+from dreamer.objectives import Objective
 from dreamer.perturbations.base import Perturbation
 from dreamer.stages._recall import Source, Teacher
 from dreamer.stages._sleep import Sleep
@@ -24,7 +24,7 @@ class NREM(Sleep):
         source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whatever the life has).
         perturbations: light ones.
         strength: factor of what the perturbations bend; a list gives one for each night, the last for all further ones.
-        objectives: what the learner learns from a dream.
+        objectives: what the learner learns from a dream; by default cross-entropy and distillation.
         teacher: who labels softly: ``dawn``, ``dusk``, ``both`` (dawn for the old classes, dusk for the day's own), or
             ``average`` (the learner's moving averages).
         label_bent: show the teacher the bent sample; False asks for the same answer as to the faithful one.
@@ -42,7 +42,7 @@ class NREM(Sleep):
         source: Source = "auto",
         perturbations: Sequence[Perturbation] = (),
         strength: float | Sequence[float] = 1.0,
-        objectives: Sequence[Objective] = (CrossEntropy(), Distillation()),
+        objectives: Sequence[Objective] | None = None,
         teacher: Teacher = "both",
         label_bent: bool = False,
         fresh: bool = False,

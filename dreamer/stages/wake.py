@@ -39,8 +39,9 @@ class Wake:
             de Ven et al. 2020), ``equal`` one half; a number weighs the replay with it, and the day with 1.
         source: where replay comes from (see :class:`dreamer.stages._recall.Recall`); with ``day`` as many samples are
             replayed as the day has, whatever ``replay`` says, and the teacher is asked what it sees in them.
-        objectives: what the learner learns from real samples; empty where nothing is learnt from them while awake.
-        replay_objectives: what it learns from replayed ones.
+        objectives: what the learner learns from real samples, by default cross-entropy; empty where nothing is learnt
+            from them while awake.
+        replay_objectives: what it learns from replayed ones, by default distillation.
         teacher: who teaches while replaying: the copy from ``dawn``, or the learner's moving ``average``.
         perturbations: augmentation of the real samples.
         replay_perturbations: bend the replayed samples; the teacher labels them as they were.
@@ -63,8 +64,8 @@ class Wake:
         replay: int = 0,
         share: Share | float = "experience",
         source: Source = "auto",
-        objectives: Sequence[Objective] = (CrossEntropy(),),
-        replay_objectives: Sequence[Objective] = (Distillation(),),
+        objectives: Sequence[Objective] | None = None,
+        replay_objectives: Sequence[Objective] | None = None,
         teacher: Literal["dawn", "average"] = "dawn",
         perturbations: Sequence[Perturbation] = (),
         replay_perturbations: Sequence[Perturbation] = (),
@@ -86,8 +87,8 @@ class Wake:
         self.lives: Lives = lives
         self.replay = replay
         self.share = share
-        self.objectives = tuple(objectives)
-        self.replay_objectives = tuple(replay_objectives)
+        self.objectives = (CrossEntropy(),) if objectives is None else tuple(objectives)
+        self.replay_objectives = (Distillation(),) if replay_objectives is None else tuple(replay_objectives)
         self.perturbations = tuple(perturbations)
         self.recall = Recall(source, tuple(replay_perturbations), teacher, label_bent=False)
         self.fresh = False

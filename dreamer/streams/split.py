@@ -52,7 +52,8 @@ def split_stream(
 
     Args:
         name: how the stream is called in tables.
-        train, test: samples of all classes.
+        train: samples of all classes, to learn from.
+        test: samples of all classes, to be examined on.
         experiences: how many; the classes are dealt out as evenly as possible.
         seed: decides the order of the classes.
         shuffle: False keeps the order 0, 1, 2 ...

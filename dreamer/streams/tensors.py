@@ -39,13 +39,19 @@ def from_tensors(
     Args:
         x: (N, *S) samples of any dtype (float64 becomes float32); pixels lie in [0, 1] after ``scale``.
         y: (N,) integer labels, at least 0.
-        test_x, test_y: (M, *S) samples and (M,) labels to be examined on; without them a share is split off.
+        test_x: (M, *S) samples to be examined on; without them a share is split off.
+        test_y: (M,) labels of these.
         experiences: how many.
         name: how the stream is called in tables.
         test: share of each class that is split off where no test tensors are given, in (0, 1).
-        seed, shuffle, class_order, scenario, validation, split_seed, class_names: see
-            :func:`dreamer.streams.split.split_stream`; ``split_seed`` decides the test share as well.
+        seed: decides the order of the classes.
+        shuffle: False keeps the order 0, 1, 2 ...
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
+        scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
+        validation: share of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out, and which are test data where a share is split off.
         scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for 8-bit pixels.
+        class_names: one per label.
 
     Raises:
         ValueError: when lengths differ, a class is too small to be split, or an option is impossible.

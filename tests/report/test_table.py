@@ -73,3 +73,9 @@ def test_in_a_terminal_it_says_the_same(monkeypatch):
     for name, value in metric_rows(life):
         assert re.search(re.escape(name) + r"\s+" + re.escape(value) + " %", text)
     assert all(line in text for line in cost_lines(life))
+
+
+def test_a_life_without_a_name_is_called_after_its_stream():
+    life = fake_life(2)
+    del life["name"]
+    assert plain_table(life).startswith(f"{life['protocol']['stream']}: ")
