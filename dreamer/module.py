@@ -31,6 +31,8 @@ from dreamer.planning import (
     Household,
     Night,
     Recipe,
+    a_few,
+    check_learner,
     check_parts,
     class_mask,
     competitors,
@@ -200,7 +202,9 @@ class WakeSleepModule(pl.LightningModule):
         Raises:
             ValueError: when parts make no sense together, with the reason.
         """
-        check_parts(stream, self._house)
+        few = a_few(stream)
+        check_parts(stream, self._house, few)
+        check_learner(stream, self._house, few)
         return plan_life(stream, self._house, self.cycles, devices)
 
     def feature_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -240,7 +244,7 @@ class WakeSleepModule(pl.LightningModule):
         # a fit is a life of its own; a checkpoint, where there is one, is loaded after this hook and brings its record
         self.ledger, self._mind, self._last_row = Ledger(), None, None
         self.schedule.load_state_dict(self._rested)
-        if not all(recipe.by_gradient for recipe in (self.wake, *self.night)):
+        if not self.wake.objectives or not all(recipe.by_gradient for recipe in (self.wake, *self.night)):
             # on purpose: such a stage changes weights itself, and a loss of zero would stir the optimiser's momentum
             warnings.filterwarnings("ignore", "`training_step` returned `None`")
 

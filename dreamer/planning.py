@@ -133,15 +133,18 @@ def days_kept(stream: Stream, index: int, wake: Wake) -> int:
     return len(day_of(stream, index, wake)) * (4 * math.prod(stream.sample_shape) + 8)
 
 
-def check_parts(stream: Stream, house: Household) -> None:
+def check_parts(stream: Stream, house: Household, x: Tensor) -> None:
     """Refuse what makes no sense together.
+
+    Args:
+        stream: what will be met.
+        house: the parts.
+        x: (B, *S) a few of its samples.
 
     Raises:
         ValueError: with the reason.
     """
-    x = a_few(stream)
     _check_stream(stream, house)
-    _check_network(stream, house, x)
     _check_values(stream, house, x)
     for stage in (house.wake, *house.night):
         stage.check(house.network)
@@ -179,8 +182,17 @@ def a_few(stream: Stream, count: int = 64) -> Tensor:
     return next(iter(samples.batches([torch.arange(min(count, len(samples)))]))).x
 
 
-def _check_network(stream: Stream, house: Household, x: Tensor) -> None:
-    """Ask the learner once: what it is must map samples to logits."""
+def check_learner(stream: Stream, house: Household, x: Tensor) -> None:
+    """Ask the learner once: whatever it is, it must map samples to logits.
+
+    Args:
+        stream: what will be met.
+        house: the parts.
+        x: (B, *S) a few of its samples.
+
+    Raises:
+        ValueError: when it does not.
+    """
     network, x = house.network, x[:2]
     held = [part for part in (network, house.generator) if part is not None]
     tensors = itertools.chain(*(itertools.chain(part.parameters(), part.buffers()) for part in held))

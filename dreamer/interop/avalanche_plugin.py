@@ -237,7 +237,7 @@ class DreamPlugin:
                 raise ValueError(f"{type(model).__name__} answers with a generator, but DreamPlugin has none")
             meet(self.generator)
         house = Household(model, self.wake, self.night, self.memory, self.generator, (), Boundary(), "all")
-        check_parts(Stream("the benchmark", (), outputs, tuple(sample.shape)), house)
+        check_parts(Stream("the benchmark", (), outputs, tuple(sample.shape)), house, sample[None])
         if self.memory is not None:
             self.memory.to(strategy.device)
         asked = house.teachers()
