@@ -1,13 +1,14 @@
 """Stars in the navigation.
 
 An entry of ``nav`` with a star stands for all pages that it matches and that no other entry names, in the order of
-their names and an index first; where several stars match, the longest entry has the page. So a new part, or a new page,
-appears by itself. A section in which nothing is left is left out.
+their names and an index first; ``folder/**`` stands for whatever lies below a folder, a section for every folder in it.
+Where several stars match, the longest entry has the page. So a new part, or a new page, appears by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -21,11 +22,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     stars = sorted((entry for entry in entries if "*" in entry), key=len, reverse=True)
     pages: dict[str, list[str]] = {star: [] for star in stars}
     shown = (file.src_uri for file in files.documentation_pages() if file.inclusion.is_in_nav())
-    for uri in sorted(shown, key=lambda uri: (not uri.endswith("index.md"), uri)):
+    for uri in sorted(shown, key=lambda uri: (posixpath.dirname(uri), not uri.endswith("index.md"), uri)):
         star = next((star for star in stars if stands_for(star, uri)), None)
         if star is not None and uri not in entries:
             pages[star].append(uri)
-    config.nav = expanded(config.nav, pages)
+    config.nav = expanded(config.nav, {star: sections(star, found) for star, found in pages.items()})
     return files
 
 
@@ -39,20 +40,26 @@ def leaves(entry: Any) -> Iterator[str]:
 
 
 def stands_for(star: str, uri: str) -> bool:
-    """Whether a page matches; a star does not reach into folders."""
-    return star.count("/") == uri.count("/") and fnmatchcase(uri, star)
+    """Whether a page matches; a single star does not reach into folders."""
+    return fnmatchcase(uri, star) and (star.endswith("/**") or star.count("/") == uri.count("/"))
 
 
-def expanded(entry: Any, pages: Mapping[str, list[str]]) -> Any:
+def sections(star: str, uris: Sequence[str]) -> list[Any]:
+    """The pages of a star; those of ``folder/**`` by the folders in which they lie."""
+    if not star.endswith("/**"):
+        return [*uris]
+    found: dict[str, list[str]] = {}
+    for uri in uris:
+        title = posixpath.dirname(uri).removeprefix(star[:-2]).replace("/", ": ").capitalize()
+        found.setdefault(title, []).append(uri)
+    return [{title: pages} for title, pages in found.items()]
+
+
+def expanded(entry: Any, pages: Mapping[str, list[Any]]) -> Any:
     """The same entry without stars."""
     if isinstance(entry, dict):
         return {title: expanded(child, pages) for title, child in entry.items()}
     if isinstance(entry, list):
         found = (pages.get(child, [child]) if isinstance(child, str) else [expanded(child, pages)] for child in entry)
-        return [child for children in found for child in children if not is_empty(child)]
+        return [child for children in found for child in children]
     return entry
-
-
-def is_empty(entry: Any) -> bool:
-    """Whether an entry is a section without pages."""
-    return isinstance(entry, dict) and [] in entry.values()
