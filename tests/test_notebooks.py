@@ -24,7 +24,9 @@ def lived(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.
 
 
 def said(notebook: nbformat.NotebookNode) -> str:
-    return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    """All text: what was printed, and what was displayed, as rich does in a notebook."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
 
 def shown(notebook: nbformat.NotebookNode, kind: str) -> int:
