@@ -24,7 +24,9 @@ def lived(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.
 
 
 def said(notebook: nbformat.NotebookNode) -> str:
-    return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    """All text: what was printed, and what was displayed, as rich does in a notebook."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
 
 def shown(notebook: nbformat.NotebookNode, kind: str) -> int:
@@ -58,7 +60,7 @@ def test_a_first_night_shows_forgetting_and_what_nights_change(tmp_path: Path, m
     assert len(nights) == 5
     # there is nothing to bring back before the second day
     assert all(after > before + 20 for before, after in nights[1:])
-    assert "4  wake           1" in text, "the plan was not shown"
+    assert "steps: wake 500, nrem 250, rem 500" in text, "the plan was not shown"
 
 
 @pytest.mark.slow
