@@ -12,7 +12,7 @@ from dreamer import config, parts
 from dreamer.binding import ConfigError, at, check, parameters
 from dreamer.compare import written
 from dreamer.compare.budget import AVALANCHE, Limits, fit
-from dreamer.compare.written import fingerprint, read_down
+from dreamer.compare.written import fingerprint, read_down, slug
 from dreamer.interop import avalanche_strategies, streams
 
 OURS = "ours"
@@ -317,8 +317,3 @@ def _once(path: str, names: Sequence[str]) -> None:
     twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
     if twice:
         raise ConfigError(f"{path}: expected each once, got {', '.join(twice)} twice")
-
-
-def slug(name: str) -> str:
-    """A name that a folder can bear."""
-    return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)

@@ -88,6 +88,11 @@ def read_down(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"expected the cell of many lives in {path}, could not read one: {error}") from error
 
 
+def slug(name: str) -> str:
+    """A name that a folder can bear."""
+    return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)
+
+
 def _difference(there: Any, here: Any, path: str = "") -> str:
     """The first place at which two configurations differ, in words."""
     for where, one, other in _differences(there, here, path):
