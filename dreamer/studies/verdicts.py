@@ -179,7 +179,7 @@ def _judged(contrast: Contrast, sign: float, paired: Paired, p_equivalent: float
         if paired.difference is not None and abs(paired.difference) < contrast.margin:
             reason = "the mean difference is smaller than the margin, and may or may not matter"
     else:
-        verdict, reason = "cannot say", paired.conclusion
+        verdict, reason = "cannot say", paired.conclusion.removeprefix("no difference shown")
     ends = (paired.low, paired.high) if sign > 0 else (paired.high, paired.low)
     low, high = (None if end is None else sign * end for end in ends)
     difference = None if paired.difference is None else sign * paired.difference

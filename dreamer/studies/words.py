@@ -44,7 +44,7 @@ def sentence(judged: Judged, study: Study) -> str:
         numbers = f": {difference(judged.difference, measure)}"
         if judged.low is not None:
             numbers += f", 95\N{NO-BREAK SPACE}% interval {interval(judged, measure)}"
-        numbers += f"; corrected {p_value(judged.p, True)}, of equivalence {p_value(judged.p_equivalent, True)}"
+        numbers += f"; corrected {p_value(judged.p, True)}, equivalence {p_value(judged.p_equivalent, True)}"
         numbers += f"; {judged.n} pairs, margin {amount(contrast.margin, measure)}"
     reason = f" ({judged.reason})" if judged.reason else ""
     return f"{words}{numbers}{reason}."
