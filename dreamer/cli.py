@@ -92,14 +92,16 @@ def plan(items: Items = None) -> None:
 @app.command("list")
 def list_(
     family: Annotated[
-        str | None, typer.Argument(help="configs, streams, or a family of parts; by default all.", show_default=False)
+        str | None,
+        typer.Argument(help="configs, studies, streams, or a family of parts; by default all.", show_default=False),
     ] = None,
 ) -> None:
-    """List every configuration, stream and part with its one-line description."""
+    """List every configuration, study, stream and part with its one-line description."""
     from dreamer import parts
     from dreamer.interop import streams
+    from dreamer.studies import study as studies
 
-    shelves: dict[str, Any] = {"configs": config.describe, "streams": streams.available}
+    shelves: dict[str, Any] = {"configs": config.describe, "studies": studies.describe, "streams": streams.available}
     shelves |= {name: lambda name=name: parts.describe(name) for name in parts.FAMILIES}
     if family is not None and family not in shelves:
         raise ConfigError(f"there is no family {family!r}; {parts.one_of(family, shelves)}")
@@ -190,6 +192,41 @@ def compare(
         raise typer.Exit(130) from None
     typer.echo(f"report: {folder / 'report.html'}")
     if comparison.missing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="A study by name (dreamer list studies), or the path of a YAML.")],
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE ...]", help="Laid over the study last.", show_default=False),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Lay the study's quick section over it.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/study/NAME, NAME-quick")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Cells at once.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 1,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Go on with cells that another version of the code lived.")
+    ] = False,
+) -> None:
+    """Ask a question: live its arms, judge them, write a page; started again, go on with what is missing."""
+    _lives()
+    from dreamer.compare.account import Interrupted
+    from dreamer.studies import session
+    from dreamer.studies import study as studies
+    from dreamer.studies.tables import plain_findings
+
+    asked = studies.load(name, items or [], quick)
+    folder = out or Path("runs") / "study" / (f"{asked.name}-quick" if quick else asked.name)
+    command = " ".join(["dreamer", *map(shlex.quote, sys.argv[1:])])
+    try:
+        findings = session.conduct(asked, folder, session.Means(workers, threads), mix, command)
+    except Interrupted:
+        typer.echo(f"stopped; the same command goes on with what is missing in {folder}", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"{plain_findings(findings)}\n\nreport: {folder / 'report.html'}")
+    if findings.missing:
         raise typer.Exit(1)
 
 
@@ -332,7 +369,7 @@ def _pairs(text: str | None) -> dict[str, int] | None:
 
 
 def _names(streams: Any) -> list[str]:
-    from dreamer.compare.grid import slug
+    from dreamer.compare.written import slug
 
     entries = streams if isinstance(streams, list) else [streams]
     names = [str(entry.get("name", entry.get("config")) if isinstance(entry, Mapping) else entry) for entry in entries]

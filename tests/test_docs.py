@@ -25,6 +25,7 @@ import dreamer
 from dreamer import cli, life
 from dreamer.compare import grid, session
 from dreamer.draft import draft
+from dreamer.studies import session as study_session
 
 CHECKOUT = Path(__file__).parent.parent
 PAGES = [CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -68,6 +69,9 @@ def type_in(words: list[str], monkeypatch: pytest.MonkeyPatch, short: bool) -> N
         draft(plain)
         raise typer.Exit
 
+    def planned(*_: object, **__: object) -> None:
+        raise typer.Exit
+
     with monkeypatch.context() as patch:
         if any(word.startswith("data.root=") for word in words):
             patch.setattr(life, "prepare", checked)
@@ -76,6 +80,8 @@ def type_in(words: list[str], monkeypatch: pytest.MonkeyPatch, short: bool) -> N
         elif short and words[1] == "compare":
             # every cell is planned, none is lived
             patch.setattr(session, "compare", lambda asked, *_: SimpleNamespace(grid=grid.read(asked), missing=()))
+        elif short and words[1] == "study":
+            patch.setattr(study_session, "conduct", planned)
         patch.setattr(sys, "argv", words)
         patch.setattr(sys, "path", [*sys.path])
         try:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import dreamer
 from dreamer import config, parts
 from dreamer.binding import ConfigError, at, check, parameters
+from dreamer.compare import written
 from dreamer.compare.budget import AVALANCHE, Limits, fit
+from dreamer.compare.written import fingerprint, read_down, slug
 from dreamer.interop import avalanche_strategies, streams
-from dreamer.report.results import write_text
 
 OURS = "ours"
 """The arm that lives a stream's own configuration as it stands."""
@@ -158,56 +157,18 @@ def read(asked: Mapping[str, Any]) -> Grid:
 
 
 def code() -> str:
-    """A fingerprint of the code that lives: the version, and a hash of every source file of the package."""
-    found = hashlib.sha256()
-    root = Path(dreamer.__file__).parent
-    # what plans and shows comparisons does not change a life
-    aside = (root / "compare", root / "report")
-    lived_by = [path for path in sorted(root.rglob("*.py")) if not any(map(path.is_relative_to, aside))]
-    for path in [*lived_by, root / "compare" / "cell.py"]:
-        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{dreamer.__version__}+{found.hexdigest()[:12]}"
+    """The fingerprint of the code that lives the cells of a comparison."""
+    return fingerprint("compare/cell.py")
 
 
 def settled(cell: Cell, folder: Path, mix: bool = False) -> bool:
-    """Whether the ``cell.json`` of a cell is there already and may stay.
-
-    Args:
-        cell: what is to be lived there.
-        folder: its run folder.
-        mix: accept a cell that another version of the code began.
-
-    Raises:
-        ConfigError: when the folder holds another cell, or another version of the code began it.
-    """
-    path = folder / "cell.json"
-    if not path.is_file():
-        return False
-    plain = json.loads(json.dumps(cell.plain()))
-    there = json.loads(path.read_text(encoding="utf-8"))
-    lived_by, now = there.pop("code", None), code()
-    if there != plain:
-        raise ConfigError(
-            f"{folder} was begun with another configuration ({_difference(there, plain)}): choose another --out"
-        )
-    if lived_by == now or mix:
-        return True
-    if (folder / "results.json").is_file() or (folder / "checkpoints").is_dir():
-        raise ConfigError(
-            f"{folder} was lived by the code {lived_by}, and this is {now}: choose another --out, or mix them "
-            "knowingly with --mix"
-        )
-    return False
+    """Whether a cell is :func:`dreamer.compare.written.settled` in its folder, as :func:`write_cell` wrote it."""
+    return written.settled(cell.plain(), folder, code(), mix)
 
 
 def write_cell(cell: Cell, folder: Path, mix: bool = False) -> None:
-    """Write the ``cell.json`` of a cell, unless it is :func:`settled`; the arguments and errors are those of it."""
-    if settled(cell, folder, mix):
-        return
-    try:
-        write_text(folder / "cell.json", json.dumps({**cell.plain(), "code": code()}, indent=1) + "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
+    """Write a cell down; see :func:`dreamer.compare.written.write_down`."""
+    written.write_down(cell.plain(), folder, code(), mix)
 
 
 def read_cell(folder: Path) -> Cell:
@@ -216,12 +177,11 @@ def read_cell(folder: Path) -> Cell:
     Raises:
         ConfigError: when there is none.
     """
-    path = folder / "cell.json"
+    there = read_down(folder)
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
         return Cell(there["arm"], there["stream"], there["seed"], there["config"], there["avalanche"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"expected the cell of a comparison in {path}, could not read one: {error}") from error
+    except KeyError as error:
+        raise ConfigError(f"expected the cell of a comparison in {folder}, found none of its {error}") from error
 
 
 def _arm(entry: Any) -> Arm:
@@ -357,23 +317,3 @@ def _once(path: str, names: Sequence[str]) -> None:
     twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
     if twice:
         raise ConfigError(f"{path}: expected each once, got {', '.join(twice)} twice")
-
-
-def slug(name: str) -> str:
-    """A name that a folder can bear."""
-    return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)
-
-
-def _difference(there: Any, here: Any, path: str = "") -> str:
-    """The first place at which two configurations differ, in words."""
-    for where, one, other in _differences(there, here, path):
-        return f"{where}: {one!r} there, {other!r} now"
-    return "nothing"
-
-
-def _differences(there: Any, here: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
-        for key in {**there, **here}:
-            yield from _differences(there.get(key), here.get(key), f"{path}.{key}" if path else str(key))
-    elif there != here:
-        yield path, there, here

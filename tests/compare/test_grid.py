@@ -11,7 +11,7 @@ import torch
 
 from dreamer import life
 from dreamer.binding import ConfigError
-from dreamer.compare import grid
+from dreamer.compare import grid, written
 from dreamer.compare.grid import Cell
 
 SHORT = ["wake.steps=4", "stream.validation=0"]
@@ -170,12 +170,12 @@ def test_another_version_of_the_code_is_not_mixed_in_unasked(tmp_path: Path, mon
 
 
 def test_the_fingerprint_sees_what_lives_and_not_what_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("__init__", "stages/wake", "compare/cell", "compare/page", "report/table"):
+    for name in ("__init__", "stages/wake", "compare/cell", "compare/page", "report/table", "studies/page"):
         (tmp_path / f"{name}.py").parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").write_text("1")
-    monkeypatch.setattr(grid.dreamer, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(written.dreamer, "__file__", str(tmp_path / "__init__.py"))
     before = grid.code()
-    for name in ("compare/page", "report/table"):
+    for name in ("compare/page", "report/table", "studies/page"):
         (tmp_path / f"{name}.py").write_text("2")
         assert grid.code() == before
     for name in ("stages/wake", "compare/cell"):

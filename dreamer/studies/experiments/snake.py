@@ -1,0 +1,214 @@
+"""The snake: generation after generation of a generator that eats the dreams of its predecessor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dreamer.binding import Blueprint, check
+from dreamer.generators.base import Generator
+from dreamer.interop import streams
+from dreamer.perturbations.base import Perturbation, bend
+from dreamer.randomness import Purpose, randoms
+from dreamer.streams.base import Samples
+from dreamer.studies.experiments.base import Experiment, Told
+from dreamer.studies.experiments.examiner import MEASURES, Examiner
+from dreamer.studies.experiments.gallery import write_gallery
+from dreamer.studies.experiments.training import born, train_classifier, train_generator
+from dreamer.types import Batch, Bend, Bends
+
+Food = Literal["replace", "accumulate"]
+_GIVEN = ("sample_shape", "num_classes")
+_JUDGE, _TEACHER, _FRESH = 1_000_001, 1_000_002, 1_000_003
+"""Which newborn; generations have smaller numbers."""
+
+
+class Snake(Experiment):
+    """The first generation learns n real samples; every other one is born anew and learns what its predecessor dreamt.
+
+    The loops are those of Alemohammad et al. (2023, "Self-consuming generative models go MAD", arXiv 2307.01850) and
+    Gerstgrasser et al. (2024, arXiv 2404.01413). What is measured are the dreams of each generation, before they are
+    bent. The judge, in whose features they are measured, knows all real training data and has the same weights in every
+    cell; the teacher knows the n real samples of the first generation; neither sees the data on which is examined.
+
+    Args:
+        stream: where real data come from: ``name`` of a stream, and its options; taken as one experience.
+        generator: ``name`` and options; one that can be asked for a class.
+        network: of judge, teacher and fresh classifiers: ``name`` and options; one with features.
+        generations: how many, the first included.
+        samples: n, drawn by the seed from the training data; None takes all of them.
+        food: ``replace``: the last dreams; ``accumulate``: n real samples and all dreams so far.
+        real: the share of real samples in food that replaces, in [0, 1].
+        memory: that share comes from so many real samples of each class, always the same; None: from all n.
+        keep: the share of the dreams of each class that is kept, those in whose label the teacher trusts most; in
+            (0, 1], 1 keeps all.
+        perturbations: bend the dreams that are eaten; their labels stay those that were asked for.
+        steps: of each generation.
+        classifier_steps: of judge, teacher and fresh classifiers.
+        batch_size: of all of them.
+        lr: of all of them, for Adam.
+        examine: real data to compare with: ``test``, or held-out ``validation`` data while settings are being chosen.
+
+    Raises:
+        ValueError: for numbers out of range, or a generator that cannot be asked for a class.
+    """
+
+    measures = MEASURES
+
+    def __init__(
+        self,
+        stream: Mapping[str, Any],
+        generator: Mapping[str, Any],
+        network: Mapping[str, Any],
+        generations: int = 20,
+        samples: int | None = None,
+        food: Food = "replace",
+        real: float = 0.0,
+        memory: int | None = None,
+        keep: float = 1.0,
+        perturbations: Sequence[Perturbation] = (),
+        steps: int = 400,
+        classifier_steps: int = 300,
+        batch_size: int = 64,
+        lr: float = 0.001,
+        examine: Literal["test", "validation"] = "test",
+    ):
+        if min(generations, steps, classifier_steps, batch_size) < 1:
+            raise ValueError("expected generations, steps, classifier_steps and batch_size of at least 1")
+        if not 0 <= real <= 1 or not 0 < keep <= 1:
+            raise ValueError(f"expected real in [0, 1] and keep in (0, 1], got {real} and {keep}")
+        if memory is not None and (memory < 1 or not real):
+            raise ValueError(f"expected a memory of at least 1 and a share of real samples, got {memory} and {real}")
+        if food == "accumulate" and (real or memory is not None):
+            raise ValueError(
+                "expected real and memory with food='replace' alone: what accumulates keeps all real samples"
+            )
+        streams.resolve(str(stream.get("name")))
+        self.stream = dict(stream)
+        self.generator: Blueprint = check(generator, Generator, "generator", given=_GIVEN)
+        self.network: Blueprint = check(network, nn.Module, "network", given=_GIVEN)
+        if not self.generator.target.conditional or self.generator.target.hidden:
+            raise ValueError(f"expected a generator that can be asked for samples of a class, got {generator}")
+        self.generations = generations
+        self.samples = samples
+        self.food: Food = food
+        self.real = real
+        self.memory = memory
+        self.keep = keep
+        self.perturbations = tuple(perturbations)
+        self.steps = steps
+        self.classifier_steps = classifier_steps
+        self.batch_size = batch_size
+        self.lr = lr
+        self.examine = examine
+
+    def live(self, seed: int, folder: Path) -> Told:
+        """Let generation follow generation."""
+        whole, known, unseen, classes = self._data(seed)
+        given = {"sample_shape": known.x.shape[1:], "num_classes": classes}
+
+        def taught(seen: Batch, which: int, luck: int = seed) -> nn.Module:
+            network = born(self.network, luck, which, **given)
+            rng = randoms(luck, Purpose.ORDER, which)
+            return train_classifier(network, seen, self.classifier_steps, self.batch_size, self.lr, rng)
+
+        judge = taught(whole, _JUDGE, luck=0)
+        teacher = taught(known, _TEACHER) if self.keep < 1 else None
+        examiner = Examiner(judge, known, unseen, classes, lambda seen, which: taught(seen, _FRESH + which))
+        anchor = known if self.memory is None else _of_each_class(known, self.memory, seed)
+        food, rows, shown = known, [], []
+        for generation in range(1, self.generations + 1):
+            newborn = born(self.generator, seed, generation, **given)
+            assert isinstance(newborn, Generator)
+            rng = randoms(seed, Purpose.ORDER, generation)
+            mother = train_generator(newborn, food, self.steps, self.batch_size, self.lr, len(known.y), rng)
+            dreams = self._dreams(mother, len(known.y), teacher, (), randoms(seed, Purpose.DREAM, generation))
+            rows.append(examiner.measure(dreams, generation))
+            if generation in (1, (self.generations + 1) // 2, self.generations):
+                shown.append(dreams)
+            if self.perturbations:
+                rng = randoms(seed, Purpose.PERTURB, generation)
+                dreams = self._dreams(mother, len(known.y), teacher, self.perturbations, rng)
+            food = self._next(food, dreams, anchor, randoms(seed, Purpose.MEMORY, generation))
+        course = {name: [row[name] for row in rows] for name in self.measures}
+        told: Told = {
+            "outcomes": rows[-1],
+            "course": {self.axis: [float(t) for t in range(1, self.generations + 1)], **course},
+            "yardsticks": examiner.yardsticks(randoms(seed, Purpose.ORDER, 0)),
+        }
+        picture = write_gallery(shown, classes, folder)
+        return told if picture is None else {**told, "picture": picture}
+
+    def _data(self, seed: int) -> tuple[Batch, Batch, Batch, int]:
+        """All real training data, the n that the seed draws from them, those to examine on, and K."""
+        options = {key: value for key, value in self.stream.items() if key != "name"}
+        stream = streams.build(str(self.stream["name"]), seed=seed, experiences=1, **options)
+        (experience,) = stream.experiences
+        held = experience.test if self.examine == "test" else experience.validation
+        if held is None:
+            raise ValueError("stream.validation: nothing is held out to examine on")
+        whole = _tensors(experience.train)
+        order = torch.randperm(len(whole.y), generator=randoms(seed, Purpose.SPLIT))[: self.samples]
+        return whole, Batch(whole.x[order], whole.y[order]), _tensors(held), stream.num_classes
+
+    def _dreams(
+        self,
+        mother: Generator,
+        count: int,
+        teacher: nn.Module | None,
+        bent_by: Sequence[Perturbation],
+        rng: torch.Generator,
+    ) -> Batch:
+        """So many dreams of all classes alike, in random order, bent and chosen by the teacher."""
+        classes = mother.dreamable.nonzero().flatten()
+        each = -(-count // len(classes))
+        asked = classes.repeat_interleave(round(each / self.keep))
+        asked = asked[torch.randperm(len(asked), generator=rng)]
+        pixel = [part for part in bent_by if part.space == "pixel"]
+        noise, latent = (_bend([part for part in bent_by if part.space == space]) for space in ("noise", "latent"))
+        x = torch.cat([mother.dream(part, rng, Bends(noise, latent)).x for part in asked.split(4096)])
+        if teacher is not None:
+            chosen = _trusted(teacher(x), asked, each)
+            chosen = chosen[torch.randperm(len(chosen), generator=rng)]
+            x, asked = x[chosen], asked[chosen]
+        if pixel:
+            x, _ = bend(pixel, x, functional.one_hot(asked, mother.num_classes).to(x.dtype), rng)
+        return Batch(x[:count], asked[:count])
+
+    def _next(self, food: Batch, dreams: Batch, anchor: Batch, rng: torch.Generator) -> Batch:
+        """What the next generation eats."""
+        if self.food == "accumulate":
+            return Batch(torch.cat([food.x, dreams.x]), torch.cat([food.y, dreams.y]))
+        share = round(self.real * len(dreams.y))
+        # as often as a small memory has to be gone through
+        passes = [torch.randperm(len(anchor.y), generator=rng) for _ in range(-(-share // len(anchor.y)))]
+        index = torch.cat([torch.zeros(0, dtype=torch.int64), *passes])[:share]
+        rest = len(dreams.y) - share
+        return Batch(torch.cat([anchor.x[index], dreams.x[:rest]]), torch.cat([anchor.y[index], dreams.y[:rest]]))
+
+
+def _bend(perturbations: Sequence[Perturbation]) -> Bend | None:
+    return partial(bend, perturbations) if perturbations else None
+
+
+def _trusted(logits: Tensor, y: Tensor, each: int) -> Tensor:
+    """Of each class of (B,) labels the positions of the ``each`` samples to whose label (B, K) logits give most."""
+    order = logits.log_softmax(dim=1).gather(1, y[:, None]).flatten().argsort(descending=True)
+    return torch.cat([order[y[order] == label][:each] for label in y.unique()])
+
+
+def _of_each_class(samples: Batch, count: int, seed: int) -> Batch:
+    """The same few samples of each class, in every generation and arm."""
+    order = torch.randperm(len(samples.y), generator=randoms(seed, Purpose.MEMORY))
+    index = torch.cat([order[samples.y[order] == label][:count] for label in samples.y.unique()])
+    return Batch(samples.x[index], samples.y[index])
+
+
+def _tensors(samples: Samples) -> Batch:
+    return next(iter(samples.batches([torch.arange(len(samples))])))

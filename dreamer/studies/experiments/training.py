@@ -1,0 +1,96 @@
+"""The plainest training there is, for networks and generators that live a few hundred steps on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dreamer.binding import Blueprint
+from dreamer.generators.base import Generator
+from dreamer.randomness import Purpose, mix
+from dreamer.types import Batch, Dream
+
+
+def born(blueprint: Blueprint, seed: int, *keys: int, **given: object) -> nn.Module:
+    """Build a network or generator with first weights of its own; torch's global random state stays as it was.
+
+    Args:
+        blueprint: what to build.
+        seed: of the cell.
+        keys: which one of it.
+        given: what its constructor takes besides its options.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix(seed, Purpose.INIT, *keys))
+        module: nn.Module = blueprint.build(**given)
+    return module
+
+
+def train_classifier(
+    network: nn.Module, seen: Batch, steps: int, batch_size: int, lr: float, rng: torch.Generator
+) -> nn.Module:
+    """Teach a network (N, *S) samples and their labels by cross-entropy; returns it, ready to answer.
+
+    Args:
+        network: maps (B, *S) to (B, K) logits.
+        seen: what is taught.
+        steps: of Adam.
+        batch_size: B, drawn with replacement.
+        lr: its learning rate.
+        rng: draws the batches.
+    """
+
+    def loss(index: Tensor) -> Tensor:
+        return functional.cross_entropy(network(seen.x[index]), seen.y[index])
+
+    _minimise(network.parameters(), loss, len(seen.y), steps, batch_size, lr, rng)
+    return network.eval().requires_grad_(False)
+
+
+def train_generator(
+    generator: Generator, seen: Batch, steps: int, batch_size: int, lr: float, settled: int, rng: torch.Generator
+) -> Generator:
+    """Teach a generator samples and their labels, and let it settle what it needs to dream; returns it.
+
+    Args:
+        generator: a newborn.
+        seen: what is taught.
+        steps: of Adam.
+        batch_size: drawn with replacement.
+        lr: its learning rate.
+        settled: at how many of the samples it looks when it settles.
+        rng: draws the batches, and what the generator draws.
+
+    Raises:
+        ValueError: for a generator that learns nothing step by step.
+    """
+
+    def loss(index: Tensor) -> Tensor:
+        found = generator.fit(Dream(seen.x[index], seen.y[index]), rng)
+        if found is None:
+            raise ValueError(f"expected a generator that learns step by step, got {type(generator).__name__}")
+        return found
+
+    _minimise(generator.parameters(), loss, len(seen.y), steps, batch_size, lr, rng)
+    chosen = torch.randperm(len(seen.y), generator=rng)[:settled]
+    generator.settle([Batch(seen.x[part], seen.y[part]) for part in chosen.split(1024)], 0, rng)
+    return generator
+
+
+def _minimise(
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[Tensor], Tensor],
+    count: int,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    rng: torch.Generator,
+) -> None:
+    optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(torch.randint(count, (batch_size,), generator=rng)).backward()
+        optimizer.step()

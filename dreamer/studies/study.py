@@ -1,0 +1,256 @@
+"""A study: one YAML that says the question, arms, seeds, contrasts and margins before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dreamer import config, parts
+from dreamer.binding import ConfigError, bind
+from dreamer.compare.written import slug
+from dreamer.studies.experiments import base
+from dreamer.studies.experiments.base import Experiment, Measure
+
+KEYS = ("title", "question", "experiment", "data", "arms", "primary", "exploratory", "limits", "quick")
+_ENTRY = {"data": ("about", "seeds", "set"), "arms": ("about", "set")}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two arms that are held against each other, seed by seed.
+
+    Attributes:
+        data: on which data.
+        arm: the one of interest.
+        against: the one that it is held against.
+        outcome: the measure that decides.
+        margin: the smallest difference that matters, in units of the outcome, above 0.
+    """
+
+    data: str
+    arm: str
+    against: str
+    outcome: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm on one data set with one seed.
+
+    Attributes:
+        data: the name of the data.
+        arm: the name of the arm.
+        seed: of everything that is drawn.
+        settings: of the experiment, all of them.
+    """
+
+    data: str
+    arm: str
+    seed: int
+    settings: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies within the folder of the study."""
+        return Path("cells") / slug(self.data) / slug(self.arm) / f"seed{self.seed}"
+
+    def plain(self) -> dict[str, Any]:
+        """The content of its ``cell.json``."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that is fixed before the first cell is lived.
+
+    Attributes:
+        name: that of its YAML.
+        title: of the page.
+        question: in words.
+        data: what each data set is, by name.
+        arms: what each arm does, by name.
+        measures: of the experiment, by name.
+        axis: what courses go along.
+        primary: the contrasts that the study is for.
+        exploratory: all others.
+        limits: what it cannot show, a sentence each.
+        cells: by data, then arm, then seed.
+        asked: all that was asked for, as plain values.
+    """
+
+    name: str
+    title: str
+    question: str
+    data: Mapping[str, str]
+    arms: Mapping[str, str]
+    measures: Mapping[str, Measure]
+    axis: str
+    primary: tuple[Contrast, ...]
+    exploratory: tuple[Contrast, ...]
+    limits: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    asked: Mapping[str, Any]
+
+
+def shelf() -> dict[str, Path]:
+    """The studies that can be called by name."""
+    return {path.stem: path for path in sorted((config.folder() / "studies").glob("*.yaml"))}
+
+
+def describe() -> dict[str, str]:
+    """What each study asks, by name: the second line of its opening comment; the first is the command."""
+    return {name: path.read_text(encoding="utf-8").splitlines()[1].lstrip("# ") for name, path in shelf().items()}
+
+
+def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:
+    """Read a study.
+
+    Args:
+        name: of the :func:`shelf`, or the path of a YAML.
+        words: ``key=value``, laid over it last.
+        quick: lay its ``quick`` section over it first.
+
+    Raises:
+        ConfigError: when there is none, or it makes no sense.
+    """
+    path = shelf().get(name, Path(name))
+    if not path.is_file():
+        raise ConfigError(f"there is no study {name!r}; {parts.one_of(name, shelf())}")
+    for word in words:
+        if "=" not in word:
+            raise ConfigError(f"study: expected one study and then key=value, got {word!r}")
+    asked = config.load(path)
+    faster = asked.pop("quick", None) or {}
+    asked = config.read(asked, *([faster] if quick else []), *words)
+    asked.pop("name", None)
+    return read(path.stem, asked)
+
+
+def read(name: str, asked: Mapping[str, Any]) -> Study:
+    """Make a study of plain values.
+
+    Args:
+        name: how it is called.
+        asked: plain values:
+
+            - ``title``, ``question``, and ``limits``, a list of sentences.
+            - ``experiment``: ``name``, the dotted path of an :class:`Experiment`, and settings of all cells.
+            - ``data``: by name, each with ``seeds`` (a list), ``set`` (settings laid over the experiment's) and
+              ``about``, what it is.
+            - ``arms``: by name, each with ``set`` and ``about``. What is null is left out.
+            - ``primary``: contrasts (see :class:`Contrast`) that are tested by themselves; ``data`` may be left out
+              where there is one.
+            - ``exploratory``: contrasts too, in which ``data`` and ``arm`` may be left out or be lists: all of them.
+
+    Raises:
+        ConfigError: when a key is unknown, or something is not there.
+    """
+    for key in asked:
+        if key not in KEYS:
+            raise ConfigError(f"{key}: unknown key of a study; {parts.one_of(str(key), KEYS)}")
+    data, arms = (_entries(asked.get(key), key) for key in ("data", "arms"))
+    cells, built = [], None
+    for place, where in data.items():
+        for arm, what in arms.items():
+            settings = asked.get("experiment") or {}
+            for key, entry in ((f"data.{place}.set", where), (f"arms.{arm}.set", what)):
+                settings = config.merge(settings, _mapping(entry.get("set"), key))
+            built = base.of(settings, "experiment")
+            cells += [Cell(place, arm, seed, settings) for seed in _seeds(where.get("seeds"), f"data.{place}.seeds")]
+    assert built is not None
+    primary = _contrasts(asked.get("primary"), "primary", data, arms, built)
+    exploratory = _contrasts(asked.get("exploratory"), "exploratory", data, arms, built)
+    return Study(
+        name=name,
+        title=str(asked.get("title") or name),
+        question=" ".join(str(asked.get("question") or "").split()),
+        data={place: str(entry.get("about") or "") for place, entry in data.items()},
+        arms={arm: str(entry.get("about") or "") for arm, entry in arms.items()},
+        measures=built.measures,
+        axis=built.axis,
+        primary=primary,
+        exploratory=tuple(contrast for contrast in exploratory if not _same(contrast, primary)),
+        limits=tuple(" ".join(str(limit).split()) for limit in asked.get("limits") or ()),
+        cells=tuple(cells),
+        asked=dict(asked),
+    )
+
+
+def _entries(value: Any, path: str) -> dict[str, Mapping[str, Any]]:
+    found = {}
+    for name, entry in _mapping(value, path).items():
+        if entry is None:
+            continue
+        found[str(name)] = _mapping(entry, f"{path}.{name}")
+        for key in entry:
+            if key not in _ENTRY[path]:
+                raise ConfigError(f"{path}.{name}.{key}: unknown key; {parts.one_of(str(key), _ENTRY[path])}")
+    if not found:
+        raise ConfigError(f"{path}: expected at least one, got none")
+    return found
+
+
+def _contrasts(
+    value: Any, path: str, data: Mapping[str, Any], arms: Mapping[str, Any], experiment: Experiment
+) -> tuple[Contrast, ...]:
+    """Every contrast that the entries stand for."""
+    found: list[Contrast] = []
+    for number, entry in enumerate(value or ()):
+        here = f"{path}.{number}"
+        entry = dict(_mapping(entry, here))
+        against, outcome = str(entry.get("against")), str(entry.get("outcome"))
+        chosen = {}
+        for key, names in (("data", data), ("arm", arms)):
+            said = entry.get(key)
+            if said is None and path == "primary" and len(names) > 1:
+                raise ConfigError(f"{here}.{key}: missing; {parts.one_of('', names)}")
+            chosen[key] = list(names) if said is None else [str(name) for name in _list(said)]
+        for key, names, options in (
+            ("data", chosen["data"], data),
+            ("arm", chosen["arm"], arms),
+            ("against", [against], arms),
+            ("outcome", [outcome], experiment.measures),
+        ):
+            for name in names:
+                if name not in options:
+                    raise ConfigError(f"{here}.{key}: there is no {name!r}; {parts.one_of(name, options)}")
+        if not experiment.measures[outcome].better:
+            raise ConfigError(f"{here}.outcome: of {outcome!r} neither more nor less is better")
+        for place in chosen["data"]:
+            for arm in chosen["arm"]:
+                if arm != against:
+                    options = {**entry, "data": place, "arm": arm}
+                    contrast: Contrast = bind(Contrast, options, here).build()
+                    if contrast.margin <= 0:
+                        raise ConfigError(f"{here}.margin: expected a margin above 0, got {contrast.margin}")
+                    found.append(contrast)
+    return tuple(dict.fromkeys(found))
+
+
+def _same(contrast: Contrast, others: Sequence[Contrast]) -> bool:
+    """Whether the same two arms are held against each other in the same outcome already, whichever way round."""
+    return any(
+        (contrast.data, contrast.outcome, {contrast.arm, contrast.against})
+        == (other.data, other.outcome, {other.arm, other.against})
+        for other in others
+    )
+
+
+def _seeds(value: Any, path: str) -> list[int]:
+    seeds = value if isinstance(value, list) else []
+    if not seeds or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"{path}: expected a list of different whole numbers, got {value!r}")
+    return seeds
+
+
+def _mapping(value: Any, path: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping | None):
+        raise ConfigError(f"{path}: expected keys with values, got {value!r}")
+    return value or {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

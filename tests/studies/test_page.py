@@ -1,0 +1,85 @@
+"""The page says what was found, no more, and needs nothing else to be read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dreamer.compare.drawing import DASH, MINUS
+from dreamer.compare.lived import Missing
+from dreamer.report.results import write_results
+from dreamer.studies import words
+from dreamer.studies.lived import Findings, find
+from dreamer.studies.page import write_page
+from dreamer.studies.study import Study
+from tests.studies.asked import toy_study
+from tests.studies.toys import Toy
+
+
+def lived(study: Study, folder: Path) -> Findings:
+    """Lives every cell in this process."""
+    for cell in study.cells:
+        place = folder / cell.folder
+        place.mkdir(parents=True)
+        told = Toy(**{key: value for key, value in cell.settings.items() if key != "name"}).live(cell.seed, place)
+        write_results({**cell.plain(), "complete": True, "seconds": 1.0, **told}, place)
+    return find(study, folder, "dreamer study toy")
+
+
+def page(findings: Findings, folder: Path) -> str:
+    return write_page(findings, folder).read_text()
+
+
+def test_the_verdict_stands_at_the_top_and_follows_the_numbers(tmp_path: Path) -> None:
+    text = page(lived(toy_study(), tmp_path / "one"), tmp_path / "one")
+    top = text.partition("<nav")[0]
+    assert "On coins, lucky is better than plain in score: +" in top
+    assert "corrected p" in top and "6 pairs, margin 2.00" in top
+    arms = {"plain": {"set": {"gain": 0.3}}, "lucky": {"set": {"gain": 0.1}}}
+    text = page(lived(toy_study(arms=arms), tmp_path / "two"), tmp_path / "two")
+    assert "On coins, lucky is worse than plain in score" in text.partition("<nav")[0]
+    arms = {"plain": {}, "lucky": {"set": {"gain": 0.0005}}}
+    text = page(lived(toy_study(arms=arms), tmp_path / "three"), tmp_path / "three")
+    assert "lucky and plain are equivalent within the margin in score" in text.partition("<nav")[0]
+
+
+def test_question_design_limits_and_every_cell_are_there(tmp_path: Path) -> None:
+    text = page(lived(toy_study(), tmp_path), tmp_path)
+    for said in ("Does it?", "Adds a tenth.", "Coins. Seeds 1, 2, 3, 4, 5, 6.", "It is a toy.", "dreamer study toy"):
+        assert said in text
+    assert "lucky against plain" in text and "in score on coins, margin 2.00" in text
+    assert text.count("/results.json") == 12
+    assert "The primary contrast is tested by itself; all others are exploratory" in " ".join(text.split())
+
+
+def test_text_of_the_user_is_text_and_nothing_is_fetched(tmp_path: Path) -> None:
+    text = page(lived(toy_study(), tmp_path), tmp_path)
+    assert "Does a toy &lt;i&gt;toss&lt;/i&gt;?" in text
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text)
+    assert "default-src 'none'" in text
+
+
+def test_courses_are_drawn_with_theory_and_real_data_and_pictures(tmp_path: Path) -> None:
+    text = page(lived(toy_study(), tmp_path), tmp_path)
+    assert 'id="data-1-score"' in text and 'id="data-1-contrasts-score"' in text and 'id="data-1-pictures"' in text
+    assert "<title>theory</title>" in text and "<title>real data</title>" in text
+    assert text.count("data:image/png;base64,") == 2
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_an_empty_study_has_a_page_that_says_so(tmp_path: Path) -> None:
+    findings = find(toy_study(), tmp_path)
+    assert words.headline(findings) == ["No cell of this study has been lived yet, so there is nothing to say."]
+    assert isinstance(findings.missing[0], Missing)
+    assert "12 missing" in page(findings, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "measure", "text"),
+    [(0.1234, "score", "12.34"), (-0.5, "loss", f"{MINUS}0.5"), (None, "score", DASH), (1234.5, "size", "1234")],
+)
+def test_amounts_are_short(value: float | None, measure: str, text: str) -> None:
+    assert words.amount(value, Toy.measures[measure]) == text

@@ -1,0 +1,170 @@
+"""The snake eats what its settings say, and is judged on what nobody has eaten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from dreamer.binding import ConfigError
+from dreamer.studies.experiments import base, snake, training
+from dreamer.studies.experiments.examiner import MEASURES
+from dreamer.studies.experiments.snake import Snake
+from dreamer.types import Batch
+
+SMALL: dict[str, Any] = {
+    "stream": {"name": "digits"},
+    "generator": {"name": "class_conditional_vae", "latent_dim": 4, "hidden": [16], "components": 1},
+    "network": {"name": "mlp", "hidden": [16]},
+    "generations": 2,
+    "samples": 200,
+    "steps": 20,
+    "classifier_steps": 20,
+    "lr": 0.01,
+}
+
+
+def built(**changes: Any) -> Snake:
+    experiment = base.of({"name": "dreamer.studies.experiments.snake.Snake", **SMALL, **changes})
+    assert isinstance(experiment, Snake)
+    return experiment
+
+
+def eaten(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 1, **changes: Any) -> list[Batch]:
+    """What each generation learnt."""
+    seen: list[Batch] = []
+
+    def spy(generator: Any, food: Batch, *rest: Any) -> Any:
+        seen.append(food)
+        return training.train_generator(generator, food, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snake, "train_generator", spy)
+        built(**changes).live(seed, folder)
+    return seen
+
+
+def shared(food: Batch, real: Batch) -> int:
+    """How many samples of the food are real ones."""
+    known = {tuple(x.flatten().tolist()) for x in real.x}
+    return sum(tuple(x.flatten().tolist()) in known for x in food.x)
+
+
+def test_a_generation_replaces_accumulates_or_keeps_a_share_that_is_real(tmp_path, monkeypatch) -> None:
+    real, second = eaten(monkeypatch, tmp_path)
+    assert (len(real.y), len(second.y), shared(second, real)) == (200, 200, 0)
+    _, second = eaten(monkeypatch, tmp_path, real=0.1)
+    assert (len(second.y), shared(second, real)) == (200, 20)
+    _, second = eaten(monkeypatch, tmp_path, real=1.0)
+    assert (len(second.y), shared(second, real)) == (200, 200)
+    _, second, third = eaten(monkeypatch, tmp_path, food="accumulate", generations=3)
+    assert [len(second.y), len(third.y)] == [400, 600]
+    assert shared(second, real) == shared(third, real) == 200
+
+
+def test_a_memory_gives_the_same_few_images_of_each_class_again_and_again(tmp_path, monkeypatch) -> None:
+    real, second, third = eaten(monkeypatch, tmp_path, real=0.5, memory=2, generations=3)
+    for food in (second, third):
+        assert (len(food.y), shared(food, real)) == (200, 100)
+    found = {tuple(x.flatten().tolist()) for food in (second, third) for x in food.x} & {
+        tuple(x.flatten().tolist()) for x in real.x
+    }
+    assert len(found) == 20
+
+
+def test_all_arms_have_the_same_first_generation_and_part_at_the_second(tmp_path) -> None:
+    arms = [{}, {"real": 0.5}, {"food": "accumulate"}, {"perturbations": [{"name": "latent_jitter"}]}]
+    arms += [{"perturbations": [{"name": "affine"}]}]
+    courses = [built(**arm).live(3, tmp_path)["course"]["frechet"] for arm in arms]
+    assert len({course[0] for course in courses}) == 1
+    assert len({course[1] for course in courses}) == len(arms)
+
+
+def test_what_is_measured_is_not_bent_and_what_is_eaten_is(tmp_path, monkeypatch) -> None:
+    plain = eaten(monkeypatch, tmp_path, seed=3)[1]
+    bent = eaten(monkeypatch, tmp_path, seed=3, perturbations=[{"name": "noise", "std": 0.5}])[1]
+    apart = [(food.x[food.y == 0].std(dim=0)).mean() for food in (plain, bent)]
+    assert apart[1] > 1.2 * apart[0]
+
+
+def test_the_same_seed_lives_the_same_whatever_was_drawn_before(tmp_path) -> None:
+    torch.manual_seed(1)
+    first = built(keep=0.5).live(2, tmp_path)
+    torch.manual_seed(2)
+    assert built(keep=0.5).live(2, tmp_path) == first
+    assert built(keep=0.5).live(4, tmp_path) != first
+
+
+def test_nobody_is_taught_what_is_examined(tmp_path, monkeypatch) -> None:
+    """Unseen samples are marked; judge, teacher, fresh classifiers and generators never meet a mark."""
+    whole_data, taught = Snake._data, []
+
+    def marked(self: Snake, seed: int) -> Any:
+        whole, known, unseen, classes = whole_data(self, seed)
+        return whole, known, Batch(unseen.x + 5, unseen.y), classes
+
+    def spying(train: Any) -> Any:
+        def spy(module: Any, seen: Batch, *rest: Any) -> Any:
+            taught.append(float(seen.x.max()))
+            return train(module, seen, *rest)
+
+        return spy
+
+    monkeypatch.setattr(Snake, "_data", marked)
+    for name in ("train_classifier", "train_generator"):
+        monkeypatch.setattr(snake, name, spying(getattr(training, name)))
+    built(keep=0.5).live(1, tmp_path)
+    assert len(taught) == 1 + 1 + 2 + 2 + 1  # judge, teacher, generations, their classifiers, the yardstick's
+    assert max(taught) <= 1
+
+
+def test_the_teacher_keeps_of_each_class_what_it_trusts_most() -> None:
+    logits = torch.tensor([[2.0, 0.0], [1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, -1.0], [5.0, 0.0]])
+    y = torch.tensor([0, 0, 0, 1, 1, 1])
+    assert sorted(snake._trusted(logits, y, 1).tolist()) == [2, 3]
+    assert sorted(snake._trusted(logits, y, 2).tolist()) == [0, 2, 3, 4]
+
+
+def test_the_first_generation_learns(tmp_path) -> None:
+    options = {"generator": {"name": "class_conditional_vae", "latent_dim": 16, "hidden": [128], "beta": 0.1}}
+    told = built(generations=1, samples=None, steps=300, classifier_steps=200, network={"name": "mlp"}, **options).live(
+        1001, tmp_path
+    )
+    assert set(told["outcomes"]) == set(MEASURES)
+    assert told["outcomes"]["accuracy"] > 0.75 and told["outcomes"]["fidelity"] > 0.9
+    assert told["yardsticks"]["accuracy"] > 0.9 and told["yardsticks"]["recall"] > 0.8
+    assert told["outcomes"]["frechet"] > told["yardsticks"]["frechet"]
+    with Image.open(tmp_path / told["picture"]) as picture:
+        assert picture.size == (2 * 3 * 8, 2 * 10 * 8)
+
+
+def test_settings_are_chosen_on_held_out_data_and_not_on_test_data(tmp_path) -> None:
+    test, held = (built(examine=part)._data(1) for part in ("test", "validation"))
+    assert torch.equal(test[1].x, held[1].x)
+    assert len(test[2].y) == 359 and len(held[2].y) < 200
+    with pytest.raises(ValueError, match="nothing is held out"):
+        built(examine="validation", stream={"name": "digits", "validation": 0.0})._data(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"real": 1.5}, r"expected real in \[0, 1\] and keep in \(0, 1\], got 1.5 and 1.0"),
+        ({"keep": 0}, r"expected real in \[0, 1\] and keep in \(0, 1\]"),
+        ({"memory": 5}, "expected a memory of at least 1 and a share of real samples"),
+        ({"food": "accumulate", "real": 0.1}, "expected real and memory with food='replace' alone"),
+        ({"food": "replaces"}, "food: expected one of replace, accumulate, got 'replaces'"),
+        ({"steps": 0}, "of at least 1"),
+        ({"generator": {"name": "vae"}}, "expected a generator that can be asked for samples of a class"),
+        ({"generator": {"name": "class_conditional_va"}}, "did you mean 'class_conditional_vae'"),
+        ({"generator": {"name": "class_conditional_vae", "latents": 3}}, r"generator\.latents: unknown key"),
+        ({"stream": {"name": "digit"}}, "there is no stream 'digit'; did you mean 'digits'"),
+        ({"perturbations": [{"name": "afine"}]}, "did you mean 'affine'"),
+    ],
+)
+def test_impossible_settings_are_one_sentence(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        built(**changes)
