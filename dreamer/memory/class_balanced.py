@@ -26,6 +26,9 @@ class ClassBalanced(Buffer):
         self._slots: dict[int, list[int]] = {}
         self._met: dict[int, int] = {}
         self._full: set[int] = set()
+        # the largest classes, in order, until a slot changes hands: to look through all for every sample would take
+        # longer the more there are
+        self._largest: list[int] = []
 
     def _slot(self, label: int, rng: torch.Generator) -> int | None:
         self._met[label] = self._met.get(label, 0) + 1
@@ -34,13 +37,15 @@ class ClassBalanced(Buffer):
             self.size += 1
             own.append(self.size - 1)
             return self.size - 1
-        largest = max(len(slots) for slots in self._slots.values())
-        self._full |= {other for other, slots in self._slots.items() if len(slots) == largest}
+        if not self._largest:
+            most = max(len(slots) for slots in self._slots.values())
+            self._largest = sorted(other for other, slots in self._slots.items() if len(slots) == most)
+            self._full.update(self._largest)
         if label not in self._full:
-            candidates = sorted(other for other, slots in self._slots.items() if len(slots) == largest)
-            giver = self._slots[candidates[below(len(candidates), rng)]]
+            giver = self._slots[self._largest[below(len(self._largest), rng)]]
             slot = giver.pop(below(len(giver), rng))
             own.append(slot)
+            self._largest = []
             return slot
         chance = below(self._met[label], rng)
         return own[chance] if chance < len(own) else None
@@ -55,6 +60,7 @@ class ClassBalanced(Buffer):
         self._met = {label: met for label, met, _ in state["classes"]}
         self._slots = {label: list(slots) for label, _, slots in state["classes"]}
         self._full = set(state["full"])
+        self._largest = []
 
     def _piles(self, state: Mapping[str, Any]) -> Piles:
         return by_class(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -20,11 +21,14 @@ class MLP(nn.Module):
         hidden: width of each hidden layer.
         bias: give the layers biases.
         dropout: share of each hidden layer's activations that is dropped in training, in [0, 1).
+        rescale: when what is dropped is made up for: in ``training``, where torch enlarges what is left, or in
+            ``evaluation``, where all is shrunk, as dropout was first described. Both mean the same function, but with
+            the second, weights behind a hidden layer are larger and learn more slowly.
         spread: initial weights are uniform in [-spread, spread]; None keeps torch's own.
         growing: let outputs appear when their classes are first met (see :class:`dreamer.networks.GrowingHead`).
 
     Raises:
-        ValueError: when ``dropout`` is not in [0, 1), or ``spread`` is not positive.
+        ValueError: when ``dropout`` is not in [0, 1), ``spread`` is not positive, or ``rescale`` is neither.
     """
 
     def __init__(
@@ -34,12 +38,15 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (400, 400),
         bias: bool = True,
         dropout: float = 0.0,
+        rescale: Literal["training", "evaluation"] = "training",
         spread: float | None = None,
         growing: bool = False,
     ):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"expected dropout in [0, 1), got {dropout}")
+        if rescale not in ("training", "evaluation"):
+            raise ValueError(f"expected rescale to be training or evaluation, got {rescale!r}")
         if spread is not None and spread <= 0:
             raise ValueError(f"expected a spread of initial weights above 0, got {spread}")
         widths = [math.prod(sample_shape), *hidden]
@@ -47,7 +54,7 @@ class MLP(nn.Module):
         for into, out in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Linear(into, out, bias), nn.ReLU()]
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(nn.Dropout(dropout) if rescale == "training" else ShrinkingDropout(dropout))
         self.trunk = nn.Sequential(*layers)
         self.head = head(widths[-1], num_classes, bias, growing)
         if spread is not None:
@@ -66,3 +73,11 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, *S) samples to (B, K) logits."""
         return self.head(self.trunk(x))
+
+
+class ShrinkingDropout(nn.Dropout):
+    """Dropout as Hinton et al. (2012, arXiv 1207.0580) had it: what is left keeps its size, and evaluation shrinks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop in training, multiply with ``1 - p`` in evaluation."""
+        return (1 - self.p) * super().forward(x)

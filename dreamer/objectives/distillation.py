@@ -20,6 +20,8 @@ class Distillation(Objective):
     Args:
         temperature: T, above 0; 2 as in learning without forgetting and in van de Ven et al. (2020).
         weight: factor of the loss.
+        per_output: divide by the number of active outputs, so that the loss weighs the less the more classes there
+            are: so did the code behind van de Ven and Tolias (2018), which took the mean over samples and classes.
 
     Raises:
         ValueError: when the temperature is not positive, or (when called) the batch carries no teacher's logits.
@@ -27,11 +29,12 @@ class Distillation(Objective):
 
     needs_teacher = True
 
-    def __init__(self, temperature: float = 2.0, weight: float = 1.0):
+    def __init__(self, temperature: float = 2.0, weight: float = 1.0, per_output: bool = False):
         super().__init__(weight)
         if temperature <= 0:
             raise ValueError(f"expected a temperature above 0, got {temperature}")
         self.temperature = temperature
+        self.per_output = per_output
 
     def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
@@ -44,4 +47,6 @@ class Distillation(Objective):
         teacher = functional.softmax(taught.masked_fill(speechless, 0).to(student.dtype) / self.temperature, dim=1)
         teacher = teacher.masked_fill(speechless, 0)
         divergence = functional.kl_div(student, teacher, reduction="batchmean")
+        if self.per_output:
+            divergence = divergence / (student.shape[1] if active is None else active.sum(dim=1).float().mean())
         return self.weight * self.temperature**2 * divergence

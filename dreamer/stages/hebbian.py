@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.networks.base import Frozen
 from dreamer.objectives import Objective
 from dreamer.stages._recall import Recall, Source
 from dreamer.types import Change, Dream, Losses, Mind, Step
@@ -49,8 +49,8 @@ class Hebbian:
         rate: probability that an input of 1 spikes in a tick (official: ``2 * 0.001 * inp_rate``, 239.515363).
         thresholds: of each layer's neurons, first layer first, in scaled impulses; one number serves all layers
             (official: ``b1, b2, b3`` divided by ``alpha_scale``, 14.548273, 44.560317, 38.046326 and 55.882454). The
-            official dropout shrinks activations when it is switched off, torch's enlarges them while it is on: for a
-            learner that is trained with ``nn.Dropout(p)`` the same sleep has all thresholds times ``1 - p``.
+            official network has dropout that shrinks all in evaluation (``rescale="evaluation"`` of the
+            :class:`dreamer.networks.MLP`), and sleeps with weights that are larger for it.
         increase: by how much a weight grows, before the gate (official ``inc``).
         decrease: by how much it shrinks (official ``dec``).
         decay: share of a neuron's charge that is left after a tick.
@@ -258,30 +258,35 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
     """One over each layer's largest activation or weight, relative to the layer before (Diehl et al. 2015).
 
     Args:
-        network: the learner; it is asked, as a copy and without dropout, whether its layers really follow each other.
+        network: the learner; a copy answers, in evaluation mode, and is asked whether its layers really follow each
+            other.
         layers: its linear layers.
         x: (B, *S) samples.
 
     Raises:
         ValueError: when the learner answers something else than its layers in a row.
     """
-    factors, before, h, answer = [], 1.0, x.flatten(1), x
-    for layer in layers:
-        if h.shape[1] != layer.in_features:
-            raise ValueError(
-                _other(network, f"a layer of {layer.in_features} inputs follows one of {h.shape[1]} outputs")
-            )
-        weight = layer.weight.to(x.dtype)
-        answer = functional.linear(h, weight, None if layer.bias is None else layer.bias.to(x.dtype))
-        h = functional.relu(answer)
+    awake = copy.deepcopy(network).to(x.dtype).eval()
+    arrived, h = [], x.flatten(1)
+    for _, part in _leaves(awake):
+        if isinstance(part, nn.Linear):
+            if h.shape[1] != part.in_features:
+                raise ValueError(
+                    _other(network, f"a layer of {part.in_features} inputs follows one of {h.shape[1]} outputs")
+                )
+            arrived.append(h)
+        h = part(h)
+    said = awake(x)
+    tolerance = 1e-3 * float(h.abs().max())
+    rectified = functional.relu(h)
+    if not any(said.shape == own.shape and float((said - own).abs().max()) <= tolerance for own in (h, rectified)):
+        raise ValueError(_other(network, "it answers something else than its linear layers in a row"))
+    factors, before = [], 1.0
+    for layer, left in zip(layers, [*arrived[1:], rectified], strict=True):
         # a layer that is silent on all samples keeps a finite gain
-        factor = max(float(h.max()), float(weight.max()), 1e-6) / before
+        factor = max(float(left.max()), float(layer.weight.max()), 1e-6) / before
         factors.append(1 / factor)
         before = factor
-    said = Frozen(network).to(x.dtype)(x)
-    tolerance = 1e-3 * float(answer.abs().max())
-    if not any(said.shape == own.shape and float((said - own).abs().max()) <= tolerance for own in (answer, h)):
-        raise ValueError(_other(network, "it answers something else than its linear layers in a row"))
     return factors
 
 
@@ -293,7 +298,7 @@ def linear_layers(network: nn.Module) -> list[nn.Linear]:
     """
     layers: list[nn.Linear] = []
     rectified = True
-    for path, module in network.named_modules():
+    for path, module in _leaves(network):
         if isinstance(module, nn.Linear):
             if not rectified:
                 raise ValueError(_other(network, f"its linear layer {path!r} has no nn.ReLU before it"))
@@ -301,11 +306,15 @@ def linear_layers(network: nn.Module) -> list[nn.Linear]:
             rectified = False
         elif isinstance(module, nn.ReLU):
             rectified = True
-        elif not isinstance(module, _TRANSPARENT) and not any(True for _ in module.children()):
+        elif not isinstance(module, _TRANSPARENT):
             raise ValueError(_other(network, f"its layer {path!r} is {type(module).__name__}"))
     if not layers:
         raise ValueError(_other(network, "it has no linear layer"))
     return layers
+
+
+def _leaves(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(path, module) for path, module in network.named_modules() if not any(True for _ in module.children())]
 
 
 def _check_counts(counts: Mapping[str, int]) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dreamer.networks import MLP, SmallConv
+from dreamer.objectives import RectifiedSquares
 from dreamer.stages.hebbian import Hebbian, Neurons, Rule, gains, linear_layers, live, noise
-from dreamer.types import Dream, Losses, Mind, Step
+from dreamer.types import Answer, Dream, Losses, Mind, Step
 
 K = 3
 RULE = Rule(increase=0.05, decrease=0.01, decay=0.9)
@@ -157,6 +158,21 @@ def test_gains_are_those_of_diehl() -> None:
     x = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
     # largest activations 2 and 4.5, largest weights 1 and 8; each factor is relative to the factor before it
     assert gains(network, linear_layers(network), x) == pytest.approx([1 / 2, 2 / 8])
+
+
+def test_gains_see_activations_as_the_next_layer_does() -> None:
+    network = learner(bias=False, dropout=0.25, rescale="evaluation", spread=0.5)
+    x = torch.rand(20, 1, 6, 6, generator=rng(5))
+    first, second, last = layers = linear_layers(network)
+    with torch.no_grad():
+        h1 = 0.75 * torch.relu(first(x.flatten(1)))
+        h2 = 0.75 * torch.relu(second(h1))
+        factors, before = [], 1.0
+        for h, layer in zip((h1, h2, torch.relu(last(h2))), layers, strict=True):
+            before = float(torch.maximum(h.max(), layer.weight.max())) / before
+            factors.append(1 / before)
+    assert h1.max() > first.weight.max(), "or nothing is tested"
+    assert gains(network, layers, x) == pytest.approx(factors, rel=1e-5)
 
 
 # ---------------------------------------------------------------- the stage
@@ -316,3 +332,41 @@ def test_an_mlp_can_do_without_biases_and_with_dropout() -> None:
     assert torch.equal(network(x), network.classify(network.features(x)))
     with pytest.raises(ValueError, match=r"dropout in \[0, 1\)"):
         learner(dropout=1.0)
+
+
+def test_a_day_before_sleep_is_the_official_one() -> None:
+    # NN/nnff.m, nnbp.m and nnapplygrads.m, by hand: what dropout leaves is not enlarged, and evaluation shrinks it
+    network = learner(bias=False, dropout=0.25, rescale="evaluation", spread=0.5)
+    layers = linear_layers(network)
+    weights = [layer.weight.detach().clone() for layer in layers]
+    speeds = [torch.zeros_like(weight) for weight in weights]
+    kept: list[Tensor] = []
+    for part in network.modules():
+        if isinstance(part, nn.Dropout):
+            part.register_forward_hook(lambda _, given, left: kept.append((left != 0) | (given[0] == 0)))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.5)
+    x, y = torch.rand(10, 1, 6, 6, generator=rng(5)), torch.arange(10) % K
+    for _ in range(3):
+        kept.clear()
+        optimizer.zero_grad()
+        answer = Answer(network(x), torch.empty(0))
+        RectifiedSquares()(answer, Dream(x, y), None).backward()
+        optimizer.step()
+        a1 = torch.relu(x.flatten(1) @ weights[0].T) * kept[0]
+        a2 = torch.relu(a1 @ weights[1].T) * kept[1]
+        d3 = torch.relu(a2 @ weights[2].T) - nn.functional.one_hot(y, K)
+        d2 = (d3 @ weights[2]) * (a2 > 0)
+        d1 = (d2 @ weights[1]) * (a1 > 0)
+        for number, (d, a) in enumerate(((d1, x.flatten(1)), (d2, a1), (d3, a2))):
+            speeds[number] = 0.5 * speeds[number] + 0.1 * d.T @ a / len(x)
+            weights[number] = weights[number] - speeds[number]
+    for layer, weight in zip(layers, weights, strict=True):
+        torch.testing.assert_close(layer.weight, weight)
+    assert not all(kept[0].flatten()), "or nothing was dropped"
+    a1 = 0.75 * torch.relu(x.flatten(1) @ weights[0].T)
+    torch.testing.assert_close(network.eval()(x), 0.75 * torch.relu(a1 @ weights[1].T) @ weights[2].T)
+
+
+def test_dropout_is_made_up_for_in_training_or_in_evaluation() -> None:
+    with pytest.raises(ValueError, match="rescale to be training or evaluation, got 'never'"):
+        learner(dropout=0.5, rescale="never")

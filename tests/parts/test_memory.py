@@ -6,7 +6,7 @@ import copy
 import inspect
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import ItemsView, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -487,6 +487,24 @@ def test_classes_stay_balanced_when_they_come_one_after_the_other(part: type[Buf
     assert held[3] == 4, "a rare class keeps all it has"
     others = [held[label] for label in (0, 1, 2, 4, 5)]
     assert sum(held.values()) == 30 and max(others) - min(others) <= 1, held
+
+
+def test_a_balanced_memory_looks_through_its_classes_only_after_one_made_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(dict[int, list[int]]):
+        looked = 0
+
+        def items(self) -> ItemsView[int, list[int]]:
+            Watched.looked += 1
+            return super().items()
+
+    memory = ClassBalanced(30)
+    one_after_the_other(memory, [20] * 10)
+    monkeypatch.setattr(memory, "_slots", Watched(memory._slots))
+    y = torch.arange(500) % 10
+    memory.add(y[:, None].float(), y, rng())
+    assert Watched.looked <= 1, "all classes have their share: nothing changes hands"
+    held = one_after_the_other(memory, [0] * 10 + [100])
+    assert held[10] == 3 and Watched.looked <= 1 + held[10]
 
 
 # -------------------------------------------------------------------------------- greedy

@@ -171,6 +171,20 @@ def test_distillation_equals_its_formula() -> None:
     assert value(Distillation(3.0)(answer, dream, None)) == pytest.approx(expected.sum(axis=1).mean(), rel=1e-10)
 
 
+def test_distillation_per_output_is_the_official_loss_of_2018() -> None:
+    # GMvandeVen/continual-learning at 39301f9, utils.loss_fn_kd: T^2 times the mean over samples and active outputs
+    answer, dream = batch()
+    dream = dream._replace(teacher=dream.teacher.clone().index_fill_(1, torch.tensor([2, 3, 4]), -torch.inf))
+    met = torch.tensor([True, True, True, True, False]).expand(16, 5)
+    log_q = functional.log_softmax(answer.logits[:, :4] / 2, dim=1)
+    p = functional.pad(functional.softmax(dream.teacher[:, :2] / 2, dim=1), (0, 2))
+    official = gradients(4 * (-p * log_q).mean(), answer)[0]
+    ours = gradients(Distillation(per_output=True)(answer, dream, met), answer)[0]
+    torch.testing.assert_close(ours, official)
+    all_outputs = Distillation(per_output=True)(answer, batch()[1], None)
+    assert torch.isclose(all_outputs, Distillation()(answer, batch()[1], None) / 5)
+
+
 def test_classes_that_the_teacher_never_met_are_unlearnt() -> None:
     answer = Answer(torch.zeros(1, 3, requires_grad=True), torch.zeros(1, 1, requires_grad=True))
     dream = Dream(torch.zeros(1, 1), torch.tensor([0]), teacher=torch.tensor([[1.0, 1.0, -torch.inf]]))
