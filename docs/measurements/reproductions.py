@@ -133,6 +133,7 @@ def _exchanged(family: str, what: str, common: tuple[str, ...], rows: dict[str, 
 
 _CROPPED = ("wake.perturbations=[{name: crop_flip}]", "wake.replay_perturbations=[{name: crop_flip}]")
 _HALF = (*_CROPPED, "wake.batch_size=32", "wake.replay=32", "wake.steps=625")
+_NO_REPLAY = ("wake.perturbations=[{name: crop_flip}]", "wake.batch_size=32", "wake.steps=625")
 _FULL = ("wake.perturbations=[{name: crop_flip}]", "wake.steps=157", "generator.iterations=250")
 
 
@@ -403,7 +404,7 @@ GROUPS = (
                 (
                     recipe,
                     *([] if recipe in ("abd", "fine_tune") else ["memory.capacity=200"]),
-                    *(_FULL if recipe == "abd" else _HALF),
+                    *{"abd": _FULL, "fine_tune": _NO_REPLAY}.get(recipe, _HALF),
                 ),
                 None,
                 seeds=SEEDS[:1] if recipe in ("fine_tune", "der", "abd") else SEEDS,
