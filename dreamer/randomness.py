@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     BLUR = 12
     REPEAT = 13
     CUT = 14
+    EXAMINATION = 15
 
 
 def mix(*keys: int) -> int:

@@ -14,7 +14,7 @@ from dreamer.studies.experiments import base
 from dreamer.studies.experiments.base import Experiment, Measure
 
 KEYS = ("title", "question", "experiment", "data", "arms", "primary", "exploratory", "limits", "quick")
-_ENTRY = {"data": ("about", "seeds", "set"), "arms": ("about", "set")}
+_ENTRY = {"data": ("about", "seeds", "set", "arms"), "arms": ("about", "set")}
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
 
             - ``title``, ``question``, and ``limits``, a list of sentences.
             - ``experiment``: ``name``, the dotted path of an :class:`Experiment`, and settings of all cells.
-            - ``data``: by name, each with ``seeds`` (a list), ``set`` (settings laid over the experiment's) and
-              ``about``, what it is.
+            - ``data``: by name, each with ``seeds`` (a list), ``set`` (settings laid over the experiment's), ``arms``
+              (a list, where not all of them are lived there) and ``about``, what it is.
             - ``arms``: by name, each with ``set`` and ``about``. What is null is left out.
             - ``primary``: contrasts (see :class:`Contrast`) that are tested by themselves; ``data`` may be left out
               where there is one.
@@ -153,8 +153,10 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
             raise ConfigError(f"{key}: unknown key of a study; {parts.one_of(str(key), KEYS)}")
     data, arms = (_entries(asked.get(key), key) for key in ("data", "arms"))
     cells, built = [], None
+    lived = {place: _some(entry.get("arms"), arms, f"data.{place}.arms") for place, entry in data.items()}
     for place, where in data.items():
-        for arm, what in arms.items():
+        for arm in lived[place]:
+            what = arms[arm]
             settings = asked.get("experiment") or {}
             for key, entry in ((f"data.{place}.set", where), (f"arms.{arm}.set", what)):
                 settings = config.merge(settings, _mapping(entry.get("set"), key))
@@ -163,6 +165,13 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
     assert built is not None
     primary = _contrasts(asked.get("primary"), "primary", data, arms, built)
     exploratory = _contrasts(asked.get("exploratory"), "exploratory", data, arms, built)
+    for contrast in primary:
+        for arm in (contrast.arm, contrast.against):
+            if arm not in lived[contrast.data]:
+                raise ConfigError(
+                    f"primary: {arm!r} is not lived on {contrast.data}; {parts.one_of(arm, lived[contrast.data])}"
+                )
+    exploratory = tuple(each for each in exploratory if {each.arm, each.against} <= set(lived[each.data]))
     return Study(
         name=name,
         title=str(asked.get("title") or name),
@@ -191,6 +200,15 @@ def _entries(value: Any, path: str) -> dict[str, Mapping[str, Any]]:
     if not found:
         raise ConfigError(f"{path}: expected at least one, got none")
     return found
+
+
+def _some(value: Any, arms: Mapping[str, Any], path: str) -> list[str]:
+    """The arms that are listed; all where none is."""
+    listed = list(arms) if value is None else [str(name) for name in _list(value)]
+    for name in listed:
+        if name not in arms:
+            raise ConfigError(f"{path}: there is no {name!r}; {parts.one_of(name, arms)}")
+    return listed
 
 
 def _contrasts(

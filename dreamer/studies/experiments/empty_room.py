@@ -1,0 +1,215 @@
+"""The empty room: a short day of real data, then nights, and nothing new ever again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dreamer import config
+from dreamer.data import StreamDataModule
+from dreamer.draft import draft
+from dreamer.life import hush
+from dreamer.module import WakeSleepModule
+from dreamer.networks.base import featured
+from dreamer.perturbations import Affine, Noise, Occlusion, Perturbation
+from dreamer.randomness import Purpose, randoms
+from dreamer.streams.base import Experience, Samples, Stream
+from dreamer.studies.experiments.base import Experiment, Measure, Told
+from dreamer.studies.learner import answers, calibration_error, probe
+
+Rest = Literal["nothing", "awake", "asleep"]
+
+TRIALS: dict[str, Perturbation] = {
+    "occluded": Occlusion(rate=0.6, tile=4),
+    "noisy": Noise(std=0.8),
+    "rotated": Affine(degrees=45.0, shift=0.0, zoom=0.0, shear=0.0),
+}
+"""What test samples are bent by, each by an amount of its own, uniform from none to this."""
+
+
+class EmptyRoom(Experiment):
+    """A learner lives through one day of few samples, and is then left alone with what it knows.
+
+    What fills the time after the day is the arm: nothing, the same day again, or nights. Whatever it is, it takes the
+    same number of optimiser steps. Accuracy is measured on real test samples that nobody learns from, after the day and
+    after every night's worth of steps.
+
+    Args:
+        life: a configuration, as ``dreamer run`` takes it: network, generator, memory, wake, night. Its stream is read
+            as one experience, its network first, so that arms begin with the same weights.
+        per_class: samples of each class of the day, drawn by the seed.
+        unseen: classes, drawn by the seed, that the day does not have; features are probed with them in the end.
+        shots: samples of each unseen class that the probe learns from.
+        day: optimiser steps of the day.
+        nights: nights after it.
+        night: optimiser steps of each; those of the life's stages together.
+        rest: what fills the time after the day: ``nothing``, ``awake`` the day's samples again, or ``asleep``.
+        examine: real data to examine on: ``test``, or held-out ``validation`` data while settings are being chosen.
+
+    Raises:
+        ValueError: when a count is below its least, or stages and ``night`` differ.
+    """
+
+    measures = {
+        "accuracy": Measure("accuracy", "larger", share=True, hint="Of the learner, on real test samples."),
+        "gain": Measure("gain since the day", "larger", share=True, hint="Accuracy at the end minus after the day."),
+        "occluded": Measure("accuracy under occlusion", "larger", share=True, hint="Up to 60 % of tiles are missing."),
+        "noisy": Measure("accuracy under noise", "larger", share=True, hint="Of a standard deviation of up to 0.8."),
+        "rotated": Measure("accuracy under rotation", "larger", share=True, hint="By up to 45 degrees either way."),
+        "calibration": Measure(
+            "calibration error", "smaller", share=True, hint="How far confidence lies from accuracy, in 15 bins."
+        ),
+        "probe": Measure(
+            "probe on unseen classes",
+            "larger",
+            share=True,
+            hint="Accuracy of a linear classifier on the learner's features, taught by few samples of classes that "
+            "the day did not have.",
+        ),
+    }
+    axis = "night"
+
+    def __init__(
+        self,
+        life: Mapping[str, Any],
+        per_class: int = 100,
+        unseen: int = 2,
+        shots: int = 10,
+        day: int = 500,
+        nights: int = 10,
+        night: int = 100,
+        rest: Rest = "asleep",
+        examine: Literal["test", "validation"] = "test",
+    ):
+        counts = {"per_class": per_class, "shots": shots, "day": day, "nights": nights, "night": night}
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"expected {name} of at least 1, got {count}")
+        if unseen < 0:
+            raise ValueError(f"expected unseen of at least 0, got {unseen}")
+        self.life = dict(life)
+        self.per_class = per_class
+        self.unseen = unseen
+        self.shots = shots
+        self.day = day
+        self.nights = nights
+        self.night = night
+        self.rest: Rest = rest
+        self.examine = examine
+        stages = [stage.options for stage in draft(self._plain(0)).module.options["night"]]
+        slept = sum(stage["steps"] for stage in stages)
+        if rest == "asleep" and slept != night:
+            raise ValueError(f"expected stages of {night} steps together, as night says, got {slept}")
+
+    def live(self, seed: int, folder: Path) -> Told:
+        """Live the day and what follows it; examine the learner on the way and at the end."""
+        hush()
+        plan = draft(self._plain(seed))
+        whole = plan.stream.build().experiences[0]
+        room, unseen = self._room(whole, seed)
+        torch.manual_seed(seed)
+        module: WakeSleepModule = plan.module.build(sample_shape=room.sample_shape, num_classes=room.num_classes)
+        tested = room.experiences[0].test
+        watch = _Watch(tested, [self.day + number * self.night for number in range(self.nights + 1)])
+        trainer = pl.Trainer(
+            max_epochs=-1,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_test_batches=0,  # the module's own examinations; this experiment examines by itself
+            callbacks=[watch],
+        )
+        trainer.fit(module, datamodule=StreamDataModule(room))
+        accuracy = watch.found + watch.found[-1:] * (self.nights + 1 - len(watch.found))
+        network = module.network
+        logits, y = answers(network, tested)
+        outcomes: dict[str, float | None] = {
+            "accuracy": accuracy[-1],
+            "gain": accuracy[-1] - accuracy[0],
+            "calibration": calibration_error(logits, y),
+            "probe": probe(featured(network).features, *unseen) if self.unseen > 1 else None,
+        }
+        for number, (name, bend) in enumerate(TRIALS.items()):
+            rng = randoms(seed, Purpose.EXAMINATION, number)
+            bent, _ = answers(network, tested, bend, rng)
+            outcomes[name] = _accuracy(bent, y)
+        return {
+            "outcomes": outcomes,
+            "course": {self.axis: [float(night) for night in range(self.nights + 1)], "accuracy": accuracy},
+        }
+
+    def _plain(self, seed: int) -> dict[str, Any]:
+        """The configuration of the life with the times of this experiment."""
+        later = self.nights * self.night
+        steps = self.day + later * (self.rest == "awake")
+        times: dict[str, Any] = {"seed": seed, "wake": {"steps": steps}, "cycles": self.nights}
+        if self.rest != "asleep":
+            times["night"] = []
+        return config.merge(self.life, times)
+
+    def _room(self, whole: Experience, seed: int) -> tuple[Stream, tuple[Samples, Samples]]:
+        """The day as a stream of one experience, and what the probe learns from and is examined on."""
+        classes = torch.tensor(whole.classes)[
+            torch.randperm(len(whole.classes), generator=randoms(seed, Purpose.SPLIT))
+        ]
+        held = whole.test if self.examine == "test" else whole.validation
+        if held is None:
+            raise ValueError("life.stream.validation: nothing is held out to examine on")
+        met, unmet = classes[self.unseen :], classes[: self.unseen]
+        if len(met) < 2:
+            raise ValueError(
+                f"expected at least two classes for the day, got {len(met)} beside {self.unseen} unseen ones"
+            )
+        day, tested = _few(whole.train, met, self.per_class, seed), _of(held, met)
+        names = tuple(str(label) for label in range(int(classes.max()) + 1))
+        experience = Experience(0, tuple(sorted(met.tolist())), day, tested)
+        room = Stream("empty room", (experience,), len(names), day.sample_shape, class_names=names)
+        return room, (_few(whole.train, unmet, self.shots, seed), _of(held, unmet))
+
+
+class _Watch(pl.Callback):
+    """Looks at the learner at certain steps, and changes nothing.
+
+    Args:
+        tested: what it is examined on.
+        at: global steps.
+    """
+
+    def __init__(self, tested: Samples, at: list[int]):
+        self.tested = tested
+        self.at = at
+        self.found: list[float] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule, *_: Any) -> None:  # type: ignore[override]
+        if trainer.global_step == self.at[len(self.found)]:
+            self.found.append(_accuracy(*answers(pl_module.network, self.tested)))
+
+
+def _few(samples: Samples, classes: Tensor, each: int, seed: int) -> Samples:
+    """So many samples of each class.
+
+    Raises:
+        ValueError: when a class has fewer.
+    """
+    chosen = []
+    for label in sorted(classes.tolist()):
+        members = (samples.y.cpu() == label).nonzero().flatten()
+        if len(members) < each:
+            raise ValueError(f"expected {each} samples of class {label}, got {len(members)}")
+        chosen.append(members[torch.randperm(len(members), generator=randoms(seed, Purpose.SPLIT, 1, label))[:each]])
+    return samples.subset(torch.cat(chosen) if chosen else torch.empty(0, dtype=torch.int64))
+
+
+def _of(samples: Samples, classes: Tensor) -> Samples:
+    return samples.subset(torch.isin(samples.y.cpu(), classes).nonzero().flatten())
+
+
+def _accuracy(logits: Tensor, y: Tensor) -> float:
+    return float((logits.argmax(dim=1) == y).float().mean())
