@@ -16,6 +16,7 @@ from dreamer import __version__, config
 from dreamer.binding import ConfigError
 
 if TYPE_CHECKING:
+    from dreamer.compare.session import Means
     from dreamer.compare.tuned import Trial
     from dreamer.life import Life
 
@@ -167,16 +168,14 @@ def compare(
     """Live a grid of strategies, streams and seeds and report on it; started again, go on with what is missing."""
     _lives()
     from dreamer.compare import gather, session
-    from dreamer.compare.account import Interrupted
 
-    command = " ".join(["dreamer", *map(shlex.quote, sys.argv[1:])])
     if from_:
         if items or stream or seeds or budget or match:
             raise ConfigError(
                 "--from reports on lives that have been lived: it takes no arms, streams, seeds or budgets"
             )
         folder = out or from_[0]
-        session.report(gather.of_folders(from_, reference, command), folder)
+        session.report(gather.of_folders(from_, reference, _typed()), folder)
         typer.echo(f"report: {folder / 'report.html'}")
         return
     asked = _asked(items or [], stream, seeds, reference, budget, match, augment, wandb)
@@ -185,8 +184,16 @@ def compare(
     folder = out or Path("runs") / "compare" / "-".join(_names(asked.get("streams")))
     devices = None if gpus is None else tuple(gpus.split(","))
     means = session.Means("ray" if engine == "ray" else "local", workers, threads, devices, address, retries)
+    _compare(asked, folder, means, mix)
+
+
+def _compare(asked: Mapping[str, Any], folder: Path, means: Means, mix: bool) -> None:
+    """Live a grid and say where its report is."""
+    from dreamer.compare import session
+    from dreamer.compare.account import Interrupted
+
     try:
-        comparison = session.compare(asked, folder, means, mix, command)
+        comparison = session.compare(asked, folder, means, mix, _typed())
     except Interrupted:
         typer.echo(f"stopped; the same command goes on with what is missing in {folder}", err=True)
         raise typer.Exit(130) from None
@@ -195,14 +202,30 @@ def compare(
         raise typer.Exit(1)
 
 
+def _typed() -> str:
+    return " ".join(["dreamer", *map(shlex.quote, sys.argv[1:])])
+
+
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="A study by name (dreamer list studies), or the path of a YAML.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A study by name (dreamer list studies), the path of a YAML, or: ablation STRATEGY, which takes the "
+            "nights of a recipe apart."
+        ),
+    ],
     items: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE ...]", help="Laid over the study last.", show_default=False),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Lay the study's quick section over it.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and shorter: the study's quick section.")] = False,
+    stream: Annotated[
+        str | None, typer.Option(help="Of an ablation: a configuration that names a stream.", show_default="digits")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Of an ablation: how many, or a list: 11,12,13.", show_default="10")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/study/NAME, NAME-quick")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Cells at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 1,
@@ -212,6 +235,13 @@ def study(
 ) -> None:
     """Ask a question: live its arms, judge them, write a page; started again, go on with what is missing."""
     _lives()
+    if name == "ablation":
+        _ablate(items or [], quick, stream, seeds, out, workers, threads, mix)
+        return
+    if stream or seeds:
+        raise ConfigError(
+            "--stream and --seeds are an ablation's; a study's own stand in its YAML: data.NAME.seeds=[11,12]"
+        )
     from dreamer.compare.account import Interrupted
     from dreamer.studies import session
     from dreamer.studies import study as studies
@@ -219,15 +249,39 @@ def study(
 
     asked = studies.load(name, items or [], quick)
     folder = out or Path("runs") / "study" / (f"{asked.name}-quick" if quick else asked.name)
-    command = " ".join(["dreamer", *map(shlex.quote, sys.argv[1:])])
     try:
-        findings = session.conduct(asked, folder, session.Means(workers, threads), mix, command)
+        findings = session.conduct(asked, folder, session.Means(workers, threads), mix, _typed())
     except Interrupted:
         typer.echo(f"stopped; the same command goes on with what is missing in {folder}", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"{plain_findings(findings)}\n\nreport: {folder / 'report.html'}")
     if findings.missing:
         raise typer.Exit(1)
+
+
+def _ablate(
+    items: list[str],
+    quick: bool,
+    stream: str | None,
+    seeds: str | None,
+    out: Path | None,
+    workers: int,
+    threads: int,
+    mix: bool,
+) -> None:
+    """Live a recipe without each part of its nights, and report on it as a comparison."""
+    from dreamer.compare import ablation, session
+    from dreamer.compare.written import slug
+
+    strategies, words = [item for item in items if "=" not in item], [item for item in items if "=" in item]
+    if len(strategies) != 1:
+        raise ConfigError(f"ablation: expected one strategy, got {' and '.join(strategies) or 'none'}")
+    (strategy,), place = strategies, stream or "digits"
+    number = ablation.QUICK_SEEDS if quick else ablation.SEEDS
+    settings = [*(ablation.QUICK if quick else ()), *words]
+    asked = ablation.asked(strategy, place, number if seeds is None else _numbers(seeds), settings)
+    folder = out or Path("runs") / "study" / f"ablation-{slug(f'{strategy}-{place}')}{'-quick' if quick else ''}"
+    _compare(asked, folder, session.Means("local", workers, threads), mix)
 
 
 @app.command()
@@ -329,7 +383,7 @@ def _asked(
     given = {
         "arms": arms,
         "streams": streams or ([] if asked.get("streams") else ["digits"]),
-        "seeds": _numbers(seeds),
+        "seeds": None if seeds is None else _numbers(seeds),
         "reference": reference,
         "budget": _pairs(budget),
         "match": match,
@@ -350,9 +404,7 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _numbers(text: str | None) -> int | list[int] | None:
-    if text is None:
-        return None
+def _numbers(text: str) -> int | list[int]:
     try:
         return int(text) if "," not in text else [int(part) for part in text.split(",")]
     except ValueError:

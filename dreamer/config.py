@@ -52,7 +52,7 @@ def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, 
     Raises:
         ConfigError: when a name or file is not there, or its contents cannot be read.
     """
-    words = [item for item in items if isinstance(item, str) and "=" in item and not Path(item).is_file()]
+    words = [item for item in items if isinstance(item, str) and "=" in item and not _is_file(item)]
     files = [item for item in items if not any(item is word for word in words)] or ["digits"]
     merged: dict[str, Any] = {}
     for layer in [*map(_layer, files), *map(_word, words), overrides]:
@@ -116,6 +116,13 @@ def _layer(item: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     for name in [bases] if isinstance(bases, str) else bases:
         lower = merge(lower, _layer(name))
     return merge(lower, loaded)
+
+
+def _is_file(item: str) -> bool:
+    try:
+        return Path(item).is_file()
+    except OSError:  # too long for a name
+        return False
 
 
 def _find(item: str | Path) -> Path:

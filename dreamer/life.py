@@ -125,6 +125,7 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
     watchers: list[pl.Callback] = [RunFolder(directory, plan.plain, plan.name), checkpoint]
     trainer = _trainer(plan, directory, [LifeProgress(), *watchers] if progress else watchers)
     try:
+        module.check_trainer(trainer)
         hypnogram = module.plan(stream, trainer.world_size)
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -207,6 +207,24 @@ class WakeSleepModule(pl.LightningModule):
         check_learner(stream, self._house, few)
         return plan_life(stream, self._house, self.cycles, devices)
 
+    def check_trainer(self, trainer: pl.Trainer) -> None:
+        """Refuse a Trainer under which no life can be lived.
+
+        Raises:
+            ValueError: when weights would not be float32, or gradients could not be clipped.
+        """
+        if not (trainer.precision == "32-true" or trainer.precision.endswith("-mixed")):
+            raise ValueError(
+                "a life keeps weights and dreams in float32: expected Trainer(precision=...) of '32-true', "
+                f"'bf16-mixed' or '16-mixed', got {trainer.precision!r}"
+            )
+        if trainer.gradient_clip_val and trainer.precision.endswith("-mixed"):
+            if any(group.get("fused") for group in self.configure_optimizers().param_groups):
+                raise ValueError(
+                    f"Lightning clips no gradients for a fused optimizer under {trainer.precision!r}: expected "
+                    f"optimizer.fused=false or no gradient_clip_val, got {trainer.gradient_clip_val}"
+                )
+
     def feature_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(H,), the shape of the learner's features for samples of shape *S."""
         features = ask(Frozen(self.network), blank(self.network, sample_shape), features=True).features
@@ -222,7 +240,7 @@ class WakeSleepModule(pl.LightningModule):
                 "a life needs its stream: call trainer.fit(module, datamodule=StreamDataModule(stream)), "
                 f"got datamodule={getattr(self.trainer, 'datamodule', None)!r}"
             )
-        _check_precision(self.trainer)
+        self.check_trainer(self.trainer)
         plan = self.plan(self.stream, self.trainer.world_size)
         loop = self.trainer.fit_loop
         if self.trainer.fast_dev_run:
@@ -760,11 +778,3 @@ class WakeSleepModule(pl.LightningModule):
     @property
     def _data(self) -> StreamDataModule:
         return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
-
-
-def _check_precision(trainer: pl.Trainer) -> None:
-    if not (trainer.precision == "32-true" or trainer.precision.endswith("-mixed")):
-        raise ValueError(
-            "a life keeps weights and dreams in float32: expected Trainer(precision=...) of '32-true', 'bf16-mixed' or "
-            f"'16-mixed', got {trainer.precision!r}"
-        )

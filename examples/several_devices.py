@@ -3,8 +3,8 @@
     python examples/several_devices.py          # two GPUs where there are two, else two processes on the CPU
     torchrun --nproc-per-node 2 examples/several_devices.py
 
-Every process meets its share of each day and keeps a memory of what it met; gradients are averaged, so there is one
-learner. A life with a generator needs `strategy="ddp_find_unused_parameters_true"`. Expect:
+Every process meets its share of each day and keeps its part of the memory; gradients are averaged, so there is one
+learner. Expect:
 
     2 processes
     steps of the first day: 40 in each, 72 in one alone

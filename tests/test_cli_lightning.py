@@ -55,6 +55,7 @@ NEEDED: dict[str, Any] = {
     "night_steps": 10,
     "directory": "somewhere",
     "stream": "dreamer.streams.digits",
+    "model": {"class_path": "torch.nn.Flatten"},
     "network": {"class_path": "dreamer.networks.MLP", "init_args": {"sample_shape": [1, 8, 8], "num_classes": 10}},
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from dreamer import SleepCallback
+from dreamer import SleepCallback, config, life
+from dreamer.binding import ConfigError
 from dreamer.callbacks.checkpoint import LifeCheckpoint
 from dreamer.memory import ClassBalanced, Herding, LatentCodes
 from dreamer.module import WakeSleepModule
@@ -170,6 +172,21 @@ def test_float16_is_for_accelerators() -> None:
 def test_a_life_in_another_type_is_refused(precision: Any) -> None:
     with pytest.raises(ValueError, match=rf"keeps weights and dreams in float32: .* got '{precision}'"):
         live(tiny_life(tiny_stream()), tiny_stream(), precision=precision)
+
+
+def test_clipping_that_lightning_would_refuse_in_the_first_step_is_refused_before() -> None:
+    module = tiny_life(tiny_stream(), optimizer=partial(torch.optim.Adam, fused=True))
+    with pytest.raises(ValueError, match=r"fused optimizer under 'bf16-mixed': expected .* got 0.5"):
+        module.check_trainer(quiet_trainer(precision="bf16-mixed", gradient_clip_val=0.5))
+    module.check_trainer(quiet_trainer(gradient_clip_val=0.5))
+    module.check_trainer(quiet_trainer(precision="bf16-mixed"))
+
+
+def test_a_trainer_that_does_not_fit_is_refused_when_a_life_is_built(tmp_path: Path) -> None:
+    plain = config.read("digits", "trainer.precision=64-true")
+    with pytest.raises(ConfigError, match="keeps weights and dreams in float32"):
+        life.prepare(plain, tmp_path / "here")
+    assert not (tmp_path / "here").exists()
 
 
 def test_double_numbers_are_those_of_the_device() -> None:

@@ -222,7 +222,8 @@ Where = tuple[str, int, int]
 
 def _rows(life: Lived) -> list[AccuracyRow]:
     """The examinations; where experiences came in pieces, as if they had come whole."""
-    return whole_rows(life.results["accuracy_matrix"]["rows"], life.results["protocol"].get("origins"))
+    # results of elsewhere may say nothing of their protocol
+    return whole_rows(life.results["accuracy_matrix"]["rows"], life.results.get("protocol", {}).get("origins"))
 
 
 def _course(life: Lived) -> dict[Where, Point]:

@@ -150,7 +150,7 @@ def read(asked: Mapping[str, Any]) -> Grid:
     others = [arm.label for arm in arms if arm.avalanche is not None]
     if augment and augment != OWN and others:
         warnings.append(f"Avalanche's arms get no augmentation, unlike ours: {', '.join(others)}")
-    if augment == OWN:
+    if augment == OWN and len({arm.recipes for arm in arms}) > 1:
         warnings.append("every recipe keeps its own augmentation of real samples, so arms may differ in it")
     title = str(asked.get("title") or f"{len(arms)} strategies on {', '.join(label for label, *_ in places)}")
     return Grid(title, tuple(cells), reference, tuple(warnings), dict(asked), bool(asked.get("wandb")))

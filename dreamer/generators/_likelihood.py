@@ -22,14 +22,6 @@ def relu_layers(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def in_float32(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """The answer of layers that are kept in half precision, computed in float32 (a CPU is slow in half)."""
-    for layer in layers:
-        linear = isinstance(layer, nn.Linear)
-        x = functional.linear(x, layer.weight.float(), layer.bias.float()) if linear else layer(x)
-    return x
-
-
 def misfit(answer: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
     """(B,) negative log-likelihoods, summed over the elements of a sample and without constants.
 

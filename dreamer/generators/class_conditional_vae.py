@@ -18,11 +18,11 @@ from dreamer.generators._likelihood import (
     divergence,
     draw,
     gaussians,
-    in_float32,
     misfit,
     pixels,
     relu_layers,
 )
+from dreamer.generators._precision import in_float32
 from dreamer.generators.base import Continual, Dreamer, Generator
 from dreamer.types import Batch, Bends, Dream
 

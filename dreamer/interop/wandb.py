@@ -57,7 +57,9 @@ def wandb_logger(
 
     mode = os.environ.get("WANDB_MODE", "online").lower()
     reason = why_offline(timeout) if mode == "online" else "WANDB_MODE asks for it" if mode in _OFFLINE_MODES else None
-    Path(out).mkdir(parents=True, exist_ok=True)
+    # in full: W&B's service, which writes the files, may have been begun elsewhere by the process that began this one
+    out = Path(out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
     # said to this run alone: WandbLogger(offline=True) would set WANDB_MODE for every later run of the process
     mode = mode if reason is None else "offline"
     logger = WandbLogger(

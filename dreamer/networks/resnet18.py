@@ -17,21 +17,19 @@ class ResNet18(nn.Module):
     :class:`dreamer.networks.SmallConv`.
 
     Args:
-        sample_shape: (C, H, W) of the images, H and W of at least 8.
+        sample_shape: (C, H, W) of the images.
         num_classes: K.
         width: channels of the first group of layers; the others have 2, 4 and 8 times as many. 20 is what is called
             slim.
 
     Raises:
-        ValueError: when samples are not images, or too small.
+        ValueError: when samples are not images.
     """
 
     def __init__(self, sample_shape: Sequence[int], num_classes: int, width: int = 64):
         super().__init__()
-        if len(sample_shape) != 3 or min(sample_shape[1:]) < 8:
-            raise ValueError(
-                f"expected images of shape (C, H, W) and at least 8 pixels a side, got samples of {tuple(sample_shape)}"
-            )
+        if len(sample_shape) != 3:
+            raise ValueError(f"expected images of shape (C, H, W), got samples of {tuple(sample_shape)}")
         layers: list[nn.Module] = [_conv(sample_shape[0], width), nn.BatchNorm2d(width), nn.ReLU()]
         into = width
         for group, stride in enumerate((1, 2, 2, 2)):

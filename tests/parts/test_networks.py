@@ -104,7 +104,6 @@ def test_resnet18_is_the_published_one() -> None:
     assert module_bytes(ResNet18((3, 32, 32), 10, width=20)) < 5_000_000
 
 
-@pytest.mark.parametrize("shape", [(64,), (3, 7, 32)])
-def test_resnet18_refuses_what_is_no_image_or_too_small(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"at least 8 pixels a side, got samples of \("):
-        ResNet18(shape, 10)
+def test_resnet18_refuses_what_is_no_image() -> None:
+    with pytest.raises(ValueError, match=r"expected images of shape \(C, H, W\), got samples of \(64,\)"):
+        ResNet18((64,), 10)

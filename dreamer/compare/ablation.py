@@ -1,0 +1,149 @@
+"""What each part of a recipe's night gives: the recipe without it, at equal optimiser steps, as a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dreamer import config
+from dreamer.binding import Blueprint, ConfigError
+from dreamer.compare.grid import OURS, OWN
+from dreamer.draft import draft
+from dreamer.objectives import Objective
+from dreamer.perturbations import Perturbation
+
+FULL = "full"
+"""The arm that the others are held against: the recipe as it stands."""
+SEEDS = tuple(range(11, 21))
+"""Recipes may have been chosen on the first few seeds."""
+QUICK_SEEDS = SEEDS[:3]
+QUICK = ("stream.experiences=3", "wake.steps=200")
+"""Settings of a quick ablation."""
+
+
+def asked(
+    strategy: str, stream: str = "digits", seeds: int | Sequence[int] = SEEDS, words: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The grid in which a recipe is held against itself without each part of its nights.
+
+    Every arm makes as many optimiser steps as the whole recipe: what a stage would have taken, the days take.
+
+    Args:
+        strategy: names of recipes, laid over each other (``dreams+augment``); ``ours`` is the stream's own.
+        stream: a configuration that names a stream.
+        seeds: how many, or which ones; the same for all arms.
+        words: ``key=value`` for all arms.
+
+    Returns:
+        Plain values for :func:`dreamer.compare.grid.read`.
+
+    Raises:
+        ConfigError: when there is no such recipe, or it has no nights.
+    """
+    whole = config.read(stream, *([] if strategy == OURS else strategy.split("+")), *words)
+    arms = [{"recipe": strategy, "name": name, "set": changes} for name, changes in variants(whole)]
+    if not arms:
+        raise ConfigError(f"ablation: expected a recipe with nights, got {strategy!r}, which has none on {stream}")
+    return {
+        "title": f"What each part of the nights of {strategy} gives on {stream}",
+        "arms": [{"recipe": strategy, "name": FULL}, *arms],
+        "streams": [stream],
+        "seeds": seeds if isinstance(seeds, int) else list(seeds),
+        "set": list(words),
+        "reference": FULL,
+        "match": "steps",
+        # the day is no part of the night: all arms bend its samples as the recipe does
+        "augment": OWN,
+    }
+
+
+def variants(whole: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A recipe without each part of its nights: the arm's name, and the keys that are set.
+
+    Without any night, without each kind of stage, without each perturbation and without all, without teachers (dreams
+    are learnt by their labels), and without a schedule of its own (nights come at the boundaries of experiences).
+
+    Args:
+        whole: the recipe's configuration, with that of a stream.
+
+    Raises:
+        ConfigError: when it makes no sense.
+    """
+    night = _stages(whole)
+    if not night:
+        return
+    yield "without nights", {"night": []}
+    names = list(dict.fromkeys(stage.name for stage in night))
+    if len(names) > 1:
+        for name in names:
+            yield f"without {name}", {"night": [stage.node for stage in night if stage.name != name]}
+    bends = list(dict.fromkeys(bend for stage in night for bend in stage.bends))
+    if len(bends) > 1:
+        for bend in bends:
+            yield f"without {bend}", {"night": [stage.without(bend) for stage in night]}
+    if any(stage.bent for stage in night):
+        straight = [{**stage.node, "perturbations": []} if stage.bent else stage.node for stage in night]
+        yield "without perturbations", {"night": straight}
+    if any(stage.taught for stage in night):
+        yield "without teachers", {"night": [stage.by_labels() for stage in night]}
+    schedule = _node(whole.get("schedule") or "boundary")
+    if schedule["name"] != "boundary":
+        yield "without its schedule", {"schedule": {"name": "boundary"}}
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One stage of a night.
+
+    Attributes:
+        node: as its configuration has it, with a name.
+        bends: names of the perturbations that are configured.
+        bent: dreams are bent, by those or by the stage's usual ones.
+        objectives: whether each one needs a teacher, in order.
+    """
+
+    node: dict[str, Any]
+    bends: tuple[str, ...]
+    bent: bool
+    objectives: tuple[bool, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.node["name"])
+
+    @property
+    def taught(self) -> bool:
+        return any(self.objectives)
+
+    def without(self, bend: str) -> dict[str, Any]:
+        if bend not in self.bends:
+            return self.node
+        kept = [node for node, name in zip(self.node["perturbations"], self.bends, strict=True) if name != bend]
+        return {**self.node, "perturbations": kept}
+
+    def by_labels(self) -> dict[str, Any]:
+        if not self.taught:
+            return self.node
+        nodes = self.node.get("objectives") or []
+        kept = [node for node, needs in zip(nodes, self.objectives, strict=False) if not needs]
+        return {**self.node, "objectives": kept or [{"name": "cross_entropy"}]}
+
+
+def _stages(whole: Mapping[str, Any]) -> list[_Stage]:
+    """The stages of a night, as they are configured and as they are once built."""
+    found = []
+    for node, blueprint in zip(whole.get("night") or (), draft(whole).module.options.get("night") or (), strict=True):
+        assert isinstance(blueprint, Blueprint)
+        stage = blueprint.build()
+        objectives: Sequence[Objective] = getattr(stage, "objectives", ())
+        bends: Sequence[Perturbation] | None = getattr(getattr(stage, "recall", None), "perturbations", ())
+        configured = _node(node)
+        names = tuple(str(_node(bend)["name"]) for bend in configured.get("perturbations") or ())
+        needs = tuple(bool(objective.needs_teacher) for objective in objectives)
+        found.append(_Stage(configured, names, bends is None or bool(bends), needs))
+    return found
+
+
+def _node(part: Any) -> dict[str, Any]:
+    return {"name": part} if isinstance(part, str) else dict(part)
