@@ -114,7 +114,7 @@ def _outcomes(findings: Findings, data: str, key: str) -> Table:
         measure = study.measures[name]
         columns.append(Column(measure.label, measure.hint, falls=measure.better != "smaller"))
     rows = []
-    for arm in study.arms:
+    for arm in study.arms_on(data):
         row = [Entry(arm, arm), Entry(str(len(findings.of(data, arm))), len(findings.of(data, arm)))]
         for name in names:
             about = findings.outcome(data, arm, name)

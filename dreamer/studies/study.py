@@ -94,6 +94,10 @@ class Study:
     cells: tuple[Cell, ...]
     asked: Mapping[str, Any]
 
+    def arms_on(self, data: str) -> list[str]:
+        """The arms that are lived on some data, in order."""
+        return list(dict.fromkeys(cell.arm for cell in self.cells if cell.data == data))
+
 
 def shelf() -> dict[str, Path]:
     """The studies that can be called by name."""

@@ -72,7 +72,7 @@ def everything(findings: Findings, folder: Path) -> dict[str, Any]:
             {"data": data, "arm": arm, "measure": measure, **asdict(findings.outcome(data, arm, measure))}
             for data in study.data
             for measure in findings.measured(data)
-            for arm in study.arms
+            for arm in study.arms_on(data)
         ],
         "cells": [
             {
@@ -96,7 +96,7 @@ def plain_findings(findings: Findings) -> str:
     for data in study.data:
         names = findings.measured(data)
         rows = [("arm", "seeds", *names)]
-        for arm in study.arms:
+        for arm in study.arms_on(data):
             lives = findings.of(data, arm)
             said = [words.summary(findings.outcome(data, arm, name), study.measures[name]) for name in names]
             rows.append((arm, str(len(lives)), *said))

@@ -33,6 +33,13 @@ def test_exploratory_contrasts_stand_for_all_arms_and_data_but_those_that_are_pr
     assert toy_study(exploratory=turned).exploratory == ()
 
 
+def test_some_data_may_have_some_arms_only() -> None:
+    data = {"coins": {"seeds": [1]}, "dice": {"seeds": [1], "arms": ["plain"]}}
+    read = toy_study(data=data, exploratory=[{"against": "plain", "outcome": "loss", "margin": 0.1}])
+    assert read.arms_on("coins") == ["plain", "lucky"] and read.arms_on("dice") == ["plain"]
+    assert [(contrast.data, contrast.arm) for contrast in read.exploratory] == [("coins", "lucky")]
+
+
 def test_an_arm_that_is_null_is_left_out() -> None:
     read = toy_study(arms={"plain": {}, "lucky": {}, "odd": None})
     assert list(read.arms) == ["plain", "lucky"]
@@ -50,6 +57,11 @@ def test_an_arm_that_is_null_is_left_out() -> None:
             r"data\.coins\.seeds: expected a list of different whole numbers, got \[\]",
         ),
         ({"data": {"coins": {"seeds": [1, 1]}}}, r"data\.coins\.seeds: expected a list of different whole numbers"),
+        ({"data": {"coins": {"seeds": [1], "arms": ["odd"]}}}, r"data\.coins\.arms: there is no 'odd'"),
+        (
+            {"data": {"coins": {"seeds": [1], "arms": ["plain"]}}},
+            "primary: 'lucky' is not lived on coins",
+        ),
         ({"experiment": {}}, r"experiment\.name: expected the dotted path of an experiment, got None"),
         ({"experiment": {"name": "tests.studies.toys.Top"}}, "has no class 'Top'; did you mean 'Toy'"),
         ({"experiment": {"name": "pathlib.Path"}}, "expected an Experiment, got 'pathlib.Path'"),

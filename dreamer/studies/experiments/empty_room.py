@@ -37,7 +37,8 @@ class EmptyRoom(Experiment):
 
     What fills the time after the day is the arm: nothing, the same day again, or nights. Whatever it is, it takes the
     same number of optimiser steps. Accuracy is measured on real test samples that nobody learns from, after the day and
-    after every night's worth of steps.
+    after every night's worth of steps. Nothing wakes the learner between its nights, so they are cycles of a long one:
+    the generator has learnt during the day alone, and the teacher of all nights is the learner of the only dusk.
 
     Args:
         life: a configuration, as ``dreamer run`` takes it: network, generator, memory, wake, night. Its stream is read
@@ -127,8 +128,9 @@ class EmptyRoom(Experiment):
             callbacks=[watch],
         )
         trainer.fit(module, datamodule=StreamDataModule(room))
+        # where nothing follows the day, nothing changes
         accuracy = watch.found + watch.found[-1:] * (self.nights + 1 - len(watch.found))
-        network = module.network
+        network = module.network.eval()
         logits, y = answers(network, tested)
         outcomes: dict[str, float | None] = {
             "accuracy": accuracy[-1],
@@ -188,7 +190,7 @@ class _Watch(pl.Callback):
         self.found: list[float] = []
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule, *_: Any) -> None:  # type: ignore[override]
-        if trainer.global_step == self.at[len(self.found)]:
+        if trainer.global_step in self.at[len(self.found) : len(self.found) + 1]:
             self.found.append(_accuracy(*answers(pl_module.network, self.tested)))
 
 
