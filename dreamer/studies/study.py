@@ -71,7 +71,7 @@ class Study:
         title: of the page.
         question: in words.
         data: what each data set is, by name.
-        arms: what each arm does, by name.
+        arms: what each arm does, by name; those that are lived anywhere.
         measures: of the experiment, by name.
         axis: what courses go along.
         primary: the contrasts that the study is for.
@@ -181,7 +181,9 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
         title=str(asked.get("title") or name),
         question=" ".join(str(asked.get("question") or "").split()),
         data={place: str(entry.get("about") or "") for place, entry in data.items()},
-        arms={arm: str(entry.get("about") or "") for arm, entry in arms.items()},
+        arms={
+            arm: str(entry.get("about") or "") for arm, entry in arms.items() if any(arm in on for on in lived.values())
+        },
         measures=built.measures,
         axis=built.axis,
         primary=primary,
