@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from dreamer import parts
 from dreamer.binding import Blueprint, ConfigError, at, bind, check, join, parameters
+from dreamer.callbacks.dream_health import DreamHealth
 from dreamer.callbacks.metrics_file import PartLogger
 from dreamer.data import StreamDataModule
 from dreamer.interop import streams
@@ -49,6 +50,7 @@ class Draft:
         module: builds the module, given ``sample_shape`` and ``num_classes``.
         trainer: arguments of the Trainer.
         loggers: build the loggers, given the run folder and the configuration.
+        health: builds the observer of dreams, given the run folder; None where none is wanted.
     """
 
     plain: dict[str, Any]
@@ -60,6 +62,7 @@ class Draft:
     module: Blueprint
     trainer: dict[str, Any]
     loggers: tuple[Blueprint, ...]
+    health: Blueprint | None
 
 
 def draft(plain: Mapping[str, Any]) -> Draft:
@@ -67,12 +70,13 @@ def draft(plain: Mapping[str, Any]) -> Draft:
 
     Args:
         plain: plain values, as :func:`dreamer.config.read` gives them. Besides ``name``, ``stream``, ``data``,
-            ``trainer``, ``logger`` and ``out`` it may hold every argument of :class:`dreamer.module.WakeSleepModule`.
+            ``trainer``, ``logger``, ``out`` and ``dream_health`` it may hold every argument of
+            :class:`dreamer.module.WakeSleepModule`.
 
     Raises:
         ConfigError: for an unknown key, a wrong type, a missing value.
     """
-    own = ("name", "stream", "data", "trainer", "logger", "out")
+    own = ("name", "stream", "data", "trainer", "logger", "out", "dream_health")
     of_module = parameters(WakeSleepModule)
     for key in plain:
         if key not in own and key not in of_module:
@@ -94,7 +98,13 @@ def draft(plain: Mapping[str, Any]) -> Draft:
         module=module,
         trainer=bind(pl.Trainer, plain.get("trainer") or {}, "trainer", refused=OWNED).options,
         loggers=_loggers(plain.get("logger")),
+        health=_health(plain.get("dream_health", {})),
     )
+
+
+def _health(node: Any) -> Blueprint | None:
+    path = "dream_health"
+    return None if node is None else bind(DreamHealth, node, path, given=("directory",), refused=("directory",))
 
 
 def _name(value: Any) -> str:

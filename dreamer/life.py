@@ -123,6 +123,8 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
         module = plan.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes)
     checkpoint = LifeCheckpoint(directory / CHECKPOINTS)
     watchers: list[pl.Callback] = [RunFolder(directory, plan.plain, plan.name), checkpoint]
+    if plan.health is not None:
+        watchers.append(plan.health.build(directory=directory))
     trainer = _trainer(plan, directory, [LifeProgress(), *watchers] if progress else watchers)
     try:
         module.check_trainer(trainer)

@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     REPEAT = 13
     CUT = 14
     EXAMINATION = 15
+    HEALTH = 16
 
 
 def mix(*keys: int) -> int:

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from dreamer.callbacks.dream_health import DreamHealth
 from dreamer.callbacks.media import log_pictures
 from dreamer.callbacks.metrics_file import write_metrics
 from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
@@ -31,7 +32,9 @@ class RunFolder(Callback):
         matrix.png       accuracy matrix after each wake and each night
         dreams/night_00.png ...
 
-    The pictures also go to every logger of the Trainer that takes pictures. Only rank 0 writes.
+    Where the Trainer has a :class:`dreamer.callbacks.dream_health.DreamHealth`, its rows are ``dreams`` in the results,
+    and drawn under the hypnogram. The pictures also go to every logger of the Trainer that takes pictures. Only rank 0
+    writes.
 
     Args:
         directory: the run folder.
@@ -103,6 +106,9 @@ class RunFolder(Callback):
         _flush(trainer)
         write_metrics(self.directory)
         life = module.results()
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, DreamHealth):
+                life["dreams"] = callback.rows
         results = compose(life, name=self.name, config=self.config, complete=bool(life["complete"]) and not broken)
         path = write_results(results, self.directory)
         pictures = {

@@ -26,7 +26,7 @@ _OFFLINE_MODES = ("offline", "dryrun")
 # Lightning gives "*" an axis as well; what is named in full has its axis whichever pattern W&B looks at first
 _AXES = {
     "stream/experience": ("stream/average_accuracy", "stream/*"),
-    "sleep/night": ("sleep/gain", "sleep/dreams", "sleep/*"),
+    "sleep/night": ("sleep/gain", "sleep/dreams", "sleep/*", "dreams/*"),
 }
 
 

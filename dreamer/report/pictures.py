@@ -1,8 +1,7 @@
 """The pictures of a life: its hypnogram, its accuracy matrix, and what it dreamt.
 
 Colours are those of Okabe & Ito 2008 ("Color Universal Design") and of the perceptually uniform colour maps of
-matplotlib: they stay apart for colour-blind readers and in grey. Figures are made by matplotlib's Agg canvas directly,
-without pyplot, so that no state is shared with whatever the user draws.
+matplotlib: they stay apart for colour-blind readers and in grey.
 """
 
 from __future__ import annotations
@@ -15,25 +14,42 @@ import torch
 from torch import Tensor
 
 from dreamer.metrics import AccuracyRow, average_seen, whole_rows
+from dreamer.report._canvas import (
+    GAP,
+    GREY,
+    INK,
+    cell,
+    draw_sample,
+    drawable,
+    new_figure,
+    save,
+    scale_of,
+    shown_classes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 KIND_COLOURS = {"wake": "#E69F00", "nrem": "#0072B2", "rem": "#CC79A7"}
 # from the bottom; sleep medicine draws REM between wake and the deeper stages
 _LEVELS = ("nrem", "rem", "wake")
-_NIGHT, _INK, _GREY = "#E9EEF5", "#222222", "#8A8A8A"
-_DPI = 150
-_GAP = 0.05  # inches between dreams
-_MOST_CLASSES = 20
+_NIGHT = "#E9EEF5"
+_HEALTH = {
+    "precision": "#0072B2",
+    "fidelity": "#009E73",
+    "coverage": "#56B4E9",
+    "balance": "#CC79A7",
+    "recall": "#D55E00",
+    "diversity": "#E69F00",
+}
 
 
 def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     """Draw the stages of a life over its steps, and the accuracy on every experience under them.
 
     Nights are shaded. An experience's line begins with the examination after its first wake stage; open circles are
-    examinations after wake, filled ones after a night.
+    examinations after wake, filled ones after a night. Where dreams were measured, measures of
+    :class:`dreamer.callbacks.dream_health.DreamHealth` are a third panel, at the end of each night.
 
     Args:
         results: the content of ``results.json``.
@@ -43,18 +59,23 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
         The path.
     """
     stages, rows = results["hypnogram"], _rows(results)
-    figure = _figure(width=min(15.0, 8.0 + 0.09 * len(stages)), height=5.6)
+    dreams = results.get("dreams") or ()
+    figure = new_figure(width=min(15.0, 8.0 + 0.09 * len(stages)), height=5.6 + 1.6 * bool(dreams))
     kinds = [kind for kind in _LEVELS if any(stage["kind"] == kind for stage in stages)]
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(0.1 + 0.3 * len(kinds), 2.1))
+    heights = (0.1 + 0.3 * len(kinds), 2.1, *((1.0,) if dreams else ()))
+    panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    upper, lower = panels[:2]
     spans = _spans(stages)
     _draw_stages(upper, stages, spans, kinds)
     _draw_accuracies(lower, stages, spans, rows)
-    for axes in (upper, lower):
+    if dreams:
+        _draw_health(panels[2], spans, dreams)
+    for axes in panels:
         _shade_nights(axes, stages, spans)
         axes.set_xlim(0, spans[-1][1])
-    lower.set_xlabel("step")
+    panels[-1].set_xlabel("step")
     upper.set_title(_title(results), loc="left", fontsize=11)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
@@ -75,7 +96,7 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     panels = [("after each wake", "wake"), ("after each night", "night")]
     panels = [(title, after) for title, after in panels if any(row["after"] == after for row in rows)] or panels[:1]
     side = min(8.0, max(3.2, 0.55 * experiences + 1.2))
-    figure = _figure(width=side * len(panels) + 1.2, height=side + 0.9)
+    figure = new_figure(width=side * len(panels) + 1.2, height=side + 0.9)
     every = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, after) in zip(every, panels, strict=True):
         image = _draw_matrix(axes, _with_birth(rows, after))
@@ -85,7 +106,7 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     bar = figure.colorbar(image, ax=every, shrink=0.85, pad=0.02, format=lambda value, _: f"{value:.0%}")
     bar.outline.set_visible(False)
     figure.suptitle(_title(results), x=0.01, ha="left", fontsize=11)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_dreams(
@@ -111,52 +132,35 @@ def draw_dreams(
     Returns:
         The path, or None when the samples cannot be shown or there are none.
     """
-    if not len(x) or not (x.ndim in (2, 3) or (x.ndim == 4 and x.shape[1] in (1, 3))):
+    if not drawable(x):
         return None
     x = x.detach().to(torch.float32)
-    classes = y.unique()
-    classes = classes[torch.linspace(0, len(classes) - 1, min(len(classes), _MOST_CLASSES)).round().long()].tolist()
+    classes = shown_classes(y)
     members = [(y == label).nonzero().flatten().tolist() for label in classes]
     columns = max(len(member) for member in members)
-    tall, wide = _cell(x)
+    tall, wide = cell(x)
     above = 0.0 if confidence is None else 0.13
     # the figure is as large as the dreams; what is written beside them is added when the file is cut out
-    figure = _figure(width=wide * columns, height=(tall + above) * len(classes))
+    figure = new_figure(width=wide * columns, height=(tall + above) * len(classes))
     figure.set_layout_engine("none")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    scale = {"vmin": 0.0, "vmax": 1.0} if x.ndim == 4 else {"vmin": float(x.min()), "vmax": float(x.max())}
+    scale = scale_of(x)
     middles = []
     for row, member in enumerate(members):
         bottom = -(row + 1) * (tall + above)
         middles.append(bottom + tall / 2)
         for column, index in enumerate(member):
             left = column * wide
-            _draw_dream(axes, x[index], (left, left + wide - _GAP, bottom, bottom + tall - _GAP), scale)
+            draw_sample(axes, x[index], (left, left + wide - GAP, bottom, bottom + tall - GAP), scale)
             if confidence is not None:
-                centre, top = left + (wide - _GAP) / 2, bottom + tall
-                axes.text(centre, top, f"{float(confidence[index]):.2f}", ha="center", fontsize=6, color=_GREY)
+                centre, top = left + (wide - GAP) / 2, bottom + tall
+                axes.text(centre, top, f"{float(confidence[index]):.2f}", ha="center", fontsize=6, color=GREY)
     names = [class_names[label] if label < len(class_names) else str(label) for label in classes]
     axes.set(xticks=[], xlim=(0, wide * columns), ylim=(-(tall + above) * len(classes), 0.0))
     axes.set_yticks(middles, names)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _save(figure, path, bbox_inches="tight", pad_inches=0.1)
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: str | Path, **cut: Any) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, **cut)
-    return path
+    return save(figure, path, bbox_inches="tight", pad_inches=0.1)
 
 
 def _title(results: Mapping[str, Any]) -> str:
@@ -193,19 +197,35 @@ def _draw_stages(
     axes: Axes, stages: Sequence[Mapping[str, Any]], spans: Sequence[tuple[int, int]], kinds: Sequence[str]
 ) -> None:
     levels = [kinds.index(stage["kind"]) for stage in stages]
-    axes.stairs(levels, [0, *(end for _, end in spans)], baseline=None, color=_INK, linewidth=1.0, zorder=2)
+    axes.stairs(levels, [0, *(end for _, end in spans)], baseline=None, color=INK, linewidth=1.0, zorder=2)
     for stage, level, (start, end) in zip(stages, levels, spans, strict=True):
         axes.hlines(level, start, end, color=KIND_COLOURS[stage["kind"]], linewidth=5, zorder=3, capstyle="butt")
     top = len(kinds) - 1
     begins = {stage["experience"]: start for stage, (start, _) in reversed(list(zip(stages, spans, strict=True)))}
     every = max(1, -(-len(begins) // 24))
     style = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
-    axes.annotate("experience", (0, top), (-6, 10), color=_GREY, ha="right", **style)
+    axes.annotate("experience", (0, top), (-6, 10), color=GREY, ha="right", **style)
     for experience in sorted(begins)[::every]:
-        axes.annotate(str(experience), (begins[experience], top), (2, 10), color=_INK, **style)
+        axes.annotate(str(experience), (begins[experience], top), (2, 10), color=INK, **style)
     axes.set(yticks=range(len(kinds)), yticklabels=[kind.upper() for kind in kinds], ylim=(-0.5, top + 0.85))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
+
+
+def _draw_health(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> None:
+    highest = 1.0
+    for place, (name, colour) in enumerate(_HEALTH.items()):
+        known = [(spans[row["stage"]][1], row[name]) for row in rows if row[name] is not None]
+        if known:
+            times, values = zip(*known, strict=True)
+            # lines that lie on each other show by their rings
+            axes.plot(times, values, color=colour, linewidth=1.2, marker="o", markersize=8 - place, label=name)
+            highest = max(highest, *values)
+    axes.set(ylim=(-0.06, 1.06 * highest), ylabel="dreams")
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
 
 
 def _draw_accuracies(
@@ -227,7 +247,7 @@ def _draw_accuracies(
         ]
         _draw_line(axes, points, colours[j], few)
     # under a few marked lines the mean is a broad shadow, among many thin ones a thin dark line on top
-    thick, thin = {"color": "#B5B5B5", "linewidth": 4.5, "zorder": 2}, {"color": _INK, "linewidth": 1.3, "zorder": 5}
+    thick, thin = {"color": "#B5B5B5", "linewidth": 4.5, "zorder": 2}, {"color": INK, "linewidth": 1.3, "zorder": 5}
     average = {"solid_joinstyle": "round"} | (thick if few else thin)
     _draw_average(axes, times, examined, average)
     axes.set(ylabel="accuracy", ylim=(0, 1.03))
@@ -261,10 +281,10 @@ def _legend(axes: Axes, colours: Sequence[Any], average: Mapping[str, Any], afte
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], label="mean of those met", **average)]
-    for kind, face, label in (("wake", "white", "after wake"), ("night", _GREY, "after a night")):
+    for kind, face, label in (("wake", "white", "after wake"), ("night", GREY, "after a night")):
         if kind in after:
             handles.append(
-                Line2D([], [], color=_GREY, linestyle="", marker="o", markersize=4.5, markerfacecolor=face, label=label)
+                Line2D([], [], color=GREY, linestyle="", marker="o", markersize=4.5, markerfacecolor=face, label=label)
             )
     every = max(1, -(-len(colours) // 12))
     handles += [Line2D([], [], color=colours[j], label=f"experience {j}") for j in range(0, len(colours), every)]
@@ -317,26 +337,5 @@ def _write_cells(axes: Axes, matrix: Tensor) -> None:
         for j, value in enumerate(line):
             if value == value:
                 text = f"{100 * value:.0f}" if small else f"{100 * value:.1f}"
-                colour = "white" if value > 0.6 else _INK if i > j else "#666666"
+                colour = "white" if value > 0.6 else INK if i > j else "#666666"
                 axes.text(j, i, text, ha="center", va="center", fontsize=6.5 if small else 8, color=colour)
-
-
-def _cell(x: Tensor) -> tuple[float, float]:
-    """Height and width of one dream with its gap, in inches, from the shape of (N, *S) dreams."""
-    if x.ndim == 2:
-        return 0.35, 1.3
-    height, width = x.shape[-2:]
-    longest = max(height, width)
-    return max(0.2, 0.8 * height / longest) + _GAP, max(0.2, 0.8 * width / longest) + _GAP
-
-
-def _draw_dream(
-    axes: Axes, dream: Tensor, extent: tuple[float, float, float, float], scale: Mapping[str, float]
-) -> None:
-    where = {"extent": extent, "aspect": "auto", "interpolation": "nearest"}
-    if dream.ndim == 3 and dream.shape[0] == 3:
-        axes.imshow(dream.clamp(0.0, 1.0).permute(1, 2, 0).numpy(), **where)
-    elif dream.ndim == 3:
-        axes.imshow(dream[0].numpy(), cmap="gray", **where, **scale)
-    else:
-        axes.imshow(torch.atleast_2d(dream).numpy(), cmap="cividis", **where, **scale)
