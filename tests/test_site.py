@@ -137,6 +137,7 @@ def test_the_search_finds_a_part_without_a_network(browser, served):
     tab.goto(served + "index.html", wait_until="networkidle")
     tab.get_by_placeholder("Search").fill("herding")
     found = tab.locator(".md-search-result__link")
-    found.first.wait_for()
+    # the browser makes its index first, which takes a busy machine its time
+    found.first.wait_for(timeout=180_000)
     assert "herding" in " ".join(link.get_attribute("href") for link in found.all())
     context.close()

@@ -36,6 +36,14 @@ def ray():
     ray.shutdown()
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard even where this process was begun in the background, by a shell that lets it be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"not installed: pip install 'dreamer\[ray\]'"):
@@ -135,7 +143,7 @@ def test_what_lies_in_the_folder_gives_way_to_what_is_delivered(ray, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_the_tasks(ray, tmp_path):
+def test_ctrl_c_stops_the_tasks(ray, tmp_path, heard):
     folders = cells(tmp_path, "hang", "hang", "hang")
     events: list[Event] = []
 
