@@ -1,6 +1,7 @@
 """The files of a study, and what the terminal shows of it.
 
-``results.json`` holds everything, ``results.csv`` a row a cell, ``courses.csv`` what happened on the way.
+``results.json`` holds everything, ``results.csv`` a row a cell, ``courses.csv`` what happened on the way, and
+``findings.txt`` the command and what the terminal shows.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from dreamer.studies import words
 from dreamer.studies.lived import Findings
 from dreamer.studies.verdicts import Judged, explained
 
-CSV, COURSES = "results.csv", "courses.csv"
+CSV, COURSES, FINDINGS = "results.csv", "courses.csv", "findings.txt"
 
 
 def write_tables(findings: Findings, folder: Path) -> None:
-    """Write ``results.json``, ``results.csv`` and ``courses.csv``, each in one piece.
+    """Write ``results.json``, ``results.csv``, ``courses.csv`` and ``findings.txt``, each in one piece.
 
     Raises:
         OSError: when the folder cannot be written to.
     """
     write_text(folder / CSV, csv_table(findings))
     write_text(folder / COURSES, courses_table(findings))
+    write_text(folder / FINDINGS, f"{findings.command}\n\n{plain_findings(findings)}\n")
     write_results(everything(findings, folder), folder)
 
 
