@@ -45,8 +45,9 @@ def test_every_arm_was_lived_with_every_seed(script: ModuleType, lives: list[dic
     assert all(life["curve"][-1] == pytest.approx(life["average_accuracy"]) for life in lives)
 
 
-def test_the_first_sentence_says_what_was_measured(lives: list[dict[str, Any]]) -> None:
-    opening = " ".join((ROOT / "README.md").read_text().split("![")[0].split())
+def test_the_sentence_above_the_picture_says_what_was_measured(lives: list[dict[str, Any]]) -> None:
+    above = (ROOT / "README.md").read_text().split("![Test accuracy over")[0]
+    opening = " ".join(above[above.rindex("On Split MNIST") :].split())
     for arm in ("dreams, bent", "dreams, verbatim", "no sleep"):
         assert f"{100 * mean(lives, arm):.1f} %" in opening, arm
 
@@ -74,3 +75,19 @@ def test_the_reproductions_page_is_what_its_script_writes() -> None:
     assert module.page(module.noted()) == (ROOT / "docs" / "reproductions.md").read_text(encoding="utf-8")
     known = {name for name, _, _ in module.lives()}
     assert set(module.noted()) <= known, "a life that belongs to no row"
+
+
+def test_the_picture_of_the_empty_room_is_drawn_from_its_courses(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("empty_room", MEASUREMENTS / "empty_room.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    courses = module.read(module.COURSES)
+    assert {arm: len(seeds) for arm, seeds in courses.items() if arm in module.ARMS} == dict.fromkeys(module.ARMS, 10)
+    ends = {arm: sum(course[10.0] for course in courses[arm]) / 10 for arm in module.ARMS}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    opening = readme[: readme.index("```bash")]
+    said = [f"{ends[arm]:.1f}" for arm in ("nothing", "dreams_bent", "dreams_plain", "awake_bent")]
+    assert all(number in opening for number in said)
+    module.draw(courses, tmp_path / "drawn.svg")
+    assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
