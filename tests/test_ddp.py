@@ -290,6 +290,7 @@ def own_fit(ranks: int, directory: Path, epochs: int, resume: bool = False) -> d
         max_epochs=epochs,
         reload_dataloaders_every_n_epochs=1,
         enable_checkpointing=True,
+        default_root_dir=directory,
         **several,
     )
     saved = directory / "own.ckpt"

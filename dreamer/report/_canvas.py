@@ -42,6 +42,7 @@ def scale_of(x: Tensor) -> dict[str, float]:
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """A white page of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -51,6 +52,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | Path, **cut: Any) -> Path:
+    """Write a figure as its suffix says, with the folders above it; ``cut`` goes to matplotlib's ``savefig``."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, **cut)
@@ -69,6 +71,7 @@ def cell(x: Tensor) -> tuple[float, float]:
 def draw_sample(
     axes: Axes, dream: Tensor, extent: tuple[float, float, float, float], scale: Mapping[str, float]
 ) -> None:
+    """Draw one (*S) sample into ``extent`` (left, right, bottom, top), in colours between ``scale_of`` its kind."""
     where = {"extent": extent, "aspect": "auto", "interpolation": "nearest"}
     if dream.ndim == 3 and dream.shape[0] == 3:
         axes.imshow(dream.clamp(0.0, 1.0).permute(1, 2, 0).numpy(), **where)
