@@ -57,10 +57,7 @@ def pictures(findings: Findings, data: str, key: str) -> Figure | None:
             break
     if not panels:
         return None
-    caption = (
-        f"One life of each arm (its first seed): a row per class, in groups of columns the first, the middle and the "
-        f"last {findings.study.axis}."
-    )
+    caption = f"One life of each arm, its first seed. {findings.study.pictured}".rstrip()
     return Figure(f"{key}-pictures", "What they dreamt", caption, panels, ("arm", "seed", "picture"), rows, wide=True)
 
 

@@ -74,6 +74,7 @@ class Study:
         arms: what each arm does, by name; those that are lived anywhere.
         measures: of the experiment, by name.
         axis: what courses go along.
+        pictured: what pictures show.
         primary: the contrasts that the study is for.
         exploratory: all others.
         limits: what it cannot show, a sentence each.
@@ -88,6 +89,7 @@ class Study:
     arms: Mapping[str, str]
     measures: Mapping[str, Measure]
     axis: str
+    pictured: str
     primary: tuple[Contrast, ...]
     exploratory: tuple[Contrast, ...]
     limits: tuple[str, ...]
@@ -186,6 +188,7 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
         },
         measures=built.measures,
         axis=built.axis,
+        pictured=built.pictured,
         primary=primary,
         exploratory=tuple(contrast for contrast in exploratory if not _same(contrast, primary)),
         limits=tuple(" ".join(str(limit).split()) for limit in asked.get("limits") or ()),

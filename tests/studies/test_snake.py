@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from dreamer.binding import ConfigError
+from dreamer.streams.base import TensorSamples
 from dreamer.studies.experiments import base, snake, training
 from dreamer.studies.experiments.examiner import MEASURES
+from dreamer.studies.experiments.real_data import real_data, tensors
 from dreamer.studies.experiments.snake import Snake
 from dreamer.types import Batch
 
@@ -100,11 +102,11 @@ def test_the_same_seed_lives_the_same_whatever_was_drawn_before(tmp_path) -> Non
 
 def test_nobody_is_taught_what_is_examined(tmp_path, monkeypatch) -> None:
     """Unseen samples are marked; judge, teacher, fresh classifiers and generators never meet a mark."""
-    whole_data, taught = Snake._data, []
+    taught: list[float] = []
 
-    def marked(self: Snake, seed: int) -> Any:
-        whole, known, unseen, classes = whole_data(self, seed)
-        return whole, known, Batch(unseen.x + 5, unseen.y), classes
+    def marked(*asked: Any) -> Any:
+        whole, known, unseen, classes = real_data(*asked)
+        return whole, known, TensorSamples(tensors(unseen).x + 5, unseen.y), classes
 
     def spying(train: Any) -> Any:
         def spy(module: Any, seen: Batch, *rest: Any) -> Any:
@@ -113,7 +115,7 @@ def test_nobody_is_taught_what_is_examined(tmp_path, monkeypatch) -> None:
 
         return spy
 
-    monkeypatch.setattr(Snake, "_data", marked)
+    monkeypatch.setattr(snake, "real_data", marked)
     for name in ("train_classifier", "train_generator"):
         monkeypatch.setattr(snake, name, spying(getattr(training, name)))
     built(keep=0.5).live(1, tmp_path)
@@ -139,14 +141,6 @@ def test_the_first_generation_learns(tmp_path) -> None:
     assert told["outcomes"]["frechet"] > told["yardsticks"]["frechet"]
     with Image.open(tmp_path / told["picture"]) as picture:
         assert picture.size == (2 * 3 * 8, 2 * 10 * 8)
-
-
-def test_settings_are_chosen_on_held_out_data_and_not_on_test_data(tmp_path) -> None:
-    test, held = (built(examine=part)._data(1) for part in ("test", "validation"))
-    assert torch.equal(test[1].x, held[1].x)
-    assert len(test[2].y) == 359 and len(held[2].y) < 200
-    with pytest.raises(ValueError, match="nothing is held out"):
-        built(examine="validation", stream={"name": "digits", "validation": 0.0})._data(1)
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,12 @@ class Experiment(ABC):
     Attributes:
         measures: by name, in the order in which pages show them; the first is the principal one.
         axis: the name of what a course goes along.
+        pictured: what the picture of a cell shows, for its caption.
     """
 
     measures: ClassVar[Mapping[str, Measure]]
     axis: ClassVar[str] = "generation"
+    pictured: ClassVar[str] = ""
 
     @abstractmethod
     def live(self, seed: int, folder: Path) -> Told:

@@ -16,10 +16,10 @@ from dreamer.generators.base import Generator
 from dreamer.interop import streams
 from dreamer.perturbations.base import Perturbation, bend
 from dreamer.randomness import Purpose, randoms
-from dreamer.streams.base import Samples
 from dreamer.studies.experiments.base import Experiment, Told
 from dreamer.studies.experiments.examiner import MEASURES, Examiner
 from dreamer.studies.experiments.gallery import write_gallery
+from dreamer.studies.experiments.real_data import Examine, real_data, tensors
 from dreamer.studies.experiments.training import born, train_classifier, train_generator
 from dreamer.types import Batch, Bend, Bends
 
@@ -60,6 +60,7 @@ class Snake(Experiment):
     """
 
     measures = MEASURES
+    pictured = "A row per class, in groups of columns the first, the middle and the last generation."
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Snake(Experiment):
         classifier_steps: int = 300,
         batch_size: int = 64,
         lr: float = 0.001,
-        examine: Literal["test", "validation"] = "test",
+        examine: Examine = "test",
     ):
         if min(generations, steps, classifier_steps, batch_size) < 1:
             raise ValueError("expected generations, steps, classifier_steps and batch_size of at least 1")
@@ -110,11 +111,12 @@ class Snake(Experiment):
 
     def live(self, seed: int, folder: Path) -> Told:
         """Let generation follow generation."""
-        whole, known, unseen, classes = self._data(seed)
+        *parts, classes = real_data(self.stream, seed, self.samples, self.examine)
+        whole, known, unseen = (tensors(part) for part in parts)
         given = {"sample_shape": known.x.shape[1:], "num_classes": classes}
 
         def taught(seen: Batch, which: int, luck: int = seed) -> nn.Module:
-            network = born(self.network, luck, which, **given)
+            network = born(self.network.build, luck, which, **given)
             rng = randoms(luck, Purpose.ORDER, which)
             return train_classifier(network, seen, self.classifier_steps, self.batch_size, self.lr, rng)
 
@@ -124,7 +126,7 @@ class Snake(Experiment):
         anchor = known if self.memory is None else _of_each_class(known, self.memory, seed)
         food, rows, shown = known, [], []
         for generation in range(1, self.generations + 1):
-            newborn = born(self.generator, seed, generation, **given)
+            newborn = born(self.generator.build, seed, generation, **given)
             assert isinstance(newborn, Generator)
             rng = randoms(seed, Purpose.ORDER, generation)
             mother = train_generator(newborn, food, self.steps, self.batch_size, self.lr, len(known.y), rng)
@@ -144,18 +146,6 @@ class Snake(Experiment):
         }
         picture = write_gallery(shown, classes, folder)
         return told if picture is None else {**told, "picture": picture}
-
-    def _data(self, seed: int) -> tuple[Batch, Batch, Batch, int]:
-        """All real training data, the n that the seed draws from them, those to examine on, and K."""
-        options = {key: value for key, value in self.stream.items() if key != "name"}
-        stream = streams.build(str(self.stream["name"]), seed=seed, experiences=1, **options)
-        (experience,) = stream.experiences
-        held = experience.test if self.examine == "test" else experience.validation
-        if held is None:
-            raise ValueError("stream.validation: nothing is held out to examine on")
-        whole = _tensors(experience.train)
-        order = torch.randperm(len(whole.y), generator=randoms(seed, Purpose.SPLIT))[: self.samples]
-        return whole, Batch(whole.x[order], whole.y[order]), _tensors(held), stream.num_classes
 
     def _dreams(
         self,
@@ -208,7 +198,3 @@ def _of_each_class(samples: Batch, count: int, seed: int) -> Batch:
     order = torch.randperm(len(samples.y), generator=randoms(seed, Purpose.MEMORY))
     index = torch.cat([order[samples.y[order] == label][:count] for label in samples.y.unique()])
     return Batch(samples.x[index], samples.y[index])
-
-
-def _tensors(samples: Samples) -> Batch:
-    return next(iter(samples.batches([torch.arange(len(samples))])))

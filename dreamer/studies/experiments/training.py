@@ -8,24 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.binding import Blueprint
 from dreamer.generators.base import Generator
 from dreamer.randomness import Purpose, mix
 from dreamer.types import Batch, Dream
 
 
-def born(blueprint: Blueprint, seed: int, *keys: int, **given: object) -> nn.Module:
+def born(build: Callable[..., nn.Module], seed: int, *keys: int, **given: object) -> nn.Module:
     """Build a network or generator with first weights of its own; torch's global random state stays as it was.
 
     Args:
-        blueprint: what to build.
+        build: its constructor, or a blueprint's.
         seed: of the cell.
         keys: which one of it.
         given: what its constructor takes besides its options.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(seed, Purpose.INIT, *keys))
-        module: nn.Module = blueprint.build(**given)
+        module: nn.Module = build(**given)
     return module
 
 

@@ -1,0 +1,47 @@
+"""The real data of an experiment: a stream taken as one experience."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+
+from dreamer.interop import streams
+from dreamer.randomness import Purpose, randoms
+from dreamer.streams.base import Samples
+from dreamer.types import Batch
+
+Examine = Literal["test", "validation"]
+
+
+def real_data(
+    stream: Mapping[str, Any], seed: int, samples: int | None, examine: Examine
+) -> tuple[Samples, Samples, Samples, int]:
+    """Read the real data of a cell.
+
+    Args:
+        stream: ``name`` of a stream, and its options; ``validation`` among them, if need be.
+        seed: of the cell.
+        samples: n, drawn by the seed from the training data; None takes all of them.
+        examine: what is held out to examine on: ``test``, or ``validation`` while settings are being chosen.
+
+    Returns:
+        All training data, the n of them, what is held out, and K, the number of classes.
+
+    Raises:
+        ValueError: when nothing is held out.
+    """
+    options = {key: value for key, value in stream.items() if key != "name"}
+    built = streams.build(str(stream["name"]), seed=seed, experiences=1, **options)
+    (experience,) = built.experiences
+    held = experience.test if examine == "test" else experience.validation
+    if held is None:
+        raise ValueError("stream.validation: nothing is held out to examine on")
+    order = torch.randperm(len(experience.train), generator=randoms(seed, Purpose.SPLIT))[:samples]
+    return experience.train, experience.train.subset(order), held, built.num_classes
+
+
+def tensors(samples: Samples) -> Batch:
+    """All samples as one batch."""
+    return next(iter(samples.batches([torch.arange(len(samples))])))
