@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import statistics
@@ -77,17 +78,55 @@ def test_the_reproductions_page_is_what_its_script_writes() -> None:
     assert set(module.noted()) <= known, "a life that belongs to no row"
 
 
-def test_the_picture_of_the_empty_room_is_drawn_from_its_courses(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("empty_room", MEASUREMENTS / "empty_room.py")
+@pytest.fixture(scope="module")
+def studies() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("studies", MEASUREMENTS / "studies.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    courses = module.read(module.COURSES)
-    assert {arm: len(seeds) for arm, seeds in courses.items() if arm in module.ARMS} == dict.fromkeys(module.ARMS, 10)
-    ends = {arm: sum(course[10.0] for course in courses[arm]) / 10 for arm in module.ARMS}
+    return module
+
+
+def test_the_picture_of_the_empty_room_is_drawn_from_its_courses(studies: ModuleType, tmp_path: Path) -> None:
+    courses = studies.read("empty-room", "mnist_100", "accuracy")
+    arms = studies.EMPTY_ROOM
+    assert {arm: len(seeds) for arm, seeds in courses.items() if arm in arms} == dict.fromkeys(arms, 10)
+    ends = {arm: sum(course[10.0] for course in courses[arm]) / 10 for arm in arms}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     opening = readme[: readme.index("```bash")]
     said = [f"{ends[arm]:.1f}" for arm in ("nothing", "dreams_bent", "dreams_plain", "awake_bent")]
     assert all(number in opening for number in said)
-    module.draw(courses, tmp_path / "drawn.svg")
+    studies.empty_room(courses, tmp_path / "drawn.svg")
     assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+
+
+def test_the_picture_of_the_snake_is_drawn_from_its_courses(studies: ModuleType, tmp_path: Path) -> None:
+    courses = {measure: studies.read("snake", "mnist", measure) for measure in ("precision", "recall", "frechet")}
+    for found in courses.values():
+        assert {arm: len(seeds) for arm, seeds in found.items() if arm in studies.SNAKE} == dict.fromkeys(
+            studies.SNAKE, 3
+        )
+    assert 0 < courses["recall"]["real_100"][0][10.0] <= 100
+    studies.snake(courses, tmp_path / "drawn.svg")
+    assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("study", "data", "outcome", "arms"),
+    [
+        ("empty-room", "mnist_10", "accuracy", "nothing awake awake_bent dreams_plain dreams_bent"),
+        ("empty-room", "mnist_100", "accuracy", "nothing awake awake_bent dreams_plain dreams_bent"),
+        ("empty-room", "mnist_1000", "accuracy", "nothing awake awake_bent dreams_plain dreams_bent"),
+        ("snake", "digits", "accuracy", "real_100 real_50 accumulate real_10 anchored replace bent_codes bent_pixels"),
+        ("snake", "mnist", "accuracy", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
+        ("snake", "mnist", "recall", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
+        ("snake", "mnist", "precision", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
+    ],
+)
+def test_the_page_of_the_studies_prints_what_they_wrote_down(study: str, data: str, outcome: str, arms: str) -> None:
+    with (ROOT / "docs" / "studies" / study / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["data"] == data]
+    page = (ROOT / "docs" / "studies_results.md").read_text(encoding="utf-8")
+    for arm in arms.split():
+        values = [100 * float(row[outcome]) for row in rows if row["arm"] == arm]
+        assert f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" in page, arm
