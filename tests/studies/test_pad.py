@@ -18,6 +18,7 @@ from dreamer.randomness import Purpose, randoms
 from dreamer.studies import study
 from dreamer.studies.experiments import base, pad
 from dreamer.studies.experiments.pad import Decoder, Encoder, PerturbedAdversarialDreaming
+from dreamer.types import Batch
 
 SHAPE = (3, 16, 16)
 SMALL: dict[str, Any] = {
@@ -203,6 +204,15 @@ def test_a_life_is_repeatable_and_draws_what_it_saw(tmp_path: Path) -> None:
         assert picture.height == 2 * 10 * 8
     assert set(first["outcomes"]) == set(PerturbedAdversarialDreaming.measures)
     assert 0.1 < first["outcomes"]["occluded"] < first["outcomes"]["accuracy"] < 1
+
+
+def test_pictures_show_all_classes_where_images_lie_in_order() -> None:
+    shape = (1, 8, 8)
+    unseen = Batch(torch.zeros(5000, *shape), torch.arange(5000) // 500)
+    shown = built()._pictures(Encoder(shape, 4, 6), Decoder(shape, 4, 6), unseen, 1)
+    assert len(shown) == 4
+    for group in shown:
+        assert set(group.y.tolist()) == set(range(10)) and 0 <= group.x.min() <= group.x.max() <= 1
 
 
 def test_a_decoder_learns_to_make_images_again(tmp_path: Path) -> None:

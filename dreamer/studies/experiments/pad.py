@@ -347,8 +347,9 @@ class PerturbedAdversarialDreaming(Experiment):
     @torch.no_grad()
     def _pictures(self, encoder: nn.Module, decoder: nn.Module, unseen: Batch, seed: int) -> list[Batch]:
         """Some unseen images and what becomes of them, with pixels in [0, 1]."""
-        x, y = unseen.x[: 2 * _BATCH], unseen.y[: 2 * _BATCH]
         rng = randoms(seed, Purpose.GALLERY)
+        chosen = torch.randperm(len(unseen.y), generator=rng)[: 2 * _BATCH]  # of all classes, however they are ordered
+        x, y = unseen.x[chosen], unseen.y[chosen]
         codes = _codes(encoder, x)
         others = codes[torch.randperm(len(codes), generator=rng)]
         replayed = decoder(codes)
