@@ -153,14 +153,22 @@ class _Fleet:
                 self._hear(task)
 
     def recall(self) -> None:
-        """Stop what is on its way, and give it some seconds to end."""
+        """Stop what is on its way, give it some seconds to end, and end what does not."""
         self._waiting.clear()
-        for task in self._sent:
-            self._ray.cancel(task)
         until = time.monotonic() + _RECALL_SECONDS
+        ready: Sequence[ObjectRefGenerator] = ()
         while self._sent and time.monotonic() < until:
-            for task in self._ray.wait([*self._sent], timeout=1.0)[0]:
+            if not ready:  # asked again where nobody answers: a worker that is handing over a word misses it
+                for task in self._sent:
+                    self._ray.cancel(task)
+            ready = self._ray.wait([*self._sent], timeout=1.0)[0]
+            for task in ready:
                 self._hear(task, stopping=True)
+        for task, (folder, number) in self._sent.items():
+            self._ray.cancel(task, force=True)
+            if task in self._begun:
+                self._account.stop(folder, number, Ending("died", 0.0, "did not end when it was asked to"))
+        self._sent.clear()
 
     def _send(self, folder: Path, number: int) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -9,14 +10,16 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dreamer import life
 from dreamer.binding import ConfigError
 from dreamer.compare import ray_engine
-from dreamer.compare.account import Event, Interrupted, finished
+from dreamer.compare.account import Account, Event, Interrupted, finished
 from dreamer.compare.engine import live_all
 from dreamer.compare.ray_engine import live_all_on_ray
 from tests.compare.digits_cells import digits_cells, numbers
@@ -140,6 +143,64 @@ def test_what_lies_in_the_folder_gives_way_to_what_is_delivered(ray, tmp_path):
     assert done.done and not (folder / "checkpoints").exists()
     assert (folder / "cell.log").read_text().startswith("[try 1 of 1]\nbroke off\n\n[try 1 of 2")
     assert not failed.done and "nowhere" in failed.reason
+
+
+class DeafRay:
+    """A cluster whose tasks begin at once, and end at the n-th time they are asked to, or when they are forced."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(self, ends_at: int):
+        self.ends_at = ends_at
+        self.asked: dict[Iterator[str], int] = {}
+        self.forced: list[Iterator[str]] = []
+
+    def remote(self, **options):
+        def task(job):
+            yield "begun"
+            raise RuntimeError("cancelled")
+
+        def send(job):
+            sent = task(job)
+            self.asked[sent] = 0
+            return sent
+
+        return lambda function: SimpleNamespace(remote=send)
+
+    def cancel(self, task, force=False):
+        self.asked[task] += 1
+        self.forced += [task] * force
+
+    def wait(self, tasks, timeout):
+        if not any(self.asked.values()):
+            return tasks[:1], tasks[1:]
+        return [task for task in tasks if self.asked[task] >= self.ends_at], []
+
+    def get(self, word):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "forced", "reason"), [(1, 0, "cancelled"), (3, 0, "cancelled"), (99, 1, "asked to")]
+)
+def test_a_task_that_does_not_hear_is_asked_again_and_ended_in_the_end(tmp_path, monkeypatch, ends_at, forced, reason):
+    clock = itertools.count()
+    monkeypatch.setattr(ray_engine.time, "monotonic", lambda: float(next(clock)))
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if event.kind == "started":
+            raise KeyboardInterrupt
+
+    deaf, folders = DeafRay(ends_at), cells(tmp_path, "hang")
+    fleet = ray_engine._Fleet(deaf, Account(folders, 1, watch), 1, 0.0, shipped)
+    with pytest.raises(KeyboardInterrupt):
+        fleet.work()
+    fleet.recall()
+    assert [event.kind for event in events] == ["started", "stopped"]
+    assert events[-1].reason.endswith(reason)
+    assert len(deaf.forced) == forced
 
 
 @pytest.mark.slow
