@@ -17,8 +17,8 @@ FULL = "full"
 """The arm that the others are held against: the recipe as it stands."""
 SEEDS = tuple(range(11, 21))
 """Recipes may have been chosen on the first few seeds."""
-QUICK_SEEDS = SEEDS[:3]
-QUICK = ("stream.experiences=3", "wake.steps=200")
+QUICK_SEEDS = SEEDS[:2]
+QUICK = ("stream.experiences=2", "wake.steps=100")
 """Settings of a quick ablation."""
 
 
