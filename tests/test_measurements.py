@@ -121,6 +121,10 @@ def test_the_picture_of_the_snake_is_drawn_from_its_courses(studies: ModuleType,
         ("snake", "mnist", "accuracy", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
         ("snake", "mnist", "recall", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
         ("snake", "mnist", "precision", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
+        ("pad", "cifar10", "accuracy", "full without_rem"),
+        ("pad", "cifar10_10000", "accuracy", "full without_rem rem_removed without_nrem wake_only"),
+        ("pad", "cifar10_10000", "occluded", "full without_rem rem_removed without_nrem wake_only"),
+        ("pad", "cifar10_10000", "published", "full without_rem rem_removed without_nrem wake_only"),
     ],
 )
 def test_the_page_of_the_studies_prints_what_they_wrote_down(study: str, data: str, outcome: str, arms: str) -> None:
