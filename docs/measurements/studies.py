@@ -68,7 +68,7 @@ def empty_room(courses: dict[str, list[Course]], path: Path) -> None:
         last = _line(axes, courses[arm], label, colour)
         axes.lines[-1].set_label(f"{label}: {last:.1f} %")
     axes.set_xlabel(
-        "nights (100 optimiser steps each) after a day of 100 images a class; nothing new is ever seen again"
+        "nights (100 optimiser steps each)\nafter a day of 100 images a class; nothing new is ever seen again"
     )
     axes.set_ylabel("accuracy on real\ntest images (%)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
