@@ -9,29 +9,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dreamer.binding import ConfigError
-    from dreamer.callbacks.sleep import SleepCallback
-    from dreamer.data import StreamDataModule
-    from dreamer.hypnogram import Hypnogram
-    from dreamer.life import run
-    from dreamer.module import WakeSleepModule
+    from dreamer.callbacks.sleep.callback import SleepCallback
+    from dreamer.config.binding import ConfigError
+    from dreamer.core.hypnogram import Hypnogram
+    from dreamer.runs.run import run
     from dreamer.stages import NREM, REM, Wake
     from dreamer.streams.base import Stream, make_stream
+    from dreamer.training.data import StreamDataModule
+    from dreamer.training.module import WakeSleepModule
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ConfigError": "dreamer.binding",
-    "Hypnogram": "dreamer.hypnogram",
+    "ConfigError": "dreamer.config.binding",
+    "Hypnogram": "dreamer.core.hypnogram",
     "NREM": "dreamer.stages",
     "REM": "dreamer.stages",
-    "SleepCallback": "dreamer.callbacks.sleep",
+    "SleepCallback": "dreamer.callbacks.sleep.callback",
     "Stream": "dreamer.streams.base",
-    "StreamDataModule": "dreamer.data",
+    "StreamDataModule": "dreamer.training.data",
     "Wake": "dreamer.stages",
-    "WakeSleepModule": "dreamer.module",
+    "WakeSleepModule": "dreamer.training.module",
     "make_stream": "dreamer.streams.base",
-    "run": "dreamer.life",
+    "run": "dreamer.runs.run",
 }
 
 __all__ = [

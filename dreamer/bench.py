@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamer import config
-from dreamer.callbacks.metrics_file import PartLogger
-from dreamer.callbacks.progress import LifeProgress
-from dreamer.data import StreamDataModule
-from dreamer.draft import Draft, draft
-from dreamer.module import WakeSleepModule
+from dreamer.callbacks.progress import RunProgress
+from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.networks import MLP
+from dreamer.runs.run_config import RunConfig, run_config
 from dreamer.stages import Wake
 from dreamer.streams import Stream, digits
 from dreamer.streams.base import TensorSamples, make_stream
+from dreamer.training.data import StreamDataModule
+from dreamer.training.module import WakeSleepModule
 
 RECIPES = ("er", "derpp", "lwf", "dgr", "bir", "dreams")
 """Recipes of every kind: memory, stored logits, a teacher alone, rehearsed generators, a growing one with nights."""
@@ -126,11 +126,11 @@ def stream(
     """
     if experiences < 8 or steps < 2:
         raise ValueError(f"expected at least 8 experiences and 2 steps, got {experiences} and {steps}")
-    drafts = {recipe: draft(config.read("digits", recipe, *words)) for recipe in recipes}
+    drafts = {recipe: run_config(config.read("digits", recipe, *words)) for recipe in recipes}
     return _courses(drafts, experiences, steps, rounds)
 
 
-def _courses(drafts: Mapping[str, Draft], experiences: int, steps: int, rounds: int) -> Iterator[Course]:
+def _courses(drafts: Mapping[str, RunConfig], experiences: int, steps: int, rounds: int) -> Iterator[Course]:
     met = _spots(experiences)
     for recipe, plan in drafts.items():
         lives = []
@@ -167,7 +167,7 @@ def _our_loop(stream: Stream, steps: int) -> float:
     network, _ = _learner(stream)
     module = WakeSleepModule(network, Wake(steps=steps, batch_size=_BATCH))
     with tempfile.TemporaryDirectory() as folder:
-        _live(module, stream, logger=PartLogger(Path(folder)), callbacks=[LifeProgress(file=_Terminal())])
+        _live(module, stream, logger=ResumableCSVLogger(Path(folder)), callbacks=[RunProgress(file=_Terminal())])
     return steps / module.ledger.seconds["wake"]
 
 
@@ -178,7 +178,7 @@ def _learner(stream: Stream) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 
 def _growing(module: WakeSleepModule) -> str:
-    grows = [] if module.wake.lives == "experience" else [f"{module.wake.lives} data"]
+    grows = [] if module.wake.data == "experience" else [f"{module.wake.data} data"]
     if module.generator is not None and module.generator.continual == "grow":
         grows.append("generator")
     return ", ".join(grows)

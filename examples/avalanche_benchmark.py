@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset
 
 from dreamer import NREM, REM, StreamDataModule, Wake, WakeSleepModule
-from dreamer.interop.avalanche import from_benchmark, quiet
+from dreamer.interop.avalanche.benchmarks import from_benchmark, quiet
 from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
 from dreamer.perturbations import Affine, Noise

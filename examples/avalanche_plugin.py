@@ -17,8 +17,8 @@ from torch.utils.data import TensorDataset
 
 from dreamer import NREM, REM
 from dreamer.generators import ClassConditionalVAE
-from dreamer.interop.avalanche import quiet
-from dreamer.interop.avalanche_plugin import DreamPlugin
+from dreamer.interop.avalanche.benchmarks import quiet
+from dreamer.interop.avalanche.plugin import DreamPlugin
 from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
 from dreamer.perturbations import Affine, LatentMixing

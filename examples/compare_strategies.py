@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dreamer.compare.session import compare
+from dreamer.compare.run import compare
 
 FOLDER = Path("runs/compare/two")
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from dreamer import NREM, REM, StreamDataModule, Wake, WakeSleepModule
-from dreamer.generators import Dreamer, Generator
+from dreamer.core.types import Batch, Dream, Perturbations
+from dreamer.generators import Generator, GeneratorSnapshot
 from dreamer.networks import MLP
 from dreamer.perturbations import Affine
 from dreamer.streams import digits
-from dreamer.types import Batch, Bends, Dream
 
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
@@ -37,10 +37,10 @@ class Sketches(Generator):
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor | None:
         return None  # nothing to learn while awake
 
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return Sketchbook(classes, torch.Size(self.sample_shape), self.strokes)
 
-    def keep(self, dreamer: Sketchbook, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: Sketchbook, day: Iterable[Batch], rng: torch.Generator) -> None:
         x, y = map(torch.cat, zip(*day, strict=True))
         for row, label in enumerate(dreamer.classes):
             own = x[y == label].flatten(1)
@@ -49,7 +49,7 @@ class Sketches(Generator):
             dreamer.drawn[row] = (spread[:, None] * directions)[: self.strokes] / len(own) ** 0.5
 
 
-class Sketchbook(Dreamer):
+class Sketchbook(GeneratorSnapshot):
     """What is kept: (C, N) means and (C, D, N) directions, as long as the images reach along them."""
 
     def __init__(self, classes: Tensor, shape: torch.Size, strokes: int):
@@ -58,7 +58,7 @@ class Sketchbook(Dreamer):
         self.register_buffer("mean", torch.zeros(len(classes), shape.numel()))
         self.register_buffer("drawn", torch.zeros(len(classes), strokes, shape.numel()))
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         row = torch.searchsorted(self.classes, y)
         codes = torch.randn(len(y), 1, self.drawn.shape[1], generator=rng, device=y.device)
         x = self.mean[row] + (codes @ self.drawn[row]).squeeze(1)

@@ -40,7 +40,7 @@ class Stripes:
         self.width = width
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, C, H, W) images; labels stay."""
+        """Perturb (B, C, H, W) images; labels stay."""
         phase = uniform(len(x), 0.0, 2 * torch.pi, x, rng)[:, None, None, None]
         column = torch.arange(x.shape[-1], device=x.device, dtype=x.dtype) * torch.pi / self.width
         shade = 0.5 * self.depth * (1 + torch.sin(column + phase))
@@ -56,6 +56,6 @@ if __name__ == "__main__":
     stripes = {"name": "new_perturbation.Stripes", "depth": 0.4}
     nights = [{"name": "nrem", "steps": 40}, {"name": "rem", "steps": 60, "perturbations": ["latent_mixing", stripes]}]
     results = dreamer.run("digits", {"wake": {"steps": 100}, "night": nights}, seed=2)
-    bends = results["config"]["night"][-1]["perturbations"]
-    print(f"the last stage bends with: {bends[-1]['name'].rpartition('.')[2]}")
+    perturbations = results["config"]["night"][-1]["perturbations"]
+    print(f"the last stage perturbs with: {perturbations[-1]['name'].rpartition('.')[2]}")
     print(f"average accuracy {results['metrics']['average_accuracy']:.3f}")

@@ -38,7 +38,7 @@ def live(stream: Stream) -> float:
     module = WakeSleepModule(
         MLP(stream.sample_shape, stream.num_classes, hidden=[64]),
         # a memory alone brings NREM and REM by default
-        Wake(epochs=10, batch_size=32, replay=32, share="equal", replay_objectives=[CrossEntropy()]),
+        Wake(epochs=10, batch_size=32, replay=32, replay_weight="equal", replay_objectives=[CrossEntropy()]),
         memory=ClassBalanced(capacity=100),
     )
     trainer = pl.Trainer(accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False, **QUIET)

@@ -20,8 +20,8 @@ from torch import nn
 
 from dreamer import NREM, REM, Stream, StreamDataModule, Wake, WakeSleepModule
 from dreamer.generators import ClassConditionalVAE
-from dreamer.interop import streams
 from dreamer.perturbations import Affine, LatentMixing
+from dreamer.streams import registry as streams
 
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from dreamer.hypnogram import Hypnogram, Stretch
-from dreamer.metrics import summarise
+from dreamer.core.hypnogram import Hypnogram, Stretch
+from dreamer.metrics.continual import summarise
 
 
 def fake_life(
@@ -50,7 +50,7 @@ def _rows(hypnogram: Hypnogram, experiences: int, random: torch.Generator) -> li
     steps = 0
     for stage in hypnogram:
         steps += stage.steps
-        if not stage.examined:
+        if not stage.evaluated:
             continue
         noise = 0.03 * torch.rand(experiences, generator=random)
         past = index < stage.experience

@@ -8,13 +8,13 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from dreamer.data import StreamDataModule
 from dreamer.generators import ClassConditionalVAE
 from dreamer.memory import ClassBalanced
-from dreamer.module import WakeSleepModule
 from dreamer.perturbations import Affine, LatentMixing
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import Stream, TensorSamples, make_stream
+from dreamer.training.data import StreamDataModule
+from dreamer.training.module import WakeSleepModule
 
 
 def tiny_stream(experiences: int = 3, per_class: int = 12, side: int = 4, validation: float = 0.25) -> Stream:

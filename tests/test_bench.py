@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dreamer import bench
-from dreamer.binding import ConfigError
+from dreamer.config.binding import ConfigError
 from dreamer.networks import MLP
 from tests.lives import live
 
@@ -19,9 +19,9 @@ def test_the_wake_bench_pairs_its_rounds() -> None:
 
 def test_both_loops_do_the_same_arithmetic() -> None:
     """Same data, same order, same start: the wake stage ends with the weights of the bare loop."""
-    from dreamer.module import WakeSleepModule
-    from dreamer.randomness import Purpose, randoms
+    from dreamer.core.randomness import Purpose, randoms
     from dreamer.stages import Wake
+    from dreamer.training.module import WakeSleepModule
 
     stream = bench._large_digits()
     samples = stream.experiences[0].train

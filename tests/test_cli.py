@@ -15,7 +15,9 @@ from typing import NamedTuple
 import pytest
 
 import dreamer as package
-from dreamer import cli, config, parts
+from dreamer import config
+from dreamer.cli import main as cli
+from dreamer.config import registry
 
 CHECKOUT = Path(__file__).parent.parent
 SHORT = ["wake.steps=3", "night.0.steps=2", "night.1.steps=2", "stream.experiences=2"]
@@ -248,13 +250,13 @@ class TestList:
         done = typed(tmp_path, "list")
         assert done.returncode == 0, done.stderr
         lines = {line.split(None, 1)[0]: line.split(None, 1)[1:] for line in done.stdout.splitlines()}
-        expected = {*config.shelf(), *(name for family in parts.FAMILIES for name in parts.names(family))}
+        expected = {*config.catalog(), *(name for family in registry.FAMILIES for name in registry.names(family))}
         assert {*expected, "split_mnist", "core50"} <= set(lines)
         assert all(lines[name] for name in expected)
 
     def test_one_family(self, tmp_path, typed):
         done = typed(tmp_path, "list", "memory")
-        assert [line.split()[0] for line in done.stdout.splitlines()] == ["memory", *parts.names("memory")]
+        assert [line.split()[0] for line in done.stdout.splitlines()] == ["memory", *registry.names("memory")]
 
 
 class TestBench:

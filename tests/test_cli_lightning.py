@@ -18,11 +18,13 @@ from jsonargparse import ArgumentParser
 from lightning_utilities.core.imports import RequirementCache
 
 import dreamer
-from dreamer import cli_lightning, parts, streams
-from dreamer.callbacks.checkpoint import LifeCheckpoint
-from dreamer.callbacks.progress import LifeProgress
+from dreamer import streams
+from dreamer.callbacks.checkpoint import RunCheckpoint
+from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
-from dreamer.interop import streams as named
+from dreamer.cli import lightning as cli_lightning
+from dreamer.config import registry
+from dreamer.streams import registry as named
 from tests.test_docs import CHECKOUT, blocks
 
 PAGE = CHECKOUT / "docs" / "lightning_cli.md"
@@ -33,8 +35,8 @@ LIFE = ["--data.stream", "dreamer.streams.digits", "--model.network", "dreamer.n
 def public_classes() -> list[type]:
     """Everything that somebody builds."""
     shown = [getattr(dreamer, name) for name in dreamer.__all__]
-    found = [each for each in shown if inspect.isclass(each)] + [RunFolder, LifeCheckpoint, LifeProgress]
-    found += [parts.resolve(family, name) for family in parts.FAMILIES for name in parts.names(family)]
+    found = [each for each in shown if inspect.isclass(each)] + [RunFolder, RunCheckpoint, RunProgress]
+    found += [registry.resolve(family, name) for family in registry.FAMILIES for name in registry.names(family)]
     # an error, and two things that a life makes itself
     aside = (dreamer.ConfigError, dreamer.Hypnogram, dreamer.Stream)
     return [each for each in dict.fromkeys(found) if each not in aside]
@@ -94,7 +96,7 @@ def typed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         patch.setattr(sys, "argv", words[2:] if words[1] == "-m" else words[1:])
         try:
             if words[1] == "-m":
-                assert words[2] == "dreamer.cli_lightning"
+                assert words[2] == "dreamer.cli.lightning"
                 cli_lightning.main()
             else:
                 runpy.run_path(words[1], run_name="__main__")
@@ -104,7 +106,7 @@ def typed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def fit(*words: str) -> list[str]:
-    return ["python", "-m", "dreamer.cli_lightning", "fit", *LIFE, *SHORT, "--trainer.accelerator", "cpu", *words]
+    return ["python", "-m", "dreamer.cli.lightning", "fit", *LIFE, *SHORT, "--trainer.accelerator", "cpu", *words]
 
 
 COMMANDS = [shlex.split(line) for block in blocks(PAGE) if block.language == "bash" for line in block.text.splitlines()]
@@ -125,7 +127,7 @@ def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.
     module, stream = life.model, life.datamodule.stream
     assert (len(stream), module.wake.steps, module.wake.replay, module.seed) == (5, 7, 64, 1)
     assert [(type(stage), stage.steps) for stage in module.night] == [(dreamer.NREM, 20), (dreamer.REM, 40)]
-    assert module.night[1].recall.perturbations[1].degrees == 8
+    assert module.night[1].replayer.perturbations[1].degrees == 8
     # the stream said what samples look like
     assert module.network(torch.zeros(2, *stream.sample_shape)).shape == (2, stream.num_classes)
     assert module.generator.sample_shape == (1, 8, 8)
@@ -134,7 +136,7 @@ def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.
 def test_a_printed_life_is_the_same_life(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["python", "-m", "dreamer.cli_lightning", "fit", "--print_config", "--config"]
+    command = ["python", "-m", "dreamer.cli.lightning", "fit", "--print_config", "--config"]
     assert typed([*command, "life.yaml"], monkeypatch) == 0
     printed = capsys.readouterr().out
     (there / "printed.yaml").write_text(printed, encoding="utf-8")
@@ -172,7 +174,7 @@ def test_a_network_of_ones_own_needs_no_shape_and_gets_the_one_optimiser(
 def test_streams_by_name_come_with_their_options(there: Path) -> None:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        built = {"class_path": "dreamer.interop.streams.build", "init_args": {"name": "digits", "seed": 3},
+        built = {"class_path": "dreamer.streams.registry.build", "init_args": {"name": "digits", "seed": 3},
                  "dict_kwargs": {"experiences": 2}}  # fmt: skip
         network = {"class_path": "dreamer.networks.MLP"}
         life = cli_lightning.LifeCLI({"data": {"stream": built}, "model": {"network": network}}, run=False)

@@ -9,9 +9,10 @@ from typing import Protocol
 import pytest
 import torch
 
-from dreamer import config, parts
-from dreamer.binding import ConfigError, bind, check
-from dreamer.draft import draft
+from dreamer import config
+from dreamer.config import registry
+from dreamer.config.binding import ConfigError, bind, check
+from dreamer.runs.run_config import run_config
 from dreamer.streams.base import TensorSamples, make_stream
 
 TOYS = '''
@@ -60,8 +61,8 @@ def drum(tmp_path, monkeypatch):
     for name, text in {"base": TOYS, "drum": DRUM, "flute": FLUTE}.items():
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(parts.FAMILIES, "toys", "toybox")
-    yield parts.resolve("toys", "drum")
+    monkeypatch.setitem(registry.FAMILIES, "toys", "toybox")
+    yield registry.resolve("toys", "drum")
     for module in [name for name in sys.modules if name.partition(".")[0] == "toybox"]:
         del sys.modules[module]
 
@@ -187,7 +188,7 @@ class TestBinding:
         assert own.build(num_classes=10).inner.num_classes == 3
 
     def test_a_count_and_a_share_are_told_apart(self, drum):
-        flute = parts.resolve("toys", "flute")
+        flute = registry.resolve("toys", "flute")
         for value in (1, 1.0):
             bound = bind(flute, {"holes": 1, "count": value}, given=("num_classes",)).options["count"]
             assert type(bound) is type(value)
@@ -240,13 +241,13 @@ class TestBinding:
 
 
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "omniglot": (1, 28, 28), "tinyimagenet": (3, 64, 64)}
-STRATEGIES = sorted(name for name, path in config.shelf().items() if path.parent.name == "strategies")
-LIVES = sorted(set(config.shelf()) - set(STRATEGIES))
+STRATEGIES = sorted(name for name, path in config.catalog().items() if path.parent.name == "strategies")
+LIVES = sorted(set(config.catalog()) - set(STRATEGIES))
 
 
 def planned(*items: str):
     """The plan of a configuration's life on two made-up experiences of the stream's shape."""
-    plan = draft(config.read(*items))
+    plan = run_config(config.read(*items))
     name = config.read(*items)["stream"]["name"]
     shape = next((shape for word, shape in SHAPES.items() if word in name), (3, 32, 32))
     shares = [TensorSamples(torch.zeros(8, *shape), torch.tensor([0, 1] * 4) + 2 * i) for i in range(2)]
@@ -273,7 +274,7 @@ class TestShelf:
 
     @pytest.mark.parametrize("name", [*LIVES, *STRATEGIES])
     def test_opens_with_the_command_that_runs_it_and_what_it_is(self, name):
-        first, second = config.shelf()[name].read_text().splitlines()[:2]
+        first, second = config.catalog()[name].read_text().splitlines()[:2]
         assert first.startswith("# dreamer run ") and name in first.split()
         assert second.startswith("# ") and second == f"# {config.describe()[name]}"
 

@@ -17,13 +17,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dreamer.callbacks.checkpoint import LifeCheckpoint
-from dreamer.callbacks.sleep import SleepCallback
-from dreamer.data import StreamDataModule
+from dreamer.callbacks.checkpoint import RunCheckpoint
+from dreamer.callbacks.sleep.callback import SleepCallback
 from dreamer.generators import ClassConditionalVAE
-from dreamer.loader import Place, own_share, pass_order
+from dreamer.loop.batches import RankInfo, local_count, pass_order
 from dreamer.memory import ClassBalanced, Herding, LatentCodes, Reservoir, Ring
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy
 from dreamer.plasticity import MovingAverage, SynapticIntelligence
@@ -31,6 +29,8 @@ from dreamer.schedules import EveryNSteps
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams import base as streams
 from dreamer.streams.base import Stream, TensorSamples
+from dreamer.training.data import StreamDataModule
+from dreamer.training.module import WakeSleepModule
 from tests.callbacks.test_sleep import make_module, make_stream
 from tests.lives import quiet_trainer, tiny_life, tiny_network, tiny_stream
 
@@ -92,7 +92,7 @@ def _one(rank: int, ranks: int, port: int, pipe: Any, work: Callable[..., Any], 
 class Watch(pl.Callback):
     """Looks at the memory when training begins, and asks one process to stop."""
 
-    def __init__(self, checkpoint: LifeCheckpoint | None = None, stop_at: int = -1):
+    def __init__(self, checkpoint: RunCheckpoint | None = None, stop_at: int = -1):
         self.begun: Any = None
         self.checkpoint, self.stop_at = checkpoint, stop_at
 
@@ -114,7 +114,7 @@ def lived(
     **options: Any,
 ) -> dict[str, Any]:
     """Live a life on some devices, and say what it left on this one."""
-    checkpoint = None if directory is None else LifeCheckpoint(directory, every_n_steps=1)
+    checkpoint = None if directory is None else RunCheckpoint(directory, every_n_steps=1)
     watch = Watch(checkpoint, stop_at)
     met = stream()
     module = build(met)
@@ -168,7 +168,7 @@ def once(rows: list[list[float]]) -> bool:
 
 
 def plain_life(stream: Stream, ranks: int) -> WakeSleepModule:
-    """Means over batches, and nothing that is drawn for each process: the night dreams of all that is held."""
+    """Resources over batches, and nothing that is drawn for each process: the night dreams of all that is held."""
     return WakeSleepModule(
         tiny_network(stream, dropout=0.0),
         wake=Wake(epochs=2, batch_size=6 // ranks),
@@ -404,8 +404,8 @@ def test_less_than_a_sample_for_each_is_refused_by_all() -> None:
 
 @pytest.mark.parametrize(("count", "ranks"), [(18, 2), (17, 3), (2, 3), (1, 4)])
 def test_every_process_meets_equally_many_and_owns_what_no_other_does(count: int, ranks: int) -> None:
-    places = [Place(0, torch.device("cpu"), rank, ranks) for rank in range(ranks)]
+    places = [RankInfo(0, torch.device("cpu"), rank, ranks) for rank in range(ranks)]
     met = [pass_order(count, 0, 0, place) for place in places]
     assert {len(order) for order in met} == {-(-count // ranks)}
-    own = [order[: own_share(count, place)] for order, place in zip(met, places, strict=True)]
+    own = [order[: local_count(count, place)] for order, place in zip(met, places, strict=True)]
     assert sorted(torch.cat(own).tolist()) == list(range(count))

@@ -22,10 +22,12 @@ import pytest
 import typer
 
 import dreamer
-from dreamer import cli, life
-from dreamer.compare import grid, session
-from dreamer.draft import draft
-from dreamer.studies import session as study_session
+from dreamer.cli import main as cli
+from dreamer.compare import grid
+from dreamer.compare import run as session
+from dreamer.runs import run as runs
+from dreamer.runs.run_config import run_config
+from dreamer.studies import run as study_session
 
 CHECKOUT = Path(__file__).parent.parent
 PAGES = [CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -66,7 +68,7 @@ def type_in(words: list[str], monkeypatch: pytest.MonkeyPatch, short: bool) -> N
     """Give a ``dreamer`` command to the command line."""
 
     def checked(plain: dict, *_: object, **__: object) -> None:
-        draft(plain)
+        run_config(plain)
         raise typer.Exit
 
     def planned(*_: object, **__: object) -> None:
@@ -74,7 +76,7 @@ def type_in(words: list[str], monkeypatch: pytest.MonkeyPatch, short: bool) -> N
 
     with monkeypatch.context() as patch:
         if any(word.startswith("data.root=") for word in words):
-            patch.setattr(life, "prepare", checked)
+            patch.setattr(runs, "prepare", checked)
         elif short and words[1] == "run" and "--resume" not in words:
             words = [*words, ONE_STEP]
         elif short and words[1] == "compare":
@@ -144,7 +146,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_files_that_a_page_names_are_there(page: Path) -> None:
-    """Paths in backquotes, such as ``dreamer/module.py``."""
+    """Paths in backquotes, such as ``dreamer/training/module.py``."""
     text = page.read_text(encoding="utf-8")
     for path in re.findall(r"`((?:dreamer|tests|configs|examples|docs)/[\w/.-]+)`", text):
         assert (CHECKOUT / path).exists(), f"{page.name} names {path}, which is not there"

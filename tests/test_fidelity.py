@@ -11,7 +11,7 @@ from scipy import linalg
 from scipy.spatial.distance import pdist
 from sklearn.neighbors import NearestNeighbors
 
-from dreamer import fidelity
+from dreamer.metrics import dreams as measures
 
 
 def cloud(count: int, dims: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:
@@ -26,24 +26,24 @@ def test_frechet_is_that_of_scipys_matrix_root(count: int, dims: int) -> None:
     a, b = one.double().numpy(), other.double().numpy()
     s, t = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     wanted = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s + t - 2 * linalg.sqrtm(s @ t).real)
-    assert fidelity.frechet_distance(one, other) == pytest.approx(wanted, rel=1e-6)
-    assert fidelity.frechet_distance(other, one) == pytest.approx(wanted, rel=1e-6)
+    assert measures.frechet_distance(one, other) == pytest.approx(wanted, rel=1e-6)
+    assert measures.frechet_distance(other, one) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_frechet_by_hand() -> None:
     x = torch.tensor([[-1.0], [1.0]])  # mean 0, variance 2
-    assert fidelity.frechet_distance(x, x) == pytest.approx(0.0, abs=1e-9)
-    assert fidelity.frechet_distance(x, x + 3) == pytest.approx(9.0)
+    assert measures.frechet_distance(x, x) == pytest.approx(0.0, abs=1e-9)
+    assert measures.frechet_distance(x, x + 3) == pytest.approx(9.0)
     # a third of the spread: (sqrt(2) - sqrt(2) / 3)^2
-    assert fidelity.frechet_distance(x, x / 3) == pytest.approx(2 * (2 / 3) ** 2)
+    assert measures.frechet_distance(x, x / 3) == pytest.approx(2 * (2 / 3) ** 2)
 
 
 def test_frechet_is_finite_and_not_negative_with_fewer_samples_than_features() -> None:
     x = cloud(6, 20, 3)
-    assert fidelity.frechet_distance(x, x) == pytest.approx(0.0, abs=1e-6)
-    assert 0 < fidelity.frechet_distance(x, cloud(5, 20, 4)) < math.inf
+    assert measures.frechet_distance(x, x) == pytest.approx(0.0, abs=1e-6)
+    assert 0 < measures.frechet_distance(x, cloud(5, 20, 4)) < math.inf
     with pytest.raises(ValueError, match=r"at least 2 samples with the same features, got \(1, 20\)"):
-        fidelity.frechet_distance(x[:1], x)
+        measures.frechet_distance(x[:1], x)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -55,49 +55,49 @@ def test_precision_and_recall_are_those_of_balls_around_neighbours(k: int) -> No
         radii = NearestNeighbors(n_neighbors=k + 1).fit(balls).kneighbors(balls)[0][:, k]
         return float(np.mean([(np.linalg.norm(balls.numpy() - y, axis=1) <= radii).any() for y in x.numpy()]))
 
-    found = fidelity.precision_recall(dreams, real, k)
+    found = measures.precision_recall(dreams, real, k)
     assert found == (pytest.approx(share_inside(dreams, real)), pytest.approx(share_inside(real, dreams)))
 
 
 def test_precision_falls_with_bad_dreams_and_recall_with_narrow_ones() -> None:
     real = cloud(100, 3, 6)
-    assert fidelity.precision_recall(real, real) == (1.0, 1.0)
-    assert fidelity.precision_recall(real + 100, real) == (0.0, 0.0)
+    assert measures.precision_recall(real, real) == (1.0, 1.0)
+    assert measures.precision_recall(real + 100, real) == (0.0, 0.0)
     narrow = real[:10].repeat(10, 1) + 0.001 * cloud(100, 3, 7)
-    precision, recall = fidelity.precision_recall(narrow, real)
+    precision, recall = measures.precision_recall(narrow, real)
     assert precision == 1.0 and recall < 0.3
     with pytest.raises(ValueError, match="more than k = 5 samples on both sides, k at least 1, got 5 and 100"):
-        fidelity.precision_recall(real[:5], real)
+        measures.precision_recall(real[:5], real)
 
 
 def test_balance_by_hand() -> None:
-    shares = fidelity.class_shares(torch.tensor([0, 0, 1, 3]), 4)
+    shares = measures.class_shares(torch.tensor([0, 0, 1, 3]), 4)
     assert shares.tolist() == [0.5, 0.25, 0.0, 0.25]
-    assert fidelity.balance(shares) == pytest.approx(1.5 * math.log(2) / math.log(4))
-    assert fidelity.imbalance(shares) == pytest.approx(0.25)
-    assert fidelity.covered_classes(shares) == 0.75
+    assert measures.balance(shares) == pytest.approx(1.5 * math.log(2) / math.log(4))
+    assert measures.imbalance(shares) == pytest.approx(0.25)
+    assert measures.covered_classes(shares) == 0.75
     even, single = torch.full((5,), 0.2), torch.eye(5)[0]
-    assert (fidelity.balance(even), fidelity.imbalance(even), fidelity.covered_classes(even)) == (
+    assert (measures.balance(even), measures.imbalance(even), measures.covered_classes(even)) == (
         pytest.approx(1.0), pytest.approx(0.0, abs=1e-7), 1.0,
     )  # fmt: skip
-    assert (fidelity.balance(single), fidelity.imbalance(single)) == (0.0, pytest.approx(0.8))
+    assert (measures.balance(single), measures.imbalance(single)) == (0.0, pytest.approx(0.8))
     with pytest.raises(ValueError, match=r"labels in \[0, 2\), at least one, got \[2\]"):
-        fidelity.class_shares(torch.tensor([2]), 2)
+        measures.class_shares(torch.tensor([2]), 2)
 
 
 def test_diversity_is_the_mean_distance_within_classes() -> None:
     x, y = cloud(50, 3, 8), torch.arange(50) % 4
     wanted = np.mean([pdist(x[y == label].double().numpy()).mean() for label in range(4)])
-    assert fidelity.diversity(x, y) == pytest.approx(wanted)
-    assert fidelity.diversity(x[:1].repeat(4, 1), torch.tensor([0, 0, 1, 1])) == pytest.approx(0.0)
-    assert fidelity.diversity(x[:3], torch.arange(3)) is None
+    assert measures.diversity(x, y) == pytest.approx(wanted)
+    assert measures.diversity(x[:1].repeat(4, 1), torch.tensor([0, 0, 1, 1])) == pytest.approx(0.0)
+    assert measures.diversity(x[:3], torch.arange(3)) is None
 
 
 def test_novelty_is_small_for_copies_and_one_for_new_samples_of_the_same_kind() -> None:
     known, unseen, new = cloud(900, 2, 9).split(300)
-    assert fidelity.novelty(known[:50], known, unseen) == 0.0
-    assert 0.8 < fidelity.novelty(new, known, unseen) < 1.25
-    assert fidelity.novelty(new + 50, known, unseen) > 10
+    assert measures.novelty(known[:50], known, unseen) == 0.0
+    assert 0.8 < measures.novelty(new, known, unseen) < 1.25
+    assert measures.novelty(new + 50, known, unseen) > 10
     nearest = NearestNeighbors(n_neighbors=1).fit(known)
     wanted = np.median(nearest.kneighbors(new[:99])[0]) / np.median(nearest.kneighbors(unseen[:99])[0])
-    assert fidelity.novelty(new[:99], known, unseen[:99]) == pytest.approx(wanted, rel=1e-5)
+    assert measures.novelty(new[:99], known, unseen[:99]) == pytest.approx(wanted, rel=1e-5)

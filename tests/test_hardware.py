@@ -14,17 +14,18 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from dreamer import SleepCallback, config, life
-from dreamer.binding import ConfigError
-from dreamer.callbacks.checkpoint import LifeCheckpoint
+from dreamer import SleepCallback, config
+from dreamer.callbacks.checkpoint import RunCheckpoint
+from dreamer.config.binding import ConfigError
 from dreamer.memory import ClassBalanced, Herding, LatentCodes
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP
 from dreamer.networks.base import Frozen, doubled
 from dreamer.objectives import CrossEntropy, FeatureDistillation
 from dreamer.plasticity import Downscaling, MovingAverage, SynapticIntelligence
+from dreamer.runs import run as runs
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import Stream
+from dreamer.training.module import WakeSleepModule
 from tests.lives import live, quiet_trainer, tiny_life, tiny_stream
 
 # Lightning's advice, and torch's on functions that are compiled again and again
@@ -105,7 +106,7 @@ def test_a_checkpoint_does_not_know_whether_a_network_was_compiled(tmp_path: Pat
 
     whole = make(False)
     live(whole, stream)
-    live(make(before), stream, max_steps=5, callbacks=[LifeCheckpoint(tmp_path, every_n_steps=1)])
+    live(make(before), stream, max_steps=5, callbacks=[RunCheckpoint(tmp_path, every_n_steps=1)])
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert saved.keys() == whole.state_dict().keys()
     again = make(after)
@@ -185,7 +186,7 @@ def test_clipping_that_lightning_would_refuse_in_the_first_step_is_refused_befor
 def test_a_trainer_that_does_not_fit_is_refused_when_a_life_is_built(tmp_path: Path) -> None:
     plain = config.read("digits", "trainer.precision=64-true")
     with pytest.raises(ConfigError, match="keeps weights and dreams in float32"):
-        life.prepare(plain, tmp_path / "here")
+        runs.prepare(plain, tmp_path / "here")
     assert not (tmp_path / "here").exists()
 
 

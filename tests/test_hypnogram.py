@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from dreamer.hypnogram import Hypnogram, Stretch
-from dreamer.types import Stage
+from dreamer.core.hypnogram import Hypnogram, Stretch
+from dreamer.core.types import Stage
 
 NIGHT = [("nrem", 2), ("rem", 3)]
 
@@ -30,18 +30,18 @@ def wake(plan: Hypnogram) -> list[Stage]:
 def test_open_nights_are_planned_and_marked() -> None:
     plan = open_plan()
     assert plan.nights == 5
-    assert {stage.night for stage in plan if stage.perhaps} == {0, 1, 3}
-    assert not any(stage.perhaps for stage in wake(plan))
+    assert {stage.night for stage in plan if stage.tentative} == {0, 1, 3}
+    assert not any(stage.tentative for stage in wake(plan))
     assert plan.steps() == {"wake": 24, "nrem": 10, "rem": 15}
     assert plan.bounds() == (24 + 2 * 5, 24 + 5 * 5)
 
 
 def test_wake_before_an_open_night_is_examined_at_the_end_of_its_experience_alone() -> None:
-    assert [stage.examined for stage in wake(open_plan())] == [False, False, True, False, True, True]
+    assert [stage.evaluated for stage in wake(open_plan())] == [False, False, True, False, True, True]
     plan = Hypnogram.plan([[Stretch(3, None), Stretch(3, None)]] * 2, NIGHT)
-    assert [stage.examined for stage in wake(plan)] == [False, True, False, True]
+    assert [stage.evaluated for stage in wake(plan)] == [False, True, False, True]
     sleepless = Hypnogram.plan([[Stretch(3, None), Stretch(3, None)]] * 2, [])
-    assert sleepless.bounds() == (12, 12) and [stage.examined for stage in sleepless] == [False, True, False, True]
+    assert sleepless.bounds() == (12, 12) and [stage.evaluated for stage in sleepless] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("cycles", [1, 2])
@@ -50,9 +50,9 @@ def test_a_granted_night_is_certain_and_examined_before(cycles: int) -> None:
     granted = plan.granted(1)
     assert len(granted) == len(plan) and granted.steps() == plan.steps()
     assert granted.bounds() == (34 + (cycles - 1) * 10 + cycles * 5, 24 + cycles * 25)
-    assert {stage.night for stage in granted if stage.perhaps} == {0, 3}
-    assert [stage.examined for stage in wake(granted)] == [False, True, True, False, True, True]
-    assert [stage.perhaps for stage in plan if stage.night == 1] == [True, True] * cycles, "the old plan stays"
+    assert {stage.night for stage in granted if stage.tentative} == {0, 3}
+    assert [stage.evaluated for stage in wake(granted)] == [False, True, True, False, True, True]
+    assert [stage.tentative for stage in plan if stage.night == 1] == [True, True] * cycles, "the old plan stays"
 
 
 @pytest.mark.parametrize("cycles", [1, 2])
@@ -60,13 +60,13 @@ def test_what_lies_behind_a_dropped_night_moves_up(cycles: int) -> None:
     plan = open_plan(cycles)
     dropped = plan.dropped(1)
     assert [stage.index for stage in dropped] == [*range(len(plan) - 2 * cycles)]
-    assert dropped.nights == 4 and {stage.night for stage in dropped if stage.perhaps} == {0, 2}
-    assert [stage.examined for stage in wake(dropped)] == [stage.examined for stage in wake(plan)]
+    assert dropped.nights == 4 and {stage.night for stage in dropped if stage.tentative} == {0, 2}
+    assert [stage.evaluated for stage in wake(dropped)] == [stage.evaluated for stage in wake(plan)]
     assert [(stage.experience, stage.first_step, stage.opens) for stage in wake(dropped)] == [
         (stage.experience, stage.first_step, stage.opens) for stage in wake(plan)
     ]
-    assert [(stage.kind, stage.cycle, stage.part) for stage in dropped if stage.night == 1] == [
-        (stage.kind, stage.cycle, stage.part) for stage in plan if stage.night == 2
+    assert [(stage.kind, stage.cycle, stage.index_in_night) for stage in dropped if stage.night == 1] == [
+        (stage.kind, stage.cycle, stage.index_in_night) for stage in plan if stage.night == 2
     ]
 
 
@@ -90,7 +90,7 @@ def settled(stages: list[Stage], night: int, grant: bool) -> list[Stage]:
     first = next(stage.index for stage in stages if stage.night == night)
     if grant:
         return [
-            replace(stage, perhaps=stage.perhaps and stage.night != night, examined=stage.examined or i == first - 1)
+            replace(stage, perhaps=stage.tentative and stage.night != night, examined=stage.evaluated or i == first - 1)
             for i, stage in enumerate(stages)
         ]
     left = [stage for stage in stages if stage.night != night]
@@ -103,7 +103,7 @@ def test_nights_may_be_settled_in_any_order_and_looked_at_between(seed: int, in_
     random = Random(seed)
     plan = Hypnogram.plan([[Stretch(2, random.choice([None, None, True])) for _ in range(12)]] * 3, NIGHT, cycles=2)
     expected = list(plan)
-    while still := sorted({stage.night for stage in expected if stage.perhaps}):
+    while still := sorted({stage.night for stage in expected if stage.tentative}):
         night = still[0] if in_order else random.choice(still)
         grant = random.random() < 0.4
         plan = plan.granted(night) if grant else plan.dropped(night)
@@ -139,12 +139,12 @@ def test_a_record_from_before_there_were_open_nights_is_certain() -> None:
 
 def test_the_sampled_life_sleeps_for_certain() -> None:
     sampled = open_plan().sampled(3)
-    assert [(stage.kind, stage.steps, stage.night, stage.perhaps) for stage in sampled] == [
+    assert [(stage.kind, stage.steps, stage.night, stage.tentative) for stage in sampled] == [
         ("wake", 3, -1, False),
         ("nrem", 3, 0, False),
         ("rem", 3, 0, False),
     ]
-    assert [stage.examined for stage in sampled] == [True, False, True]
+    assert [stage.evaluated for stage in sampled] == [True, False, True]
 
 
 def test_the_table_marks_open_nights_and_totals_as_bounds() -> None:

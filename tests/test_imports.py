@@ -38,7 +38,7 @@ def test_every_public_name_comes_without_avalanche_wandb_and_omegaconf():
 )
 def test_help_answers_without_torch(words):
     code = (
-        f"sys.argv = ['dreamer', *{words!r}]\nfrom dreamer.cli import main\n"
+        f"sys.argv = ['dreamer', *{words!r}]\nfrom dreamer.cli.main import main\n"
         "try: main()\nexcept SystemExit as left: assert not left.code"
     )
     loaded = loaded_after(code)

@@ -20,13 +20,15 @@ SHORT = [
     "night.0.steps=4",
     "night.1.steps=6",
     "stream.experiences=3",
-    "generator.hidden=[32]",
+    "generator.is_features=[32]",
 ]
 
 VICTIM = """
 import os, signal, sys
 import pytorch_lightning as pl
-from dreamer import config, examination, life
+from dreamer import config
+from dreamer.training import evaluation
+from dreamer.runs import run as runs
 
 place, out, words = sys.argv[1], sys.argv[2], sys.argv[3:]
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -41,17 +43,17 @@ class Kill(pl.Callback):
             die()
 
 if place == "examination":
-    measure, calls = examination.accuracy, [0]
+    measure, calls = evaluation.accuracy, [0]
     def dying(*args):
         calls[0] += 1
         if calls[0] > 6 * 3 + 2:
             die()
         return measure(*args)
-    examination.accuracy = dying
-alive = life.prepare(config.read(*words, out=out))
+    evaluation.accuracy = dying
+alive = runs.prepare(config.read(*words, out=out))
 alive.checkpoint.every_n_steps = 2
 alive.trainer.callbacks.insert(0, Kill())
-life.live(alive)
+runs.live(alive)
 """
 
 

@@ -14,10 +14,8 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger
 
-from dreamer.data import StreamDataModule
 from dreamer.generators import ClassConditionalVAE, UntrainedError
 from dreamer.memory import ClassBalanced, Reservoir
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, Distillation
 from dreamer.perturbations import Affine, LatentMixing, Noise
@@ -25,6 +23,8 @@ from dreamer.schedules import EveryNSteps
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams import Stream, digits
 from dreamer.streams.base import TensorSamples, make_stream
+from dreamer.training.data import StreamDataModule
+from dreamer.training.module import WakeSleepModule
 from tests.lives import live, quiet_trainer, tiny_life, tiny_network, tiny_stream
 
 

@@ -15,20 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from dreamer import NREM, REM, SleepCallback, Wake, parts
+from dreamer import NREM, REM, SleepCallback, Wake
+from dreamer.config import registry
+from dreamer.core.types import Dream, Output
 from dreamer.generators.latent_gaussians import LatentGaussians
 from dreamer.generators.vae import VAE
-from dreamer.interop.embedded import embedded
 from dreamer.memory import ClassBalanced, LatentCodes
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP, Backbone, GrowingHead, SmallConv
-from dreamer.networks.base import Frozen, rebirth
+from dreamer.networks.base import Frozen, reset_parameters
 from dreamer.objectives import CrossEntropy, Distillation, FeatureDistillation, LogitMatching
-from dreamer.outline import outline
 from dreamer.perturbations import Affine
 from dreamer.plasticity import MovingAverage
+from dreamer.runs.summary import summary
 from dreamer.streams import Stream, blurred, online
-from dreamer.types import Answer, Dream
+from dreamer.streams.embedded import embedded
+from dreamer.training.module import WakeSleepModule
 from tests.lives import live, quiet_trainer, tiny_stream
 from tests.streams.contract import everything
 
@@ -59,16 +60,16 @@ def test_an_output_appears_when_its_class_is_met():
     network = mlp(growing=True)
     x = torch.rand(5, *SHAPE)
     assert network(x).softmax(1).min() > 0, "before anything is met all outputs answer"
-    network.head.meet(mask(1, 4))
+    network.head.add_classes(mask(1, 4))
     share = network(x).softmax(1)
     assert torch.equal(share > 0, mask(1, 4).expand(5, -1))
-    network.head.meet(mask(2))
+    network.head.add_classes(mask(2))
     assert torch.equal(network(x).softmax(1) > 0, mask(1, 2, 4).expand(5, -1))
 
 
 def test_weights_of_classes_to_come_wait_as_they_were_drawn():
     network = mlp(growing=True)
-    network.head.meet(mask(0, 1))
+    network.head.add_classes(mask(0, 1))
     before = network.head.weight.detach().clone()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
     for _ in range(5):
@@ -126,19 +127,19 @@ def test_stored_logits_of_classes_to_come_are_not_matched(growing: bool):
     assert (memory.held["logits"].abs() < 1e6).all() != growing
 
 
-@pytest.mark.parametrize("name", parts.names("objectives"))
+@pytest.mark.parametrize("name", registry.names("objectives"))
 def test_every_objective_bears_outputs_that_are_to_come(name: str):
-    objective = parts.resolve("objectives", name)()
+    objective = registry.resolve("objectives", name)()
     network, teacher = mlp(growing=True), mlp(1, growing=True)
-    network.head.meet(mask(0, 1, 2))
-    teacher.head.meet(mask(0, 1))
+    network.head.add_classes(mask(0, 1, 2))
+    teacher.head.add_classes(mask(0, 1))
     x, y = torch.rand(4, *SHAPE), torch.tensor([0, 1, 1, 0])
     before = teacher(x).detach()
     for p in (None, functional.one_hot(y, K) * 0.7 + functional.one_hot(1 - y, K) * 0.3):
         h = network.features(x)
         target = Dream(x, y, p, teacher=before, teacher_features=teacher.features(x).detach(), logits=before)
         network.zero_grad()
-        loss = objective(Answer(network.classify(h), h), target, None)
+        loss = objective(Output(network.classify(h), h), target, None)
         loss.backward()
         assert torch.isfinite(loss)
         found = [weight.grad for weight in network.parameters() if weight.grad is not None]
@@ -149,8 +150,8 @@ def test_every_objective_bears_outputs_that_are_to_come(name: str):
 
 def test_the_plan_says_how_many_outputs_there_will_be():
     lived = life(mlp(growing=True))
-    assert "outputs: 2 4 6, as classes are met" in outline(STREAM, lived, lived.plan(STREAM))
-    assert "outputs:" not in outline(STREAM, life(mlp()), lived.plan(STREAM))
+    assert "outputs: 2 4 6, as classes are met" in summary(STREAM, lived, lived.plan(STREAM))
+    assert "outputs:" not in summary(STREAM, life(mlp()), lived.plan(STREAM))
 
 
 def test_pieces_bring_their_own_classes_alone():
@@ -167,7 +168,7 @@ def test_pieces_bring_their_own_classes_alone():
 
 
 def test_everything_met_in_joint_training_answers_from_the_first_day():
-    lived = life(mlp(growing=True), memory=None, night=[], wake=Wake(steps=2, lives="joint"))
+    lived = life(mlp(growing=True), memory=None, night=[], wake=Wake(steps=2, data="joint"))
     live(lived, STREAM, max_steps=1)
     assert lived.network.head.met.all()
 
@@ -308,7 +309,7 @@ def test_a_frozen_backbone_rests_in_everything():
     assert all(torch.equal(value, before[name]) for name, value in network.trunk.state_dict().items())
     assert all(module.training for module in network.modules()), "modes are as they were"
     drawn = network.head.weight.detach().clone()
-    rebirth(network)
+    reset_parameters(network)
     assert all(torch.equal(value, before[name]) for name, value in network.trunk.state_dict().items())
     assert not torch.equal(network.head.weight, drawn)
 
@@ -475,10 +476,10 @@ def test_a_network_that_cannot_be_copied_is_refused_where_a_copy_is_needed():
 
 def test_streams_are_seen_by_a_model_from_a_configuration():
     from dreamer import config
-    from dreamer.draft import draft
+    from dreamer.runs.run_config import run_config
 
     plain = config.read(
         "digits", "stream.experiences=2", "stream.then=[{name: embedded, model: mobilenet_v3_small, size: 32}]"
     )
-    stream: Stream = draft(plain).stream.build()
+    stream: Stream = run_config(plain).stream.build()
     assert stream.sample_shape == (1024,) and stream.name == "digits embedded"

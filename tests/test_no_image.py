@@ -15,13 +15,13 @@ from dreamer.generators import ClassConditionalVAE
 from dreamer.generators.flow_matching import FlowMatching
 from dreamer.generators.latent_gaussians import LatentGaussians
 from dreamer.memory import ClassBalanced, LatentCodes, Reservoir
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, Distillation
-from dreamer.outline import outline
 from dreamer.perturbations import Affine, LatentMixing, Mixup, Noise
+from dreamer.runs.summary import summary
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams import Stream, from_tensors
+from dreamer.training.module import WakeSleepModule
 from tests.lives import live
 
 
@@ -47,12 +47,12 @@ class Reader(nn.Module):
     def __init__(self, tokens: int = 12, width: int = 16, classes: int = 4):
         super().__init__()
         self.embedding = nn.Embedding(tokens, width)
-        self.hidden = nn.Linear(width, width)
+        self.is_features = nn.Linear(width, width)
         self.head = nn.Linear(width, classes)
 
     def features(self, x: Tensor) -> Tensor:
         assert x.dtype == torch.int64
-        return torch.relu(self.hidden(self.embedding(x).mean(dim=1)))
+        return torch.relu(self.is_features(self.embedding(x).mean(dim=1)))
 
     def classify(self, h: Tensor) -> Tensor:
         return self.head(h)
@@ -181,7 +181,7 @@ def test_tokens_stay_whole_numbers_through_memory_and_nights(kind: str, tmp_path
     if kind == "memory":
         assert lived.memory.held["x"].dtype == torch.int64
         assert lived.memory.nbytes == lived.memory.planned_bytes((8,), 4, itemsize=8)
-        assert f"memory {lived.memory.nbytes / 1e6:.2f} MB" in outline(stream, lived, lived.plan(stream))
+        assert f"memory {lived.memory.nbytes / 1e6:.2f} MB" in summary(stream, lived, lived.plan(stream))
 
 
 def test_tokens_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path):

@@ -31,7 +31,7 @@ def test_a_wheel_holds_every_configuration_and_no_test(wheel):
     shelf = {path.relative_to(config.folder()).as_posix() for path in config.folder().rglob("*.yaml")}
     assert {"digits.yaml", "strategies/dreams.yaml"} <= shelf
     assert {f"dreamer/configs/{name}" for name in shelf} <= names
-    assert {"dreamer/py.typed", "dreamer/cli.py"} <= names
+    assert {"dreamer/py.typed", "dreamer/cli/main.py"} <= names
     assert not [name for name in names if name.startswith(("tests/", "configs/", "examples/"))]
 
 
@@ -56,7 +56,7 @@ def test_the_wheel_carries_the_version_and_the_command(wheel):
         metadata = packed.read(info).decode()
         commands = packed.read(info.replace("METADATA", "entry_points.txt")).decode()
     assert f"\nVersion: {dreamer.__version__}\n" in metadata
-    assert "dreamer = dreamer.cli:main" in commands
+    assert "dreamer = dreamer.cli.main:main" in commands
     assert "!=2.6.2" in metadata and "!=2.6.3" in metadata
 
 

@@ -16,16 +16,16 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from dreamer import parts
-from dreamer.binding import parameters
+from dreamer.config import registry
+from dreamer.config.binding import parameters
 from dreamer.memory import ClassBalanced
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, Distillation, LogitMatching
 from dreamer.perturbations import Affine, LatentMixing
 from dreamer.plasticity import MovingAverage
 from dreamer.stages import NREM, REM, Absorb, Hebbian, Wake
 from dreamer.streams import Stream
+from dreamer.training.module import WakeSleepModule
 from tests.lives import live, tiny_stream
 
 STREAM = tiny_stream(experiences=2)
@@ -51,10 +51,10 @@ NO_CODES = "what is recalled there has none that could be bent"
 def kinds(family: str, splitting: Sequence[str] = SPLITTING) -> list[tuple[str, dict[str, Any]]]:
     """Every part of a family, in each of its kinds."""
     found = []
-    for name in parts.names(family):
+    for name in registry.names(family):
         choices = {
             option: get_args(parameter.annotation)
-            for option, parameter in parameters(parts.resolve(family, name)).items()
+            for option, parameter in parameters(registry.resolve(family, name)).items()
             if option in splitting and get_origin(parameter.annotation) is Literal
         }
         found += [(name, dict(zip(choices, values, strict=True))) for values in itertools.product(*choices.values())]
@@ -69,7 +69,7 @@ def named(kind: tuple[str, dict[str, Any]] | str) -> str:
 
 def make(family: str, name: str, **options: Any) -> Any:
     """A part of small sizes."""
-    part = parts.resolve(family, name)
+    part = registry.resolve(family, name)
     given = SMALL | {"sample_shape": STREAM.sample_shape, "num_classes": STREAM.num_classes} | options
     torch.manual_seed(0)
     return part(**{key: value for key, value in given.items() if key in inspect.signature(part).parameters})
@@ -80,7 +80,10 @@ GENERATORS = pytest.mark.parametrize("generator", kinds("generators"), ids=named
 DREAMERS = pytest.mark.parametrize("generator", kinds("generators", ("space",)), ids=named)
 MEMORIES = pytest.mark.parametrize("memory", kinds("memory"), ids=named)
 OBJECTIVES = pytest.mark.parametrize("objective", kinds("objectives"), ids=named)
-STAGES = ["wake", *(name for name in parts.names("stages") if not issubclass(parts.resolve("stages", name), Wake))]
+STAGES = [
+    "wake",
+    *(name for name in registry.names("stages") if not issubclass(registry.resolve("stages", name), Wake)),
+]
 
 
 def learner(seed: int = 0) -> MLP:
@@ -138,7 +141,7 @@ def lives_or_is_refused(reason: str | None, **life: Any) -> None:
 def test_every_generator_dreams_in_every_stage(generator: tuple[str, dict], stage: str) -> None:
     name, options = generator
     part = make("generators", name, **options)
-    reason = ARE_FEATURES if part.hidden and stage == "hebbian" else None
+    reason = ARE_FEATURES if part.is_features and stage == "hebbian" else None
     lives_or_is_refused(reason, generator=part, **replaying(stage))
 
 
@@ -147,11 +150,11 @@ def test_every_generator_dreams_in_every_stage(generator: tuple[str, dict], stag
 def test_every_memory_is_recalled_in_every_stage(memory: tuple[str, dict], stage: str) -> None:
     name, options = memory
     part = make("memory", name, **options)
-    reason = ARE_FEATURES if part.hidden and stage == "hebbian" else None
+    reason = ARE_FEATURES if part.is_features and stage == "hebbian" else None
     lives_or_is_refused(reason, memory=part, **replaying(stage))
 
 
-@pytest.mark.parametrize("perturbation", parts.names("perturbations"))
+@pytest.mark.parametrize("perturbation", registry.names("perturbations"))
 @DREAMERS
 def test_every_generator_takes_every_perturbation_that_fits_its_space(
     generator: tuple[str, dict], perturbation: str
@@ -159,22 +162,22 @@ def test_every_generator_takes_every_perturbation_that_fits_its_space(
     name, options = generator
     part, bend = make("generators", name, **options), make("perturbations", perturbation)
     if bend.space == "pixel":
-        reason = ARE_FEATURES if part.hidden else None
+        reason = ARE_FEATURES if part.is_features else None
     else:
         reason = None if bend.space in part.spaces else NO_CODES
     life = {"perturbations": (bend,), "strength": (1.0, 0.5)}
     lives_or_is_refused(reason, generator=part, **replaying("rem", **life))
 
 
-@pytest.mark.parametrize("perturbation", parts.names("perturbations"))
+@pytest.mark.parametrize("perturbation", registry.names("perturbations"))
 @MEMORIES
 def test_every_memory_takes_every_perturbation_that_fits_its_space(memory: tuple[str, dict], perturbation: str) -> None:
     name, options = memory
     part, bend = make("memory", name, **options), make("perturbations", perturbation)
     if bend.space == "pixel":
-        reason = ARE_FEATURES if part.hidden else None
+        reason = ARE_FEATURES if part.is_features else None
     else:
-        reason = None if bend.space == "latent" and part.hidden else NO_CODES
+        reason = None if bend.space == "latent" and part.is_features else NO_CODES
     lives_or_is_refused(reason, memory=part, **replaying("wake", perturbations=(bend,)))
 
 
@@ -195,7 +198,7 @@ def test_every_memory_serves_every_objective(
     judge = make("objectives", objective[0], **objective[1])
     name, options = memory
     part = make("memory", name, logits=judge.needs_logits, **options)
-    if judge.needs_features and part.hidden:
+    if judge.needs_features and part.is_features:
         reason = ENTERED_BEHIND
     else:
         reason = NOT_KEPT if judge.needs_logits and not part.logits else None
@@ -211,7 +214,7 @@ def test_every_memory_serves_every_objective(
 def test_every_generator_serves_every_objective(generator: tuple[str, dict], objective: tuple[str, dict]) -> None:
     judge = make("objectives", objective[0], **objective[1])
     part = make("generators", generator[0], **generator[1])
-    if judge.needs_features and part.hidden:
+    if judge.needs_features and part.is_features:
         reason = ENTERED_BEHIND
     else:
         reason = NOT_KEPT if judge.needs_logits else None
@@ -220,8 +223,8 @@ def test_every_generator_serves_every_objective(generator: tuple[str, dict], obj
 
 
 def test_features_that_a_memory_keeps_are_mixed_by_default() -> None:
-    mind = SimpleNamespace(memory=make("memory", "latent_codes"), generator=None, network=learner(), night=0)
-    (bend,) = REM(1).recall.bends(mind)
+    context = SimpleNamespace(memory=make("memory", "latent_codes"), generator=None, network=learner(), night=0)
+    (bend,) = REM(1).replayer.perturbations_at(context)
     assert isinstance(bend, LatentMixing)
 
 
@@ -231,7 +234,7 @@ def test_every_generator_is_recalled_beside_a_memory_that_keeps_the_same(
     generator: tuple[str, dict], memory: str
 ) -> None:
     part, kept = make("generators", generator[0], **generator[1]), make("memory", memory)
-    reason = None if part.hidden == kept.hidden else "memory and generator cannot be recalled together"
+    reason = None if part.is_features == kept.is_features else "memory and generator cannot be recalled together"
     both = {"source": "both", "objectives": (CrossEntropy(), Distillation())}
     lives_or_is_refused(reason, generator=part, memory=kept, **replaying("nrem", **both))
 
@@ -247,7 +250,7 @@ def test_every_objective_judges_the_day_under_all_active_outputs(
     lives_or_is_refused(reason, wake=wake, active_outputs=active_outputs)
 
 
-@pytest.mark.parametrize("perturbation", parts.names("perturbations"))
+@pytest.mark.parametrize("perturbation", registry.names("perturbations"))
 @pytest.mark.parametrize("active_outputs", ["seen", "task"])
 def test_every_perturbation_bends_the_day_and_what_is_replayed_under_all_active_outputs(
     perturbation: str, active_outputs: Literal["seen", "task"]
@@ -275,7 +278,7 @@ def test_the_day_is_shown_to_every_teacher(objective: Any, teacher: Literal["daw
     lived(wake=wake, plasticity=[MovingAverage()])
 
 
-@pytest.mark.parametrize("name", parts.names("schedules"))
+@pytest.mark.parametrize("name", registry.names("schedules"))
 def test_every_schedule_brings_nights(name: str) -> None:
     life = {"memory": ClassBalanced(10), "wake": Wake(steps=7, batch_size=9, replay=4), "night": [NREM(2, 8)]}
     module = lived(schedule=make("schedules", name), cycles=2, **life)
@@ -283,7 +286,7 @@ def test_every_schedule_brings_nights(name: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("plasticity", parts.names("plasticity"))
+@pytest.mark.parametrize("plasticity", registry.names("plasticity"))
 def test_every_plasticity_follows_every_stage(plasticity: str, stage: str) -> None:
     lived(plasticity=[make("plasticity", plasticity)], memory=ClassBalanced(10), **replaying(stage))
 
@@ -295,7 +298,7 @@ def wakes() -> Iterator[tuple[str, Wake]]:
 
 
 @pytest.mark.parametrize(("kind", "wake"), [pytest.param(*each, id=each[0]) for each in wakes()])
-@pytest.mark.parametrize("name", parts.names("networks"))
+@pytest.mark.parametrize("name", registry.names("networks"))
 def test_every_network_lives_a_day_that_it_can_live(name: str, kind: str, wake: Wake) -> None:
     network = make("networks", name)
     asks = hasattr(network, "attach")
@@ -312,7 +315,7 @@ def test_every_network_lives_a_day_that_it_can_live(name: str, kind: str, wake: 
             WakeSleepModule(**life, night=()).plan(STREAM)
 
 
-@pytest.mark.parametrize("generator", parts.names("generators"))
+@pytest.mark.parametrize("generator", registry.names("generators"))
 def test_the_same_seed_gives_the_same_life(generator: str) -> None:
     def numbers(seed: int) -> tuple[list[list[float]], list[torch.Tensor]]:
         torch.rand(seed + 3)  # the global random state before a life does not matter

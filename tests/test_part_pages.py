@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 import torch
 
-from dreamer import config, life, parts
-from dreamer.binding import Blueprint
-from dreamer.draft import Draft, draft
+from dreamer import config
+from dreamer.config import registry
+from dreamer.config.binding import ComponentSpec
+from dreamer.runs import run as runs
+from dreamer.runs.run_config import RunConfig, run_config
 from tests import test_docs
 from tests.test_docs import CHECKOUT, Block, blocks
 
 ROOT = CHECKOUT / "docs" / "parts"
 HEADINGS = ("Idea", "When to use it", "Example", "Cost", "Result")
 BASE = "digits"
-PARTS = [(family, name) for family in parts.FAMILIES for name in parts.names(family)]
+PARTS = [(family, name) for family in registry.FAMILIES for name in registry.names(family)]
 QUOTED = re.compile(r"\d+(?:\.\d+)? ± \d+(?:\.\d+)?")
 
 every_part = pytest.mark.parametrize(("family", "name"), PARTS, ids=lambda word: word)
@@ -58,8 +60,8 @@ def laid_over(text: str) -> dict[str, Any]:
 
 
 def targets(value: object) -> Iterator[object]:
-    """What a blueprint builds, and what its options build."""
-    if isinstance(value, Blueprint):
+    """What a component builds, and what its options build."""
+    if isinstance(value, ComponentSpec):
         yield value.target
         value = value.options
     if isinstance(value, Mapping):
@@ -68,7 +70,7 @@ def targets(value: object) -> Iterator[object]:
         yield from targets(item)
 
 
-def plan(drafted: Draft) -> None:
+def plan(drafted: RunConfig) -> None:
     """Build what was drafted and see whether it can be lived, as ``dreamer plan`` does."""
     stream = drafted.stream.build()
     with torch.random.fork_rng(devices=[]):
@@ -83,7 +85,7 @@ def test_no_page_is_without_a_part() -> None:
 @every_part
 def test_a_page_has_its_headings_in_order(family: str, name: str) -> None:
     found = sections(page_of(family, name))
-    title = f"# {parts.resolve(family, name).__name__}"
+    title = f"# {registry.resolve(family, name).__name__}"
     assert list(found) == [title, *(f"## {heading}" for heading in HEADINGS)]
     assert all(found.values()), "a section is empty"
     assert re.fullmatch(r"(?:(?!\n\n|\.\s).)+\.", found[title], flags=re.S), "expected one sentence under the title"
@@ -94,8 +96,8 @@ def test_a_configuration_takes_the_example(family: str, name: str) -> None:
     found = examples(page_of(family, name), "yaml")
     assert found, "expected a YAML fragment"
     for block in found:
-        drafted = draft(laid_over(block.text))
-        assert parts.resolve(family, name) in targets(drafted.module), f"the fragment holds no {name}"
+        drafted = run_config(laid_over(block.text))
+        assert registry.resolve(family, name) in targets(drafted.module), f"the fragment holds no {name}"
         plan(drafted)
 
 
@@ -141,5 +143,5 @@ def test_a_page_leads_somewhere_and_fits_the_screen(family: str, name: str) -> N
 def test_the_example_can_be_lived(family: str, name: str, tmp_path: Path) -> None:
     """One step of every stage: what only shows when parts meet in a batch."""
     for number, block in enumerate(examples(page_of(family, name), "yaml")):
-        lived = life.run(laid_over(block.text), "trainer.limit_train_batches=1", out=str(tmp_path / str(number)))
+        lived = runs.run(laid_over(block.text), "trainer.limit_train_batches=1", out=str(tmp_path / str(number)))
         assert lived["complete"]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dreamer import parts
+from dreamer.config import registry
 
 
 @pytest.fixture
@@ -24,55 +24,55 @@ def toys(tmp_path, monkeypatch):
     )
     (folder / "misnamed.py").write_text("class Other: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(parts.FAMILIES, "toys", "toybox")
+    monkeypatch.setitem(registry.FAMILIES, "toys", "toybox")
     yield folder
     for module in [name for name in sys.modules if name.partition(".")[0] == "toybox"]:
         del sys.modules[module]
 
 
 def test_a_new_file_is_a_new_part(toys):
-    assert parts.names("toys") == ["misnamed", "tin_drum"]
-    drum = parts.resolve("toys", "tin_drum")
+    assert registry.names("toys") == ["misnamed", "tin_drum"]
+    drum = registry.resolve("toys", "tin_drum")
     assert drum.__name__ == "TinDrum"
-    assert parts.family_of(drum) == "toys"
-    assert parts.name_of(drum) == "tin_drum"
+    assert registry.family_of(drum) == "toys"
+    assert registry.name_of(drum) == "tin_drum"
 
 
 def test_the_first_docstring_line_describes_a_part(toys):
     (toys / "misnamed.py").unlink()
-    assert parts.describe("toys") == {"tin_drum": "Makes a noise."}
+    assert registry.describe("toys") == {"tin_drum": "Makes a noise."}
 
 
 def test_a_file_without_its_class_is_an_error_that_names_the_class(toys):
-    with pytest.raises(parts.UnknownPart, match="class called Misnamed"):
-        parts.resolve("toys", "misnamed")
+    with pytest.raises(registry.UnknownPart, match="class called Misnamed"):
+        registry.resolve("toys", "misnamed")
 
 
 def test_the_nearest_name_is_suggested(toys):
-    with pytest.raises(parts.UnknownPart, match=r"did you mean 'tin_drum'\? expected one of: misnamed, tin_drum"):
-        parts.resolve("toys", "tin_drums")
-    with pytest.raises(parts.UnknownPart, match="did you mean 'generators'"):
-        parts.names("generator")
+    with pytest.raises(registry.UnknownPart, match=r"did you mean 'tin_drum'\? expected one of: misnamed, tin_drum"):
+        registry.resolve("toys", "tin_drums")
+    with pytest.raises(registry.UnknownPart, match="did you mean 'generators'"):
+        registry.names("generator")
 
 
 def test_a_dotted_path_serves_for_the_users_own(toys):
-    assert parts.resolve("memory", "toybox.tin_drum.Stick").__name__ == "Stick"
-    with pytest.raises(parts.UnknownPart, match="no class 'Stik'; did you mean 'Stick'"):
-        parts.resolve("memory", "toybox.tin_drum.Stik")
-    with pytest.raises(parts.UnknownPart, match=r"cannot import 'toybox\.no_such'"):
-        parts.resolve("memory", "toybox.no_such.Thing")
+    assert registry.resolve("memory", "toybox.tin_drum.Stick").__name__ == "Stick"
+    with pytest.raises(registry.UnknownPart, match="no class 'Stik'; did you mean 'Stick'"):
+        registry.resolve("memory", "toybox.tin_drum.Stik")
+    with pytest.raises(registry.UnknownPart, match=r"cannot import 'toybox\.no_such'"):
+        registry.resolve("memory", "toybox.no_such.Thing")
 
 
 def test_an_import_that_fails_inside_the_users_module_is_not_hidden(toys):
     (toys / "broken.py").write_text("import a_module_that_nobody_has\n")
     with pytest.raises(ModuleNotFoundError, match="a_module_that_nobody_has"):
-        parts.resolve("memory", "toybox.broken.Thing")
+        registry.resolve("memory", "toybox.broken.Thing")
 
 
-@pytest.mark.parametrize("family", sorted(parts.FAMILIES))
+@pytest.mark.parametrize("family", sorted(registry.FAMILIES))
 def test_every_part_of_every_family_is_found_and_described(family):
-    described = parts.describe(family)
+    described = registry.describe(family)
     assert described
     for name, line in described.items():
         assert line, f"{family}/{name} has no docstring"
-        assert parts.name_of(parts.resolve(family, name)) == name
+        assert registry.name_of(registry.resolve(family, name)) == name

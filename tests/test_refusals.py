@@ -15,7 +15,6 @@ from dreamer.generators.latent_gaussians import LatentGaussians
 from dreamer.generators.model_inversion import ModelInversion
 from dreamer.generators.vae_per_class import VAEPerClass
 from dreamer.memory import ClassBalanced, ClassStatistics, Herding, LatentCodes, Memory, Reservoir
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP, LikelihoodClassifier, RandomFourierLDA
 from dreamer.objectives import (
     CrossEntropy,
@@ -38,6 +37,7 @@ from dreamer.schedules import Drift, EveryNSteps, Plateau
 from dreamer.stages import NREM, REM, Absorb, Hebbian, Wake
 from dreamer.streams import Stream
 from dreamer.streams.base import TensorSamples, make_stream
+from dreamer.training.module import WakeSleepModule
 from tests.lives import tiny_network, tiny_stream
 
 SHAPE, K = (1, 4, 4), 6
@@ -102,7 +102,7 @@ class Mirror:
     space = "latent"
     amounts = ()
 
-    def facing(self, network: nn.Module) -> Mirror:
+    def bind_model(self, network: nn.Module) -> Mirror:
         return self
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -290,8 +290,8 @@ def test_an_average_teaches_where_one_is_kept() -> None:
 
 
 def test_an_average_is_examined_where_one_is_kept() -> None:
-    with pytest.raises(ValueError, match="examined='average' needs a plasticity part that keeps a moving average"):
-        WakeSleepModule(mlp(), examined="average")
+    with pytest.raises(ValueError, match="evaluated='average' needs a plasticity part that keeps a moving average"):
+        WakeSleepModule(mlp(), evaluated="average")
 
 
 def test_the_first_night_has_no_teacher_from_before_the_first_day() -> None:
@@ -343,8 +343,8 @@ def test_tasks_have_classes_of_their_own() -> None:
 
 
 def test_who_meets_everything_has_seen_everything() -> None:
-    refused("lives='joint' meets all classes every day", wake=Wake(lives="joint"), active_outputs="seen")
-    planned(wake=Wake(lives="cumulative"), active_outputs="seen")
+    refused("data='joint' meets all classes every day", wake=Wake(data="joint"), active_outputs="seen")
+    planned(wake=Wake(data="cumulative"), active_outputs="seen")
 
 
 # ---------------------------------------------------------------- who lives like that
@@ -352,10 +352,10 @@ def test_who_meets_everything_has_seen_everything() -> None:
 
 @pytest.mark.parametrize("plasticity", [Downscaling(), MovingAverage(), SynapticIntelligence()])
 def test_a_newborn_learner_has_no_past(plasticity: Any) -> None:
-    life = {"memory": ClassBalanced(5), "night": [NREM(objectives=(CrossEntropy(),), fresh=True)]}
+    life = {"memory": ClassBalanced(5), "night": [NREM(objectives=(CrossEntropy(),), from_scratch=True)]}
     name = type(plasticity).__name__
     refused(
-        f"fresh=True makes a newborn learner, but {name} goes on from the one before it",
+        f"from_scratch=True makes a newborn learner, but {name} goes on from the one before it",
         plasticity=[plasticity],
         **life,
     )
@@ -364,12 +364,12 @@ def test_a_newborn_learner_has_no_past(plasticity: Any) -> None:
 
 @pytest.mark.parametrize("life", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
 def test_a_newborn_learner_does_not_know_the_features_of_another(life: dict[str, Any]) -> None:
-    reason = "fresh=True makes a newborn learner, but what is recalled there are features of the one before it"
-    refused(reason, night=[REM(perturbations=(), fresh=True)], **life)
+    reason = "from_scratch=True makes a newborn learner, but what is recalled there are features of the one before it"
+    refused(reason, night=[REM(perturbations=(), from_scratch=True)], **life)
 
 
 def test_a_learner_that_cannot_be_newborn() -> None:
-    life = {"memory": Reservoir(5), "night": [NREM(fresh=True)]}
+    life = {"memory": Reservoir(5), "night": [NREM(from_scratch=True)]}
     refused(
         r"a newborn learner needs reset_parameters\(\) in every layer, Unresettable", network=Unresettable(), **life
     )

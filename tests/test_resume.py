@@ -14,17 +14,17 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
-from dreamer import examination as exams
-from dreamer.callbacks.checkpoint import LifeCheckpoint
+from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.generators import VAE
 from dreamer.memory import Reservoir
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, LogitMatching
 from dreamer.plasticity import Downscaling, MovingAverage, SynapticIntelligence
 from dreamer.schedules import SleepPressure
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import Stream
+from dreamer.training import evaluation
+from dreamer.training.module import WakeSleepModule
 from tests.lives import live, tiny_life, tiny_stream
 
 
@@ -50,7 +50,7 @@ def every_step(directory: Path) -> pl.Callback:
 
 
 def every_third_step_and_stage(directory: Path) -> pl.Callback:
-    return LifeCheckpoint(directory, every_n_steps=3)
+    return RunCheckpoint(directory, every_n_steps=3)
 
 
 def undisturbed() -> tuple[WakeSleepModule, pl.Trainer]:
@@ -125,7 +125,7 @@ def test_an_examination_that_was_killed_is_not_skipped(
     reference: WakeSleepModule,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    accuracy = exams.accuracy
+    accuracy = evaluation.accuracy
     calls = 0
 
     def dying(*args: Any) -> float | None:
@@ -137,7 +137,7 @@ def test_an_examination_that_was_killed_is_not_skipped(
 
     stream = tiny_stream()
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(exams, "accuracy", dying)
+        patch.setattr(evaluation, "accuracy", dying)
         live(tiny_life(stream), stream, callbacks=[checkpoint(tmp_path)])
     module = tiny_life(stream)
     last = tmp_path / "last.ckpt"
@@ -206,12 +206,15 @@ def watchful_life(stream: Stream) -> WakeSleepModule:
         wake=Wake(
             epochs=2, batch_size=9, replay=6, source="memory", replay_objectives=(LogitMatching(), CrossEntropy())
         ),
-        night=[NREM(2, 8, source="generator", anneal=0.1), REM(2, 8, source="memory", teacher="average", fresh=False)],
+        night=[
+            NREM(2, 8, source="generator", anneal=0.1),
+            REM(2, 8, source="memory", teacher="average", from_scratch=False),
+        ],
         memory=Reservoir(10, logits=True),
         generator=VAE(stream.sample_shape, stream.num_classes, 3, (8,)),
         plasticity=[Downscaling(), SynapticIntelligence(), MovingAverage(rate=0.5)],
         schedule=SleepPressure(capacity=6.0, check_every=1, least=1, most=None),
-        examined="average",
+        evaluated="average",
     )
 
 
@@ -227,7 +230,7 @@ def test_the_watchful_life_takes_some_open_nights_and_leaves_others(watchful: Wa
     stream = tiny_stream()
     most = watchful_life(stream).plan(stream).nights
     assert 1 < watchful.hypnogram.nights < most
-    assert not any(stage.perhaps for stage in watchful.hypnogram)
+    assert not any(stage.tentative for stage in watchful.hypnogram)
 
 
 @pytest.mark.parametrize("call", range(0, 24, 3))

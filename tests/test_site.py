@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from dreamer import parts
+from dreamer.config import registry
 from tests.test_docs import CHECKOUT
 
 pytestmark = pytest.mark.slow
@@ -77,10 +77,10 @@ def test_every_page_of_the_docs_is_there(site):
         assert (site / page.relative_to(CHECKOUT / "docs")).with_suffix(".html").is_file(), page.name
 
 
-@pytest.mark.parametrize("family", parts.FAMILIES)
+@pytest.mark.parametrize("family", registry.FAMILIES)
 def test_every_part_has_an_api_page_that_shows_it(site, family):
-    for name in parts.names(family):
-        part = parts.resolve(family, name)
+    for name in registry.names(family):
+        part = registry.resolve(family, name)
         page = site / "api" / family / f"{name}.html"
         assert page.is_file(), f"no API page of {name}"
         assert f'id="{part.__module__}.{part.__qualname__}"' in page.read_text(encoding="utf-8"), page.name
@@ -108,7 +108,9 @@ def test_every_link_within_the_site_leads_to_a_file(site):
 def test_roles_of_docstrings_are_links(site):
     for page in (site / "api").rglob("*.html"):
         assert not re.search(r":(class|func|meth|attr|data|mod):", page.read_text(encoding="utf-8")), page.name
-    assert 'href="data.html#dreamer.data.StreamDataModule"' in (site / "api/module.html").read_text(encoding="utf-8")
+    assert 'href="data.html#dreamer.training.data.StreamDataModule"' in (site / "api/module.html").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

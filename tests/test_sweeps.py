@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from dreamer import config, life
-from dreamer.binding import ConfigError
-from dreamer.draft import draft
+from dreamer import config
+from dreamer.config.binding import ConfigError
+from dreamer.runs import run as runs
+from dreamer.runs.run_config import run_config
 
 SWEEPS = sorted((config.folder() / "sweeps").glob("*.yaml"))
 
@@ -52,7 +53,7 @@ def words(sweep: dict[str, Any], chosen: dict[str, Any]) -> list[str]:
 
 def test_there_are_sweeps_and_none_is_called_by_name():
     assert {"split_mnist", "digits"} <= {path.stem for path in SWEEPS}
-    assert not set(SWEEPS) & set(config.shelf().values())
+    assert not set(SWEEPS) & set(config.catalog().values())
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -60,8 +61,8 @@ def test_there_are_sweeps_and_none_is_called_by_name():
 def test_the_command_is_a_life_that_logs_to_wandb(path, last):
     sweep = load(path)
     chosen = values(sweep, last)
-    plan = draft(config.read(*words(sweep, chosen)))
-    assert any(blueprint.target.__name__ == "wandb_logger" for blueprint in plan.loggers)
+    plan = run_config(config.read(*words(sweep, chosen)))
+    assert any(component.target.__name__ == "wandb_logger" for component in plan.loggers)
     assert plan.seed == chosen["seed"]
     for key, value in chosen.items():
         assert at(plan.plain, key) == value
@@ -76,7 +77,7 @@ def test_every_parameter_exists_and_only_seeds_are_new(path):
     for key in sweep["parameters"]:
         assert key in ("seed", "optimizer.lr") or at(plain, key) is not None, key
         with pytest.raises(ConfigError, match="unknown key"):
-            draft(config.read(*named, f"{key}x=1"))
+            run_config(config.read(*named, f"{key}x=1"))
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -96,7 +97,7 @@ def test_the_header_says_how_to_call_it(path):
 def test_a_life_of_a_sweep_logs_what_it_is_judged_by(tmp_path):
     sweep = load(config.folder() / "sweeps" / "digits.yaml")
     short = ["wake.steps=2", "night.0.steps=1", "night.1.steps=1", "stream.experiences=2", "logger=null"]
-    results = life.run(*words(sweep, values(sweep)), *short, out=str(tmp_path / "run"))
+    results = runs.run(*words(sweep, values(sweep)), *short, out=str(tmp_path / "run"))
     with open(tmp_path / "run" / "metrics.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     held = results["accuracy_matrix"]["rows"][-1]["validation"]

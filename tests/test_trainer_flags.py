@@ -21,9 +21,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from dreamer import NREM, REM, SleepCallback, Wake
-from dreamer.data import StreamDataModule
 from dreamer.memory import ClassBalanced
 from dreamer.perturbations import Noise
+from dreamer.training.data import StreamDataModule
 from tests.lives import tiny_life, tiny_network, tiny_stream
 
 TREES = ("pytorch_lightning", "lightning.pytorch")

@@ -107,7 +107,7 @@ def _card_a(
         "DGR+distill": ("dgr_distill", *competing),
         "RtF": ("rtf", *competing),
         "BI-R": ("bir",),
-        "ER (100 of each class)": ("er", "memory.capacity=1000", "wake.share=experience"),
+        "ER (100 of each class)": ("er", "memory.capacity=1000", "wake.replay_weight=experience"),
         "Joint": ("joint",),
     }
     said = notes or {}

@@ -10,10 +10,10 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 if TYPE_CHECKING:
-    from dreamer.module import WakeSleepModule
+    from dreamer.training.module import WakeSleepModule
 
 
-class LifeCheckpoint(Checkpoint):
+class RunCheckpoint(Checkpoint):
     """Keeps ``last.ckpt`` current: at the end of every stage, every so many steps within one, and when asked to stop.
 
     The file is replaced in one move, so a process killed while it writes leaves the previous one whole.

@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 
-from dreamer.metrics import average_seen, whole_rows
-from dreamer.types import KINDS, Stage
+from dreamer.core.types import KINDS, Stage
+from dreamer.metrics.continual import average_seen, whole_rows
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from dreamer.module import WakeSleepModule
+    from dreamer.training.module import WakeSleepModule
 
 _STYLES = {"wake": "yellow", "nrem": "blue", "rem": "magenta"}
 _REFRESH_SECONDS = 0.2
@@ -53,7 +53,7 @@ class Pace:
         return sum(per[kind] * steps[kind] for kind in KINDS) + exam * examinations
 
 
-class LifeProgress(ProgressBar):
+class RunProgress(ProgressBar):
     """Shows where a life stands; give it to the Trainer among its callbacks.
 
     In a terminal two lines are kept up to date, at most five times a second and without a thread of their own; anywhere
@@ -107,7 +107,7 @@ class LifeProgress(ProgressBar):
         super().setup(trainer, pl_module, stage)
         if not hasattr(type(pl_module), "hypnogram"):
             raise TypeError(
-                f"LifeProgress shows the life of a WakeSleepModule; a {type(pl_module).__name__} has no hypnogram"
+                f"RunProgress shows the life of a WakeSleepModule; a {type(pl_module).__name__} has no hypnogram"
             )
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
@@ -147,7 +147,7 @@ class LifeProgress(ProgressBar):
         self._settle()
         self._closed = time.monotonic()
         assert self._stage is not None
-        if self._stage.examined:  # which may take a while, and should not look like a step that hangs
+        if self._stage.evaluated:  # which may take a while, and should not look like a step that hangs
             self._show(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
@@ -167,10 +167,10 @@ class LifeProgress(ProgressBar):
     # ---------------------------------------------------------------- what is shown
 
     def _finish(self, pl_module: WakeSleepModule) -> None:
-        """Account for what followed the stage's last step, and tell of the stage where nothing is shown live."""
+        """JobTracker for what followed the stage's last step, and tell of the stage where nothing is shown live."""
         if self._closed is None or self._stage is None:
             return
-        if self._stage.examined:
+        if self._stage.evaluated:
             self._pace.add("examination", 1, time.monotonic() - self._closed)
         if self._enabled and self._console is not None and not _is_live(self._console):
             seconds = self._closed - self._began
@@ -227,7 +227,7 @@ class LifeProgress(ProgressBar):
         stage, total = self._stage, self._length(self._stage)
         style = _STYLES[stage.kind]
         first = Table.grid(padding=(0, 2))
-        state = "examining" if self._closed is not None and stage.examined else f"step {self._step} of {total}"
+        state = "examining" if self._closed is not None and stage.evaluated else f"step {self._step} of {total}"
         first.add_row(
             Text(f"{stage.kind:<4}", style=f"bold {style}"),
             Text(self._where(pl_module)),
@@ -264,7 +264,7 @@ class LifeProgress(ProgressBar):
         for stage in pl_module.hypnogram[self._stage.index : self.trainer.max_epochs]:
             ahead = min(self._length(stage) - done, budget)
             steps[stage.kind] += ahead
-            examinations += stage.examined
+            examinations += stage.evaluated
             budget -= ahead
             done = 0
         return steps, examinations

@@ -11,14 +11,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from dreamer.callbacks.dream_health import DreamHealth
-from dreamer.callbacks.media import log_pictures
-from dreamer.callbacks.metrics_file import write_metrics
+from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.loggers.csv import write_metrics
+from dreamer.loggers.pictures import log_pictures
 from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
 from dreamer.report.results import compose, write_results
 
 if TYPE_CHECKING:
-    from dreamer.module import WakeSleepModule
+    from dreamer.training.module import WakeSleepModule
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ class RunFolder(Callback):
     """Keeps a run folder::
 
         results.json     numbers of the whole life, also of one that broke off
-        metrics.csv      everything that was logged (when the Trainer's logger is a PartLogger of this folder)
+        metrics.csv      everything that was logged (when the Trainer's logger is a ResumableCSVLogger of this folder)
         hypnogram.png    stages over time, accuracy under them
         matrix.png       accuracy matrix after each wake and each night
         dreams/night_00.png ...
 
-    Where the Trainer has a :class:`dreamer.callbacks.dream_health.DreamHealth`, its rows are ``dreams`` in the results,
+    Where the Trainer has a :class:`dreamer.callbacks.dream_quality.DreamQuality`, its rows are ``dreams`` in the results,
     and drawn under the hypnogram. The pictures also go to every logger of the Trainer that takes pictures. Only rank 0
     writes.
 
@@ -107,7 +107,7 @@ class RunFolder(Callback):
         write_metrics(self.directory)
         life = module.results()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, DreamHealth):
+            if isinstance(callback, DreamQuality):
                 life["dreams"] = callback.rows
         results = compose(life, name=self.name, config=self.config, complete=bool(life["complete"]) and not broken)
         path = write_results(results, self.directory)
@@ -118,7 +118,7 @@ class RunFolder(Callback):
         log_pictures(trainer.loggers, pictures, trainer.global_step, {})
         for logger in trainer.loggers:
             if type(logger).__name__ == "WandbLogger":
-                from dreamer.interop.wandb import keep_results
+                from dreamer.loggers.wandb import keep_results
 
                 keep_results(logger, results, path)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamer import config
-from dreamer.binding import Blueprint, ConfigError
 from dreamer.compare.grid import OURS, OWN
-from dreamer.draft import draft
+from dreamer.config.binding import ComponentSpec, ConfigError
 from dreamer.objectives import Objective
 from dreamer.perturbations import Perturbation
+from dreamer.runs.run_config import run_config
 
 FULL = "full"
 """The arm that the others are held against: the recipe as it stands."""
@@ -78,13 +78,13 @@ def variants(whole: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     if len(names) > 1:
         for name in names:
             yield f"without {name}", {"night": [stage.node for stage in night if stage.name != name]}
-    bends = list(dict.fromkeys(bend for stage in night for bend in stage.bends))
-    if len(bends) > 1:
-        for bend in bends:
-            yield f"without {bend}", {"night": [stage.without(bend) for stage in night]}
-    if any(stage.bent for stage in night):
-        straight = [{**stage.node, "perturbations": []} if stage.bent else stage.node for stage in night]
-        yield "without perturbations", {"night": straight}
+    perturbations = list(dict.fromkeys(name for stage in night for name in stage.perturbations))
+    if len(perturbations) > 1:
+        for perturbation in perturbations:
+            yield f"without {perturbation}", {"night": [stage.without(perturbation) for stage in night]}
+    if any(stage.perturbed for stage in night):
+        unperturbed = [{**stage.node, "perturbations": []} if stage.perturbed else stage.node for stage in night]
+        yield "without perturbations", {"night": unperturbed}
     if any(stage.taught for stage in night):
         yield "without teachers", {"night": [stage.by_labels() for stage in night]}
     schedule = _node(whole.get("schedule") or "boundary")
@@ -98,14 +98,14 @@ class _Stage:
 
     Attributes:
         node: as its configuration has it, with a name.
-        bends: names of the perturbations that are configured.
-        bent: dreams are bent, by those or by the stage's usual ones.
+        perturbations: names of the perturbations that are configured.
+        perturbed: dreams are perturbed, by those or by the stage's usual ones.
         objectives: whether each one needs a teacher, in order.
     """
 
     node: dict[str, Any]
-    bends: tuple[str, ...]
-    bent: bool
+    perturbations: tuple[str, ...]
+    perturbed: bool
     objectives: tuple[bool, ...]
 
     @property
@@ -116,10 +116,14 @@ class _Stage:
     def taught(self) -> bool:
         return any(self.objectives)
 
-    def without(self, bend: str) -> dict[str, Any]:
-        if bend not in self.bends:
+    def without(self, perturbation: str) -> dict[str, Any]:
+        if perturbation not in self.perturbations:
             return self.node
-        kept = [node for node, name in zip(self.node["perturbations"], self.bends, strict=True) if name != bend]
+        kept = [
+            node
+            for node, name in zip(self.node["perturbations"], self.perturbations, strict=True)
+            if name != perturbation
+        ]
         return {**self.node, "perturbations": kept}
 
     def by_labels(self) -> dict[str, Any]:
@@ -133,15 +137,17 @@ class _Stage:
 def _stages(whole: Mapping[str, Any]) -> list[_Stage]:
     """The stages of a night, as they are configured and as they are once built."""
     found = []
-    for node, blueprint in zip(whole.get("night") or (), draft(whole).module.options.get("night") or (), strict=True):
-        assert isinstance(blueprint, Blueprint)
-        stage = blueprint.build()
+    for node, component in zip(
+        whole.get("night") or (), run_config(whole).module.options.get("night") or (), strict=True
+    ):
+        assert isinstance(component, ComponentSpec)
+        stage = component.build()
         objectives: Sequence[Objective] = getattr(stage, "objectives", ())
-        bends: Sequence[Perturbation] | None = getattr(getattr(stage, "recall", None), "perturbations", ())
+        perturbations: Sequence[Perturbation] | None = getattr(getattr(stage, "replayer", None), "perturbations", ())
         configured = _node(node)
-        names = tuple(str(_node(bend)["name"]) for bend in configured.get("perturbations") or ())
+        names = tuple(str(_node(perturbation)["name"]) for perturbation in configured.get("perturbations") or ())
         needs = tuple(bool(objective.needs_teacher) for objective in objectives)
-        found.append(_Stage(configured, names, bends is None or bool(bends), needs))
+        found.append(_Stage(configured, names, perturbations is None or bool(perturbations), needs))
     return found
 
 

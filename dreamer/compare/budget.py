@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytorch_lightning as pl
 from torch.utils.flop_counter import FlopCounterMode
 
-from dreamer import config, life, outline, parts
-from dreamer.binding import ConfigError, at, check
+from dreamer import config
+from dreamer.config.binding import ConfigError, at, check
+from dreamer.core.suggest import one_of
+from dreamer.runs import run as runs
+from dreamer.runs import summary
 
 if TYPE_CHECKING:
     from dreamer.compare.grid import Cell
@@ -58,7 +61,7 @@ class Limits:
             ConfigError: when it makes no sense.
         """
         if match is not None and match not in MATCHES:
-            raise ConfigError(f"match: there is no {match!r}; {parts.one_of(str(match), MATCHES)}")
+            raise ConfigError(f"match: there is no {match!r}; {one_of(str(match), MATCHES)}")
         given = budget or {}
         if not isinstance(given, Mapping) or set(given) - {"steps", "bytes"}:
             raise ConfigError(f"budget: expected steps and bytes, got {budget!r}")
@@ -145,23 +148,23 @@ def fit(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell], lis
     return fitted, warnings
 
 
-def _prepared(cell: Cell) -> life.Life:
+def _prepared(cell: Cell) -> runs.Run:
     try:
-        return life.prepare({**cell.config, "out": None, "logger": None})
+        return runs.prepare({**cell.config, "out": None, "logger": None})
     except ConfigError as error:
         raise ConfigError(at(cell.arm, str(error))) from None
 
 
 def _plan(cell: Cell) -> Plan:
     prepared = _prepared(cell)
-    sizes = outline.budget(prepared.stream, prepared.module)
+    sizes = summary.budget(prepared.stream, prepared.module)
     return Plan(
         stages=tuple((stage.kind, stage.steps) for stage in prepared.hypnogram),
         experiences=len(prepared.stream),
         sample_size=math.prod(prepared.stream.sample_shape),
         memory=sizes["memory"],
         others=sum(size for name, size in sizes.items() if name not in ("network", "memory")),
-        open=any(stage.perhaps for stage in prepared.hypnogram),
+        open=any(stage.tentative for stage in prepared.hypnogram),
     )
 
 
@@ -229,9 +232,9 @@ def _flops(cell: Cell) -> dict[str, float]:
     counter = _Counter()
     with tempfile.TemporaryDirectory() as folder:
         short = config.merge(dict(cell.config), {"trainer": {"limit_train_batches": _SAMPLE}})
-        prepared = life.prepare({**short, "logger": None}, Path(folder) / "run")
+        prepared = runs.prepare({**short, "logger": None}, Path(folder) / "run")
         prepared.trainer.callbacks.insert(0, counter)
-        life.live(prepared)
+        runs.live(prepared)
     total = {"wake": 0.0}
     for (kind, steps), each in zip(_plan(cell).stages, counter.each, strict=False):
         total[kind] = total.get(kind, 0.0) + steps * each

@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dreamer import config, life
-from dreamer.binding import ConfigError
+from dreamer import config
 from dreamer.compare.grid import Cell, read_cell
-from dreamer.compare.lifeline import die_with_parent
-from dreamer.interop import avalanche_strategies
-from dreamer.interop.wandb import finish, keep_results, wandb_logger
+from dreamer.config.binding import ConfigError
+from dreamer.interop.avalanche import strategies as avalanche_strategies
+from dreamer.jobs.watchdog import die_with_parent
+from dreamer.loggers.wandb import finish, keep_results, wandb_logger
 from dreamer.report.pictures import draw_hypnogram, draw_matrix
 from dreamer.report.results import compose, write_results
+from dreamer.runs import run as runs
 
 
 def live_cell(folder: Path) -> dict[str, Any]:
@@ -30,20 +31,20 @@ def live_cell(folder: Path) -> dict[str, Any]:
         ConfigError: when it cannot be lived as configured.
     """
     cell = read_cell(folder)
-    done = life.finished(folder)
+    done = runs.finished(folder)
     if done is not None:
         return done
     if cell.avalanche is not None:
         return _live_avalanche(cell, folder)
-    begun = (folder / life.CONFIG).is_file()
-    return life.live(life.take_up(folder) if begun else life.prepare(cell.config, folder), resume=begun)
+    begun = (folder / runs.CONFIG).is_file()
+    return runs.live(runs.resume(folder) if begun else runs.prepare(cell.config, folder), resume=begun)
 
 
 def _live_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
     """Avalanche saves nothing on the way, so its lives begin anew."""
     assert cell.avalanche is not None
-    prepared = life.prepare(cell.config, folder)
-    config.save(cell.config, folder / life.CONFIG)
+    prepared = runs.prepare(cell.config, folder)
+    config.save(cell.config, folder / runs.CONFIG)
     module, wake = prepared.module, prepared.module.wake
     record = avalanche_strategies.live(
         cell.avalanche["name"],
@@ -63,10 +64,10 @@ def _live_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
     path = write_results(results, folder)
     draw_hypnogram(results, folder / "hypnogram.png")
     draw_matrix(results, folder / "matrix.png")
-    for blueprint in prepared.draft.loggers:
-        if blueprint.target is wandb_logger:
+    for component in prepared.draft.loggers:
+        if component.target is wandb_logger:
             name = f"{prepared.draft.name}-seed{cell.seed}"
-            logger = blueprint.build(directory=folder, out=folder, config=cell.config, name=name)
+            logger = component.build(directory=folder, out=folder, config=cell.config, name=name)
             keep_results(logger, results, path)
             finish(logger)
     return results
@@ -75,13 +76,13 @@ def _live_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
 def main() -> int:
     """Live the cell of the folder that is named; 2 is a word on what cannot be lived."""
     die_with_parent()
-    life.hush()
+    runs.quiet_lightning()
     try:
         live_cell(Path(sys.argv[1]))
     except ConfigError as error:
         print(f"dreamer: {error}", file=sys.stderr)
         return 2
-    except life.Interrupted:
+    except runs.Interrupted:
         return 130
     return 0
 

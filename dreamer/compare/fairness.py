@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dreamer.compare.lived import Lived
-from dreamer.compare.statistics import costs, mean_costs
+from dreamer.compare.analysis import costs, mean_costs
+from dreamer.compare.results import Lived
 
 _NEAR = 0.01
 """Share by which two amounts may differ and still count as equal."""

@@ -7,8 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dreamer.compare.drawing import Figure, Panel, heading
-from dreamer.compare.lived import Lived
+from dreamer.compare.results import Lived
+from dreamer.report.svg import Figure, Panel, heading
 
 _WIDTH = 300.0
 _SIDE = 720

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dreamer import config, parts
-from dreamer.binding import ConfigError, at, check, parameters
-from dreamer.compare import written
+from dreamer import config
 from dreamer.compare.budget import AVALANCHE, Limits, fit
-from dreamer.compare.written import fingerprint, read_down, slug
-from dreamer.interop import avalanche_strategies, streams
+from dreamer.config import registry
+from dreamer.config.binding import ConfigError, at, check, parameters
+from dreamer.core.suggest import one_of
+from dreamer.interop.avalanche import strategies as avalanche_strategies
+from dreamer.jobs import manifest
+from dreamer.jobs.manifest import fingerprint, read_down, slug
+from dreamer.streams import registry as streams
 
 OURS = "ours"
 """The arm that lives a stream's own configuration as it stands."""
@@ -48,7 +51,7 @@ class Cell:
         arm: the label of its arm.
         stream: the label of its stream.
         seed: of everything that is drawn.
-        config: the whole configuration, as :func:`dreamer.config.read` gives it.
+        config: the whole configuration, as :func:`dreamer.config.yaml.read` gives it.
         avalanche: None, or ``name`` and ``options`` of the strategy of Avalanche that lives on this configuration's
             stream, network, optimizer, batch size and steps.
     """
@@ -121,7 +124,7 @@ def read(asked: Mapping[str, Any]) -> Grid:
     """
     for key in asked:
         if key not in KEYS:
-            raise ConfigError(f"{key}: unknown key of a grid; {parts.one_of(str(key), KEYS)}")
+            raise ConfigError(f"{key}: unknown key of a grid; {one_of(str(key), KEYS)}")
     arms = [_arm(entry) for entry in _several(asked.get("arms"), "arms")]
     places = [_stream(entry) for entry in _several(asked.get("streams"), "streams")]
     _once("arms", [slug(arm.label) for arm in arms])
@@ -129,7 +132,7 @@ def read(asked: Mapping[str, Any]) -> Grid:
     seeds = _seeds(asked.get("seeds", 3))
     reference = str(asked.get("reference") or arms[0].label)
     if reference not in [arm.label for arm in arms]:
-        raise ConfigError(f"reference: {reference!r} is no arm; {parts.one_of(reference, [arm.label for arm in arms])}")
+        raise ConfigError(f"reference: {reference!r} is no arm; {one_of(reference, [arm.label for arm in arms])}")
     words = _words(asked.get("set"), "set")
     limits = Limits.read(asked.get("budget"), asked.get("match"), reference)
     augment = asked.get("augment") or ()
@@ -162,13 +165,13 @@ def code() -> str:
 
 
 def settled(cell: Cell, folder: Path, mix: bool = False) -> bool:
-    """Whether a cell is :func:`dreamer.compare.written.settled` in its folder, as :func:`write_cell` wrote it."""
-    return written.settled(cell.plain(), folder, code(), mix)
+    """Whether a cell is :func:`dreamer.jobs.manifest.settled` in its folder, as :func:`write_cell` wrote it."""
+    return manifest.settled(cell.plain(), folder, code(), mix)
 
 
 def write_cell(cell: Cell, folder: Path, mix: bool = False) -> None:
-    """Write a cell down; see :func:`dreamer.compare.written.write_down`."""
-    written.write_down(cell.plain(), folder, code(), mix)
+    """Write a cell down; see :func:`dreamer.jobs.manifest.write_down`."""
+    manifest.write_down(cell.plain(), folder, code(), mix)
 
 
 def read_cell(folder: Path) -> Cell:
@@ -234,7 +237,7 @@ def _cell(
     except ConfigError as error:
         raise ConfigError(at(arm.label, str(error))) from None
     if not (plain.get("stream") or {}).get("name"):
-        raise ConfigError(f"streams: {label!r} names no stream; {parts.one_of(label, streams.available())}")
+        raise ConfigError(f"streams: {label!r} names no stream; {one_of(label, streams.available())}")
     if augment != OWN:
         _augment(plain, _several(augment, "augment") if augment else [])
     plain.pop("out", None)
@@ -251,7 +254,7 @@ def _cell(
 
 
 def _augment(plain: dict[str, Any], names: Sequence[Any]) -> None:
-    """Bend the real samples of every arm alike; what bends dreams is the strategy's own."""
+    """Perturb the real samples of every arm alike; what bends dreams is the strategy's own."""
     wake = dict(plain.get("wake") or {})
     # a day in closed form meets every sample once, as it is
     if not _bends(str(wake.get("name", "wake"))):
@@ -272,8 +275,8 @@ def _trials(recipe: str) -> int:
 
 def _bends(stage: str) -> bool:
     try:
-        return "perturbations" in parameters(parts.resolve("stages", stage))
-    except parts.UnknownPart:
+        return "perturbations" in parameters(registry.resolve("stages", stage))
+    except registry.UnknownPart:
         return True  # one's own, or none, which is refused when it is planned
 
 

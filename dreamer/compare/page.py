@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dreamer.compare import courses, galleries, page_tables, page_words, scores
-from dreamer.compare.lived import Comparison
-from dreamer.compare.statistics import Analysis, explained
-from dreamer.report.results import write_text
+from dreamer.compare import curves, galleries, page_tables, page_words, scores
+from dreamer.compare.analysis import Analysis, explained
+from dreamer.compare.results import Comparison
+from dreamer.core.files import write_text
 
 FILE_NAME = "report.html"
 _PICTURES = 6_000_000
@@ -77,11 +77,11 @@ def _stream(comparison: Comparison, analysis: Analysis, stream: str, key: str) -
         scores.accuracies(comparison, analysis, stream, key),
         scores.differences(comparison, analysis, stream, key),
         scores.fronts(analysis, stream, key),
-        courses.learning_curves(arms, key, analysis.reference),
-        courses.nights(arms, key),
-        courses.forgetting(arms, key),
-        courses.matrices(arms, key),
-        courses.hypnograms(arms, key),
+        curves.learning_curves(arms, key, analysis.reference),
+        curves.nights(arms, key),
+        curves.forgetting(arms, key),
+        curves.matrices(arms, key),
+        curves.hypnograms(arms, key),
         galleries.dreams(arms, key, _PICTURES // len(comparison.streams)),
     ]
     return {

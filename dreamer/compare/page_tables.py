@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dreamer.compare.drawing import DASH, MINUS, p_value, percent, signed
-from dreamer.compare.lived import Comparison
+from dreamer.compare.analysis import ALPHA, SECONDARY, Analysis, Costs, Paired, Standing, costs
+from dreamer.compare.results import Comparison
 from dreamer.compare.scores import by_accuracy
-from dreamer.compare.statistics import ALPHA, SECONDARY, Analysis, Costs, Paired, Standing, costs
+from dreamer.report.svg import DASH, MINUS, p_value, percent, signed
 from dreamer.report.table import size
 
 

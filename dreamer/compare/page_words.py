@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamer.compare.drawing import p_value, percent, signed
-from dreamer.compare.lived import Comparison, Lived
+from dreamer.compare.analysis import ALPHA, Analysis, Ranking, Standing
+from dreamer.compare.results import Comparison, Lived
 from dreamer.compare.scores import by_accuracy
-from dreamer.compare.statistics import ALPHA, Analysis, Ranking, Standing
+from dreamer.report.svg import p_value, percent, signed
 
 Facts = list[tuple[str, list[tuple[str, str]]]]
 """(what, [(value, who)]); who is empty where all lives agree."""

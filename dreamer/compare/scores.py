@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dreamer.compare.drawing import (
+from dreamer.compare.analysis import Analysis, Standing
+from dreamer.compare.results import Comparison
+from dreamer.report.svg import (
     TEXT,
     Figure,
     Panel,
@@ -20,8 +22,6 @@ from dreamer.compare.drawing import (
     signed,
     text_width,
 )
-from dreamer.compare.lived import Comparison
-from dreamer.compare.statistics import Analysis, Standing
 
 COSTS = {"bytes_kept": "bytes kept beside the network", "seconds": "seconds", "steps": "optimiser steps"}
 _WIDTH, _ROW = 420.0, 44.0
@@ -30,7 +30,7 @@ _AXIS = 34.0
 """Where the frame of a plot with an upright scale begins."""
 
 
-Place = tuple[float, float]
+RankInfo = tuple[float, float]
 Box = tuple[float, float, float, float]
 
 
@@ -260,7 +260,7 @@ def _draw_steps(panel: Panel, corners: Sequence[tuple[float, float]], end: float
     panel.line([*points, (end, points[-1][1])], "front")
 
 
-def _label(panel: Panel, places: dict[str, Place], box: Box) -> None:
+def _label(panel: Panel, places: dict[str, RankInfo], box: Box) -> None:
     """Write every name beside its point where it covers neither a point nor another name."""
     size = TEXT - 1
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
@@ -274,7 +274,7 @@ def _label(panel: Panel, places: dict[str, Place], box: Box) -> None:
         panel.write(left, bottom - 3, text, "label")
 
 
-def _free_spot(point: Place, wide: float, tall: float, box: Box, taken: Sequence[Box]) -> Box:
+def _free_spot(point: RankInfo, wide: float, tall: float, box: Box, taken: Sequence[Box]) -> Box:
     """The room for a name nearest to its point that is inside the box and free; else right beside the point."""
     x, y = point
     spots = []

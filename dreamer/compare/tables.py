@@ -13,10 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.compare.lived import Comparison, Lived
-from dreamer.compare.statistics import Analysis, Ranking, Standing, Summary, costs, explained
+from dreamer.compare.analysis import Analysis, Ranking, Standing, Summary, costs, explained
+from dreamer.compare.results import Comparison, Lived
+from dreamer.core.files import write_text
 from dreamer.report import table
-from dreamer.report.results import write_results, write_text
+from dreamer.report.results import write_results
 
 CSV = "results.csv"
 MARKDOWN = "table.md"

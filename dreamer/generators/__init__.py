@@ -1,6 +1,6 @@
 """Generators: they make dreams. One file each; trained by the project."""
 
-from dreamer.generators.base import Dreamer, Generator, UntrainedError
+from dreamer.generators.base import Generator, GeneratorSnapshot, UntrainedError
 from dreamer.generators.brain_inspired import BrainInspired
 from dreamer.generators.class_conditional_vae import ClassConditionalVAE
 from dreamer.generators.flow_matching import FlowMatching
@@ -15,7 +15,7 @@ __all__ = [
     "VAE",
     "BrainInspired",
     "ClassConditionalVAE",
-    "Dreamer",
+    "GeneratorSnapshot",
     "FlowMatching",
     "Generator",
     "LatentGaussians",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamer.generators._images import halved
-from dreamer.generators._likelihood import relu_layers
+from dreamer.generators.likelihood import relu_layers
 
 
 class FlatArtist(nn.Module):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dreamer.types import Bends
+from dreamer.core.types import Perturbations
 
 
 class Mixture(NamedTuple):
@@ -52,7 +52,7 @@ class MixtureBank(nn.Module):
         self.factor[row, :used] = mixture.factor
 
     def sample(
-        self, row: Tensor, p: Tensor, rng: torch.Generator, bends: Bends, temperature: float = 1.0
+        self, row: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:
         """Draw (B, D) float32 codes and bend them: the cost depends on how many are drawn, not on from where.
 
@@ -60,16 +60,16 @@ class MixtureBank(nn.Module):
             row: (B,) int64, the mixture of each code, in [0, R).
             p: (B, K) label distributions of the codes.
             rng: generator on the device of ``row``.
-            bends: of the noise and of the codes.
+            perturbations: of the noise and of the codes.
             temperature: scales the deviation from a component's mean.
         """
         component = torch.multinomial(self.weight.float()[row], 1, generator=rng).flatten()
         mean, factor = self.mean[row, component].float(), self.factor[row, component].float()
         noise = torch.randn(mean.shape, generator=rng, device=mean.device)
-        if bends.noise is not None:
-            noise, p = bends.noise(noise, p, rng)
+        if perturbations.noise is not None:
+            noise, p = perturbations.noise(noise, p, rng)
         z = mean + temperature * torch.bmm(factor, noise[:, :, None]).squeeze(2)
-        return (z, p) if bends.latent is None else bends.latent(z, p, rng)
+        return (z, p) if perturbations.latent is None else perturbations.latent(z, p, rng)
 
 
 def fit_mixture(

@@ -12,7 +12,7 @@ def in_float32(network: nn.Module, *inputs: Any) -> Tensor:
     """The answer of a network that is kept in half precision, computed in float32 (a CPU is slow in half).
 
     Args:
-        network: any; its weights are widened for this answer only.
+        network: any; its weights are at_least_float32 for this answer only.
         inputs: its arguments.
     """
     kept = {**dict(network.named_parameters()), **dict(network.named_buffers())}

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
 from dreamer.networks.base import module_bytes
-from dreamer.types import UNLABELLED, Batch, Bends, Dream
 
 Continual = Literal["grow", "rehearse"]
-_UNBENT = Bends()
+_UNPERTURBED = Perturbations()
 
 
 class UntrainedError(RuntimeError):
     """A generator was asked to dream of something that it has not learnt."""
 
 
-class Dreamer(nn.Module, ABC):
+class GeneratorSnapshot(nn.Module, ABC):
     """What a dusk keeps of a generator: frozen, and enough to dream.
 
     Args:
@@ -38,14 +38,14 @@ class Dreamer(nn.Module, ABC):
         self.register_buffer("experience", torch.tensor(-1))
 
     @abstractmethod
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         """Dream.
 
         Args:
             y: (B,) int64 labels among :attr:`classes`; a dreamer that cannot choose ignores them.
             p: (B, K) their one-hot distributions.
             rng: generator on the device of ``y``.
-            bends: of noise and codes, those that the generator's ``spaces`` name.
+            perturbations: of noise and codes, those that the generator's ``spaces`` name.
 
         Returns:
             (B, *S) samples, or (B, H) features, float32, and (B, K) label distributions, mixed where codes were.
@@ -56,7 +56,7 @@ class Generator(nn.Module, ABC):
     """Learns the day while awake, settles what it learnt at dusk, dreams in sleep.
 
     Its trainable parameters are a parameter group of the life's one optimiser. What it dreams with is frozen: a dusk
-    keeps a :class:`Dreamer`. With ``continual="grow"`` every experience adds one, so nothing that was learnt is ever
+    keeps a :class:`GeneratorSnapshot`. With ``continual="grow"`` every experience adds one, so nothing that was learnt is ever
     learnt again from dreams, and the price grows with the stream. With ``rehearse`` there is one, the last, and its
     dreams are learnt beside the day (deep generative replay, Shin et al. 2017): constant bytes, and a copy of a copy.
 
@@ -68,13 +68,13 @@ class Generator(nn.Module, ABC):
     Attributes:
         spaces: which perturbations on the way of a dream it takes: ``latent``, ``noise``.
         conditional: False when it cannot be asked for a class; a teacher then says what it dreamt.
-        hidden: True when it dreams features of the learner rather than samples.
+        is_features: True when it dreams features of the learner rather than samples.
         bounds: least and largest value of the samples that it can learn; None for any.
     """
 
     spaces: frozenset[str] = frozenset()
     conditional: bool = True
-    hidden: bool = False
+    is_features: bool = False
     bounds: tuple[float, float] | None = None
     settled: Tensor
 
@@ -94,7 +94,7 @@ class Generator(nn.Module, ABC):
         """Judge itself on samples, real or dreamt.
 
         Args:
-            seen: (B, *S) samples (features where :attr:`hidden`) and their labels; a teacher's logits where they are
+            seen: (B, *S) samples (features where :attr:`is_features`) and their labels; a teacher's logits where they are
                 dreamt and a teacher was there.
             rng: generator on the device of the samples.
 
@@ -104,11 +104,11 @@ class Generator(nn.Module, ABC):
         """
 
     @abstractmethod
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         """A dreamer of the (C,) classes with the shapes that one has at dusk, and no content."""
 
     @abstractmethod
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         """Fill a blank dreamer with what is needed to dream of the day.
 
         Args:
@@ -147,7 +147,7 @@ class Generator(nn.Module, ABC):
         """
         own = module_bytes(self) - module_bytes(self.dreamers)
         kept = class_order if self.continual == "grow" else [sorted(set(itertools.chain(*class_order)))]
-        return own + sum(module_bytes(self._stored(self.blank(torch.tensor(list(classes))))) for classes in kept)
+        return own + sum(module_bytes(self._stored(self.new_snapshot(torch.tensor(list(classes))))) for classes in kept)
 
     def loss(self, x: Tensor, y: Tensor, rng: torch.Generator, past: Dream | None = None) -> Tensor | None:
         """Judge itself on a real batch, and beside it on dreams where it rehearses.
@@ -172,7 +172,7 @@ class Generator(nn.Module, ABC):
         return own if again is None else share * own + (1 - share) * again
 
     @torch.no_grad()
-    def settle(self, day: Iterable[Batch], experience: int, rng: torch.Generator) -> None:
+    def end_experience(self, day: Iterable[Batch], experience: int, rng: torch.Generator) -> None:
         """At dusk, keep what is needed to dream of the day.
 
         Args:
@@ -187,9 +187,9 @@ class Generator(nn.Module, ABC):
         if self.continual == "rehearse":
             # an unconditional generator's old dreams bear no labels, and yet it dreams of those classes
             classes = torch.cat([classes, self.dreamable.nonzero().flatten()]).unique()
-        dreamer = self.blank(classes).to(classes.device)
+        dreamer = self.new_snapshot(classes).to(classes.device)
         dreamer.experience.fill_(experience)
-        self.keep(dreamer, batches, rng)
+        self.fill_snapshot(dreamer, batches, rng)
         dreamer = self._stored(dreamer).requires_grad_(False)
         earlier = [int(old.experience) for old in self._dreamers()]
         self.settled += 1
@@ -201,13 +201,13 @@ class Generator(nn.Module, ABC):
             self.dreamers.append(dreamer)
 
     @torch.no_grad()
-    def dream(self, y: Tensor, rng: torch.Generator, bends: Bends = _UNBENT) -> Dream:
+    def dream(self, y: Tensor, rng: torch.Generator, perturbations: Perturbations = _UNPERTURBED) -> Dream:
         """Dream of the given classes.
 
         Args:
             y: (B,) int64 labels; their number alone counts for a generator that is not :attr:`conditional`.
             rng: generator on the device of ``y``.
-            bends: bends noise and codes, a group of samples at a time.
+            perturbations: bends noise and codes, a group of samples at a time.
 
         Returns:
             B dreams in the order of ``y``; ``p`` is set when codes were bent.
@@ -225,13 +225,13 @@ class Generator(nn.Module, ABC):
         for number, dreamer in enumerate(dreamers):
             members = (source == number).nonzero().flatten()
             if len(members):
-                made, p[members] = dreamer.sample(y[members], p[members], rng, bends)
+                made, p[members] = dreamer.sample(y[members], p[members], rng, perturbations)
                 x = made.new_empty(len(y), *made.shape[1:]) if x is None else x
                 x[members] = made
         assert x is not None
         labels = y if self.conditional else torch.full_like(y, UNLABELLED)
-        mixed = bends.latent is not None and self.conditional
-        return Dream(x, labels, p if mixed else None, hidden=self.hidden)
+        mixed = perturbations.latent is not None and self.conditional
+        return Dream(x, labels, p if mixed else None, is_features=self.is_features)
 
     def refuse_unknown(self, y: Tensor) -> None:
         """Raise an :class:`UntrainedError` that names the classes of (B,) ``y`` that cannot be dreamt of yet."""
@@ -256,17 +256,17 @@ class Generator(nn.Module, ABC):
         asked = old.nonzero().flatten().repeat_interleave(each)
         return [Batch(*self.dream(part, rng)[:2]) for part in asked.split(1024)]
 
-    def _stored(self, dreamer: Dreamer) -> Dreamer:
+    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
         """The dreamer in the type in which it is kept."""
         return dreamer
 
-    def _dreamers(self) -> list[Dreamer]:
-        return [dreamer for dreamer in self.dreamers if isinstance(dreamer, Dreamer)]
+    def _dreamers(self) -> list[GeneratorSnapshot]:
+        return [dreamer for dreamer in self.dreamers if isinstance(dreamer, GeneratorSnapshot)]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         # a fresh generator has no dreamers yet: make room for those of the checkpoint before they are copied
         kept = []
         while (classes := state_dict.get(f"{prefix}dreamers.{len(kept)}.classes")) is not None:
-            kept.append(self._stored(self.blank(classes.clone())).to(self.settled.device).requires_grad_(False))
+            kept.append(self._stored(self.new_snapshot(classes.clone())).to(self.settled.device).requires_grad_(False))
         self.dreamers = nn.ModuleList(kept)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.generators._likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels
-from dreamer.generators.base import Continual, Dreamer, Generator
-from dreamer.networks.base import blank, featured
-from dreamer.types import Batch, Bends, Dream
+from dreamer.core.types import Batch, Dream, Perturbations
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels
+from dreamer.networks.base import dummy_input, featured
 
 
 class BrainInspired(Generator):
@@ -76,8 +76,8 @@ class BrainInspired(Generator):
         self.gating = gating
         self.prior = prior
         self.conditional = prior == "classes" or gating > 0
-        self.hidden = space == "features"
-        self.likelihood: Likelihood = "gaussian" if self.hidden else likelihood
+        self.is_features = space == "features"
+        self.likelihood: Likelihood = "gaussian" if self.is_features else likelihood
         self.bounds = bounds(self.likelihood)
         self.temperature = temperature
         # inside a tuple: the learner must not become a part of the generator
@@ -87,15 +87,15 @@ class BrainInspired(Generator):
         """Read codes off this learner's features; see :meth:`dreamer.generators.Generator.attach`."""
         network = featured(learner)
         with torch.no_grad():
-            features = network.features(blank(learner, self.sample_shape, 2)).shape[1]
-        size = features if self.hidden else math.prod(self.sample_shape)
+            features = network.features(dummy_input(learner, self.sample_shape, 2)).shape[1]
+        size = features if self.is_features else math.prod(self.sample_shape)
         self._learner = (learner,)
         self.to_code = nn.Linear(features, 2 * self.latent_dim)
         self.feedback = _Feedback(self, size)
 
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
-        h = seen.x if seen.hidden else featured(self._learner[0]).features(seen.x)
-        target = h.detach() if self.hidden else seen.x.flatten(1)
+        h = seen.x if seen.is_features else featured(self._learner[0]).features(seen.x)
+        target = h.detach() if self.is_features else seen.x.flatten(1)
         mean, log_variance = gaussians(self.to_code(h))
         z = draw(mean, log_variance, rng)
         share = self._shares(seen)
@@ -119,18 +119,18 @@ class BrainInspired(Generator):
         each = _log_normal(z[:, None], self.feedback.mean, self.feedback.log_variance).sum(dim=2)
         return own - torch.logsumexp(each + share.clamp_min(1e-40).log(), dim=1)
 
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         if not self._learner:
             raise ValueError("BrainInspired reads codes off a learner: attach(learner) before it is used")
         return _Feedback(self, self.feedback.size, classes)
 
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         dreamer.load_state_dict(
             self.feedback.state_dict() | {"classes": dreamer.classes, "experience": dreamer.experience}
         )
 
 
-class _Feedback(Dreamer):
+class _Feedback(GeneratorSnapshot):
     """The way back from a code, and where codes of each class lie."""
 
     def __init__(self, owner: BrainInspired, size: int, classes: Tensor | None = None):
@@ -139,7 +139,7 @@ class _Feedback(Dreamer):
         self.size = size
         self.latent_dim = owner.latent_dim
         self.likelihood = owner.likelihood
-        self.shape = (size,) if owner.hidden else owner.sample_shape
+        self.shape = (size,) if owner.is_features else owner.sample_shape
         self.layers = nn.ModuleList(nn.Linear(into, out) for into, out in zip(widths[:-1], widths[1:], strict=True))
         self.gated = owner.gating > 0
         if self.gated:
@@ -160,14 +160,14 @@ class _Feedback(Dreamer):
                 h = h * (share @ self.get_buffer(f"gate{number}"))
         return self.layers[-1](h)
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         z = torch.randn(len(y), self.latent_dim, generator=rng, device=y.device)
-        if bends.noise is not None:
-            z, p = bends.noise(z, p, rng)
+        if perturbations.noise is not None:
+            z, p = perturbations.noise(z, p, rng)
         if self.by_class:
             z = self.mean[y] + torch.exp(0.5 * self.log_variance[y]) * z
-        if bends.latent is not None:
-            z, p = bends.latent(z, p, rng)
+        if perturbations.latent is not None:
+            z, p = perturbations.latent(z, p, rng)
         return pixels(self(z, p), self.likelihood).view(-1, *self.shape), p
 
 

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
-from dreamer.generators._likelihood import (
+from dreamer.generators._precision import in_float32
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.likelihood import (
     Likelihood,
     bounds,
     divergence,
@@ -22,9 +25,6 @@ from dreamer.generators._likelihood import (
     pixels,
     relu_layers,
 )
-from dreamer.generators._precision import in_float32
-from dreamer.generators.base import Continual, Dreamer, Generator
-from dreamer.types import Batch, Bends, Dream
 
 
 class ClassConditionalVAE(Generator):
@@ -92,10 +92,10 @@ class ClassConditionalVAE(Generator):
         bound = misfit(answer, flat, self.likelihood).sum() + self.beta * divergence(mean, log_variance).sum()
         return bound / flat.numel()
 
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Decoder(self, classes)
 
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         assert isinstance(dreamer, _Decoder)
         codes, labels = [], []
         for x, y in day:
@@ -112,11 +112,11 @@ class ClassConditionalVAE(Generator):
         mean, log_variance = gaussians(self.encoder(torch.cat([flat, label], dim=1)))
         return mean, log_variance.clamp(-8, 4)
 
-    def _stored(self, dreamer: Dreamer) -> Dreamer:
+    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
         return dreamer.to(self.store)
 
 
-class _Decoder(Dreamer):
+class _Decoder(GeneratorSnapshot):
     """A frozen decoder, and a mixture for each of its classes."""
 
     def __init__(self, vae: ClassConditionalVAE, classes: Tensor):
@@ -127,7 +127,7 @@ class _Decoder(Dreamer):
         self.likelihood = vae.likelihood
         self.sample_shape = vae.sample_shape
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
-        z, p = self.bank.sample(torch.searchsorted(self.classes, y), p, rng, bends, self.temperature)
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
+        z, p = self.bank.sample(torch.searchsorted(self.classes, y), p, rng, perturbations, self.temperature)
         answer = in_float32(self.decoder, torch.cat([z, p], dim=1))
         return pixels(answer, self.likelihood).view(-1, *self.sample_shape), p

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._denoisers import FlatDenoiser, UNet
 from dreamer.generators._precision import in_float32
 from dreamer.generators._span import Span
-from dreamer.generators.base import Continual, Dreamer, Generator
-from dreamer.types import Batch, Bends, Dream
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
 
 _END = 0.05
 
@@ -101,17 +101,17 @@ class FlowMatching(Generator):
         mean, std = self.times
         return torch.sigmoid(mean + std * torch.randn(count, generator=rng, device=rng.device))
 
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Flow(self, classes)
 
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         """Nothing is measured in the day: a dreamer is born with the network."""
 
-    def _stored(self, dreamer: Dreamer) -> Dreamer:
+    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
         return dreamer.to(self.store)
 
 
-class _Flow(Dreamer):
+class _Flow(GeneratorSnapshot):
     """A frozen network, followed from noise to samples."""
 
     def __init__(self, flow: FlowMatching, classes: Tensor):
@@ -123,10 +123,10 @@ class _Flow(Dreamer):
         self.temperature = flow.temperature
         self.span = flow.span
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         noise = torch.randn(len(y), math.prod(self.sample_shape), generator=rng, device=y.device)
-        if bends.noise is not None:
-            noise, p = bends.noise(noise, p, rng)
+        if perturbations.noise is not None:
+            noise, p = perturbations.noise(noise, p, rng)
         x = self.temperature * noise.view(-1, *self.sample_shape)
         for step in range(self.steps):
             x = self._onward(x, p, step)

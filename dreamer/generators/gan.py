@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gan_networks import FlatArtist, ImageArtist, flat_critic, image_critic, louden
 from dreamer.generators._precision import in_float32
 from dreamer.generators._span import Span
-from dreamer.generators.base import Continual, Dreamer, Generator
-from dreamer.types import Batch, Bends, Dream
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
 
 
 class GAN(Generator):
@@ -34,7 +34,7 @@ class GAN(Generator):
     The players share the optimiser's options with the learner. Adam's first decay of 0.9 is high for such a game
     (R3GAN: 0): ``Adam(betas=(0.5, 0.999))`` is worth a try where the learner allows it. Dreams are less varied than
     those of the other generators, and plainer losses or spectral normalisation collapse under this optimiser.
-    ``net="conv"`` plays best with ``generator_lr=3e-4`` (see :class:`dreamer.module.WakeSleepModule`), ``penalty=3``
+    ``net="conv"`` plays best with ``generator_lr=3e-4`` (see :class:`dreamer.training.module.WakeSleepModule`), ``penalty=3``
     and ``pace=0.3``.
 
     Args:
@@ -129,17 +129,17 @@ class GAN(Generator):
         hoped = functional_call(self.critic, held, (made, p)).float()
         return critic, functional.softplus(scores[0].detach() - hoped).mean()
 
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Artist(self, classes)
 
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         """Nothing is measured in the day: a dreamer is born with the artist."""
 
-    def _stored(self, dreamer: Dreamer) -> Dreamer:
+    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
         return dreamer.to(self.store)
 
 
-class _Artist(Dreamer):
+class _Artist(GeneratorSnapshot):
     """A frozen artist."""
 
     def __init__(self, gan: GAN, classes: Tensor):
@@ -151,13 +151,13 @@ class _Artist(Dreamer):
         self.temperature = gan.temperature
         self.span = gan.span
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         z = torch.randn(len(y), self.latent_dim, generator=rng, device=y.device)
-        if bends.noise is not None:
-            z, p = bends.noise(z, p, rng)
+        if perturbations.noise is not None:
+            z, p = perturbations.noise(z, p, rng)
         z = self.temperature * z
-        if bends.latent is not None:
-            z, p = bends.latent(z, p, rng)
+        if perturbations.latent is not None:
+            z, p = perturbations.latent(z, p, rng)
         return self.span.leave(in_float32(self.artist, _code(z, p))), p
 
 

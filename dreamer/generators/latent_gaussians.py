@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
 from dreamer.generators._principal import principal_axes
-from dreamer.generators.base import Continual, Dreamer, Generator
-from dreamer.networks.base import Frozen, blank, featured
-from dreamer.types import Batch, Bends, Dream
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.networks.base import Frozen, dummy_input, featured
 
 Covariance = Literal["full", "diagonal", "shared"]
 
@@ -69,9 +69,9 @@ class LatentGaussians(Generator):
             raise ValueError(f"expected latent_dim and components of at least 1, got {latent_dim} and {components}")
         if covariance == "shared" and components > 1:
             raise ValueError(f"expected components=1 with a shared covariance, got {components}")
-        self.hidden = space == "features"
+        self.is_features = space == "features"
         # of the features unknown until the learner has been met
-        self.latent_dim = 0 if self.hidden else min(latent_dim, math.prod(self.sample_shape))
+        self.latent_dim = 0 if self.is_features else min(latent_dim, math.prod(self.sample_shape))
         self.components = components
         self.covariance: Covariance = covariance
         self.temperature = temperature
@@ -83,30 +83,30 @@ class LatentGaussians(Generator):
     @torch.no_grad()
     def attach(self, learner: nn.Module) -> None:
         """Meet the learner: with ``space="features"`` its features are the codes."""
-        if self.hidden:
-            self.latent_dim = Frozen(featured(learner)).features(blank(learner, self.sample_shape)).shape[1]
+        if self.is_features:
+            self.latent_dim = Frozen(featured(learner)).features(dummy_input(learner, self.sample_shape)).shape[1]
             self._learner = (learner,)
 
     def fit(self, seen: Dream, rng: torch.Generator) -> None:
         """Nothing: it learns at dusk."""
         return None
 
-    def settle(self, day: Iterable[Batch], experience: int, rng: torch.Generator) -> None:
-        super().settle(self._felt(day) if self.hidden else day, experience, rng)
+    def end_experience(self, day: Iterable[Batch], experience: int, rng: torch.Generator) -> None:
+        super().end_experience(self._felt(day) if self.is_features else day, experience, rng)
 
-    def blank(self, classes: Tensor) -> Dreamer:
-        if self.hidden:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
+        if self.is_features:
             self._met()
         return _Gaussians(self, classes)
 
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         assert isinstance(dreamer, _Gaussians)
         batches = list(day)
         flat = torch.cat([batch.x for batch in batches]).flatten(1).float()
         labels = torch.searchsorted(dreamer.classes, torch.cat([batch.y for batch in batches]))
         dreamer.least.copy_(flat.min(dim=0).values)
         dreamer.largest.copy_(flat.max(dim=0).values)
-        dreamer.fit(flat if self.hidden else dreamer.project(flat), labels, rng)
+        dreamer.fit(flat if self.is_features else dreamer.project(flat), labels, rng)
 
     def _met(self) -> nn.Module:
         if not self._learner:
@@ -121,12 +121,12 @@ class LatentGaussians(Generator):
         for x, y in day:
             yield Batch(learner.features(x), y)
 
-    def _stored(self, dreamer: Dreamer) -> Dreamer:
+    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
         return dreamer.to(self.store)
 
 
-class _Gaussians(Dreamer):
-    """Means and spreads of the classes and, over samples, the axes that they are spread along.
+class _Gaussians(GeneratorSnapshot):
+    """Resources and spreads of the classes and, over samples, the axes that they are spread along.
 
     Buffers, with N the elements of a dream: ``weight`` (C, M), ``mean`` (C, M, D), ``spread`` (C, M, D) standard
     deviations, or (C, M, D, D) Cholesky factors, or (1, 1, D, D) where it is shared; ``axes`` (D, N), ``centre``,
@@ -144,8 +144,8 @@ class _Gaussians(Dreamer):
 
     def __init__(self, generator: LatentGaussians, classes: Tensor):
         super().__init__(classes)
-        self.shape = (generator.latent_dim,) if generator.hidden else generator.sample_shape
-        self.hidden = generator.hidden
+        self.shape = (generator.latent_dim,) if generator.is_features else generator.sample_shape
+        self.is_features = generator.is_features
         self.covariance = generator.covariance
         self.components = generator.components
         self.temperature = generator.temperature
@@ -155,9 +155,9 @@ class _Gaussians(Dreamer):
         self.register_buffer("weight", torch.zeros(rows, count))
         self.register_buffer("mean", torch.zeros(rows, count, dims))
         self.register_buffer("spread", torch.zeros(held[self.covariance]))
-        self.register_buffer("axes", torch.zeros(0 if self.hidden else dims, size))
-        self.register_buffer("centre", torch.zeros(0 if self.hidden else size))
-        self.register_buffer("residual", torch.zeros(0 if self.hidden else size))
+        self.register_buffer("axes", torch.zeros(0 if self.is_features else dims, size))
+        self.register_buffer("centre", torch.zeros(0 if self.is_features else size))
+        self.register_buffer("residual", torch.zeros(0 if self.is_features else size))
         self.register_buffer("least", torch.zeros(size))
         self.register_buffer("largest", torch.zeros(size))
 
@@ -189,17 +189,17 @@ class _Gaussians(Dreamer):
         elif self.covariance == "full":
             self.spread[row, :used] = found.factor
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         row = torch.searchsorted(self.classes, y)
         component = torch.multinomial(self.weight.float()[row], 1, generator=rng).flatten()
         mean = self.mean[row, component].float()
         noise = torch.randn(mean.shape, generator=rng, device=mean.device)
-        if bends.noise is not None:
-            noise, p = bends.noise(noise, p, rng)
+        if perturbations.noise is not None:
+            noise, p = perturbations.noise(noise, p, rng)
         z = mean + self.temperature * self._spread(noise, row, component)
-        if bends.latent is not None:
-            z, p = bends.latent(z, p, rng)
-        x = z if self.hidden else self._decode(z, rng)
+        if perturbations.latent is not None:
+            z, p = perturbations.latent(z, p, rng)
+        x = z if self.is_features else self._decode(z, rng)
         if self.clip:
             x = x.clamp(self.least.float(), self.largest.float())
         return x.view(-1, *self.shape), p

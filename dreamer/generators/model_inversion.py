@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._activations import Activations, Moments, pooled, remembers, watched, widths
 from dreamer.generators._inverter import Shape, inverter
-from dreamer.generators.base import Dreamer, Generator
-from dreamer.types import Batch, Bends, Dream
+from dreamer.generators.base import Generator, GeneratorSnapshot
 
 
 class ModelInversion(Generator):
@@ -152,10 +152,10 @@ class ModelInversion(Generator):
         """Nothing: it learns at dusk."""
         return None
 
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Inverted(self, classes)
 
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         assert isinstance(dreamer, _Inverted)
         if not self._learner:
             raise ValueError("ModelInversion needs the learner: expected attach(learner) to come first")
@@ -207,7 +207,7 @@ class ModelInversion(Generator):
         return loss + smoothness * roughness(x) if is_image(self.sample_shape) else loss
 
 
-class _Inverted(Dreamer):
+class _Inverted(GeneratorSnapshot):
     """The network, and the classes that it can be asked for."""
 
     def __init__(self, generator: ModelInversion, classes: Tensor):
@@ -220,11 +220,11 @@ class _Inverted(Dreamer):
         """(B, *S) samples of (B, D) noise and (B, K) distributions."""
         return self.network(torch.cat([code, p], dim=1) if self.conditional else code)
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         code = torch.randn(len(y), self.latent_dim, generator=rng, device=y.device)
-        for bend in (bends.noise, bends.latent):
-            if bend is not None:
-                code, p = bend(code, p, rng)
+        for perturbation in (perturbations.noise, perturbations.latent):
+            if perturbation is not None:
+                code, p = perturbation(code, p, rng)
         # evaluation mode only while it answers: Lightning warns of modules that are found in it when a fit starts
         self.network.eval()
         made = self.answer(code, p)

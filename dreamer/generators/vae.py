@@ -10,7 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dreamer.generators._likelihood import (
+from dreamer.core.types import Batch, Dream, Perturbations
+from dreamer.generators._precision import in_float32
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.likelihood import (
     Likelihood,
     bounds,
     divergence,
@@ -20,9 +23,6 @@ from dreamer.generators._likelihood import (
     pixels,
     relu_layers,
 )
-from dreamer.generators._precision import in_float32
-from dreamer.generators.base import Continual, Dreamer, Generator
-from dreamer.types import Batch, Bends, Dream
 
 
 class VAE(Generator):
@@ -76,17 +76,17 @@ class VAE(Generator):
         bound = misfit(answer, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
         return bound / flat.numel()
 
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Decoder(self, classes)
 
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         return None  # the prior stays the standard normal one, and a blank dreamer has the decoder
 
-    def _stored(self, dreamer: Dreamer) -> Dreamer:
+    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
         return dreamer.to(self.store)
 
 
-class _Decoder(Dreamer):
+class _Decoder(GeneratorSnapshot):
     def __init__(self, vae: VAE, classes: Tensor):
         super().__init__(classes)
         self.decoder = copy.deepcopy(vae.decoder)
@@ -94,8 +94,8 @@ class _Decoder(Dreamer):
         self.likelihood = vae.likelihood
         self.sample_shape = vae.sample_shape
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         z = torch.randn(len(y), self.latent_dim, generator=rng, device=y.device)
-        for bend in (bends.noise, bends.latent):
-            z, p = (z, p) if bend is None else bend(z, p, rng)
+        for perturbation in (perturbations.noise, perturbations.latent):
+            z, p = (z, p) if perturbation is None else perturbation(z, p, rng)
         return pixels(in_float32(self.decoder, z), self.likelihood).view(-1, *self.sample_shape), p

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.generators._likelihood import Likelihood, bounds, divergence, draw, misfit, pixels
-from dreamer.generators.base import Dreamer, Generator
-from dreamer.types import Batch, Bends, Dream
+from dreamer.core.types import Batch, Dream, Perturbations
+from dreamer.generators.base import Generator, GeneratorSnapshot
+from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, misfit, pixels
 
 
 class VAEPerClass(Generator):
@@ -70,10 +70,10 @@ class VAEPerClass(Generator):
         bound = misfit(answer, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
         return bound / flat.numel()
 
-    def blank(self, classes: Tensor) -> Dreamer:
+    def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Kept(self, classes)
 
-    def keep(self, dreamer: Dreamer, day: Iterable[Batch], rng: torch.Generator) -> None:
+    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         assert isinstance(dreamer, _Kept)
         dreamer.encoders.copy_from(self.encoders, dreamer.classes)
         dreamer.decoders.copy_from(self.decoders, dreamer.classes)
@@ -104,7 +104,7 @@ class VAEPerClass(Generator):
         return total - times.clamp_min(1).log()
 
 
-class _Kept(Dreamer):
+class _Kept(GeneratorSnapshot):
     """The frozen autoencoders of some classes."""
 
     def __init__(self, vae: VAEPerClass, classes: Tensor):
@@ -114,10 +114,10 @@ class _Kept(Dreamer):
         self.observation = vae.observation
         self.sample_shape = vae.sample_shape
 
-    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, bends: Bends) -> tuple[Tensor, Tensor]:
+    def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         z = torch.randn(len(y), self.decoders.inputs, generator=rng, device=y.device)
-        for bend in (bends.noise, bends.latent):
-            z, p = (z, p) if bend is None else bend(z, p, rng)
+        for perturbation in (perturbations.noise, perturbations.latent):
+            z, p = (z, p) if perturbation is None else perturbation(z, p, rng)
         # codes of two classes have no space in common: a mixed one is decoded by both, and the dreams are mixed
         share = p[:, self.classes]
         which, row = share.nonzero(as_tuple=True)
@@ -196,6 +196,6 @@ class _Stack(nn.Module):
 
 
 def _gaussians(answer: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and logarithms of variances; the latter bounded, as what a class was not made for may be anything."""
+    """Resources and logarithms of variances; the latter bounded, as what a class was not made for may be anything."""
     mean, log_variance = answer.chunk(2, dim=-1)
     return mean, log_variance.clamp(-8, 4)

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.types import Batch, Dream
 from dreamer.memory._shards import Hand, Key, Piles, deal, part
-from dreamer.types import Batch, Dream
 
 Store = Literal["float32", "float16", "uint8"]
 
@@ -26,14 +26,14 @@ class Memory(Protocol):
     DDP.
 
     Attributes:
-        hidden: True when it keeps features of the learner rather than samples.
+        is_features: True when it keeps features of the learner rather than samples.
         logits: True when it keeps the learner's logits beside them.
         needs_dawn: True when :meth:`settle` needs the learner as it was at dawn.
         rank: number of this process, from 0.
         ranks: how many there are; see :meth:`share`.
     """
 
-    hidden: bool
+    is_features: bool
     logits: bool
     needs_dawn: bool
     rank: int
@@ -52,7 +52,7 @@ class Memory(Protocol):
         """Bytes when full, of all processes together.
 
         Args:
-            shape: *S of a sample, or (H,) of a feature where :attr:`hidden`.
+            shape: *S of a sample, or (H,) of a feature where :attr:`is_features`.
             num_classes: K.
             itemsize: bytes of an element of a sample as it comes: 4 for float32, 8 for the int64 of tokens.
         """
@@ -69,7 +69,7 @@ class Memory(Protocol):
         """
         ...
 
-    def settle(
+    def end_experience(
         self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
     ) -> None:
         """At dusk, choose from the whole day, or write what the learner now makes of it.
@@ -159,7 +159,7 @@ class Buffer:
         ValueError: when the capacity is below 1, or ``store`` is none of the above.
     """
 
-    hidden: bool = False
+    is_features: bool = False
     needs_dawn: bool = False
 
     def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
@@ -221,10 +221,10 @@ class Buffer:
         """
         return None
 
-    def settle(
+    def end_experience(
         self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
     ) -> None:
-        """See :meth:`Memory.settle`; a buffer that chooses while awake has nothing to do at dusk."""
+        """See :meth:`Memory.end_experience`; a buffer that chooses while awake has nothing to do at dusk."""
 
     def draw(self, count: int, rng: torch.Generator) -> Dream:
         """Draw samples uniformly; see :meth:`Memory.draw`."""
@@ -235,7 +235,7 @@ class Buffer:
         else:
             index = torch.randint(self.size, (count,), generator=rng, device=rng.device)
         drawn = self._rows(index)
-        return Dream(drawn["x"], drawn["y"], logits=drawn.get("logits"), hidden=self.hidden)
+        return Dream(drawn["x"], drawn["y"], logits=drawn.get("logits"), is_features=self.is_features)
 
     def to(self, device: torch.device | str) -> None:
         """Move what is held to a device."""

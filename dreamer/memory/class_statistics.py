@@ -11,15 +11,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.types import Batch, Dream
 from dreamer.memory._moments import Bank, Covariance, Moments, divide, freedom, join
 from dreamer.networks.base import featured
-from dreamer.types import Batch, Dream
 
 
 class ClassStatistics:
     """Count, mean and covariance of every class, measured at dusk; what is recalled is drawn from the Gaussians.
 
-    Means with one running covariance of all classes are what deep streaming LDA keeps of features (Hayes and Kanan
+    Resources with one running covariance of all classes are what deep streaming LDA keeps of features (Hayes and Kanan
     2020, arXiv 1909.01520; ``SLDA_Model.py`` of tyler-hayes/Deep_SLDA), a covariance per class what FeCAM keeps
     (Goswami et al. 2023, arXiv 2309.14062; ``compute_new_cov`` in ``utils/maha_utils.py`` of dipamgoswami/FeCAM).
     Both classify by them; here they are replayed, as prototypes are in PASS (Zhu et al. 2021, "Prototype augmentation
@@ -52,7 +52,7 @@ class ClassStatistics:
         if not 0 <= shrinkage <= 1:
             raise ValueError(f"expected a shrinkage in [0, 1], got {shrinkage}")
         self.covariance: Covariance = covariance
-        self.hidden = space == "features"
+        self.is_features = space == "features"
         self.shrinkage = shrinkage
         # what earlier experiences brought, and what the latest did
         self.banks: list[Bank] = []
@@ -83,17 +83,17 @@ class ClassStatistics:
         """See :meth:`dreamer.memory.Memory.add`; nothing is kept while awake."""
 
     @torch.no_grad()
-    def settle(
+    def end_experience(
         self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
     ) -> None:
-        """Measure the day; see :meth:`dreamer.memory.Memory.settle`.
+        """Measure the day; see :meth:`dreamer.memory.Memory.end_experience`.
 
         Raises:
             ValueError: when features are measured and the learner has none (see :class:`dreamer.networks.Featured`).
         """
         today = Moments(self.covariance)
         for x, y in day:
-            h = featured(learner).features(x) if self.hidden else x
+            h = featured(learner).features(x) if self.is_features else x
             self.shape, device = tuple(h.shape[1:]), x.device
             today.observe(h.reshape(len(h), -1), y)
         if experience != self.experience and len(self.banks) == 2:
@@ -119,7 +119,7 @@ class ClassStatistics:
         mean = torch.cat([bank["mean"] for bank in self.banks])
         row = row.to(mean.device)
         x = mean[row] + self._noise(row, rng)
-        return Dream(x.view(count, *self.shape), y.to(x.device), hidden=self.hidden)
+        return Dream(x.view(count, *self.shape), y.to(x.device), is_features=self.is_features)
 
     def to(self, device: torch.device | str) -> None:
         """Move what is held to a device."""
@@ -130,7 +130,7 @@ class ClassStatistics:
         banks = [{name: row.clone() for name, row in bank.items()} for bank in self.banks]
         return {
             "covariance": self.covariance,
-            "hidden": self.hidden,
+            "hidden": self.is_features,
             "shape": list(self.shape),
             "experience": self.experience,
             "banks": banks,
@@ -142,7 +142,7 @@ class ClassStatistics:
         Raises:
             ValueError: when those are statistics of another kind.
         """
-        kind, own = (state["covariance"], state["hidden"]), (self.covariance, self.hidden)
+        kind, own = (state["covariance"], state["hidden"]), (self.covariance, self.is_features)
         if kind != own:
             raise ValueError(f"expected statistics with (covariance, hidden) of {own}, got {kind}")
         self.shape, self.experience = tuple(state["shape"]), state["experience"]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.types import Batch
 from dreamer.memory._lists import Lists, entries, piles
 from dreamer.memory._shards import Hand, Key, Piles
 from dreamer.memory.base import Buffer, Store
-from dreamer.networks.base import Featured, ask
-from dreamer.types import Batch
+from dreamer.networks.base import Featured, forward
 
 
 class Herding(Buffer):
@@ -38,13 +38,13 @@ class Herding(Buffer):
         self._lists = Lists()
 
     @torch.no_grad()
-    def settle(
+    def end_experience(
         self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
     ) -> None:
-        """Choose the exemplars of the day's classes; see :meth:`dreamer.memory.Memory.settle`."""
+        """Choose the exemplars of the day's classes; see :meth:`dreamer.memory.Memory.end_experience`."""
         seen: dict[str, list[Tensor]] = {"x": [], "y": [], "logits": [], "view": []}
         for x, y in day:
-            answer = ask(learner, x, features=isinstance(learner, Featured))
+            answer = forward(learner, x, features=isinstance(learner, Featured))
             view = answer.logits if answer.features is None else answer.features
             seen["x"].append(self._encode(x))
             seen["y"].append(y)

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.types import Batch
 from dreamer.memory._lists import Lists, entries, piles
 from dreamer.memory._shards import Hand, Key, Piles
 from dreamer.memory.base import Buffer
 from dreamer.networks.base import featured
-from dreamer.types import Batch
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _PAIRS_AT_ONCE = 1 << 22
@@ -50,7 +50,7 @@ class LatentCodes(Buffer):
         ValueError: when the capacity is below 1, ``sigma`` is not positive, or codes cannot be stored that way.
     """
 
-    hidden = True
+    is_features = True
 
     def __init__(
         self,
@@ -83,10 +83,10 @@ class LatentCodes(Buffer):
         return super().planned_bytes(shape, num_classes) + 8 * self.total
 
     @torch.no_grad()
-    def settle(
+    def end_experience(
         self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
     ) -> None:
-        """Write the day and refresh what is older; see :meth:`dreamer.memory.Memory.settle`.
+        """Write the day and refresh what is older; see :meth:`dreamer.memory.Memory.end_experience`.
 
         Raises:
             ValueError: when the learner has no features (see :class:`dreamer.networks.Featured`).

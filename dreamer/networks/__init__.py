@@ -1,8 +1,8 @@
 """Plain modules to start from; any ``nn.Module`` that maps (B, *S) to (B, K) logits serves as a learner."""
 
-from dreamer.networks._head import GrowingHead
 from dreamer.networks.backbone import Backbone
 from dreamer.networks.base import Featured
+from dreamer.networks.heads import GrowingHead
 from dreamer.networks.likelihood_classifier import LikelihoodClassifier
 from dreamer.networks.mlp import MLP
 from dreamer.networks.random_fourier_lda import RandomFourierLDA

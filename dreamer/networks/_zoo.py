@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dreamer.parts import nearest
+from dreamer.core.suggest import nearest
 
 
 def headless(name: str) -> tuple[nn.Module, frozenset[str]]:

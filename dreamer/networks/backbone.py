@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.networks._head import head
 from dreamer.networks._zoo import headless, load_weights
-from dreamer.networks.base import blank
+from dreamer.networks.base import dummy_input
+from dreamer.networks.heads import head
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -20,7 +20,7 @@ class Backbone(nn.Module):
     """A network of torchvision, of timm or of your own gives features; a linear layer classifies them.
 
     A frozen one stays in evaluation mode, so that no running statistics move either. Where it stays frozen and sees
-    each sample as it is, :func:`dreamer.interop.embedded.embedded` computes its features once, before the life.
+    each sample as it is, :func:`dreamer.streams.embedded.embedded` computes its features once, before the life.
 
     Args:
         sample_shape: *S.
@@ -103,7 +103,7 @@ class Backbone(nn.Module):
         self.trunk.eval()
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                h = self.trunk(self._prepared(blank(self.trunk, sample_shape)))
+                h = self.trunk(self._prepared(dummy_input(self.trunk, sample_shape)))
         except Exception as error:  # whatever somebody else's module raises
             why = " ".join(str(error).split())[:200]
             raise ValueError(f"{name} cannot answer to samples of shape {sample_shape}: {why}") from error

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from dreamer.types import Answer
+from dreamer.core.types import Output
 
 
 @runtime_checkable
@@ -101,25 +101,25 @@ def featured(network: nn.Module) -> Any:
     return network
 
 
-def ask(network: nn.Module, x: Tensor, hidden: bool = False, features: bool = False) -> Answer:
-    """Ask a network.
+def forward(network: nn.Module, x: Tensor, is_features: bool = False, features: bool = False) -> Output:
+    """Call a network.
 
     Args:
         network: maps (B, *S) to (B, K).
-        x: (B, *S) samples, or (B, H) features when ``hidden``.
-        hidden: enter behind the features.
+        x: (B, *S) samples, or (B, H) features when ``is_features``.
+        is_features: ``x`` are features.
         features: give the features too.
 
     Raises:
         ValueError: when features are involved and the network has none (see :class:`Featured`).
     """
-    if not hidden and not features:
-        return Answer(widened(network(x)))
-    h = x if hidden else featured(network).features(x)
-    return Answer(widened(featured(network).classify(h)), widened(h))
+    if not is_features and not features:
+        return Output(at_least_float32(network(x)))
+    h = x if is_features else featured(network).features(x)
+    return Output(at_least_float32(featured(network).classify(h)), at_least_float32(h))
 
 
-def blank(network: nn.Module, sample_shape: Sequence[int], count: int = 1) -> Tensor:
+def dummy_input(network: nn.Module, sample_shape: Sequence[int], count: int = 1) -> Tensor:
     """(count, *S) zeros that a network takes: of its own floating type, int64 where it begins with an embedding."""
     device, dtype = torch.device("cpu"), torch.float32
     layers = _layers(network)
@@ -130,7 +130,7 @@ def blank(network: nn.Module, sample_shape: Sequence[int], count: int = 1) -> Te
     return torch.zeros(count, *sample_shape, device=device, dtype=dtype)
 
 
-def widened(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """A tensor in float32 at least.
 
     What a network answers in half precision has to be judged in float32: on a CPU autocast leaves softmax and sums in
@@ -163,7 +163,7 @@ def silence(logits: Tensor, active: Tensor | None) -> Tensor:
     return logits.masked_fill(~active, torch.finfo(logits.dtype).min / 4)
 
 
-def check_rebirth(network: nn.Module) -> None:
+def check_resettable(network: nn.Module) -> None:
     """Raise a ValueError when a submodule holds parameters of its own but has no ``reset_parameters``."""
     for module in _layers(network, learning=True):
         if not hasattr(module, "reset_parameters"):
@@ -172,7 +172,7 @@ def check_rebirth(network: nn.Module) -> None:
             )
 
 
-def rebirth(network: nn.Module) -> None:
+def reset_parameters(network: nn.Module) -> None:
     """Draw new initial weights from torch's global generator, layer by layer with their ``reset_parameters``.
 
     Layers that are frozen, as those of a pretrained backbone, stay as they are.

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from dreamer.networks._head import GrowingHead, head
+from dreamer.networks.heads import GrowingHead, head
 
 
 class MLP(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from dreamer.networks._head import head
+from dreamer.networks.heads import head
 
 
 class SmallConv(nn.Module):

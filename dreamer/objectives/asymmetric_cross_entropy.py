@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective, silence
-from dreamer.types import Answer, Dream
 
 
 class AsymmetricCrossEntropy(Objective):
@@ -25,12 +25,12 @@ class AsymmetricCrossEntropy(Objective):
         weight: factor of the loss.
     """
 
-    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         labels = target.y if target.p is None else target.p
         present = torch.zeros_like(answer.logits[0], dtype=torch.bool)
         present[target.y] = True
         if target.p is not None:
             present = present | (target.p > 0).any(dim=0)
-        rivals = present.expand_as(answer.logits) if active is None else present & active
-        return self.weight * functional.cross_entropy(silence(answer.logits, rivals), labels)
+        active_classes = present.expand_as(answer.logits) if active is None else present & active
+        return self.weight * functional.cross_entropy(silence(answer.logits, active_classes), labels)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from dreamer.core.types import Dream, Output
 from dreamer.networks.base import silence as silence
-from dreamer.types import Answer, Dream
 
 
 class Objective(ABC):
@@ -33,7 +33,7 @@ class Objective(ABC):
         self.weight = weight
 
     @abstractmethod
-    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
         """Compute the loss.
 
         Args:
@@ -46,7 +46,7 @@ class Objective(ABC):
         """
 
 
-def judge(objectives: Sequence[Objective], answer: Answer, target: Dream, active: Tensor | None) -> Tensor | None:
+def judge(objectives: Sequence[Objective], answer: Output, target: Dream, active: Tensor | None) -> Tensor | None:
     """Sum the losses of several objectives; None where there are none."""
     losses = [objective(answer, target, active) for objective in objectives]
     return functools.reduce(operator.add, losses) if losses else None

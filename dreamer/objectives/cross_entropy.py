@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective, silence
-from dreamer.types import Answer, Dream
 
 
 class CrossEntropy(Objective):
@@ -16,7 +16,7 @@ class CrossEntropy(Objective):
         weight: factor of the loss.
     """
 
-    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         return self.weight * functional.cross_entropy(
             silence(answer.logits, active), target.y if target.p is None else target.p

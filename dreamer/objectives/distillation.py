@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective, silence
-from dreamer.types import Answer, Dream
 
 
 class Distillation(Objective):
@@ -36,7 +36,7 @@ class Distillation(Objective):
         self.temperature = temperature
         self.per_output = per_output
 
-    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         if target.teacher is None:
             raise ValueError("Distillation needs a teacher's logits, but the batch carries none")

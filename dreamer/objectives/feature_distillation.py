@@ -7,8 +7,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective
-from dreamer.types import Answer, Dream
 
 
 class FeatureDistillation(Objective):
@@ -37,9 +37,9 @@ class FeatureDistillation(Objective):
         super().__init__(weight)
         self.distance = distance
 
-    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
-        if target.hidden:
+        if target.is_features:
             raise ValueError("FeatureDistillation needs dreams of samples, but these enter behind the features")
         if answer.features is None or target.teacher_features is None:
             lacking = "learner" if answer.features is None else "teacher"

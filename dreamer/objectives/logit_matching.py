@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective
-from dreamer.types import Answer, Dream
 
 
 class LogitMatching(Objective):
@@ -41,7 +41,7 @@ class LogitMatching(Objective):
         self.needs_teacher = to == "teacher"
         self.needs_logits = to == "stored"
 
-    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         wanted = target.logits if self.to == "stored" else target.teacher
         if wanted is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective
-from dreamer.types import Answer, Dream
 
 
 class RectifiedSquares(Objective):
@@ -17,7 +17,7 @@ class RectifiedSquares(Objective):
     consolidation (Tadros et al. 2022) trains with this gradient (``NN/nnbp.m`` with ``output = 'relu'``).
     """
 
-    def __call__(self, answer: Answer, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         z = answer.logits
         p = functional.one_hot(target.y, z.shape[1]).to(z.dtype) if target.p is None else target.p

@@ -2,7 +2,7 @@
 
 from dreamer.perturbations.adversarial import Adversarial
 from dreamer.perturbations.affine import Affine
-from dreamer.perturbations.base import Perturbation, bend, faced, scaled
+from dreamer.perturbations.base import Perturbation, bound, perturb, scaled
 from dreamer.perturbations.colour import Colour
 from dreamer.perturbations.crop_flip import CropFlip
 from dreamer.perturbations.cut_mix import CutMix
@@ -26,7 +26,7 @@ __all__ = [
     "Occlusion",
     "Perturbation",
     "Temperature",
-    "bend",
-    "faced",
+    "perturb",
+    "bound",
     "scaled",
 ]

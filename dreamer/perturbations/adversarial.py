@@ -23,7 +23,7 @@ class Adversarial:
     leaves its ball and nothing has to be projected. A sample that crosses the boundary goes on: ``epsilon`` says how
     far a label holds.
 
-    It looks at the learner: bind it with :meth:`facing`. The learner answers in evaluation mode (no dropout, no change
+    It looks at the learner: bind it with :meth:`bind_model`. The learner answers in evaluation mode (no dropout, no change
     of running statistics), gets no gradients, and is left in the mode in which it was found.
 
     Args:
@@ -61,21 +61,23 @@ class Adversarial:
         self.clip = clip
         self.network: nn.Module | None = None
 
-    def facing(self, network: nn.Module) -> Adversarial:
+    def bind_model(self, network: nn.Module) -> Adversarial:
         """A copy that looks at the given learner, which maps (B, *S) samples to (B, K) logits."""
         bound = copy.copy(self)
         bound.network = network
         return bound
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, *S) samples away from the likeliest class of their label distribution; labels stay.
+        """Perturb (B, *S) samples away from the likeliest class of their label distribution; labels stay.
 
         Raises:
             RuntimeError: when it is bound to no learner.
             ValueError: when there is only one class.
         """
         if self.network is None:
-            raise RuntimeError("Adversarial must look at the learner: bind it with facing(network) before calling it")
+            raise RuntimeError(
+                "Adversarial must look at the learner: bind it with bind_model(network) before calling it"
+            )
         need_float(x, "Adversarial")
         if p.shape[1] < 2:
             raise ValueError(f"Adversarial needs at least 2 classes, got label distributions of shape {tuple(p.shape)}")

@@ -40,7 +40,7 @@ class Affine:
         self.shear = shear
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, C, H, W) images; labels stay."""
+        """Perturb (B, C, H, W) images; labels stay."""
         need_images(x, "Affine")
         need_float(x, "Affine")
         count = len(x)

@@ -15,7 +15,7 @@ Part = TypeVar("Part")
 
 @runtime_checkable
 class Perturbation(Protocol):
-    """Bends samples, latent codes, or the noise of which a generator makes either.
+    """Perturbations samples, latent codes, or the noise of which a generator makes either.
 
     Never in place; the same generator state gives the same result; every parameter is drawn per sample. Labels that
     stay as they are come back as the very same tensor.
@@ -23,7 +23,7 @@ class Perturbation(Protocol):
     A perturbation whose strength can be changed (:func:`scaled`) names in ``amounts: tuple[str, ...]`` those of its
     attributes that say how strongly it bends, 0 not at all; where multiplying them is not right, it has a method
     ``scaled(strength)`` too, which answers as :func:`scaled` does. One that must look at the learner has a method
-    ``facing(network)`` that returns a copy bound to it (:func:`faced`); calling it unbound raises a RuntimeError.
+    ``bind_model(network)`` that returns a copy bound to it (:func:`bound`); calling it unbound raises a RuntimeError.
 
     Attributes:
         space: what is bent: ``pixel`` (B, *S) samples, ``latent`` (B, D) codes, or ``noise``, the (B, D) standard
@@ -33,7 +33,7 @@ class Perturbation(Protocol):
     space: Literal["pixel", "latent", "noise"]
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend a batch.
+        """Perturb a batch.
 
         Args:
             x: (B, *S) samples, or (B, D) latent codes or noise.
@@ -46,7 +46,7 @@ class Perturbation(Protocol):
         ...
 
 
-def bend(perturbations: Iterable[Perturbation], x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def perturb(perturbations: Iterable[Perturbation], x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Apply perturbations one after the other."""
     for perturbation in perturbations:
         x, p = perturbation(x, p, rng)
@@ -85,14 +85,14 @@ def multiplied(part: Part, strength: float, most: float = math.inf) -> Part:
     return copied
 
 
-def faced(perturbations: Iterable[Perturbation], network: nn.Module) -> tuple[Perturbation, ...]:
+def bound(perturbations: Iterable[Perturbation], network: nn.Module) -> tuple[Perturbation, ...]:
     """Show the learner to those perturbations that must look at it; the others pass through.
 
     Args:
         perturbations: any.
         network: maps (B, *S) samples to (B, K) logits.
     """
-    return tuple(part.facing(network) if hasattr(part, "facing") else part for part in perturbations)
+    return tuple(part.bind_model(network) if hasattr(part, "bind_model") else part for part in perturbations)
 
 
 def uniform(count: int, low: float, high: float, like: Tensor, rng: torch.Generator) -> Tensor:

@@ -53,7 +53,7 @@ class Colour:
         return copied
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, 1, H, W) or (B, 3, H, W) images in [0, 1]; labels stay.
+        """Perturb (B, 1, H, W) or (B, 3, H, W) images in [0, 1]; labels stay.
 
         Raises:
             ValueError: when images have neither one channel nor three.

@@ -47,7 +47,7 @@ class CropFlip:
         return copied
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, C, H, W) images of any dtype; labels stay."""
+        """Perturb (B, C, H, W) images of any dtype; labels stay."""
         need_images(x, "CropFlip")
         count, _, height, width = x.shape
         above, left = self._pixels(height), self._pixels(width)

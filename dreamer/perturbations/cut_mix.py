@@ -42,7 +42,7 @@ class CutMix:
         return multiplied(self, strength, most=1.0)
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, C, H, W) images of any dtype and (B, K) label distributions."""
+        """Perturb (B, C, H, W) images of any dtype and (B, K) label distributions."""
         need_images(x, "CutMix")
         count, _, height, width = x.shape
         partner = any_partners(p, rng)

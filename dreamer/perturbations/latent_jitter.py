@@ -38,7 +38,7 @@ class LatentJitter:
         self.relative = relative
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, D) codes; labels stay."""
+        """Perturb (B, D) codes; labels stay."""
         need_float(x, "LatentJitter")
         std = along(uniform(len(x), 0.0, self.std, x, rng), x)
         noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)

@@ -38,7 +38,7 @@ class LatentMixing:
         return multiplied(self, strength, most=1.0)
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, D) codes and (B, K) label distributions."""
+        """Perturb (B, D) codes and (B, K) label distributions."""
         partner = partners(p.argmax(dim=1), rng) if self.within_class else any_partners(p, rng)
         share = uniform(len(x), 0.0, self.strength, x, rng)[:, None]
         return torch.lerp(x, x[partner], share), torch.lerp(p, p[partner], share.to(p.dtype))

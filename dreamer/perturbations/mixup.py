@@ -42,7 +42,7 @@ class Mixup:
         return multiplied(self, strength, most=1.0)
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, *S) samples and (B, K) label distributions."""
+        """Perturb (B, *S) samples and (B, K) label distributions."""
         need_float(x, "Mixup")
         partner = any_partners(p, rng)
         share = self.strength * beta(len(x), self.alpha, x.device, rng)

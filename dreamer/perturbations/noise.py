@@ -32,7 +32,7 @@ class Noise:
         self.clip = clip
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, *S) samples; labels stay."""
+        """Perturb (B, *S) samples; labels stay."""
         need_float(x, "Noise")
         std = along(uniform(len(x), 0.0, self.std, x, rng), x)
         bent = x + std * torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)

@@ -40,7 +40,7 @@ class Occlusion:
         return multiplied(self, strength, most=1.0)
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, C, H, W) images; labels stay."""
+        """Perturb (B, C, H, W) images; labels stay."""
         need_images(x, "Occlusion")
         count, _, height, width = x.shape
         side = torch.randint(1, self.tile + 1, (count, 1), generator=rng, device=x.device)

@@ -42,6 +42,6 @@ class Temperature:
         return copied
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bend (B, D) standard normal numbers; labels stay."""
+        """Perturb (B, D) standard normal numbers; labels stay."""
         need_float(x, "Temperature")
         return x * along(uniform(len(x), self.low, self.high, x, rng), x), p

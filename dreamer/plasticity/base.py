@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.types import Kind
 from dreamer.networks.base import module_bytes, plain_name
-from dreamer.types import Kind
 
 
 class Plasticity(nn.Module):

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.types import Kind
 from dreamer.plasticity.base import Plasticity, synapses
-from dreamer.types import Kind
 
 
 class Downscaling(Plasticity):

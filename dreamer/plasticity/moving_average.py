@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from dreamer.core.types import Kind
 from dreamer.networks.base import Frozen
 from dreamer.plasticity.base import Plasticity
-from dreamer.types import Kind
 
 
 class MovingAverage(Plasticity):

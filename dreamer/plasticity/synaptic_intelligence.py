@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.types import Kind
 from dreamer.plasticity.base import Plasticity, synapses
-from dreamer.types import Kind
 
 
 class SynapticIntelligence(Plasticity):

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dreamer.core.types import Batch
 from dreamer.report._canvas import GAP, GREY, cell, draw_sample, drawable, new_figure, save, scale_of, shown_classes
-from dreamer.types import Batch
 
 _REAL, _DREAMS = 3, 2
 _APART = 0.5

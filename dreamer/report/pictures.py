@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dreamer.metrics import AccuracyRow, average_seen, whole_rows
+from dreamer.metrics.continual import AccuracyRow, average_seen, whole_rows
 from dreamer.report._canvas import (
     GAP,
     GREY,
@@ -49,7 +49,7 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
 
     Nights are shaded. An experience's line begins with the examination after its first wake stage; open circles are
     examinations after wake, filled ones after a night. Where dreams were measured, measures of
-    :class:`dreamer.callbacks.dream_health.DreamHealth` are a third panel, at the end of each night.
+    :class:`dreamer.callbacks.dream_quality.DreamQuality` are a third panel, at the end of each night.
 
     Args:
         results: the content of ``results.json``.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from dreamer.core.files import write_text
 
 FILE_NAME = "results.json"
 _WIDTH = 120
@@ -88,18 +89,6 @@ def read_results(path: str | Path) -> dict[str, Any]:
     if not isinstance(results, dict):
         raise ValueError(f"expected a JSON object in {path}, got a {type(results).__name__}")
     return results
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one piece: into a neighbour first, which then takes its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(neighbour, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(neighbour, path)
-    finally:
-        neighbour.unlink(missing_ok=True)
 
 
 def _version(distribution: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from dreamer.metrics import whole_rows
+from dreamer.metrics.continual import whole_rows
 
 _METRICS = {
     "average_accuracy": "average accuracy",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dreamer.hypnogram import Stretch
+from dreamer.core.hypnogram import Stretch
 from dreamer.schedules.base import Schedule
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dreamer.hypnogram import Stretch
+from dreamer.core.hypnogram import Stretch
 from dreamer.schedules.base import Schedule
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dreamer.hypnogram import Stretch
+from dreamer.core.hypnogram import Stretch
 from dreamer.schedules._checks import Checks
 from dreamer.schedules.base import Schedule
 

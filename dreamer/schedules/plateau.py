@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dreamer.hypnogram import Stretch
+from dreamer.core.hypnogram import Stretch
 from dreamer.schedules._checks import Checks
 from dreamer.schedules.base import Schedule
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from dreamer.core.types import Losses, SleepContext, Step
 from dreamer.stages.wake import Wake
-from dreamer.types import Losses, Mind, Step
 
 
 class Absorb(Wake):
@@ -37,10 +37,10 @@ class Absorb(Wake):
                 f"got {type(network).__name__}"
             )
 
-    def losses(self, mind: Mind, step: Step, rng: torch.Generator) -> Losses:
+    def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
         """Let the learner absorb the day's batch; there is no loss to differentiate."""
         assert step.day is not None
-        self.check(mind.network)
-        absorb = mind.network.absorb
+        self.check(context.network)
+        absorb = context.network.absorb
         absorb(*step.day)
         return Losses.of()

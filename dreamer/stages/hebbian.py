@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.types import Change, Dream, Losses, SleepContext, Step
 from dreamer.objectives import Objective
-from dreamer.stages._recall import Recall, Source
-from dreamer.types import Change, Dream, Losses, Mind, Step
+from dreamer.stages.replay import Replayer, Source
 
 _STEEPNESS = 1000.0
 _TRANSPARENT = (nn.Flatten, nn.Identity, nn.Dropout)
@@ -69,7 +69,7 @@ class Hebbian:
     objectives: tuple[Objective, ...] = ()
     needs_teacher = False
     by_gradient = False
-    fresh = False
+    from_scratch = False
     anneal = 1.0
 
     def __init__(
@@ -95,36 +95,38 @@ class Hebbian:
         self.steps = steps
         self.ticks = lengths
         self.batch_size = batch_size
-        self.recall = Recall(source, (), "both", label_bent=False)
+        self.replayer = Replayer(source, (), "both", teacher_sees_perturbed=False)
         self.rate = rate
         self.thresholds = limits
         self.rule = Rule(increase, decrease, decay)
         self.window = window
 
-    def stride(self, mind: Mind) -> int:
+    def stride(self, context: SleepContext) -> int:
         """Steps whose samples are recalled at once: one, for its thousands of ticks cost far more than its recall."""
         return 1
 
-    def dream(self, mind: Mind, steps: int, rng: torch.Generator) -> Dream:
-        """Recall what the next ``steps`` steps fall asleep with, of all classes met so far."""
-        return self.recall(mind, mind.known | mind.today, steps * self.batch_size, rng, self.objectives)
+    def dream(self, context: SleepContext, steps: int, rng: torch.Generator) -> Dream:
+        """Replayer what the next ``steps`` steps fall asleep with, of all classes met so far."""
+        return self.replayer(
+            context, context.old_classes | context.new_classes, steps * self.batch_size, rng, self.objectives
+        )
 
     @torch.no_grad()
-    def losses(self, mind: Mind, step: Step, rng: torch.Generator) -> Losses:
+    def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
         """Sleep for one episode and say by how much it would change the weights; the learner itself stays as it is.
 
         Raises:
             ValueError: when the learner is no chain of linear layers and ReLUs, or when its features are recalled.
         """
         assert step.dream is not None
-        if step.dream.hidden:
+        if step.dream.is_features:
             raise ValueError("hebbian: expected samples to sleep on, but what is recalled are features of the learner")
-        layers = self.layers(mind.network)
+        layers = self.layers(context.network)
         # sleep is simulated in full precision, whatever the learner is trained in
         x = step.dream.x.to(torch.promote_types(layers[0].weight.dtype, torch.float32))
-        ticks = self.ticks[min(max(mind.night, 0), len(self.ticks) - 1)]
+        ticks = self.ticks[min(max(context.night, 0), len(self.ticks) - 1)]
         with torch.autocast(x.device.type, enabled=False):
-            neurons = self._fall_asleep(layers, gains(mind.network, layers, x), x)
+            neurons = self._fall_asleep(layers, gains(context.network, layers, x), x)
             inputs = noise(self.rate * x.mean(dim=0), self.window, ticks, rng)
             spiked = torch.stack([live(neurons, spikes, self.rule) for spikes in inputs])
         changes = tuple(

@@ -7,8 +7,8 @@ from typing import Literal
 
 from dreamer.objectives import Objective
 from dreamer.perturbations.base import Perturbation
-from dreamer.stages._recall import Source, Teacher
-from dreamer.stages._sleep import Sleep
+from dreamer.stages.base import Sleep
+from dreamer.stages.replay import Source, Teacher
 
 
 class NREM(Sleep):
@@ -27,8 +27,8 @@ class NREM(Sleep):
         objectives: what the learner learns from a dream; by default cross-entropy and distillation.
         teacher: who labels softly: ``dawn``, ``dusk``, ``both`` (dawn for the old classes, dusk for the day's own), or
             ``average`` (the learner's moving averages).
-        label_bent: show the teacher the bent sample; False asks for the same answer as to the faithful one.
-        fresh: begin with a newborn learner, which has this stage alone to learn everything from.
+        teacher_sees_perturbed: show the teacher the bent sample; False asks for the same answer as to the faithful one.
+        from_scratch: begin with a newborn learner, which has this stage alone to learn everything from.
         anneal: share of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
         steps_per_dream: steps whose dreams are made at once.
     """
@@ -44,8 +44,8 @@ class NREM(Sleep):
         strength: float | Sequence[float] = 1.0,
         objectives: Sequence[Objective] | None = None,
         teacher: Teacher = "both",
-        label_bent: bool = False,
-        fresh: bool = False,
+        teacher_sees_perturbed: bool = False,
+        from_scratch: bool = False,
         anneal: float = 1.0,
         steps_per_dream: int = 16,
     ):
@@ -57,8 +57,8 @@ class NREM(Sleep):
             strength,
             objectives,
             teacher,
-            label_bent,
-            fresh,
+            teacher_sees_perturbed,
+            from_scratch,
             anneal,
             steps_per_dream,
         )

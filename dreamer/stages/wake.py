@@ -9,16 +9,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dreamer.networks.base import ask
+from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
+from dreamer.networks.base import forward
 from dreamer.objectives import CrossEntropy, Distillation, Objective
 from dreamer.objectives.base import judge
-from dreamer.perturbations.base import Perturbation, faced
-from dreamer.stages._recall import Recall, Source, bend_labelled, rivals, wants_features, wants_teacher
-from dreamer.stages._sleep import check_anneal
-from dreamer.types import Answer, Dream, Losses, Mind, Step
+from dreamer.perturbations.base import Perturbation, bound
+from dreamer.stages.base import check_anneal
+from dreamer.stages.replay import Replayer, Source, active_classes, perturb_labelled, wants_features, wants_teacher
 
-Share = Literal["experience", "equal"]
-Lives = Literal["experience", "cumulative", "joint"]
+ReplayWeight = Literal["experience", "equal"]
+Data = Literal["experience", "cumulative", "joint"]
 
 
 class Wake:
@@ -32,12 +32,12 @@ class Wake:
         epochs: passes over the experience's training data; used when ``steps`` is None.
         steps: optimiser steps per experience; the data are passed over as often as that takes.
         batch_size: real samples per step (per device).
-        lives: through what: its ``experience``; ``cumulative`` all experiences so far; ``joint`` all of the stream at
+        data: trained on what: its ``experience``; ``cumulative`` all experiences so far; ``joint`` all of the stream at
             once. The last two keep all data, and their cost grows; they are there to be compared with.
         replay: replayed samples per step; 0 for none. The first experience has nothing to replay.
-        share: weight of the day's loss against the replay's: ``experience`` gives it one n-th in experience n (van
+        replay_weight: weight of the day's loss against the replay's: ``experience`` gives it one n-th in experience n (van
             de Ven et al. 2020), ``equal`` one half; a number weighs the replay with it, and the day with 1.
-        source: where replay comes from (see :class:`dreamer.stages._recall.Recall`); with ``day`` as many samples are
+        source: where replay comes from (see :class:`dreamer.stages.replay.Replayer`); with ``day`` as many samples are
             replayed as the day has, whatever ``replay`` says, and the teacher is asked what it sees in them.
         objectives: what the learner learns from real samples, by default cross-entropy; empty where nothing is learnt
             from them while awake.
@@ -49,7 +49,7 @@ class Wake:
         steps_per_dream: steps whose dreams are made at once, from a generator that rests meanwhile.
 
     Raises:
-        ValueError: when a count is not positive (``replay``, a ``share``: not negative).
+        ValueError: when a count is not positive (``replay``, a ``replay_weight``: not negative).
     """
 
     kind: Literal["wake"] = "wake"
@@ -60,9 +60,9 @@ class Wake:
         epochs: int = 1,
         steps: int | None = None,
         batch_size: int = 128,
-        lives: Lives = "experience",
+        data: Data = "experience",
         replay: int = 0,
-        share: Share | float = "experience",
+        replay_weight: ReplayWeight | float = "experience",
         source: Source = "auto",
         objectives: Sequence[Objective] | None = None,
         replay_objectives: Sequence[Objective] | None = None,
@@ -78,32 +78,32 @@ class Wake:
                 raise ValueError(f"expected {name} of at least 1, got {count}")
         if replay < 0:
             raise ValueError(f"expected replay of at least 0 samples per step, got {replay}")
-        if not isinstance(share, str) and share < 0:
-            raise ValueError(f"expected a share of at least 0, got {share}")
+        if not isinstance(replay_weight, str) and replay_weight < 0:
+            raise ValueError(f"expected a replay_weight of at least 0, got {replay_weight}")
         check_anneal("wake", anneal)
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
-        self.lives: Lives = lives
+        self.data: Data = data
         self.replay = replay
-        self.share = share
+        self.replay_weight = replay_weight
         self.objectives = (CrossEntropy(),) if objectives is None else tuple(objectives)
         self.replay_objectives = (Distillation(),) if replay_objectives is None else tuple(replay_objectives)
         self.perturbations = tuple(perturbations)
-        self.recall = Recall(source, tuple(replay_perturbations), teacher, label_bent=False)
-        self.fresh = False
+        self.replayer = Replayer(source, tuple(replay_perturbations), teacher, teacher_sees_perturbed=False)
+        self.from_scratch = False
         self.anneal = anneal
         self.steps_per_dream = steps_per_dream
 
     @property
     def replays(self) -> bool:
         """True when something is replayed from the second experience on."""
-        return self.replay > 0 or self.recall.source == "day"
+        return self.replay > 0 or self.replayer.source == "day"
 
     @property
     def needs_teacher(self) -> bool:
         """True when a copy of the learner must be kept at dawn."""
-        return self.replays and (self.recall.source == "day" or wants_teacher(self.replay_objectives))
+        return self.replays and (self.replayer.source == "day" or wants_teacher(self.replay_objectives))
 
     def check(self, network: nn.Module) -> None:
         """Refuse a learner that cannot live like this; any can."""
@@ -113,47 +113,49 @@ class Wake:
         """Steps for an experience of so many training samples (per device)."""
         return self.steps if self.steps is not None else self.epochs * math.ceil(samples / self.batch_size)
 
-    def stride(self, mind: Mind) -> int:
+    def stride(self, context: SleepContext) -> int:
         """Steps whose dreams are made at once: a memory changes with every step, a generator only at dusk."""
-        moves = self.recall.sources(mind)[0] or self.recall.teacher == "average" if self.replays else False
+        moves = self.replayer.sources(context)[0] or self.replayer.teacher == "average" if self.replays else False
         return 1 if moves else self.steps_per_dream
 
-    def dream(self, mind: Mind, steps: int, rng: torch.Generator) -> Dream | None:
-        """Recall what is replayed in the next ``steps`` steps; None when there is nothing to replay."""
-        if not self.replay or self.recall.source == "day" or not mind.known.any():
+    def dream(self, context: SleepContext, steps: int, rng: torch.Generator) -> Dream | None:
+        """Replayer what is replayed in the next ``steps`` steps; None when there is nothing to replay."""
+        if not self.replay or self.replayer.source == "day" or not context.old_classes.any():
             return None
-        return self.recall(mind, mind.known, steps * self.replay, rng, self.replay_objectives)
+        return self.replayer(context, context.old_classes, steps * self.replay, rng, self.replay_objectives)
 
-    def losses(self, mind: Mind, step: Step, rng: torch.Generator) -> Losses:
+    def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
         """Judge learner and generator.
 
         Args:
-            mind: the life so far.
+            context: the life so far.
             step: with a day, and with a dream when there is something to replay.
             rng: generator on the training device.
         """
         assert step.day is not None
         x, y = step.day
         generated = (
-            None if mind.generator is None else mind.generator.loss(x, y, rng, self._rehearsal(mind, step.dream))
+            None
+            if context.generator is None
+            else context.generator.loss(x, y, rng, self._rehearsal(context, step.dream))
         )
         day = Dream(x, y)
         if self.perturbations:
-            x, p = bend_labelled(faced(self.perturbations, mind.network), day, len(mind.today), rng)
+            x, p = perturb_labelled(bound(self.perturbations, context.network), day, len(context.new_classes), rng)
             day = Dream(x, y, p)
         past = step.dream
-        if self.recall.source == "day" and mind.known.any():
-            past = self.recall.own_day(mind, day.x, rng, wants_features(self.replay_objectives))
+        if self.replayer.source == "day" and context.old_classes.any():
+            past = self.replayer.own_day(context, day.x, rng, wants_features(self.replay_objectives))
         if not self.objectives and past is None:
             return Losses.of(generator=generated)
-        answer, again = self._ask(mind, day, past)
-        learner = judge(self.objectives, answer, day, rivals(mind, day))
+        answer, again = self._ask(context, day, past)
+        learner = judge(self.objectives, answer, day, active_classes(context, day))
         kept = answer.logits.detach()
         surprise = None if learner is None else learner.detach()
         if past is None or again is None:
             return Losses.of(answer=kept, surprise=surprise, learner=learner, generator=generated)
-        replay = judge(self.replay_objectives, again, past, rivals(mind, past))
-        weight, other = self._weights(mind)
+        replay = judge(self.replay_objectives, again, past, active_classes(context, past))
+        weight, other = self._weights(context)
         return Losses.of(
             answer=kept,
             surprise=surprise,
@@ -162,33 +164,38 @@ class Wake:
             generator=generated,
         )
 
-    def _weights(self, mind: Mind) -> tuple[float, float]:
-        if self.share == "experience":
-            return 1 / mind.days, 1 - 1 / mind.days
-        return (0.5, 0.5) if self.share == "equal" else (1.0, float(self.share))
+    def _weights(self, context: SleepContext) -> tuple[float, float]:
+        if self.replay_weight == "experience":
+            return 1 / context.experiences_seen, 1 - 1 / context.experiences_seen
+        return (0.5, 0.5) if self.replay_weight == "equal" else (1.0, float(self.replay_weight))
 
-    def _rehearsal(self, mind: Mind, past: Dream | None) -> Dream | None:
+    def _rehearsal(self, context: SleepContext, past: Dream | None) -> Dream | None:
         """What a generator that learns from dreams may learn from: faithful ones, as the step has them anyway."""
-        bent_on_way = any(part.space != "pixel" for part in self.recall.perturbations or ())
-        if past is None or past.hidden != mind.generator.hidden or bent_on_way or not self.recall.sources(mind)[1]:
+        perturbed_on_way = any(part.space != "pixel" for part in self.replayer.perturbations or ())
+        if (
+            past is None
+            or past.is_features != context.generator.is_features
+            or perturbed_on_way
+            or not self.replayer.sources(context)[1]
+        ):
             return None
-        return past if past.faithful is None else past._replace(x=past.faithful, p=None, faithful=None)
+        return past if past.clean is None else past._replace(x=past.clean, p=None, clean=None)
 
-    def _ask(self, mind: Mind, day: Dream, past: Dream | None) -> tuple[Answer, Answer | None]:
+    def _ask(self, context: SleepContext, day: Dream, past: Dream | None) -> tuple[Output, Output | None]:
         """The learner's answers to day and past, in one pass where both enter it at the same place."""
         if past is None:
-            return ask(mind.network, day.x, features=wants_features(self.objectives)), None
+            return forward(context.network, day.x, features=wants_features(self.objectives)), None
         features = wants_features((*self.objectives, *self.replay_objectives))
-        if past.hidden:
-            return ask(mind.network, day.x, features=features), ask(mind.network, past.x, True, features)
+        if past.is_features:
+            return forward(context.network, day.x, features=features), forward(context.network, past.x, True, features)
         if past.x is day.x:
-            answer = ask(mind.network, day.x, features=features)
+            answer = forward(context.network, day.x, features=features)
             return answer, answer
-        both = ask(mind.network, torch.cat([day.x, past.x]), features=features)
+        both = forward(context.network, torch.cat([day.x, past.x]), features=features)
         count = len(day.y)
         return _part(both, slice(None, count)), _part(both, slice(count, None))
 
 
-def _part(answer: Answer, rows: slice) -> Answer:
+def _part(answer: Output, rows: slice) -> Output:
     features: Tensor | None = None if answer.features is None else answer.features[rows]
-    return Answer(answer.logits[rows], features)
+    return Output(answer.logits[rows], features)

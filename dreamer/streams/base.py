@@ -9,8 +9,8 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from dreamer.randomness import Purpose, randoms
-from dreamer.types import Batch
+from dreamer.core.randomness import Purpose, randoms
+from dreamer.core.types import Batch
 
 Scenario = Literal["class", "domain", "task"]
 

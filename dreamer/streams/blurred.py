@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dreamer.randomness import Purpose, randoms
+from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Samples, Stream, joined, refuse_passing
 
 Decay = Literal["linear", "gaussian"]

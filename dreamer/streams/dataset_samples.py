@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
+from dreamer.core.types import Batch
 from dreamer.streams.base import Samples, TensorSamples, single
 from dreamer.streams.pixels import pixels
-from dreamer.types import Batch
 
 LIMIT_BYTES = 2 * 2**30
 """Bytes up to which one set of samples is held in memory."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from dreamer.randomness import Purpose, randoms
+from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Experience, Stream, refuse_passing
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dreamer.core.types import Batch
 from dreamer.streams.base import Experience, Samples, Stream, TensorSamples
 from dreamer.streams.dataset_samples import materialise
-from dreamer.types import Batch
 
 
 def from_iterable(

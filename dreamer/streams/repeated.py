@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dreamer.randomness import Purpose, randoms
+from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Samples, Stream, joined, refuse_passing
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from dreamer.randomness import Purpose, randoms
+from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Samples, Scenario, Stream, make_stream, split_by_class
 
 

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from dreamer.binding import ConfigError
-from dreamer.compare.lifeline import die_with_parent
-from dreamer.compare.written import read_down
+from dreamer.config.binding import ConfigError
+from dreamer.jobs.manifest import read_down
+from dreamer.jobs.watchdog import die_with_parent
 from dreamer.report.results import versions, write_results
 from dreamer.streams.base import DataNotFound
 from dreamer.studies.experiments import base

@@ -6,12 +6,12 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 
-from dreamer.compare.drawing import Figure, Panel, Scale, around, count, frame, heading, marker, signed
-from dreamer.compare.statistics import summarise
+from dreamer.compare.analysis import summarise
+from dreamer.report.svg import Figure, Panel, Scale, around, count, frame, heading, marker, signed
 from dreamer.studies import words
 from dreamer.studies.experiments.base import Measure
-from dreamer.studies.lived import Findings
-from dreamer.studies.verdicts import Judged
+from dreamer.studies.findings import Findings
+from dreamer.studies.verdicts import ContrastResult
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 340.0, 48.0, 10.0, 36.0, 190.0
 _ROW = 40.0
@@ -71,7 +71,7 @@ def yardstick(findings: Findings, data: str, name: str) -> float | None:
     return summarise(found).mean
 
 
-def _forest(rows: Sequence[Judged], findings: Findings, key: str) -> Figure:
+def _forest(rows: Sequence[ContrastResult], findings: Findings, key: str) -> Figure:
     outcome = rows[0].contrast.outcome
     measure = findings.study.measures[outcome]
     margins = [sign * each.contrast.margin for each in rows for sign in (-1, 1)]

@@ -19,14 +19,14 @@ _BATCH = 1000
 
 @torch.no_grad()
 def answers(
-    network: nn.Module, samples: Samples, bend: Perturbation | None = None, rng: torch.Generator | None = None
+    network: nn.Module, samples: Samples, perturbation: Perturbation | None = None, rng: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """What a network says of samples, in evaluation mode; its modes are restored.
 
     Args:
         network: maps (B, *S) to (B, K) logits.
         samples: N of them.
-        bend: how they are bent before they are shown; it must leave labels alone.
+        perturbation: how they are perturbed before they are shown; it must leave labels alone.
         rng: what it draws from.
 
     Returns:
@@ -36,8 +36,8 @@ def answers(
     network.eval()
     logits = []
     for x, y in samples.batches(torch.arange(len(samples)).split(_BATCH)):
-        if bend is not None and rng is not None:
-            x = bend(x, functional.one_hot(y).float(), rng)[0]
+        if perturbation is not None and rng is not None:
+            x = perturbation(x, functional.one_hot(y).float(), rng)[0]
         logits.append(network(x))
     for module, mode in modes:
         module.training = mode

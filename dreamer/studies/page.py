@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 from dreamer.compare import page_tables
-from dreamer.compare.drawing import p_value
 from dreamer.compare.page_tables import Column, Entry, Table
-from dreamer.report.results import write_text
+from dreamer.core.files import write_text
+from dreamer.report.svg import p_value
 from dreamer.studies import figures, words
-from dreamer.studies.lived import Findings
+from dreamer.studies.findings import Findings
 from dreamer.studies.study import Study
-from dreamer.studies.verdicts import Judged, explained
+from dreamer.studies.verdicts import ContrastResult, explained
 
 FILE_NAME = "report.html"
 _STYLE = Path(page_tables.__file__).parent
@@ -128,7 +128,7 @@ def _outcomes(findings: Findings, data: str, key: str) -> Table:
     return Table(f"{key}-outcomes", caption, columns, rows)
 
 
-def _contrasts(judged: Sequence[Judged], study: Study, key: str) -> Table | None:
+def _contrasts(judged: Sequence[ContrastResult], study: Study, key: str) -> Table | None:
     if not judged:
         return None
     columns = [

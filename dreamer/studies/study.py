@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dreamer import config, parts
-from dreamer.binding import ConfigError, bind
-from dreamer.compare.written import slug
+from dreamer import config
+from dreamer.config.binding import ConfigError, bind
+from dreamer.core.suggest import one_of
+from dreamer.jobs.manifest import slug
 from dreamer.studies.experiments import base
 from dreamer.studies.experiments.base import Experiment, Measure
 
@@ -101,14 +102,14 @@ class Study:
         return list(dict.fromkeys(cell.arm for cell in self.cells if cell.data == data))
 
 
-def shelf() -> dict[str, Path]:
+def catalog() -> dict[str, Path]:
     """The studies that can be called by name."""
     return {path.stem: path for path in sorted((config.folder() / "studies").glob("*.yaml"))}
 
 
 def describe() -> dict[str, str]:
     """What each study asks, by name: the second line of its opening comment; the first is the command."""
-    return {name: path.read_text(encoding="utf-8").splitlines()[1].lstrip("# ") for name, path in shelf().items()}
+    return {name: path.read_text(encoding="utf-8").splitlines()[1].lstrip("# ") for name, path in catalog().items()}
 
 
 def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:
@@ -122,9 +123,9 @@ def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:
     Raises:
         ConfigError: when there is none, or it makes no sense.
     """
-    path = shelf().get(name, Path(name))
+    path = catalog().get(name, Path(name))
     if not path.is_file():
-        raise ConfigError(f"there is no study {name!r}; {parts.one_of(name, shelf())}")
+        raise ConfigError(f"there is no study {name!r}; {one_of(name, catalog())}")
     for word in words:
         if "=" not in word:
             raise ConfigError(f"study: expected one study and then key=value, got {word!r}")
@@ -156,7 +157,7 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
     """
     for key in asked:
         if key not in KEYS:
-            raise ConfigError(f"{key}: unknown key of a study; {parts.one_of(str(key), KEYS)}")
+            raise ConfigError(f"{key}: unknown key of a study; {one_of(str(key), KEYS)}")
     data, arms = (_entries(asked.get(key), key) for key in ("data", "arms"))
     cells, built = [], None
     lived = {place: _some(entry.get("arms"), arms, f"data.{place}.arms") for place, entry in data.items()}
@@ -175,7 +176,7 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
         for arm in (contrast.arm, contrast.against):
             if arm not in lived[contrast.data]:
                 raise ConfigError(
-                    f"primary: {arm!r} is not lived on {contrast.data}; {parts.one_of(arm, lived[contrast.data])}"
+                    f"primary: {arm!r} is not lived on {contrast.data}; {one_of(arm, lived[contrast.data])}"
                 )
     exploratory = tuple(each for each in exploratory if {each.arm, each.against} <= set(lived[each.data]))
     return Study(
@@ -205,7 +206,7 @@ def _entries(value: Any, path: str) -> dict[str, Mapping[str, Any]]:
         found[str(name)] = _mapping(entry, f"{path}.{name}")
         for key in entry:
             if key not in _ENTRY[path]:
-                raise ConfigError(f"{path}.{name}.{key}: unknown key; {parts.one_of(str(key), _ENTRY[path])}")
+                raise ConfigError(f"{path}.{name}.{key}: unknown key; {one_of(str(key), _ENTRY[path])}")
     if not found:
         raise ConfigError(f"{path}: expected at least one, got none")
     return found
@@ -216,7 +217,7 @@ def _some(value: Any, arms: Mapping[str, Any], path: str) -> list[str]:
     listed = list(arms) if value is None else [str(name) for name in _list(value)]
     for name in listed:
         if name not in arms:
-            raise ConfigError(f"{path}: there is no {name!r}; {parts.one_of(name, arms)}")
+            raise ConfigError(f"{path}: there is no {name!r}; {one_of(name, arms)}")
     return listed
 
 
@@ -233,7 +234,7 @@ def _contrasts(
         for key, names in (("data", data), ("arm", arms)):
             said = entry.get(key)
             if said is None and path == "primary" and len(names) > 1:
-                raise ConfigError(f"{here}.{key}: missing; {parts.one_of('', names)}")
+                raise ConfigError(f"{here}.{key}: missing; {one_of('', names)}")
             chosen[key] = list(names) if said is None else [str(name) for name in _list(said)]
         for key, names, options in (
             ("data", chosen["data"], data),
@@ -243,7 +244,7 @@ def _contrasts(
         ):
             for name in names:
                 if name not in options:
-                    raise ConfigError(f"{here}.{key}: there is no {name!r}; {parts.one_of(name, options)}")
+                    raise ConfigError(f"{here}.{key}: there is no {name!r}; {one_of(name, options)}")
         if not experiment.measures[outcome].better:
             raise ConfigError(f"{here}.outcome: of {outcome!r} neither more nor less is better")
         for place in chosen["data"]:

@@ -13,10 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dreamer.report.results import write_results, write_text
+from dreamer.core.files import write_text
+from dreamer.report.results import write_results
 from dreamer.studies import words
-from dreamer.studies.lived import Findings
-from dreamer.studies.verdicts import Judged, explained
+from dreamer.studies.findings import Findings
+from dreamer.studies.verdicts import ContrastResult, explained
 
 CSV, COURSES, FINDINGS = "results.csv", "courses.csv", "findings.txt"
 
@@ -121,7 +122,7 @@ def plain_findings(findings: Findings) -> str:
     return "\n\n".join(filter(None, blocks))
 
 
-def _shown(exploratory: Sequence[Judged]) -> Iterator[Judged]:
+def _shown(exploratory: Sequence[ContrastResult]) -> Iterator[ContrastResult]:
     return (judged for judged in exploratory if judged.verdict != "cannot say")
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from scipy import stats
 
-from dreamer.compare.statistics import ALPHA, Paired, holm, paired_tests, pairs_needed, summarise
+from dreamer.compare.analysis import ALPHA, Paired, holm, paired_tests, pairs_needed, summarise
 from dreamer.studies.study import Contrast, Study
 
 Verdict = Literal["better", "worse", "equivalent within the margin", "cannot say"]
@@ -27,7 +27,7 @@ Scores = Mapping[tuple[str, str, str], Mapping[int, float]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class ContrastResult:
     """A contrast and what may be said about it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Judged:
     reason: str
 
 
-def judge(contrasts: Sequence[Contrast], study: Study, scores: Scores) -> list[Judged]:
+def judge(contrasts: Sequence[Contrast], study: Study, scores: Scores) -> list[ContrastResult]:
     """Judge a family of contrasts; both kinds of tests are corrected over all of it (Holm).
 
     Args:
@@ -169,7 +169,7 @@ def _differences(contrast: Contrast, scores: Scores) -> list[float]:
     return [value - other[seed] for seed, value in one.items() if seed in other]
 
 
-def _judged(contrast: Contrast, sign: float, paired: Paired, p_equivalent: float | None) -> Judged:
+def _judged(contrast: Contrast, sign: float, paired: Paired, p_equivalent: float | None) -> ContrastResult:
     """Put the two tests into one word; ``paired`` counts gains, whichever way the outcome points."""
     if p_equivalent is not None and p_equivalent <= ALPHA:
         verdict: Verdict = "equivalent within the margin"
@@ -183,4 +183,4 @@ def _judged(contrast: Contrast, sign: float, paired: Paired, p_equivalent: float
     ends = (paired.low, paired.high) if sign > 0 else (paired.high, paired.low)
     low, high = (None if end is None else sign * end for end in ends)
     difference = None if paired.difference is None else sign * paired.difference
-    return Judged(contrast, paired.n, difference, low, high, paired.p_holm, p_equivalent, verdict, reason)
+    return ContrastResult(contrast, paired.n, difference, low, high, paired.p_holm, p_equivalent, verdict, reason)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dreamer.compare.drawing import DASH, MINUS, p_value, signed
-from dreamer.compare.statistics import Summary
+from dreamer.compare.analysis import Summary
+from dreamer.report.svg import DASH, MINUS, p_value, signed
 from dreamer.studies.experiments.base import Measure
-from dreamer.studies.lived import Findings
+from dreamer.studies.findings import Findings
 from dreamer.studies.study import Study
-from dreamer.studies.verdicts import Judged
+from dreamer.studies.verdicts import ContrastResult
 
 _SAID = {
     "better": "{arm} is better than {against}",
@@ -34,7 +34,7 @@ def headline(findings: Findings) -> list[str]:
     return said or ["This study has no primary contrast: it describes."]
 
 
-def sentence(judged: Judged, study: Study) -> str:
+def sentence(judged: ContrastResult, study: Study) -> str:
     """One contrast in a sentence."""
     contrast, measure = judged.contrast, study.measures[judged.contrast.outcome]
     words = _SAID[judged.verdict].format(arm=contrast.arm, against=contrast.against)
@@ -64,7 +64,7 @@ def difference(value: float | None, measure: Measure) -> str:
     return _short(value, "+").replace("-", MINUS) if value else "0"
 
 
-def interval(judged: Judged, measure: Measure) -> str:
+def interval(judged: ContrastResult, measure: Measure) -> str:
     """``low to high``, or a dash."""
     if judged.low is None or judged.high is None:
         return DASH

@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from dreamer.callbacks.metrics_file import PartLogger, merge_parts, read_rows, write_metrics
+from dreamer.loggers.csv import ResumableCSVLogger, merge_parts, read_rows, write_metrics
 
 
 def table(*rows: dict[str, object]) -> str:
@@ -80,7 +80,7 @@ def test_a_part_without_rows_changes_nothing():
 
 def test_loggers_of_several_starts_make_one_file(tmp_path):
     for start in range(12):
-        logger = PartLogger(tmp_path)
+        logger = ResumableCSVLogger(tmp_path)
         logger.log_metrics({"wake/loss": start}, step=2 * start)
         logger.log_metrics({"nrem/loss": start}, step=2 * start + 1)
         logger.log_metrics({"wake/loss": -1.0}, step=2 * start + 2)
@@ -96,7 +96,7 @@ def test_loggers_of_several_starts_make_one_file(tmp_path):
 
 
 def test_new_columns_never_leave_a_torn_file(tmp_path, monkeypatch):
-    logger = PartLogger(tmp_path)
+    logger = ResumableCSVLogger(tmp_path)
     logger.log_metrics({"a": 1}, step=0)
     logger.save()
     logger.log_metrics({"b": 2}, step=1)

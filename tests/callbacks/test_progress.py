@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from dreamer.callbacks import progress as progress_module
-from dreamer.callbacks.progress import LifeProgress, Pace
+from dreamer.callbacks.progress import Pace, RunProgress
 from tests.lives import live, tiny_life, tiny_stream
 
 
@@ -49,7 +49,7 @@ def plain(text: str) -> str:
 def test_outside_a_terminal_every_finished_stage_is_one_line():
     stream, out = tiny_stream(), io.StringIO()
     module = tiny_life(stream)
-    live(module, stream, callbacks=[LifeProgress(file=out)], enable_progress_bar=True)
+    live(module, stream, callbacks=[RunProgress(file=out)], enable_progress_bar=True)
     lines = out.getvalue().splitlines()
     assert "\x1b" not in out.getvalue()
     assert len(lines) == len(module.hypnogram) == 9
@@ -65,7 +65,7 @@ def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypat
     monkeypatch.setattr(progress_module, "time", Clock())
     stream = tiny_stream()
     module = tiny_life(stream)
-    live(module, stream, callbacks=[LifeProgress(file=terminal)], enable_progress_bar=True)
+    live(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
     text = plain(terminal.getvalue())
     for stage in module.hypnogram:
         where = f"experience {stage.experience + 1} of 3, stage {stage.index + 1} of 9"
@@ -82,21 +82,21 @@ def test_between_two_refreshes_nothing_is_formatted(terminal, monkeypatch):
 
     monkeypatch.setattr(progress_module, "time", Frozen())
     drawn = []
-    monkeypatch.setattr(LifeProgress, "_picture", lambda self, module: drawn.append(self._step) or "picture")
+    monkeypatch.setattr(RunProgress, "_picture", lambda self, module: drawn.append(self._step) or "picture")
     stream = tiny_stream(per_class=60)
     module = tiny_life(stream)
-    live(module, stream, callbacks=[LifeProgress(file=terminal)], enable_progress_bar=True)
+    live(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
     steps = sum(module.hypnogram.steps().values())
     # birth, the end of every stage that is examined, and of the life; no step while the clock stands
-    assert len(drawn) == 2 + sum(stage.examined for stage in module.hypnogram) < steps
+    assert len(drawn) == 2 + sum(stage.evaluated for stage in module.hypnogram) < steps
 
 
 def test_refresh_rate_and_disable(terminal):
     stream = tiny_stream()
-    silent = LifeProgress(refresh_rate=0, file=terminal)
+    silent = RunProgress(refresh_rate=0, file=terminal)
     silent.enable()
     live(tiny_life(stream), stream, callbacks=[silent], enable_progress_bar=True)
-    disabled = LifeProgress(file=terminal)
+    disabled = RunProgress(file=terminal)
     disabled.disable()
     live(tiny_life(stream), stream, callbacks=[disabled], enable_progress_bar=True)
     assert terminal.getvalue() == ""
@@ -106,7 +106,7 @@ def test_refresh_rate_and_disable(terminal):
 
 
 def test_it_is_the_trainers_own_bar():
-    bar = LifeProgress(file=io.StringIO())
+    bar = RunProgress(file=io.StringIO())
     trainer = pl.Trainer(callbacks=[bar], logger=False, enable_checkpointing=False, accelerator="cpu")
     assert trainer.progress_bar_callback is bar
 
@@ -114,7 +114,7 @@ def test_it_is_the_trainers_own_bar():
 def test_the_display_changes_no_number(terminal):
     stream = tiny_stream()
     seen, unseen = tiny_life(stream), tiny_life(stream)
-    live(seen, stream, callbacks=[LifeProgress(file=terminal)], enable_progress_bar=True)
+    live(seen, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
     live(unseen, stream)
     assert [row["accuracy"] for row in seen.ledger.rows] == [row["accuracy"] for row in unseen.ledger.rows]
     for a, b in zip(seen.state_dict().values(), unseen.state_dict().values(), strict=True):
@@ -135,7 +135,7 @@ def test_an_exception_gives_the_terminal_back(terminal, monkeypatch):
     stream = tiny_stream()
     try:
         with pytest.raises(RuntimeError, match="trouble"):
-            live(tiny_life(stream), stream, callbacks=[LifeProgress(), Trouble()], enable_progress_bar=True)
+            live(tiny_life(stream), stream, callbacks=[RunProgress(), Trouble()], enable_progress_bar=True)
     finally:
         logger.removeHandler(handler)
     assert sys.stderr is terminal and handler.stream is terminal
@@ -145,7 +145,7 @@ def test_an_exception_gives_the_terminal_back(terminal, monkeypatch):
 def test_a_module_without_a_hypnogram_is_refused():
     trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     with pytest.raises(TypeError, match="LightningModule has no hypnogram"):
-        LifeProgress().setup(trainer, pl.LightningModule(), "fit")
+        RunProgress().setup(trainer, pl.LightningModule(), "fit")
 
 
 def test_pace_by_hand():
@@ -161,7 +161,7 @@ def test_pace_by_hand():
 
 def test_time_left_heeds_the_limits_of_the_trainer(terminal):
     stream = tiny_stream(per_class=60)
-    bars = [LifeProgress(file=terminal) for _ in range(3)]
+    bars = [RunProgress(file=terminal) for _ in range(3)]
     seen = {}
 
     class Look(pl.Callback):
@@ -174,6 +174,6 @@ def test_time_left_heeds_the_limits_of_the_trainer(terminal):
     plan = tiny_life(stream).plan(stream)
     whole = plan.steps()
     assert seen[bars[0]][0] == whole | {"wake": whole["wake"] - 2}
-    assert seen[bars[0]][1] == sum(stage.examined for stage in plan)
+    assert seen[bars[0]][1] == sum(stage.evaluated for stage in plan)
     assert seen[bars[1]][0] == {"wake": 3 * 3 - 2, "nrem": 3 * 2, "rem": 3 * 3}
     assert seen[bars[2]][0] == {"wake": 5, "nrem": 0, "rem": 0}

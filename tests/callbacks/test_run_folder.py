@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from dreamer.callbacks.checkpoint import LifeCheckpoint
-from dreamer.callbacks.metrics_file import PartLogger
+from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.run_folder import RunFolder
+from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.report.results import read_results
 from tests.lives import live, tiny_life, tiny_stream
 
@@ -37,7 +37,7 @@ def rows_of(folder):
 def test_a_whole_life_leaves_everything(tmp_path):
     stream = tiny_stream()
     module = tiny_life(stream)
-    live(module, stream, callbacks=[RunFolder(tmp_path, {"a": {"b": 1}}, "tiny")], logger=PartLogger(tmp_path))
+    live(module, stream, callbacks=[RunFolder(tmp_path, {"a": {"b": 1}}, "tiny")], logger=ResumableCSVLogger(tmp_path))
     results = read_results(tmp_path)
     assert results["complete"] and results["name"] == "tiny" and results["config"] == {"a": {"b": 1}}
     assert results["accuracy_matrix"]["rows"] == module.results()["accuracy_matrix"]["rows"]
@@ -55,7 +55,7 @@ def test_a_whole_life_leaves_everything(tmp_path):
 def test_a_life_that_breaks_off_leaves_what_there_is(tmp_path):
     stream = tiny_stream()
     with pytest.raises(RuntimeError, match="broken off"):
-        live(tiny_life(stream), stream, callbacks=[RunFolder(tmp_path), Stop(12)], logger=PartLogger(tmp_path))
+        live(tiny_life(stream), stream, callbacks=[RunFolder(tmp_path), Stop(12)], logger=ResumableCSVLogger(tmp_path))
     results = read_results(tmp_path)
     assert results["complete"] is False and results["name"] == tmp_path.name
     assert [row["after"] for row in results["accuracy_matrix"]["rows"]] == ["birth", "wake", "night"]
@@ -77,15 +77,21 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_reason(tmp_path, monk
 def test_a_resumed_life_leaves_the_same_files(tmp_path):
     stream = tiny_stream()
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    live(tiny_life(stream), stream, callbacks=[RunFolder(whole, name="x")], logger=PartLogger(whole))
+    live(tiny_life(stream), stream, callbacks=[RunFolder(whole, name="x")], logger=ResumableCSVLogger(whole))
     checkpoint = None
     for step in (7, 12, 20):
-        saving = LifeCheckpoint(broken, every_n_steps=3)
+        saving = RunCheckpoint(broken, every_n_steps=3)
         with pytest.raises(RuntimeError, match="broken off"):
             watchers = [RunFolder(broken, name="x"), Stop(step), saving]
-            live(tiny_life(stream), stream, checkpoint, callbacks=watchers, logger=PartLogger(broken))
+            live(tiny_life(stream), stream, checkpoint, callbacks=watchers, logger=ResumableCSVLogger(broken))
         checkpoint = str(saving.path)
-    live(tiny_life(stream), stream, checkpoint, callbacks=[RunFolder(broken, name="x")], logger=PartLogger(broken))
+    live(
+        tiny_life(stream),
+        stream,
+        checkpoint,
+        callbacks=[RunFolder(broken, name="x")],
+        logger=ResumableCSVLogger(broken),
+    )
     one, other = read_results(whole), read_results(broken)
     for part in ("name", "complete", "protocol", "hypnogram", "accuracy_matrix", "metrics"):
         assert one[part] == other[part]
@@ -103,7 +109,7 @@ def test_a_night_that_was_lived_but_not_closed_is_drawn_on_resume(tmp_path):
     stream = tiny_stream()
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     live(tiny_life(stream), stream, callbacks=[RunFolder(whole)])
-    saving = LifeCheckpoint(broken, every_n_steps=1)
+    saving = RunCheckpoint(broken, every_n_steps=1)
     with pytest.raises(RuntimeError, match="broken off"):
         live(tiny_life(stream), stream, callbacks=[StopBeforeTheMorning(), saving])
     live(tiny_life(stream), stream, str(saving.path), callbacks=[RunFolder(broken)])

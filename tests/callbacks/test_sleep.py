@@ -20,9 +20,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from dreamer import NREM, REM, SleepCallback, Wake
-from dreamer.callbacks._bedtime import Day, sleeps
-from dreamer.callbacks._fields import Fields
-from dreamer.callbacks._trees import callback_bases, tree_of
+from dreamer.callbacks.sleep.batch_fields import BatchFields
+from dreamer.callbacks.sleep.lightning_trees import callback_bases, tree_of
+from dreamer.callbacks.sleep.schedule import Day, sleeps
 from dreamer.generators import ClassConditionalVAE
 from dreamer.memory import ClassBalanced, Herding, LatentCodes, Reservoir
 from dreamer.objectives import Distillation
@@ -654,7 +654,7 @@ X, Y = torch.arange(12.0).view(4, 3), torch.arange(4)
     ],
 )
 def test_a_dream_has_the_structure_of_the_day(batch: Any, where: dict[str, Any]) -> None:
-    fields = Fields(**{"inputs": 0, "targets": 1, "extras": "refuse", **where})
+    fields = BatchFields(**{"inputs": 0, "targets": 1, "extras": "refuse", **where})
     x, y = fields.read(batch)
     assert torch.equal(x, X)
     dream = fields.rebuild(batch, 10 + X[:2].double(), y[1:3])
@@ -689,7 +689,7 @@ def test_batches_of_any_kind_are_slept_upon(pl: Any, kind: type) -> None:
 
 
 def test_several_views_stay_together() -> None:
-    fields = Fields(lambda batch: batch[0], 1, "refuse")
+    fields = BatchFields(lambda batch: batch[0], 1, "refuse")
     x, y = fields.read(((X, X + 1), Y))
     assert x.shape == (4, 2, 3)
     views, label = fields.rebuild(((X, X + 1), Y), x[[2, 0]], y[[2, 0]])
@@ -734,8 +734,8 @@ def test_what_views_do_not_bear_is_refused(pl1: Any, perturbation: Any, message:
 @pytest.mark.parametrize("extra", [torch.arange(4), ["a", "b", "c", "d"]])
 def test_fields_of_each_sample_are_refused_or_repeated(extra: Any) -> None:
     with pytest.raises(ValueError, match=r"batch\[2\] has an entry for every sample"):
-        Fields(0, 1, "refuse").rebuild((X, Y, extra), X, Y)
-    dream = Fields(0, 1, "repeat").rebuild((X, Y, extra), torch.cat([X, X]), torch.cat([Y, Y]))
+        BatchFields(0, 1, "refuse").rebuild((X, Y, extra), X, Y)
+    dream = BatchFields(0, 1, "repeat").rebuild((X, Y, extra), torch.cat([X, X]), torch.cat([Y, Y]))
     assert list(dream[2]) == [*extra, *extra]
 
 
@@ -756,7 +756,7 @@ def test_fields_of_each_sample_are_refused_or_repeated(extra: Any) -> None:
 )
 def test_what_is_not_found_is_said(batch: Any, where: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        fields = Fields(**{"inputs": 0, "targets": 1, "extras": "refuse", **where})
+        fields = BatchFields(**{"inputs": 0, "targets": 1, "extras": "refuse", **where})
         fields.rebuild(batch, *fields.read(batch))
 
 
@@ -794,9 +794,9 @@ def test_targets_that_are_no_classes(pl1: Any) -> None:
         ({"stages": [Wake()]}, "night stage 0: expected NREM or REM, got Wake"),
         ({"stages": [NREM(objectives=[Distillation()])]}, r"\(nrem\): asks for Distillation as an objective"),
         ({"stages": [NREM(), REM(teacher="dusk")]}, r"night stage 1 \(rem\): asks for a teacher of its own"),
-        ({"stages": [REM(label_bent=True)]}, "a teacher of its own"),
-        ({"stages": [NREM(fresh=True)]}, "fresh and anneal"),
-        ({"stages": [NREM(anneal=0.5)]}, "fresh and anneal"),
+        ({"stages": [REM(teacher_sees_perturbed=True)]}, "a teacher of its own"),
+        ({"stages": [NREM(from_scratch=True)]}, "from_scratch and anneal"),
+        ({"stages": [NREM(anneal=0.5)]}, "from_scratch and anneal"),
         ({"stages": [NREM(source="both")]}, "needs a generator, but SleepCallback has none"),
         ({"stages": [REM(perturbations=[LatentMixing()])]}, "LatentMixing bends a generator's latent numbers"),
         ({"memory": Herding(10)}, "chooses samples while awake .*, got Herding"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 SOURCE = """
 import json, os, pathlib, re, signal, subprocess, sys, time
-from dreamer.compare.lifeline import die_with_parent
+from dreamer.jobs.watchdog import die_with_parent
 
 folder = pathlib.Path(sys.argv[1])
 house = folder.parent

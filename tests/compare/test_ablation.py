@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from dreamer import cli, config, life
-from dreamer.binding import ConfigError
+from dreamer import config
+from dreamer.cli import main as cli
 from dreamer.compare import ablation, grid
+from dreamer.config.binding import ConfigError
+from dreamer.runs import run as runs
 
 SHORT = ("stream.experiences=2", "wake.steps=3", "stream.validation=0")
 
@@ -27,7 +29,7 @@ def test_each_part_of_a_night_is_taken_out_by_itself() -> None:
     nrem, rem = config.read("digits", "dreams")["night"]
     assert found["without nrem"] == {"night": [rem]}
     assert found["without rem"] == {"night": [nrem]}
-    kept = [bend for bend in rem["perturbations"] if bend["name"] != "affine"]
+    kept = [perturbation for perturbation in rem["perturbations"] if perturbation["name"] != "affine"]
     assert found["without affine"] == {"night": [nrem, {**rem, "perturbations": kept}]}
     assert found["without perturbations"]["night"][1] == {**rem, "perturbations": []}
     taught = [objective for objective in rem["objectives"] if objective["name"] == "cross_entropy"]
@@ -56,7 +58,7 @@ def test_a_schedule_of_its_own_gives_way_to_boundaries() -> None:
 @pytest.mark.parametrize("strategy", ["ours", "memories", "pad_like", "verbatim", "gdumb"])
 def test_every_arm_takes_as_many_steps_as_the_whole(strategy: str, tmp_path: Path) -> None:
     cells = grid.read(ablation.asked(strategy, seeds=[5], words=SHORT)).cells
-    plans = {cell.arm: life.prepare(cell.config, tmp_path / cell.folder).hypnogram for cell in cells}
+    plans = {cell.arm: runs.prepare(cell.config, tmp_path / cell.folder).hypnogram for cell in cells}
     assert len(plans) > 2
     whole = sum(stage.steps for stage in plans[ablation.FULL])
     # days are as many steps as they have, so a remainder of less than one a day may be left

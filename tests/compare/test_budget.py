@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from dreamer import life, outline
-from dreamer.binding import ConfigError
 from dreamer.compare import budget, grid
 from dreamer.compare.grid import Cell
+from dreamer.config.binding import ConfigError
+from dreamer.runs import run as runs
+from dreamer.runs import summary
 
 NIGHT = ["night.0.steps=3", "night.1.steps=5"]
 
@@ -21,12 +22,12 @@ def cells(*arms: Any, **more: Any) -> dict[str, Cell]:
 
 
 def steps(cell: Cell) -> int:
-    return sum(stage.steps for stage in life.prepare(cell.config, Path("nowhere")).hypnogram)
+    return sum(stage.steps for stage in runs.prepare(cell.config, Path("nowhere")).hypnogram)
 
 
 def kept(cell: Cell) -> int:
-    prepared = life.prepare(cell.config, Path("nowhere"))
-    sizes = outline.budget(prepared.stream, prepared.module)
+    prepared = runs.prepare(cell.config, Path("nowhere"))
+    sizes = summary.budget(prepared.stream, prepared.module)
     return sum(size for name, size in sizes.items() if name != "network")
 
 
@@ -113,7 +114,7 @@ def test_limits_are_read_from_words() -> None:
 
 def test_days_that_are_lived_again_are_bytes_kept() -> None:
     found = cells("joint", "cumulative", "fine_tune")
-    prepared = life.prepare(found["joint"].config, Path("nowhere"))
+    prepared = runs.prepare(found["joint"].config, Path("nowhere"))
     samples = sum(len(experience.train) for experience in prepared.stream.experiences)
     # 64 float32 values and an int64 label
     assert kept(found["joint"]) == kept(found["cumulative"]) == samples * (4 * 64 + 8)

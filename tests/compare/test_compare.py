@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dreamer import cli
+from dreamer.cli import main as cli
 
 CHECKOUT = Path(__file__).parent.parent.parent
 SHORT = ["stream.experiences=2", "wake.steps=30"]

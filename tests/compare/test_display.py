@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamer.compare.account import Event
-from dreamer.compare.display import Display, Pace, last_three
+from dreamer.jobs.display import Display, Pace, last_three
+from dreamer.jobs.tracker import Event
 
 CELLS = [Path(f"out/cells/digits/{arm}/seed{seed}") for arm in ("er", "bir") for seed in (1, 2, 3)]
 ER, BIR = CELLS[:3], CELLS[3:]

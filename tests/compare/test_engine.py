@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from dreamer.binding import ConfigError
-from dreamer.compare import attempt as attempts
-from dreamer.compare.account import Event, Interrupted, finished
-from dreamer.compare.attempt import cell_command, last_word
-from dreamer.compare.engine import cores, live_all
-from dreamer.compare.lock import locked
+from dreamer.config.binding import ConfigError
+from dreamer.jobs import job
+from dreamer.jobs.job import cell_command, last_word
+from dreamer.jobs.lock import locked
+from dreamer.jobs.pool import cores, live_all
+from dreamer.jobs.tracker import Event, Interrupted, finished
 from tests.compare.digits_cells import digits_cells, numbers
 from tests.compare.stand_in import SOURCE, cells, stand_in
 
@@ -143,7 +143,7 @@ def test_a_worker_that_is_killed_from_outside_is_tried_again(tmp_path):
 def test_the_parents_death_leaves_no_orphans(tmp_path):
     folders = cells(tmp_path, "hang", "hang", "finish")
     code = (
-        "import sys; from pathlib import Path; from dreamer.compare.engine import live_all\n"
+        "import sys; from pathlib import Path; from dreamer.jobs.pool import live_all\n"
         "from tests.compare.stand_in import stand_in\n"
         "live_all([Path(word) for word in sys.argv[1:]], workers=2, command=stand_in)"
     )
@@ -162,7 +162,7 @@ def test_the_parents_death_leaves_no_orphans(tmp_path):
 
 
 def test_a_child_without_a_lifeline_minds_nobody():
-    code = "import threading; from dreamer.compare.lifeline import die_with_parent; die_with_parent()"
+    code = "import threading; from dreamer.jobs.watchdog import die_with_parent; die_with_parent()"
     done = subprocess.run([sys.executable, "-c", f"{code}; assert threading.active_count() == 1"])
     assert done.returncode == 0
 
@@ -246,7 +246,7 @@ def seen(folder: Path) -> dict[str, str]:
 def test_cells_get_their_share_of_threads_and_devices(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("dreamer.compare.engine.cores", lambda: 7)
+    monkeypatch.setattr("dreamer.jobs.pool.cores", lambda: 7)
     (plain,) = cells(tmp_path / "plain", "environment")
     live_all([plain], workers=2, command=stand_in)
     assert seen(plain)["OMP_NUM_THREADS"] == seen(plain)["MKL_NUM_THREADS"] == "3"
@@ -304,11 +304,11 @@ def test_a_try_waits_for_who_still_lives_in_its_folder(tmp_path, monkeypatch):
     waits, goes = cells(tmp_path, "finish", "finish")
     with open(waits / "cell.log", "ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setattr(attempts, "_LINGER_SECONDS", 0.1)
+        monkeypatch.setattr(job, "_LINGER_SECONDS", 0.1)
         stuck, done = live_all([waits, goes], workers=1, command=stand_in)
         assert not stuck.done and stuck.reason.endswith(f"a process of an earlier try still lives in {waits}")
         assert done.done and not (waits / "tries").exists()
-        monkeypatch.setattr(attempts, "_LINGER_SECONDS", 60.0)
+        monkeypatch.setattr(job, "_LINGER_SECONDS", 60.0)
         release = threading.Timer(0.2, fcntl.flock, (held, fcntl.LOCK_UN))
         release.start()
         (outcome,) = live_all([waits], workers=1, command=stand_in)
@@ -335,7 +335,7 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path):
 
 def test_a_comparison_is_lived_by_one_engine_at_a_time(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from dreamer.compare.lock import locked\n"
+        "import sys, time; from pathlib import Path; from dreamer.jobs.lock import locked\n"
         "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -364,8 +364,8 @@ def test_the_workers_do_not_hold_the_lock(tmp_path):
     (folder,) = cells(tmp_path, "hang")
     orphan = SOURCE.replace("die_with_parent()", "")
     holder = (
-        "import sys; from pathlib import Path; from dreamer.compare.engine import live_all\n"
-        "from dreamer.compare.lock import locked\n"
+        "import sys; from pathlib import Path; from dreamer.jobs.pool import live_all\n"
+        "from dreamer.jobs.lock import locked\n"
         "house, orphan = Path(sys.argv[1]), sys.argv[2]\n"
         "command = lambda folder: [sys.executable, '-c', orphan, str(folder)]\n"
         "with locked(house): live_all([house / 'cell0'], workers=1, command=command)"

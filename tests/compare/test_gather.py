@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dreamer.binding import ConfigError
-from dreamer.compare import gather, grid, session
+from dreamer.compare import collect, grid
+from dreamer.compare import run as session
 from dreamer.compare.cell import live_cell
 from dreamer.compare.fairness import differences
 from dreamer.compare.grid import Grid
-from dreamer.compare.lived import Lived
+from dreamer.compare.results import Lived
+from dreamer.config.binding import ConfigError
 from dreamer.report.results import read_results
 
 ASKED = {
@@ -52,7 +53,7 @@ def test_a_cell_lives_as_its_configuration_says_and_only_once(house: Path, wante
 
 
 def test_lives_of_a_seed_are_paired(house: Path, wanted: Grid) -> None:
-    lives = gather.of_grid(wanted, house).lives
+    lives = collect.of_grid(wanted, house).lives
     for seed in (1, 2):
         one, two = (life.results for life in lives if life.seed == seed)
         assert one["protocol"]["class_order"] == two["protocol"]["class_order"]
@@ -61,12 +62,12 @@ def test_lives_of_a_seed_are_paired(house: Path, wanted: Grid) -> None:
 
 
 def test_the_grid_and_its_folder_tell_the_same(house: Path, wanted: Grid) -> None:
-    asked, found = gather.of_grid(wanted, house), gather.of_folders([house])
+    asked, found = collect.of_grid(wanted, house), collect.of_folders([house])
     assert {(life.arm, life.stream, life.seed) for life in asked.lives} == {
         (life.arm, life.stream, life.seed) for life in found.lives
     }
     assert asked.scores("digits") == {arm: found.scores("digits")[arm] for arm in asked.arms}
-    assert gather.of_folders([house], NONE).reference == NONE
+    assert collect.of_folders([house], NONE).reference == NONE
 
 
 def test_what_was_not_lived_is_missing_with_its_reason(house: Path, wanted: Grid, tmp_path: Path) -> None:
@@ -76,12 +77,12 @@ def test_what_was_not_lived_is_missing_with_its_reason(house: Path, wanted: Grid
     (lost / "results.json").unlink()
     (lost / "cell.log").write_text("a line\nValueError: the data went away\n")
     shutil.rmtree(broken)
-    comparison = gather.of_grid(wanted, copy)
+    comparison = collect.of_grid(wanted, copy)
     assert [(cell.arm, cell.seed) for cell in comparison.missing] == [(ER, 1), (ER, 2)]
     assert "the data went away" in comparison.missing[0].reason
     assert comparison.missing[1].reason == "not lived yet"
     assert len(comparison.lives) == 2
-    told = gather.of_grid(wanted, copy, reasons={broken: "killed by SIGKILL"})
+    told = collect.of_grid(wanted, copy, reasons={broken: "killed by SIGKILL"})
     assert told.missing[1].reason == "killed by SIGKILL"
 
 
@@ -94,33 +95,33 @@ def test_the_copy_among_the_files_of_wandb_counts_once_and_serves_alone(
         files.mkdir(parents=True)
         shutil.copy(run / "results.json", files)
     shutil.copy(run / "results.json", tmp_path / "both" / "run")
-    both = gather.of_folders([tmp_path / "both"]).lives
+    both = collect.of_folders([tmp_path / "both"]).lives
     assert [life.folder for life in both] == [tmp_path / "both" / "run"]
-    alone = gather.of_folders([tmp_path / "alone"]).lives
+    alone = collect.of_folders([tmp_path / "alone"]).lives
     assert [(life.arm, life.stream, life.seed) for life in alone] == [("er_memory.capacity_40", "digits", 1)]
 
 
 def test_folders_that_make_no_comparison_are_refused(house: Path, wanted: Grid, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a folder with lives"):
-        gather.of_folders([tmp_path / "nowhere"])
+        collect.of_folders([tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match="there are no complete lives"):
-        gather.of_folders([tmp_path])
+        collect.of_folders([tmp_path])
     with pytest.raises(ConfigError, match="reference: 'lwf' is none of the arms found"):
-        gather.of_folders([house], "lwf")
+        collect.of_folders([house], "lwf")
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(ConfigError, match="cannot read the life in"):
-        gather.of_folders([tmp_path])
+        collect.of_folders([tmp_path])
     twice = tmp_path / "twice"
     one, two = (house / cell.folder for cell in wanted.cells[:2])
     shutil.copytree(one, twice / "a")
     shutil.copytree(two, twice / "b")
     shutil.copy(one / "cell.json", twice / "b")
     with pytest.raises(ConfigError, match="was lived twice"):
-        gather.of_folders([twice])
+        collect.of_folders([twice])
 
 
 def test_a_report_says_what_the_lives_say(house: Path, wanted: Grid, tmp_path: Path) -> None:
-    session.report(gather.of_grid(wanted, house, "dreamer compare"), tmp_path)
+    session.report(collect.of_grid(wanted, house, "dreamer compare"), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"report.html", "results.csv", "results.json", "table.md", "table.tex"}
     with open(tmp_path / "results.csv", encoding="utf-8", newline="") as file:
@@ -136,7 +137,7 @@ def test_a_report_says_what_the_lives_say(house: Path, wanted: Grid, tmp_path: P
 def test_a_report_that_cannot_be_written_is_one_sentence(house: Path, wanted: Grid, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="cannot write the report to"):
-        session.report(gather.of_grid(wanted, house), tmp_path / "file")
+        session.report(collect.of_grid(wanted, house), tmp_path / "file")
 
 
 def changed(life: Lived, **changes: object) -> Lived:
@@ -145,7 +146,7 @@ def changed(life: Lived, **changes: object) -> Lived:
 
 
 def test_differences_between_arms_are_told(house: Path, wanted: Grid) -> None:
-    one, _, other, _ = gather.of_grid(wanted, house).lives
+    one, _, other, _ = collect.of_grid(wanted, house).lives
     assert any(
         line.startswith("arms differ in bytes kept beside the network (er") for line in differences([one, other])
     )

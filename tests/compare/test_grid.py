@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from dreamer import life
-from dreamer.binding import ConfigError
-from dreamer.compare import grid, written
+from dreamer.compare import grid
 from dreamer.compare.grid import Cell
+from dreamer.config.binding import ConfigError
+from dreamer.jobs import manifest
+from dreamer.runs import run as runs
 
 SHORT = ["wake.steps=4", "stream.validation=0"]
 
@@ -52,7 +53,7 @@ def test_ours_is_what_the_stream_does_by_itself() -> None:
 
 def test_one_seed_means_the_same_order_weights_and_data_for_every_arm() -> None:
     cells = by_arm(asked("er", "ours", "lwf"))
-    lives = {arm: life.prepare(cell.config, Path("nowhere")) for arm, cell in cells.items()}
+    lives = {arm: runs.prepare(cell.config, Path("nowhere")) for arm, cell in cells.items()}
     first = lives.pop("er")
     for other in lives.values():
         assert other.stream.class_order == first.stream.class_order
@@ -63,7 +64,7 @@ def test_one_seed_means_the_same_order_weights_and_data_for_every_arm() -> None:
 
 
 def test_another_seed_is_another_order_and_another_beginning() -> None:
-    one, two = (life.prepare(cell.config, Path("nowhere")) for cell in asked("er").cells)
+    one, two = (runs.prepare(cell.config, Path("nowhere")) for cell in asked("er").cells)
     assert one.stream.class_order != two.stream.class_order
     assert not torch.equal(next(one.module.network.parameters()), next(two.module.network.parameters()))
 
@@ -173,7 +174,7 @@ def test_the_fingerprint_sees_what_lives_and_not_what_shows(tmp_path: Path, monk
     for name in ("__init__", "stages/wake", "compare/cell", "compare/page", "report/table", "studies/page"):
         (tmp_path / f"{name}.py").parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").write_text("1")
-    monkeypatch.setattr(written.dreamer, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(manifest.dreamer, "__file__", str(tmp_path / "__init__.py"))
     before = grid.code()
     for name in ("compare/page", "report/table", "studies/page"):
         (tmp_path / f"{name}.py").write_text("2")

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from dreamer.compare import scores
-from dreamer.compare.drawing import MINUS, Scale, percent
-from dreamer.compare.lived import Comparison, Lived, Missing
+from dreamer.compare.analysis import analyse
 from dreamer.compare.page import write_page
-from dreamer.compare.statistics import analyse
-from dreamer.metrics import average_seen, summarise
+from dreamer.compare.results import Comparison, Lived, Missing
+from dreamer.metrics.continual import average_seen, summarise
+from dreamer.report.svg import MINUS, Scale, percent
 from tests.fakes import fake_life
 
 ARMS = {"er": 0.80, "dreams": 0.95, "none": 0.50}

@@ -16,12 +16,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from dreamer import life
-from dreamer.binding import ConfigError
-from dreamer.compare import ray_engine
-from dreamer.compare.account import Account, Event, Interrupted, finished
-from dreamer.compare.engine import live_all
-from dreamer.compare.ray_engine import live_all_on_ray
+from dreamer.config.binding import ConfigError
+from dreamer.jobs import ray as ray_pool
+from dreamer.jobs.pool import live_all
+from dreamer.jobs.ray import live_all_on_ray
+from dreamer.jobs.tracker import Event, Interrupted, JobTracker, finished
+from dreamer.runs import run as runs
 from tests.compare.digits_cells import digits_cells, numbers
 from tests.compare.stand_in import SOURCE, cells, stand_in
 
@@ -54,7 +54,7 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
 
 
 def test_what_is_needed_to_go_on_is_what_a_life_keeps_for_it():
-    assert ray_engine.LEFT_BEHIND == (life.CHECKPOINTS,)
+    assert ray_pool.LEFT_BEHIND == (runs.CHECKPOINTS,)
 
 
 def test_addresses_that_lead_nowhere_are_refused_at_once():
@@ -127,7 +127,7 @@ def test_cells_get_their_threads_and_gpus(ray, tmp_path):
 @pytest.mark.slow
 def test_a_node_with_other_code_is_refused(ray, tmp_path, monkeypatch):
     (folder,) = cells(tmp_path, "finish")
-    monkeypatch.setattr(ray_engine, "code", lambda: "0.0+other")
+    monkeypatch.setattr(ray_pool, "code", lambda: "0.0+other")
     (outcome,) = live_all_on_ray([folder], command=shipped, retries=3)
     assert (outcome.done, outcome.attempts) == (False, 1)
     assert "it is 0.0+other that asks: install the same" in outcome.reason
@@ -185,7 +185,7 @@ class DeafRay:
 )
 def test_a_task_that_does_not_hear_is_asked_again_and_ended_in_the_end(tmp_path, monkeypatch, ends_at, forced, reason):
     clock = itertools.count()
-    monkeypatch.setattr(ray_engine.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(ray_pool.time, "monotonic", lambda: float(next(clock)))
     events: list[Event] = []
 
     def watch(event: Event) -> None:
@@ -194,10 +194,10 @@ def test_a_task_that_does_not_hear_is_asked_again_and_ended_in_the_end(tmp_path,
             raise KeyboardInterrupt
 
     deaf, folders = DeafRay(ends_at), cells(tmp_path, "hang")
-    fleet = ray_engine._Fleet(deaf, Account(folders, 1, watch), 1, 0.0, shipped)
+    fleet = ray_pool.RayPool(deaf, JobTracker(folders, 1, watch), 1, 0.0, shipped)
     with pytest.raises(KeyboardInterrupt):
         fleet.work()
-    fleet.recall()
+    fleet.replayer()
     assert [event.kind for event in events] == ["started", "stopped"]
     assert events[-1].reason.endswith(reason)
     assert len(deaf.forced) == forced

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dreamer.compare.lived import Comparison, Lived, Missing
-from dreamer.compare.statistics import (
+from dreamer.compare.analysis import (
     Costs,
     analyse,
     costs,
@@ -25,6 +24,7 @@ from dreamer.compare.statistics import (
     summarise,
     wilcoxon,
 )
+from dreamer.compare.results import Comparison, Lived, Missing
 from tests.fakes import fake_life
 
 

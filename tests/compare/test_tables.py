@@ -11,8 +11,8 @@ import subprocess
 
 import pytest
 
-from dreamer.compare.lived import Comparison, Lived, Missing
-from dreamer.compare.statistics import Ranking, analyse, explained
+from dreamer.compare.analysis import Ranking, analyse, explained
+from dreamer.compare.results import Comparison, Lived, Missing
 from dreamer.compare.tables import (
     count,
     interval,

@@ -16,15 +16,18 @@ from typing import Any
 
 import pytest
 
-from dreamer import cli, config
-from dreamer.binding import ConfigError
-from dreamer.compare import grid, space, tuned
-from dreamer.compare import tune as tuning
-from dreamer.compare.account import Event, Interrupted, Outcome
+from dreamer import config
+from dreamer.cli import main as cli
+from dreamer.compare import grid
 from dreamer.compare.cell import live_cell
-from dreamer.compare.space import Choices, Range
-from dreamer.compare.tuned import Task
-from dreamer.draft import draft
+from dreamer.compare.tuning import results as tuned
+from dreamer.compare.tuning import space
+from dreamer.compare.tuning import tune as tuning
+from dreamer.compare.tuning.results import Task
+from dreamer.compare.tuning.space import Choices, Range
+from dreamer.config.binding import ConfigError
+from dreamer.jobs.tracker import Event, Interrupted, Outcome
+from dreamer.runs.run_config import run_config
 
 pytest.importorskip("optuna", reason="needs Optuna: pip install 'dreamer[tune]'")
 
@@ -93,18 +96,20 @@ class TestTheSpace:
         assert found["generator.temperature"] == Range(0.6, 2.4, log=True)
 
     def test_has_the_share_where_it_is_a_number_that_weighs_something_of_its_own(self):
-        assert "wake.share" in space.derive(config.read("split_cifar10", "abd"))
-        assert "wake.share" not in space.derive(config.read("split_cifar10", "derpp"))  # all its terms have weights
-        assert "wake.share" not in space.derive(config.read("split_mnist", "er"))  # "equal"
+        assert "wake.replay_weight" in space.derive(config.read("split_cifar10", "abd"))
+        assert "wake.replay_weight" not in space.derive(
+            config.read("split_cifar10", "derpp")
+        )  # all its terms have weights
+        assert "wake.replay_weight" not in space.derive(config.read("split_mnist", "er"))  # "equal"
 
     def test_never_holds_a_budget(self):
-        names = [name for name, path in config.shelf().items() if path.parent.name == "strategies"]
+        names = [name for name, path in config.catalog().items() if path.parent.name == "strategies"]
         for name in names:
             assert {key.rpartition(".")[2] for key in space.derive(config.read("split_mnist", name))} <= {
                 "lr",
                 "generator_lr",
                 "weight",
-                "share",
+                "replay_weight",
                 "temperature",
             }
 
@@ -182,14 +187,14 @@ class TestTheChoice:
         searched = {
             "optimizer.lr": Choices((0.001, 0.003)),
             "memory.capacity": Range(100, 500, step=100),
-            "wake.share": Choices(("equal", 0.5)),
+            "wake.replay_weight": Choices(("equal", 0.5)),
         }
         found = tuning.tune(ER, tmp_path, searched, trials=5)
         assert {trial.parameters["memory.capacity"] for trial in found.trials} <= {100, 200, 300, 400, 500}
         for trial in found.trials:
             plain = grid.read_cell(tmp_path / "trials" / str(trial.number) / "seed1001").config
             assert plain["memory"]["capacity"] == trial.parameters["memory.capacity"]
-            assert plain["wake"]["share"] == trial.parameters["wake.share"]
+            assert plain["wake"]["replay_weight"] == trial.parameters["wake.replay_weight"]
         again = tuning.tune(ER, tmp_path, searched, trials=5)
         assert again.trials == found.trials
 
@@ -206,7 +211,7 @@ class TestWhatItLeaves:
         assert found.best is not None
         best = tmp_path / tuned.BEST
         plain = config.read("digits", "er", str(best), *SHORT)
-        assert draft(plain).plain["optimizer"]["lr"] == found.best.parameters["optimizer.lr"]
+        assert run_config(plain).plain["optimizer"]["lr"] == found.best.parameters["optimizer.lr"]
         lines = best.read_text().splitlines()
         assert lines[0] == f"# dreamer run digits er {best} wake.steps=3 stream.experiences=2"
         assert lines[1] == "# er on digits, tuned: the best of 3 trials."

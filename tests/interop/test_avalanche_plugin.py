@@ -15,22 +15,22 @@ from scipy import stats
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from dreamer.examination import examine
+from dreamer.core.types import Stage
 from dreamer.generators import ClassConditionalVAE
 from dreamer.generators.base import UntrainedError
-from dreamer.interop.avalanche import quiet
-from dreamer.interop.avalanche_plugin import DreamPlugin
-from dreamer.interop.avalanche_strategies import _Account
-from dreamer.loader import Place, day_batches
+from dreamer.interop.avalanche.benchmarks import quiet
+from dreamer.interop.avalanche.plugin import DreamPlugin
+from dreamer.interop.avalanche.strategies import _Account
+from dreamer.loop.batches import RankInfo, day_batches
 from dreamer.memory import ClassBalanced
-from dreamer.module import WakeSleepModule
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, FeatureDistillation, LogitMatching
 from dreamer.perturbations import Affine, LatentMixing
 from dreamer.stages import NREM, REM, Absorb, Wake
 from dreamer.streams.base import Samples, Stream
 from dreamer.streams.digits import digits
-from dreamer.types import Stage
+from dreamer.training.evaluation import evaluate
+from dreamer.training.module import WakeSleepModule
 from tests.lives import live, tiny_network, tiny_stream
 
 with quiet():
@@ -128,7 +128,7 @@ def steps_of_day(stream: Stream, index: int, epochs: int = 2, batch_size: int = 
 
 def test_avalanche_is_imported_only_when_a_plugin_is_made():
     code = (
-        "import sys\nfrom dreamer.interop.avalanche_plugin import DreamPlugin\n"
+        "import sys\nfrom dreamer.interop.avalanche.plugin import DreamPlugin\n"
         "from dreamer.memory import ClassBalanced\nprint('avalanche' in sys.modules)\n"
         "DreamPlugin(ClassBalanced(3))\nprint('avalanche' in sys.modules)"
     )
@@ -159,7 +159,7 @@ class Fed(Naive):
         size = self.train_mb_size
         per_pass = math.ceil(len(samples) / size)
         stage = Stage(index * (1 + self.nights), "wake", index, self.train_epochs * per_pass)
-        place = Place(self.seed, torch.device("cpu"))
+        place = RankInfo(self.seed, torch.device("cpu"))
 
         class Loader:
             def __iter__(self) -> Iterator[list[torch.Tensor]]:
@@ -204,13 +204,13 @@ def test_with_the_same_batches_it_is_a_life_of_ours():
 
 def test_generators_alone_and_their_rate():
     stream = tiny_stream(validation=0.0)
-    wake = Wake(replay=8, share="equal", steps_per_dream=1)
+    wake = Wake(replay=8, replay_weight="equal", steps_per_dream=1)
     same_life(stream, nights(), wake=wake, generator=vae(stream), generator_lr=1e-2)
 
 
 def test_kept_logits_are_those_of_the_first_meeting():
     stream = tiny_stream(validation=0.0)
-    wake = Wake(replay=8, share=0.5, replay_objectives=(CrossEntropy(), LogitMatching()))
+    wake = Wake(replay=8, replay_weight=0.5, replay_objectives=(CrossEntropy(), LogitMatching()))
     same_life(stream, [], wake=wake, memory=ClassBalanced(10, logits=True))
 
 
@@ -231,7 +231,7 @@ def test_the_days_own_samples_under_the_dawn_teacher():
 def test_a_newborn_learner_learns_from_its_night_alone():
     stream = tiny_stream(experiences=1, validation=0.0)
     before = tiny_network(stream)
-    plugin = DreamPlugin(ClassBalanced(10), night=[NREM(1, 8, objectives=(CrossEntropy(),), fresh=True)])
+    plugin = DreamPlugin(ClassBalanced(10), night=[NREM(1, 8, objectives=(CrossEntropy(),), from_scratch=True)])
     strategy = naive(stream, [plugin], copy.deepcopy(before))
     train(strategy, benchmark_of(stream).train_stream)
     states = [strategy.optimizer.state[parameter] for parameter in strategy.model.parameters()]
@@ -337,7 +337,7 @@ def test_avalanche_scores_a_learner_as_we_do():
     found = strategy.eval(benchmark.test_stream)
     theirs = [found[f"Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp{index:03d}"] for index in range(3)]
     data = _Account(stream, torch.device("cpu"))._data
-    ours, _ = examine(strategy.model, data, "all", 2, torch.device("cpu"))
+    ours, _ = evaluate(strategy.model, data, "all", 2, torch.device("cpu"))
     assert theirs == pytest.approx(ours)
     assert max(theirs) > 0
 
@@ -457,7 +457,7 @@ def test_it_needs_something_to_dream_from():
     [
         (Wake(replay=8, perturbations=(Affine(),)), "perturbations is not replay"),
         (Wake(replay=8, anneal=0.5), "anneal is not replay"),
-        (Wake(replay=8, lives="joint"), "lives is not replay"),
+        (Wake(replay=8, data="joint"), "lives is not replay"),
         (Absorb(), "Absorb learns without gradients"),
         (-1, "replay of at least 0"),
     ],

@@ -16,15 +16,15 @@ import torch
 from torch import nn
 
 from dreamer import metrics
-from dreamer.binding import ConfigError
+from dreamer.config.binding import ConfigError
 from dreamer.generators import VAE
-from dreamer.interop import avalanche_strategies
-from dreamer.interop.avalanche_strategies import UNFIT, available, live, verify
-from dreamer.module import WakeSleepModule
+from dreamer.interop.avalanche import strategies as avalanche_strategies
+from dreamer.interop.avalanche.strategies import UNSUPPORTED, available, live, verify
 from dreamer.networks import MLP
 from dreamer.networks.base import module_bytes
 from dreamer.report.results import compose, read_results, write_results
 from dreamer.streams.base import Stream, TensorSamples, make_stream
+from dreamer.training.module import WakeSleepModule
 from tests.lives import live as live_ours
 from tests.lives import tiny_life, tiny_stream
 
@@ -79,11 +79,11 @@ def test_the_promised_strategies_are_there_and_say_what_they_are():
     names = [getattr(name, "values", (name,))[0] for name in PROMISED]
     assert set(found) == set(names) - (set() if SOLVER else {"GEM"})
     assert all(found.values())
-    assert not set(found) & set(UNFIT)
+    assert not set(found) & set(UNSUPPORTED)
 
 
 def test_avalanche_is_imported_only_when_it_is_needed():
-    code = "import sys, dreamer.interop.avalanche_strategies; print('avalanche' in sys.modules)"
+    code = "import sys, dreamer.interop.avalanche.strategies; print('avalanche' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -142,10 +142,10 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
 
     def spy(candidate: nn.Module, *rest: Any) -> Any:
         seen.append(copy.deepcopy(candidate).eval())
-        return examine(candidate, *rest)
+        return evaluate(candidate, *rest)
 
-    examine = avalanche_strategies.examine
-    monkeypatch.setattr(avalanche_strategies, "examine", spy)
+    evaluate = avalanche_strategies.evaluate
+    monkeypatch.setattr(avalanche_strategies, "evaluate", spy)
     return seen
 
 

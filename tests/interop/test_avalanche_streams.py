@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from dreamer.interop import sources
-from dreamer.interop.avalanche import from_benchmark, quiet
-from dreamer.interop.classic import CLASSIC, classic
-from dreamer.interop.streams import available, build, signature
-from dreamer.streams import DataNotFound, DatasetSamples, Stream
+from dreamer.interop.avalanche.benchmarks import from_benchmark, quiet
+from dreamer.streams import DataNotFound, DatasetSamples, Stream, sources
+from dreamer.streams.classic import CLASSIC, classic
+from dreamer.streams.registry import available, build, signature
 from tests.interop import native_files
 from tests.streams.contract import check_stream, everything, same
 
@@ -531,7 +530,7 @@ def _python(code: str) -> str:
 def test_streams_by_name_do_not_import_avalanche(small_mnist: Path):
     code = f"""
 import sys
-from dreamer.interop.streams import available, build, signature
+from dreamer.streams.registry import available, build, signature
 available(), signature("core50")
 build("digits"), build("permuted_mnist", root={str(small_mnist)!r})
 print("avalanche" in sys.modules)
@@ -544,7 +543,7 @@ def test_avalanche_is_imported_without_traces():
 import sys
 from torch.utils.data import Dataset
 before = Dataset.__add__
-from dreamer.interop.avalanche import quiet
+from dreamer.interop.avalanche.benchmarks import quiet
 with quiet():
     import avalanche
 print("avalanche" in sys.modules, Dataset.__add__ is before)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dreamer.interop.hugging_face import from_hugging_face, hugging_face
-from dreamer.interop.streams import build
 from dreamer.streams import DataNotFound, DatasetSamples
+from dreamer.streams.hugging_face import from_hugging_face, hugging_face
+from dreamer.streams.registry import build
 from tests.streams.contract import check_stream, everything, same
 
 datasets = pytest.importorskip("datasets")
@@ -136,6 +136,6 @@ def test_its_absence_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_it_stays_at_the_door():
-    code = "import sys, dreamer.interop.streams; print({'datasets', 'timm', 'torchvision'} & set(sys.modules))"
+    code = "import sys, dreamer.streams.registry; print({'datasets', 'timm', 'torchvision'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from dreamer.callbacks.run_folder import RunFolder
-from dreamer.interop import wandb as door
+from dreamer.loggers import wandb as door
 from dreamer.report.results import read_results
 from tests.lives import live, tiny_life, tiny_stream
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 from torch.nn import functional
 
+from dreamer.core.types import Batch, Dream, Perturbations, SleepContext, Step
 from dreamer.generators.class_conditional_vae import ClassConditionalVAE
 from dreamer.generators.vae_per_class import VAEPerClass
 from dreamer.networks import MLP, Featured
@@ -21,7 +22,6 @@ from dreamer.networks.likelihood_classifier import LikelihoodClassifier
 from dreamer.networks.random_fourier_lda import RandomFourierLDA
 from dreamer.stages.absorb import Absorb
 from dreamer.streams.digits import digits
-from dreamer.types import Batch, Bends, Dream, Mind, Step
 
 LOWEST = torch.finfo(torch.float32).min
 
@@ -155,9 +155,9 @@ def test_refuses_numbers_out_of_range(options: dict[str, float], reason: str) ->
 # ---------------------------------------------------------------- the stage that absorbs
 
 
-def mind(network: nn.Module) -> Mind:
+def context(network: nn.Module) -> SleepContext:
     known, today = torch.zeros(10, dtype=torch.bool), torch.ones(10, dtype=torch.bool)
-    return Mind(network, None, None, (), None, None, known, today, None, 1)
+    return SleepContext(network, None, None, (), None, None, known, today, None, 1)
 
 
 def test_a_day_is_absorbed_in_one_pass_and_leaves_nothing_to_differentiate() -> None:
@@ -166,7 +166,7 @@ def test_a_day_is_absorbed_in_one_pass_and_leaves_nothing_to_differentiate() -> 
     assert stage.length(len(y)) == math.ceil(len(y) / 100) and stage.kind == "wake"
     assert not stage.replays and not stage.needs_teacher
     for step, part in enumerate(zip(x.split(100), y.split(100), strict=True)):
-        losses = stage.losses(mind(network), Step(0, step, Batch(*part), None), rng())
+        losses = stage.losses(context(network), Step(0, step, Batch(*part), None), rng())
         assert losses.total is None and losses.parts == {}
     assert torch.equal(network(x), expected(x))
 
@@ -177,7 +177,7 @@ def test_a_network_that_cannot_absorb_is_refused() -> None:
     with pytest.raises(ValueError, match=r"absorb\(x, y\).*got MLP"):
         stage.check(MLP((1, 8, 8), 10))
     with pytest.raises(ValueError, match="got MLP"):
-        stage.losses(mind(MLP((1, 8, 8), 10)), Step(0, 0, Batch(x, y), None), rng())
+        stage.losses(context(MLP((1, 8, 8), 10)), Step(0, 0, Batch(x, y), None), rng())
 
 
 # ---------------------------------------------------------------- one autoencoder per class
@@ -186,7 +186,7 @@ def test_a_network_that_cannot_absorb_is_refused() -> None:
 def settled(vae: VAEPerClass, classes: tuple[int, ...], experience: int = 0) -> VAEPerClass:
     """Keep the autoencoders of some classes as they are now."""
     y = torch.tensor(classes)
-    vae.settle([Batch(torch.zeros(len(y), *vae.sample_shape), y)], experience, rng())
+    vae.end_experience([Batch(torch.zeros(len(y), *vae.sample_shape), y)], experience, rng())
     return vae
 
 
@@ -310,7 +310,7 @@ def test_mixed_codes_are_decoded_by_the_classes_that_they_mix() -> None:
     def halve(z: Tensor, p: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return torch.ones_like(z), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.25, 0.0, 0.75]])
 
-    dream = vae.dream(y, rng(), Bends(latent=halve))
+    dream = vae.dream(y, rng(), Perturbations(latent=halve))
     pure = [alone(vae, label)[1](torch.ones(2)).sigmoid() for label in (0, 2)]
     expected = torch.stack([pure[0], pure[1], 0.25 * pure[0] + 0.75 * pure[1]])
     assert torch.allclose(dream.x, expected, atol=1e-6)
@@ -376,6 +376,6 @@ def test_likelihoods_learn_the_digits_class_by_class() -> None:
             optimizer.zero_grad()
             vae.loss(x[chosen], y[chosen], generator).backward()
             optimizer.step()
-        vae.settle([Batch(x, y)], experience, generator)
+        vae.end_experience([Batch(x, y)], experience, generator)
     x, y = joined("test")
     assert (network(x).argmax(dim=1) == y).float().mean() > 0.85

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from dreamer import binding, parts
+from dreamer.config import binding, registry
+from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
 from dreamer.generators import VAE, BrainInspired, ClassConditionalVAE, Generator, UntrainedError
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
 from dreamer.networks import MLP
 from dreamer.perturbations import LatentMixing, Temperature
-from dreamer.types import UNLABELLED, Batch, Bends, Dream
 
-NAMES = parts.names("generators")
+NAMES = registry.names("generators")
 SMALL: dict[str, dict[str, Any]] = {
     "brain_inspired": {"latent_dim": 6, "hidden": (24,)},
     "class_conditional_vae": {"latent_dim": 6, "hidden": (24,), "components": 2},
@@ -49,13 +49,13 @@ def learner() -> nn.Module:
 
 def modes(name: str) -> list[str | None]:
     """The values of ``continual`` that a generator takes."""
-    return ["grow", "rehearse"] if "continual" in binding.parameters(parts.resolve("generators", name)) else [None]
+    return ["grow", "rehearse"] if "continual" in binding.parameters(registry.resolve("generators", name)) else [None]
 
 
 def make(name: str, continual: str | None = None, **options: object) -> Generator:
     torch.manual_seed(0)
     chosen = SMALL.get(name, {}) | options | ({} if continual is None else {"continual": continual})
-    generator = parts.resolve("generators", name)((1, 4, 4), 6, **chosen)
+    generator = registry.resolve("generators", name)((1, 4, 4), 6, **chosen)
     generator.attach(learner())
     return generator
 
@@ -80,7 +80,7 @@ def learn(generator: Generator, classes: tuple[int, ...], experience: int, steps
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    generator.settle([Batch(batch.x[:30], batch.y[:30]), Batch(batch.x[30:], batch.y[30:])], experience, rng(9))
+    generator.end_experience([Batch(batch.x[:30], batch.y[:30]), Batch(batch.x[30:], batch.y[30:])], experience, rng(9))
     return losses
 
 
@@ -107,8 +107,8 @@ def test_dreams_what_it_promises(name: str, continual: str | None) -> None:
     y = torch.tensor([0, 5, 1, 4] * 10)
     kept = y.clone()
     dream = generator.dream(y, rng())
-    assert isinstance(dream, Dream) and dream.hidden == generator.hidden
-    assert dream.x.shape[1:] == ((24,) if generator.hidden else (1, 4, 4)) and len(dream.x) == 40
+    assert isinstance(dream, Dream) and dream.is_features == generator.is_features
+    assert dream.x.shape[1:] == ((24,) if generator.is_features else (1, 4, 4)) and len(dream.x) == 40
     assert dream.x.dtype == torch.float32 and torch.isfinite(dream.x).all() and not dream.x.requires_grad
     assert torch.equal(y, kept) and dream.p is None
     assert torch.equal(dream.y, y if generator.conditional else torch.full_like(y, UNLABELLED))
@@ -122,7 +122,7 @@ def test_learns_and_goes_on_dreaming_of_old_days(name: str, continual: str | Non
     losses = learn(generator, (0, 1), 0, PATIENCE.get(name, 150))
     assert not losses or losses[-1] < losses[0] or name == "gan", "players of a game do not both win"
     learn(generator, (4, 5), 1, PATIENCE.get(name, 150))
-    if generator.hidden or name == "gan":
+    if generator.is_features or name == "gan":
         return  # judged by their own tests: features have no brightest pixel, and a game needs more than this
     y = torch.tensor([0, 5, 1, 4] * 10)
     dream = generator.dream(y, rng())
@@ -178,12 +178,12 @@ def test_codes_and_noise_can_be_bent(name: str, continual: str | None) -> None:
     y = torch.tensor([0, 1] * 8)
     plain = generator.dream(y, rng())
     if "latent" in generator.spaces:
-        bent = generator.dream(y, rng(), Bends(latent=LatentMixing(1.0)))
+        bent = generator.dream(y, rng(), Perturbations(latent=LatentMixing(1.0)))
         assert (bent.p is not None) == generator.conditional
         assert not torch.allclose(bent.x, plain.x)
     if "noise" in generator.spaces:
-        still = generator.dream(y, rng(), Bends(noise=Temperature(0.0, 0.0)))
-        wild = generator.dream(y, rng(), Bends(noise=Temperature(3.0, 3.0)))
+        still = generator.dream(y, rng(), Perturbations(noise=Temperature(0.0, 0.0)))
+        wild = generator.dream(y, rng(), Perturbations(noise=Temperature(3.0, 3.0)))
         assert not torch.allclose(still.x, plain.x) and not torch.allclose(wild.x, plain.x)
 
 
@@ -193,7 +193,7 @@ def test_a_rehearsing_generator_learns_its_dreams_beside_the_day(name: str) -> N
         pytest.skip(f"{name} has nothing to rehearse")
     generator = make(name, "rehearse")
     learn(generator, (0, 1), 0, steps=3)
-    if generator.loss(*day((2, 3)), rng(5)) is None or generator.hidden:
+    if generator.loss(*day((2, 3)), rng(5)) is None or generator.is_features:
         return
     x, y = day((2, 3))
     old, _ = day((0, 1))
@@ -234,7 +234,7 @@ def test_the_learner_is_no_part_of_the_generator_that_it_feeds() -> None:
     generator = make("brain_inspired")
     assert not any("trunk" in name for name in generator.state_dict())
     with pytest.raises(ValueError, match="features"):
-        parts.resolve("generators", "brain_inspired")((1, 4, 4), 6).attach(nn.Linear(3, 2))
+        registry.resolve("generators", "brain_inspired")((1, 4, 4), 6).attach(nn.Linear(3, 2))
 
 
 def test_unconditional_replay_is_the_standard_bound() -> None:
@@ -283,9 +283,9 @@ def test_a_mixture_finds_the_groups_that_made_the_data(diagonal: bool) -> None:
     bank = MixtureBank(1, 3, 2)
     bank.put(0, mixture)
     row, p = torch.zeros(6000, dtype=torch.int64), torch.ones(6000, 1)
-    drawn, _ = bank.sample(row, p, rng(3), Bends())
+    drawn, _ = bank.sample(row, p, rng(3), Perturbations())
     assert torch.allclose(drawn.mean(0), z.mean(0), atol=0.25) and torch.allclose(drawn.var(0), z.var(0), rtol=0.1)
-    still, _ = bank.sample(row[:100], p[:100], rng(3), Bends(), temperature=0.0)
+    still, _ = bank.sample(row[:100], p[:100], rng(3), Perturbations(), temperature=0.0)
     assert torch.cdist(still, mixture.mean).min(dim=1).values.max() < 1e-5
 
 
@@ -295,7 +295,7 @@ def test_every_code_comes_from_the_mixture_that_was_asked_for() -> None:
     bank = MixtureBank(2, 2, 2)
     bank.load_state_dict({"weight": torch.tensor([[1.0, 0.0], [1.0, 0.0]]), "mean": mean, "factor": spread})
     row = torch.tensor([0, 1] * 2000)
-    drawn, _ = bank.sample(row, torch.ones(4000, 1), rng(), Bends())
+    drawn, _ = bank.sample(row, torch.ones(4000, 1), rng(), Perturbations())
     for number, centre in enumerate((0.0, 5.0)):
         codes = drawn[row == number]
         assert torch.allclose(codes.mean(dim=0), torch.full((2,), centre), atol=0.03), (

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
 from dreamer.networks import MLP, SmallConv
 from dreamer.objectives import RectifiedSquares
 from dreamer.stages.hebbian import Hebbian, Neurons, Rule, gains, linear_layers, live, noise
-from dreamer.types import Answer, Dream, Losses, Mind, Step
 
 K = 3
 RULE = Rule(increase=0.05, decrease=0.01, decay=0.9)
@@ -21,14 +21,14 @@ RULE = Rule(increase=0.05, decrease=0.01, decay=0.9)
 class Album:
     """A memory of given samples."""
 
-    hidden = False
+    is_features = False
 
     def __init__(self, x: Tensor):
         self.x = x
 
     def draw(self, count: int, rng: torch.Generator) -> Dream:
         index = torch.randint(len(self.x), (count,), generator=rng)
-        return Dream(self.x[index], index % K, hidden=self.hidden)
+        return Dream(self.x[index], index % K, is_features=self.is_features)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -40,17 +40,17 @@ def learner(**options: object) -> MLP:
     return MLP((1, 6, 6), K, hidden=(8, 8), **options)
 
 
-def mind(network: nn.Module, x: Tensor | None = None, night: int = 0) -> Mind:
+def context(network: nn.Module, x: Tensor | None = None, night: int = 0) -> SleepContext:
     x = torch.rand(20, 1, 6, 6, generator=rng(5)) if x is None else x
     known, today = torch.tensor([True, False, False]), torch.tensor([False, True, False])
-    return Mind(network, None, None, (), Album(x), None, known, today, None, 2, night)
+    return SleepContext(network, None, None, (), Album(x), None, known, today, None, 2, night)
 
 
 def light_sleep(**options: object) -> Hebbian:
     return Hebbian(**{"steps": 2, "ticks": 60, "batch_size": 10, "rate": 0.8, "thresholds": 0.3, "window": 4} | options)
 
 
-def sleep(stage: Hebbian, one: Mind, seed: int = 0) -> Losses:
+def sleep(stage: Hebbian, one: SleepContext, seed: int = 0) -> Losses:
     return stage.losses(one, Step(1, 0, None, stage.dream(one, 1, rng(seed))), rng(seed + 1))
 
 
@@ -181,7 +181,7 @@ def test_gains_see_activations_as_the_next_layer_does() -> None:
 def test_it_says_what_would_change_and_changes_nothing() -> None:
     network = learner(dropout=0.5).requires_grad_()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    losses = sleep(light_sleep(), mind(network))
+    losses = sleep(light_sleep(), context(network))
     assert losses.total is None and losses.answer is None and losses.parts["spikes"] > 0
     assert network.training and all(parameter.grad is None for parameter in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -194,13 +194,13 @@ def test_it_says_what_would_change_and_changes_nothing() -> None:
 
 
 def test_without_spikes_nothing_changes() -> None:
-    losses = sleep(light_sleep(thresholds=1e9), mind(learner()))
+    losses = sleep(light_sleep(thresholds=1e9), context(learner()))
     assert losses.parts["spikes"] == 0
     assert all((change.delta == 0).all() for change in losses.changes)
 
 
 def test_the_same_randoms_give_the_same_changes() -> None:
-    first, again, other = (sleep(light_sleep(), mind(learner()), seed).changes for seed in (0, 0, 7))
+    first, again, other = (sleep(light_sleep(), context(learner()), seed).changes for seed in (0, 0, 7))
     assert all(torch.equal(a.delta, b.delta) for a, b in zip(first, again, strict=True))
     assert not all(torch.equal(a.delta, b.delta) for a, b in zip(first, other, strict=True))
 
@@ -208,34 +208,34 @@ def test_the_same_randoms_give_the_same_changes() -> None:
 def test_a_frozen_layer_is_left_alone() -> None:
     network = learner()
     network.head.requires_grad_(False)
-    changes = sleep(light_sleep(), mind(network)).changes
+    changes = sleep(light_sleep(), context(network)).changes
     assert len(changes) == 2 and all(change.weight is not network.head.weight for change in changes)
 
 
 def test_nights_grow_longer() -> None:
     stage = light_sleep(ticks=[20, 40])
     network = learner()
-    short, long, still = (sleep(stage, mind(network, night=night)) for night in (0, 1, 9))
+    short, long, still = (sleep(stage, context(network, night=night)) for night in (0, 1, 9))
     assert torch.equal(long.changes[0].delta, still.changes[0].delta)
     assert not torch.equal(short.changes[0].delta, long.changes[0].delta)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_it_serves_other_precisions(dtype: torch.dtype) -> None:
-    losses = sleep(light_sleep(), mind(learner().to(dtype)))
+    losses = sleep(light_sleep(), context(learner().to(dtype)))
     assert {change.delta.dtype for change in losses.changes} == {dtype}
 
 
 def test_flat_samples_and_plain_sequences_serve_too() -> None:
     network = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, K), nn.ReLU())
-    losses = sleep(light_sleep(thresholds=[0.1, 0.1]), mind(network, torch.rand(20, 7, generator=rng(1))))
+    losses = sleep(light_sleep(thresholds=[0.1, 0.1]), context(network, torch.rand(20, 7, generator=rng(1))))
     assert len(losses.changes) == 2 and losses.parts["spikes"] > 0
 
 
 def test_the_module_finds_what_it_looks_for() -> None:
-    stage, one = Hebbian(), mind(learner())
+    stage, one = Hebbian(), context(learner())
     assert (stage.kind, stage.steps, stage.stride(one)) == ("nrem", 5, 1)
-    assert not stage.needs_teacher and not stage.fresh and stage.anneal == 1 and stage.objectives == ()
+    assert not stage.needs_teacher and not stage.from_scratch and stage.anneal == 1 and stage.objectives == ()
     assert stage.steps * stage.ticks[0] == 15000 and stage.steps * stage.ticks[4] == 35000
     assert len(light_sleep().dream(one, 2, rng()).y) == 20
 
@@ -280,7 +280,7 @@ def flat(*layers: nn.Module) -> nn.Sequential:
 )
 def test_other_networks_are_refused_by_name(network: nn.Module, named: str) -> None:
     with pytest.raises(ValueError, match=r"expected a learner of nn\.Linear layers") as caught:
-        sleep(light_sleep(), mind(network))
+        sleep(light_sleep(), context(network))
     assert named in str(caught.value)
 
 
@@ -290,14 +290,14 @@ def test_thresholds_must_fit_the_layers() -> None:
 
 
 def test_features_are_refused() -> None:
-    one = mind(learner())
-    one.memory.hidden = True
+    one = context(learner())
+    one.memory.is_features = True
     with pytest.raises(ValueError, match="features of the learner"):
         sleep(light_sleep(), one)
 
 
 def test_a_life_without_memory_or_generator_is_refused() -> None:
-    one = SimpleNamespace(**vars(mind(learner())) | {"memory": None})
+    one = SimpleNamespace(**vars(context(learner())) | {"memory": None})
     with pytest.raises(ValueError, match="needs a memory or a generator"):
         light_sleep().dream(one, 1, rng())
 
@@ -349,7 +349,7 @@ def test_a_day_before_sleep_is_the_official_one() -> None:
     for _ in range(3):
         kept.clear()
         optimizer.zero_grad()
-        answer = Answer(network(x), torch.empty(0))
+        answer = Output(network(x), torch.empty(0))
         RectifiedSquares()(answer, Dream(x, y), None).backward()
         optimizer.step()
         a1 = torch.relu(x.flatten(1) @ weights[0].T) * kept[0]

@@ -11,10 +11,10 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
+from dreamer.core.types import Batch, Perturbations
 from dreamer.generators._principal import principal_axes
 from dreamer.generators.latent_gaussians import LatentGaussians
 from dreamer.networks import MLP
-from dreamer.types import Batch, Bends
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -34,7 +34,9 @@ def settled(days: Sequence[Sequence[int]], shape: Sequence[int] = (6,), **option
     generator = LatentGaussians(shape, 8, **options)
     for number, classes in enumerate(days):
         batch = day(classes, shape)
-        generator.settle([Batch(batch.x[:100], batch.y[:100]), Batch(batch.x[100:], batch.y[100:])], number, rng(1))
+        generator.end_experience(
+            [Batch(batch.x[:100], batch.y[:100]), Batch(batch.x[100:], batch.y[100:])], number, rng(1)
+        )
     return generator
 
 
@@ -116,7 +118,7 @@ def test_a_mixture_keeps_apart_what_a_gaussian_blurs() -> None:
     x = torch.cat([torch.randn(200, 3, generator=rng()) - 8, torch.randn(200, 3, generator=rng(1)) + 8])
     one, two = (LatentGaussians((3,), 1, components=count) for count in (1, 2))
     for generator in (one, two):
-        generator.settle([Batch(x, torch.zeros(400, dtype=torch.int64))], 0, rng())
+        generator.end_experience([Batch(x, torch.zeros(400, dtype=torch.int64))], 0, rng())
     between = [(dreams(each, 0, 2000).abs() < 4).all(dim=1).float().mean() for each in (one, two)]
     assert between[0] > 0.1 and between[1] == 0
 
@@ -137,11 +139,11 @@ def test_bytes_are_as_planned_and_nothing_is_learnt_step_by_step(options: dict[s
 def test_codes_can_be_bent() -> None:
     generator = settled([(0, 4)])
     y = torch.tensor([0, 4] * 50)
-    halfway = Bends(latent=lambda z, p, _: ((z + z.flip(0)) / 2, (p + p.flip(0)) / 2))
+    halfway = Perturbations(latent=lambda z, p, _: ((z + z.flip(0)) / 2, (p + p.flip(0)) / 2))
     bent = generator.dream(y, rng(), halfway)
     assert bent.p is not None and torch.equal(bent.p[:, [0, 4]], torch.full((100, 2), 0.5))
     assert torch.allclose(bent.x.mean(dim=1), torch.tensor(6.0), atol=4) and (bent.x.mean() - 6).abs() < 0.5
-    still = generator.dream(y, rng(), Bends(noise=lambda noise, p, _: (0 * noise, p))).x
+    still = generator.dream(y, rng(), Perturbations(noise=lambda noise, p, _: (0 * noise, p))).x
     assert (still[y == 0].std(dim=0) < generator.dream(y, rng()).x[y == 0].std(dim=0)).all()
 
 
@@ -149,19 +151,19 @@ def test_features_of_the_learner_are_dreamt_and_the_learner_is_left_alone() -> N
     generator, learner = attached(clip=False)
     learner.trunk[1].eval()
     before, modes = copy.deepcopy(learner.state_dict()), [module.training for module in learner.modules()]
-    generator.settle([day((0, 1))], 0, rng())
+    generator.end_experience([day((0, 1))], 0, rng())
     assert all(torch.equal(value, before[key]) for key, value in learner.state_dict().items())
     assert modes == [module.training for module in learner.modules()]
     dream = generator.dream(torch.tensor([1] * 4000), rng())
     met = learner.features(day((1,)).x)
-    assert dream.hidden and dream.x.shape == (4000, 5)
+    assert dream.is_features and dream.x.shape == (4000, 5)
     assert torch.allclose(dream.x.mean(dim=0), met.mean(dim=0), atol=0.05)
     assert generator.nbytes < 5000 and not list(generator.parameters()), "the learner is no part of it"
 
 
 def test_features_age_as_the_learner_moves() -> None:
     generator, learner = attached()
-    generator.settle([day((0,))], 0, rng())
+    generator.end_experience([day((0,))], 0, rng())
     young = dreams(generator, 0, 10)
     nn.init.zeros_(learner.trunk[1].weight)
     assert torch.equal(young, dreams(generator, 0, 10))
@@ -170,7 +172,7 @@ def test_features_age_as_the_learner_moves() -> None:
 def test_rehearsing_features_keeps_one_dreamer_of_all_classes() -> None:
     generator, learner = attached(continual="rehearse", clip=False)
     for number, classes in enumerate([(0, 1), (2, 3)]):
-        generator.settle([day(classes)], number, rng(number))
+        generator.end_experience([day(classes)], number, rng(number))
     assert len(generator.dreamers) == 1 and generator.dreamable[:4].all()
     for label in range(4):
         assert torch.allclose(
@@ -180,7 +182,7 @@ def test_rehearsing_features_keeps_one_dreamer_of_all_classes() -> None:
 
 def test_state_goes_into_a_fresh_generator() -> None:
     generator, _ = attached()
-    generator.settle([day((0, 3))], 0, rng())
+    generator.end_experience([day((0, 3))], 0, rng())
     fresh, _ = attached()
     fresh.load_state_dict(generator.state_dict())
     assert torch.equal(dreams(generator, 3, 5), dreams(fresh, 3, 5)) and fresh.nbytes == generator.nbytes
@@ -194,6 +196,6 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="features\\(x\\) and classify\\(h\\)"):
         LatentGaussians((6,), 8, space="features").attach(nn.Linear(6, 8))
     with pytest.raises(ValueError, match="attach"):
-        LatentGaussians((6,), 8, space="features").settle([day((0,))], 0, rng())
+        LatentGaussians((6,), 8, space="features").end_experience([day((0,))], 0, rng())
     with pytest.raises(ValueError, match="attach"):
         LatentGaussians((6,), 8, space="features").planned_bytes([[0]])

@@ -15,7 +15,8 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
-from dreamer import parts
+from dreamer.config import registry
+from dreamer.core.types import Batch
 from dreamer.memory import (
     Buffer,
     ClassBalanced,
@@ -30,11 +31,10 @@ from dreamer.memory import (
 from dreamer.memory.latent_codes import drift
 from dreamer.networks import MLP
 from dreamer.networks.base import Frozen
-from dreamer.processes import recall
-from dreamer.types import Batch
+from dreamer.training.distributed import restore
 
-NAMES = parts.names("memory")
-BUFFERS = [name for name in NAMES if issubclass(parts.resolve("memory", name), Buffer)]
+NAMES = registry.names("memory")
+BUFFERS = [name for name in NAMES if issubclass(registry.resolve("memory", name), Buffer)]
 BALANCED = ["class_balanced", "class_statistics", "greedy", "herding", "latent_codes", "ring"]
 WITHOUT_CHANCE = {"ring", "herding", "class_statistics"}
 CLASSES = 4
@@ -49,7 +49,7 @@ KINDS = [(name, options) for name in NAMES for options in ({}, *OPTIONS.get(name
 
 
 def make(name: str, capacity: int = 10, num_classes: int = CLASSES, **options: object) -> Any:
-    part = parts.resolve("memory", name)
+    part = registry.resolve("memory", name)
     options = {"capacity": capacity, "num_classes": num_classes} | options
     return part(**{key: value for key, value in options.items() if key in inspect.signature(part).parameters})
 
@@ -88,7 +88,7 @@ def live(memory: Memory, days: Sequence[Sequence[int]] = DAYS, each: int = 60, s
         network = learner(experience)
         offer(memory, met, generator, network)
         dawn = Frozen(learner(experience - 1)) if memory.needs_dawn and experience else None
-        memory.settle(batches(met), network, dawn, experience, generator)
+        memory.end_experience(batches(met), network, dawn, experience, generator)
 
 
 def same(one: Any, two: Any) -> bool:
@@ -110,7 +110,7 @@ def tensors(state: Any) -> Iterator[Tensor]:
 
 
 def shape_of(memory: Memory) -> tuple[int, ...]:
-    return (FEATURES,) if memory.hidden else (2,)
+    return (FEATURES,) if memory.is_features else (2,)
 
 
 # -------------------------------------------------------------------------------- what all promise
@@ -134,8 +134,8 @@ def test_keeps_the_contract(name: str) -> None:
         assert dream.x.device == dream.y.device == torch.device("cpu")
         assert dream.x.isfinite().all() and not dream.x.requires_grad
         assert set(dream.y.tolist()) <= set(range(CLASSES))
-        assert dream.hidden == memory.hidden
-        assert dream.p is None and dream.teacher is None and dream.logits is None and dream.faithful is None
+        assert dream.is_features == memory.is_features
+        assert dream.p is None and dream.teacher is None and dream.logits is None and dream.clean is None
 
 
 @pytest.mark.parametrize("name", BUFFERS)
@@ -145,7 +145,7 @@ def test_a_buffer_draws_what_was_offered(name: str) -> None:
     assert memory.offered == 120 and len(memory) == memory.capacity
     x, y = memory.draw(len(memory), rng())[:2]
     assert len(x.unique(dim=0)) == len(memory), "no repetition while there are enough"
-    if not memory.hidden:
+    if not memory.is_features:
         met = torch.cat([samples(60, classes, 60 * day).x for day, classes in enumerate(DAYS)])
         assert torch.equal((10 * x[:, 1]).round().long(), y)
         assert torch.isin((1000 * x[:, 0]).round(), (1000 * met[:, 0]).round()).all()
@@ -199,13 +199,13 @@ def test_bytes_are_as_promised(name: str, options: dict[str, object]) -> None:
 @pytest.mark.parametrize("name", BUFFERS)
 def test_eight_bits_lose_nothing_of_eight_bit_pixels(name: str) -> None:
     pixels = Batch(torch.arange(256, dtype=torch.uint8)[:, None] / 255, torch.zeros(256, dtype=torch.int64))
-    if make(name).hidden:
+    if make(name).is_features:
         with pytest.raises(ValueError, match="float16"):
             make(name, store="uint8")
         return
     memory = make(name, 256, num_classes=1, store="uint8")
     offer(memory, pixels, rng())
-    memory.settle(batches(pixels), learner(shape=(1,)), None, 0, rng())
+    memory.end_experience(batches(pixels), learner(shape=(1,)), None, 0, rng())
     held = memory.draw(256, rng()).x.flatten().sort().values
     assert torch.equal(held, pixels.x.flatten())
 
@@ -216,7 +216,7 @@ def test_nothing_that_comes_or_goes_is_shared(name: str) -> None:
     met = samples(20)
     x = met.x.clone()
     offer(memory, met, rng())
-    memory.settle(batches(met), learner(), None, 0, rng())
+    memory.end_experience(batches(met), learner(), None, 0, rng())
     assert torch.equal(met.x, x)
     before = copy.deepcopy(memory.state_dict())
     met.x.fill_(-1)
@@ -239,11 +239,11 @@ def test_misuse_is_refused_in_a_sentence(name: str) -> None:
     with pytest.raises(RuntimeError, match="empty"):
         make(name, 4).draw(1, rng())
     memory = make(name)
-    if memory.hidden:
+    if memory.is_features:
         with pytest.raises(ValueError, match=r"features\(x\)"):
-            memory.settle(batches(samples(8)), nn.Linear(2, CLASSES), None, 0, rng())
+            memory.end_experience(batches(samples(8)), nn.Linear(2, CLASSES), None, 0, rng())
     else:
-        memory.settle(batches(samples(8)), nn.Linear(2, CLASSES), None, 0, rng())
+        memory.end_experience(batches(samples(8)), nn.Linear(2, CLASSES), None, 0, rng())
 
 
 @pytest.mark.parametrize("name", BUFFERS)
@@ -264,9 +264,9 @@ def test_logits_are_kept_where_asked(name: str) -> None:
     assert memory.logits and not make(name).logits
     met, network = samples(40), learner()
     offer(memory, met, rng(), network)
-    memory.settle(batches(met), network, None, 0, rng())
+    memory.end_experience(batches(met), network, None, 0, rng())
     dream = memory.draw(8, rng())
-    answer = network.classify(dream.x) if memory.hidden else network(dream.x)
+    answer = network.classify(dream.x) if memory.is_features else network(dream.x)
     assert dream.logits is not None and not dream.logits.requires_grad
     torch.testing.assert_close(dream.logits, answer.detach())
     if len(awake := make(name, logits=False)) == 0:
@@ -283,9 +283,9 @@ def test_what_a_dusk_wrote_is_replaced_by_the_next_one_of_the_same_experience(na
     for memory in (once, twice):
         live(memory, DAYS[:1])
         memory.draw(1, rng())
-    twice.settle(batches(day), learner(5), learner(0), 1, rng())
+    twice.end_experience(batches(day), learner(5), learner(0), 1, rng())
     for memory in (once, twice):
-        memory.settle(batches(later), learner(6), learner(0), 1, rng())
+        memory.end_experience(batches(later), learner(6), learner(0), 1, rng())
     assert len(once) == len(twice) and once.nbytes == twice.nbytes
     if isinstance(once, LatentCodes):
         new = once.written == 1
@@ -311,7 +311,7 @@ def live_together(
             generator = rng(10 * experience + memory.rank)
             offer(memory, own, generator, network)
             dawn = Frozen(learner(experience - 1)) if memory.needs_dawn and experience else None
-            memory.settle(batches(own), network, dawn, experience, generator)
+            memory.end_experience(batches(own), network, dawn, experience, generator)
 
 
 def shared(name: str, ranks: int, capacity: int = 10, **options: object) -> list[Any]:
@@ -361,7 +361,7 @@ def test_what_several_held_is_dealt_out_to_others(name: str, options: dict[str, 
     states = [memory.state_dict() for memory in old]
     untouched = copy.deepcopy(states)
     for memory in new:
-        recall(memory, states)
+        restore(memory, states)
     assert same(states, untouched)
     if name in BUFFERS:
         assert rows(new) == rows(old), "nothing is lost, and nothing held twice"
@@ -385,7 +385,7 @@ def test_on_as_many_as_before_each_goes_on_with_its_own(name: str) -> None:
     live_together(old)
     states = [memory.state_dict() for memory in old]
     for memory in new:
-        recall(memory, states)
+        restore(memory, states)
     for memories in (old, new):
         live_together(memories, ((1, 2), (0, 3)), first=2)
     assert same([memory.state_dict() for memory in old], [memory.state_dict() for memory in new])
@@ -435,7 +435,7 @@ def test_rings_and_lists_are_dealt_from_the_top() -> None:
             ages = [numbers(state)[slot] for slot in slots]
             assert ages == sorted(ages) and len(ages) in (1, 2)
     lists = Herding(12)
-    lists.settle(batches(samples(60, (0, 1))), learner(), None, 0, rng())
+    lists.end_experience(batches(samples(60, (0, 1))), learner(), None, 0, rng())
     best = numbers(lists.state_dict())
     halves = [numbers(half.dealt([lists.state_dict()])) for half in shared("herding", 2, 12)]
     assert halves == [best[0:6:2] + best[6:12:2], best[1:6:2] + best[7:12:2]]
@@ -445,13 +445,13 @@ def test_rings_and_lists_are_dealt_from_the_top() -> None:
 def test_statistics_of_several_are_merged_to_those_of_one(form: Any) -> None:
     met = clouds(0, [40, 25, 60])
     whole = ClassStatistics(form, space="samples")
-    whole.settle(batches(met), learner(), None, 0, rng())
+    whole.end_experience(batches(met), learner(), None, 0, rng())
     halves = [ClassStatistics(form, space="samples") for _ in range(2)]
     for rank, half in enumerate(halves):
         half.share(rank, 2)
-        half.settle(batches(Batch(met.x[rank::2], met.y[rank::2])), learner(), None, 0, rng())
+        half.end_experience(batches(Batch(met.x[rank::2], met.y[rank::2])), learner(), None, 0, rng())
     again = ClassStatistics(form, space="samples")
-    recall(again, [half.state_dict() for half in halves])
+    restore(again, [half.state_dict() for half in halves])
     for label in range(3):
         expected = covariance_of(whole, label)
         np.testing.assert_allclose(covariance_of(again, label), expected, rtol=1e-3, atol=1e-4 * expected.max())
@@ -593,7 +593,7 @@ def test_herding_chooses_as_its_paper_says(featured: bool) -> None:
     network: nn.Module = MLP((5,), 3, hidden=(8,)) if featured else nn.Sequential(nn.Linear(5, 16), nn.Tanh())
     x, y = torch.randn(60, 5, generator=rng(4)), torch.arange(60) % 3
     memory = Herding(21)
-    memory.settle(batches(Batch(x, y)), network, None, 0, rng())
+    memory.end_experience(batches(Batch(x, y)), network, None, 0, rng())
     with torch.no_grad():
         view = (network.features(x) if featured else network(x)).numpy().astype(np.float64)
     view /= np.linalg.norm(view, axis=1, keepdims=True)
@@ -609,7 +609,7 @@ def test_herding_cuts_old_lists_at_their_end() -> None:
     memory = Herding(12)
     held = []
     for day, classes in enumerate([(0, 1), (2,), (3, 4)]):
-        memory.settle(batches(samples(60, classes)), learner(), None, day, rng())
+        memory.end_experience(batches(samples(60, classes)), learner(), None, day, rng())
         state = memory.state_dict()["held"]
         held.append({label: state["x"][state["y"] == label] for label in state["y"].unique().tolist()})
     assert [len(held[0][label]) for label in (0, 1)] == [6, 6]
@@ -623,7 +623,7 @@ def test_herding_cuts_old_lists_at_their_end() -> None:
 def test_a_class_that_comes_back_shares_its_part_over_its_days(part: type[Buffer]) -> None:
     memory = part(12)
     for day in range(3):
-        memory.settle(batches(samples(60, (0, 1), start=60 * day)), learner(), learner(), day, rng())
+        memory.end_experience(batches(samples(60, (0, 1), start=60 * day)), learner(), learner(), day, rng())
     assert memory.state_dict()["lists"] == [[label, day, 2] for day in range(3) for label in (0, 1)]
 
 
@@ -653,12 +653,12 @@ class Shifted(nn.Module):
 def test_codes_follow_a_translation_exactly(dusks: int) -> None:
     """Even where nights cut the day, and the learner has moved further at every dusk."""
     memory = LatentCodes(40)
-    memory.settle(batches(samples(60, (0, 1))), Shifted(0.0), None, 0, rng())
+    memory.end_experience(batches(samples(60, (0, 1))), Shifted(0.0), None, 0, rng())
     before = memory.state_dict()["held"]["x"]
     new = samples(90, (2, 3), start=60)
     for dusk in range(1, dusks + 1):
         met = Batch(new.x[: 30 * dusk], new.y[: 30 * dusk])
-        memory.settle(batches(met), Shifted(0.7 * dusk), Shifted(0.0), 1, rng(dusk))
+        memory.end_experience(batches(met), Shifted(0.7 * dusk), Shifted(0.0), 1, rng(dusk))
     after = memory.state_dict()["held"]["x"]
     moved = 0.7 * dusks * Shifted.direction
     torch.testing.assert_close(after[:20], torch.cat([before[:10], before[20:30]]) + moved)
@@ -670,9 +670,9 @@ def test_codes_follow_a_translation_exactly(dusks: int) -> None:
 def test_codes_that_are_not_refreshed_stay_and_need_no_dawn() -> None:
     memory = LatentCodes(8, refresh=False)
     assert LatentCodes(8).needs_dawn and not memory.needs_dawn
-    memory.settle(batches(samples(40, (0,))), Shifted(0.0), None, 0, rng())
+    memory.end_experience(batches(samples(40, (0,))), Shifted(0.0), None, 0, rng())
     before = memory.state_dict()["held"]["x"]
-    memory.settle(batches(samples(40, (1,))), Shifted(1.0), Shifted(0.0), 1, rng())
+    memory.end_experience(batches(samples(40, (1,))), Shifted(1.0), Shifted(0.0), 1, rng())
     assert torch.equal(memory.state_dict()["held"]["x"][:4], before[:4])
 
 
@@ -690,10 +690,10 @@ def test_drift_is_the_gaussian_mean_of_what_moved_around() -> None:
 
 def test_a_day_that_is_not_recognised_moves_nothing() -> None:
     memory = LatentCodes(8)
-    memory.settle(batches(samples(40, (0,))), Shifted(0.0), None, 0, rng())
-    memory.settle(batches(samples(40, (1,))), Shifted(0.0), Shifted(0.0), 1, rng())
+    memory.end_experience(batches(samples(40, (0,))), Shifted(0.0), None, 0, rng())
+    memory.end_experience(batches(samples(40, (1,))), Shifted(0.0), Shifted(0.0), 1, rng())
     before = memory.state_dict()["held"]["x"][:4]
-    memory.settle(batches(samples(40, (1,), start=500)), Shifted(1.0), Shifted(0.0), 1, rng())
+    memory.end_experience(batches(samples(40, (1,), start=500)), Shifted(1.0), Shifted(0.0), 1, rng())
     assert torch.equal(memory.state_dict()["held"]["x"][:4], before)
 
 
@@ -738,7 +738,7 @@ def covariance_of(memory: ClassStatistics, label: int) -> np.ndarray:
 def test_statistics_are_those_of_numpy_and_sklearn(form: Any) -> None:
     met = clouds(0, [40, 25, 60])
     memory = ClassStatistics(form, space="samples")
-    memory.settle(batches(met), learner(), None, 0, rng())
+    memory.end_experience(batches(met), learner(), None, 0, rng())
     flat, y = met.x.flatten(1).numpy(), met.y.numpy()
     pooled = LinearDiscriminantAnalysis(solver="lsqr", store_covariance=True).fit(flat, y).covariance_
     for label in range(3):
@@ -762,11 +762,11 @@ def test_a_class_that_comes_back_is_measured_over_all_its_days(form: Any) -> Non
     whole, cut = ClassStatistics(form, space="samples"), ClassStatistics(form, space="samples")
     joined = Batch(*(torch.cat(parts) for parts in zip(*days, strict=True)))
     for number, day in enumerate([*days, other]):
-        cut.settle(batches(day), learner(), None, number, rng())
+        cut.end_experience(batches(day), learner(), None, number, rng())
         planned = cut.planned_bytes((2, 2), 3 + (number == 2))
         assert (cut.nbytes > planned) == (number == 1), "only while the class is back it is held twice"
     for number, day in enumerate([joined, other]):
-        whole.settle(batches(day), learner(), None, number, rng())
+        whole.end_experience(batches(day), learner(), None, number, rng())
     for label in range(3):
         expected = covariance_of(whole, label)
         np.testing.assert_allclose(covariance_of(cut, label), expected, rtol=1e-3, atol=1e-4 * expected.max())
@@ -780,14 +780,16 @@ def test_draws_have_the_moments_that_were_measured(form: Any, shrinkage: float) 
     memory = ClassStatistics(form, space="samples", shrinkage=shrinkage)
     met = clouds(0, [40, 25, 60])
     days = [Batch(met.x[met.y == label], met.y[met.y == label]) for label in range(3)]
-    memory.settle(batches(Batch(*(torch.cat(part) for part in zip(*days[:2], strict=True)))), learner(), None, 0, rng())
-    memory.settle(batches(days[2]), learner(), None, 1, rng())
+    memory.end_experience(
+        batches(Batch(*(torch.cat(part) for part in zip(*days[:2], strict=True)))), learner(), None, 0, rng()
+    )
+    memory.end_experience(batches(days[2]), learner(), None, 1, rng())
     dream = memory.draw(60_000, rng(1))
-    assert dream.x.shape == (60_000, 2, 2) and not dream.hidden
+    assert dream.x.shape == (60_000, 2, 2) and not dream.is_features
     assert dream.y.bincount().tolist() == [20_000] * 3
     flat = dream.x.flatten(1).double().numpy()
     whole = ClassStatistics(form, space="samples")
-    whole.settle(batches(met), learner(), None, 0, rng())
+    whole.end_experience(batches(met), learner(), None, 0, rng())
     for label in range(3):
         own = flat[dream.y.numpy() == label]
         measured = covariance_of(whole, label)
@@ -800,8 +802,8 @@ def test_draws_have_the_moments_that_were_measured(form: Any, shrinkage: float) 
 def test_statistics_of_features_are_entered_behind_them() -> None:
     memory, network = ClassStatistics(), learner()
     met = samples(200)
-    memory.settle(batches(met), network, None, 0, rng())
-    assert memory.hidden and memory.draw(3, rng()).hidden
+    memory.end_experience(batches(met), network, None, 0, rng())
+    assert memory.is_features and memory.draw(3, rng()).is_features
     with torch.no_grad():
         own = network.features(met.x[met.y == 2])
     torch.testing.assert_close(memory.banks[0]["mean"][2], own.mean(dim=0))
@@ -810,7 +812,7 @@ def test_statistics_of_features_are_entered_behind_them() -> None:
 def test_one_sample_of_a_class_is_its_mean() -> None:
     memory = ClassStatistics(space="samples", shrinkage=0.1)
     met = samples(4)
-    memory.settle(batches(met), learner(), None, 0, rng())
+    memory.end_experience(batches(met), learner(), None, 0, rng())
     dream = memory.draw(8, rng())
     torch.testing.assert_close(dream.x, met.x[dream.y])
 

@@ -13,10 +13,10 @@ from scipy.stats import entropy
 from torch import nn
 from torch.nn import functional
 
+from dreamer.core.types import UNLABELLED, Batch, Perturbations
 from dreamer.generators._activations import Activations, Moments, pooled
 from dreamer.generators.model_inversion import ModelInversion, imbalance, roughness, sameness
 from dreamer.networks import MLP, SmallConv
-from dreamer.types import UNLABELLED, Batch, Bends
 
 SHAPE = (1, 4, 4)
 
@@ -62,7 +62,9 @@ def inverted(learner: nn.Module, days: Sequence[Sequence[int]], **options: objec
     generator.attach(learner)
     for number, classes in enumerate(days):
         batch = day(classes)
-        generator.settle([Batch(batch.x[:50], batch.y[:50]), Batch(batch.x[50:], batch.y[50:])], number, rng(number))
+        generator.end_experience(
+            [Batch(batch.x[:50], batch.y[:50]), Batch(batch.x[50:], batch.y[50:])], number, rng(number)
+        )
     return generator
 
 
@@ -135,7 +137,7 @@ def test_a_dusk_goes_on_from_the_network_of_the_one_before() -> None:
     first = inverted(taught(), [(0, 1)], iterations=60)
     weight = first.dreamers[0].network[0].weight.clone()
     first.iterations = 1
-    first.settle([day((2,))], 1, rng())
+    first.end_experience([day((2,))], 1, rng())
     assert (first.dreamers[0].network[0].weight - weight).abs().max() < 0.011
 
 
@@ -153,7 +155,7 @@ def test_state_goes_into_a_fresh_generator_which_goes_on_alike() -> None:
     fresh.load_state_dict(generator.state_dict())
     y = torch.tensor([0, 3, 2])
     for each in (generator, fresh):
-        each.settle([day((4,))], 2, rng(5))
+        each.end_experience([day((4,))], 2, rng(5))
     assert torch.equal(generator.dream(y, rng()).x, fresh.dream(y, rng()).x)
     assert torch.equal(generator.kept, fresh.kept) and int(fresh.iterated) == 9
 
@@ -161,7 +163,7 @@ def test_state_goes_into_a_fresh_generator_which_goes_on_alike() -> None:
 def test_moments_of_days_are_pooled_by_their_classes_and_a_day_met_again_replaces_itself() -> None:
     learner = taught()
     generator = inverted(learner, [(0, 1), (2,), (3, 4, 5)])
-    generator.settle([day((3, 4, 5))], 2, rng())
+    generator.end_experience([day((3, 4, 5))], 2, rng())
     assert generator.mass.tolist() == [3.0, 3.0]
     kept = pooled([Moments(*part) for part in generator.kept], generator.mass)
     whole = [day(classes) for classes in ((0, 1), (2,), (3, 4, 5))]
@@ -245,9 +247,9 @@ def test_an_unconditional_inversion_leaves_naming_to_the_teacher() -> None:
 def test_noise_and_codes_can_be_bent() -> None:
     generator = inverted(taught(), [(0, 1)])
     y = torch.tensor([0, 1] * 4)
-    still = generator.dream(y, rng(), Bends(noise=lambda z, p, _: (0 * z, p))).x
+    still = generator.dream(y, rng(), Perturbations(noise=lambda z, p, _: (0 * z, p))).x
     assert torch.allclose(still[0::2], still[0].expand(4, *SHAPE)) and not torch.allclose(still[0], still[1])
-    bent = generator.dream(y, rng(), Bends(latent=lambda z, p, _: (z, (p + p.flip(0)) / 2)))
+    bent = generator.dream(y, rng(), Perturbations(latent=lambda z, p, _: (z, (p + p.flip(0)) / 2)))
     assert bent.p is not None and torch.equal(bent.p[:, :2], torch.full((8, 2), 0.5))
 
 
@@ -257,14 +259,14 @@ def test_samples_of_any_shape_and_range() -> None:
     learner = MLP((5,), 2, hidden=(20,))
     x, y = torch.randn(200, 5, generator=rng()) + 20, torch.arange(2).repeat(100)
     generator.attach(learner)
-    generator.settle([Batch(x, y)], 0, rng())
+    generator.end_experience([Batch(x, y)], 0, rng())
     assert generator.dream(y, rng()).x.shape == (200, 5) and generator.dream(y, rng()).x.max() > 1
 
 
 def test_convolutions_make_images() -> None:
     generator = ModelInversion((3, 8, 12), 2, network="conv", width=6, iterations=2)
     generator.attach(SmallConv((3, 8, 12), 2, (8,)))
-    generator.settle([Batch(torch.rand(9, 3, 8, 12, generator=rng()), torch.arange(9) % 2)], 0, rng())
+    generator.end_experience([Batch(torch.rand(9, 3, 8, 12, generator=rng()), torch.arange(9) % 2)], 0, rng())
     assert generator.dream(torch.tensor([1]), rng()).x.shape == (1, 3, 8, 12)
 
 
@@ -280,4 +282,4 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="got Flatten"):
         ModelInversion(SHAPE, 2).attach(nn.Flatten())
     with pytest.raises(ValueError, match="attach"):
-        ModelInversion(SHAPE, 6).settle([day((0,))], 0, rng())
+        ModelInversion(SHAPE, 6).end_experience([day((0,))], 0, rng())

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from dreamer import parts
+from dreamer.config import registry
 from dreamer.generators import VAEPerClass
 from dreamer.networks import Featured, ResNet18
-from dreamer.networks.base import module_bytes, rebirth
+from dreamer.networks.base import module_bytes, reset_parameters
 
 SHAPE, K = (1, 8, 8), 10
 
@@ -20,13 +20,13 @@ def build(name: str) -> nn.Module:
     """A network in evaluation mode; one that answers with a generator has met one."""
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU())
-    network = parts.resolve("networks", name)(SHAPE, K, **({"model": trunk} if name == "backbone" else {}))
+    network = registry.resolve("networks", name)(SHAPE, K, **({"model": trunk} if name == "backbone" else {}))
     if hasattr(network, "attach"):
         network.attach(VAEPerClass(SHAPE, K))
     return network.eval()
 
 
-@pytest.fixture(params=parts.names("networks"))
+@pytest.fixture(params=registry.names("networks"))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -92,7 +92,7 @@ def test_what_learns_by_gradient_learns_and_can_be_born_again(name: str, x: torc
     assert losses[-1] < losses[0] / 2
     learnt = copy.deepcopy(network.state_dict())
     torch.manual_seed(1)
-    rebirth(network)
+    reset_parameters(network)
     matrices = [key for key, value in learnt.items() if value.ndim > 1]
     assert matrices and not any(torch.equal(network.state_dict()[key], learnt[key]) for key in matrices)
 

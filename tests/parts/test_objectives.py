@@ -10,7 +10,8 @@ from sklearn.metrics import mean_squared_error
 from torch import Tensor
 from torch.nn import functional
 
-from dreamer import parts
+from dreamer.config import registry
+from dreamer.core.types import Dream, Output
 from dreamer.objectives import (
     AsymmetricCrossEntropy,
     CrossEntropy,
@@ -21,10 +22,9 @@ from dreamer.objectives import (
     RectifiedSquares,
     judge,
 )
-from dreamer.types import Answer, Dream
 
 # every objective as it is by default, and those whose options lead elsewhere
-CASES = [pytest.param(name, {}, id=name) for name in parts.names("objectives")] + [
+CASES = [pytest.param(name, {}, id=name) for name in registry.names("objectives")] + [
     pytest.param("feature_distillation", {"distance": "cosine"}, id="feature_distillation-cosine"),
     pytest.param("logit_matching", {"to": "teacher"}, id="logit_matching-teacher"),
 ]
@@ -32,19 +32,19 @@ EVERY = pytest.mark.parametrize(("name", "options"), CASES)
 
 
 def make(name: str, **options: object) -> Objective:
-    return parts.resolve("objectives", name)(**options)
+    return registry.resolve("objectives", name)(**options)
 
 
-def batch() -> tuple[Answer, Dream]:
+def batch() -> tuple[Output, Dream]:
     """An answer, and a dream that carries whatever an objective may need."""
     rng = torch.Generator().manual_seed(0)
     logits, teacher, stored = (torch.randn(16, 5, generator=rng, dtype=torch.float64) for _ in range(3))
     features, taught = (torch.randn(16, 7, generator=rng, dtype=torch.float64) for _ in range(2))
     dream = Dream(torch.zeros(16, 1), torch.arange(16) % 3, None, teacher, taught, stored)
-    return Answer(logits.requires_grad_(), features.requires_grad_()), dream
+    return Output(logits.requires_grad_(), features.requires_grad_()), dream
 
 
-def gradients(loss: Tensor, answer: Answer) -> tuple[Tensor, Tensor]:
+def gradients(loss: Tensor, answer: Output) -> tuple[Tensor, Tensor]:
     """The gradients of logits and features, zero where nothing leads there."""
     found = torch.autograd.grad(loss, (answer.logits, answer.features), allow_unused=True)
     return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(answer, found, strict=True))
@@ -64,7 +64,7 @@ def test_contract(name: str, options: dict) -> None:
     assert all(torch.equal(old, new.detach()) for old, new in zip(before, after, strict=True))
     doubled = make(name, **options, weight=2.0)(answer, dream, None)
     assert torch.isclose(doubled, 2 * loss)
-    assert torch.autograd.gradcheck(lambda *given: objective(Answer(*given), dream, None), tuple(answer))
+    assert torch.autograd.gradcheck(lambda *given: objective(Output(*given), dream, None), tuple(answer))
 
 
 @EVERY
@@ -88,7 +88,7 @@ def test_what_is_not_asked_for_is_not_needed_and_what_is_asked_for_is(name: str,
         "logits": objective.needs_logits,
     }
     scarce = dream._replace(**{field: None for field, needed in needs.items() if not needed})
-    seen = answer if objective.needs_features else Answer(answer.logits)
+    seen = answer if objective.needs_features else Output(answer.logits)
     assert torch.equal(objective(seen, scarce, None), objective(answer, dream, None))
     asked = [field for field, needed in needs.items() if needed]
     if asked:
@@ -96,7 +96,7 @@ def test_what_is_not_asked_for_is_not_needed_and_what_is_asked_for_is(name: str,
             objective(seen, scarce._replace(**dict.fromkeys(asked)), None)
     if objective.needs_features:
         with pytest.raises(ValueError, match="needs features"):
-            objective(Answer(answer.logits), dream, None)
+            objective(Output(answer.logits), dream, None)
 
 
 @EVERY
@@ -116,7 +116,7 @@ def test_mixed_labels_and_half_precision_answers_are_served(name: str, options: 
     dream = dream._replace(
         p=p, teacher=dream.teacher.float(), teacher_features=dream.teacher_features.float(), logits=dream.logits.float()
     )
-    half = Answer(*(x.detach().to(torch.bfloat16).requires_grad_() for x in answer))
+    half = Output(*(x.detach().to(torch.bfloat16).requires_grad_() for x in answer))
     loss = make(name, **options)(half, dream, None)
     exact = make(name, **options)(answer, dream, None)
     assert float(loss.detach()) == pytest.approx(float(exact.detach()), rel=0.05)
@@ -186,7 +186,7 @@ def test_distillation_per_output_is_the_official_loss_of_2018() -> None:
 
 
 def test_classes_that_the_teacher_never_met_are_unlearnt() -> None:
-    answer = Answer(torch.zeros(1, 3, requires_grad=True), torch.zeros(1, 1, requires_grad=True))
+    answer = Output(torch.zeros(1, 3, requires_grad=True), torch.zeros(1, 1, requires_grad=True))
     dream = Dream(torch.zeros(1, 1), torch.tensor([0]), teacher=torch.tensor([[1.0, 1.0, -torch.inf]]))
     logits, _ = gradients(Distillation(1.0)(answer, dream, None), answer)
     assert torch.allclose(logits, torch.tensor([[1 / 3 - 0.5, 1 / 3 - 0.5, 1 / 3]]))
@@ -197,7 +197,7 @@ def test_a_sample_of_which_the_teacher_knows_nothing_adds_nothing_to_distillatio
     teacher = dream.teacher.clone()
     teacher[:8] = -torch.inf
     loss = Distillation()(answer, dream._replace(teacher=teacher), None)
-    known = Distillation()(Answer(answer.logits[8:]), dream._replace(teacher=teacher[8:]), None)
+    known = Distillation()(Output(answer.logits[8:]), dream._replace(teacher=teacher[8:]), None)
     assert torch.isclose(loss, known / 2)
     assert (gradients(loss, answer)[0][:8] == 0).all()
 
@@ -221,7 +221,7 @@ def test_the_cosine_of_features_does_not_look_at_their_length() -> None:
 def test_feature_distillation_refuses_dreams_that_enter_behind_the_features() -> None:
     answer, dream = batch()
     with pytest.raises(ValueError, match="behind the features"):
-        FeatureDistillation()(answer, dream._replace(hidden=True), None)
+        FeatureDistillation()(answer, dream._replace(is_features=True), None)
 
 
 def test_logit_matching_equals_its_formula() -> None:
@@ -256,7 +256,7 @@ def test_rectified_squares_equal_half_the_squared_error_where_outputs_are_positi
     assert torch.allclose(gradients(loss, answer)[0], (answer.logits.relu() - hot) / 16)
     positive = answer.logits.detach().abs()
     expected = 5 / 2 * mean_squared_error(hot.numpy(), positive.numpy())
-    assert value(RectifiedSquares()(Answer(positive), dream, None)) == pytest.approx(expected, rel=1e-12)
+    assert value(RectifiedSquares()(Output(positive), dream, None)) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(

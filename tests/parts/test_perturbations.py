@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import functional as vision
 
-from dreamer import parts
+from dreamer.config import registry
 from dreamer.perturbations import (
     Adversarial,
     Affine,
@@ -25,15 +25,15 @@ from dreamer.perturbations import (
     Occlusion,
     Perturbation,
     Temperature,
-    bend,
-    faced,
+    bound,
+    perturb,
     scaled,
 )
 from dreamer.perturbations.adversarial import margin
 from dreamer.perturbations.base import beta, partners
 from dreamer.perturbations.colour import adjust
 
-NAMES = parts.names("perturbations")
+NAMES = registry.names("perturbations")
 IMAGE = (3, 12, 10)
 
 
@@ -51,7 +51,7 @@ def learner(dtype: torch.dtype = torch.float32) -> nn.Module:
 
 def made(name: str, dtype: torch.dtype = torch.float32) -> Perturbation:
     """A part with its own defaults, shown the learner when it must look at it."""
-    (part,) = faced([parts.resolve("perturbations", name)()], learner(dtype))
+    (part,) = bound([registry.resolve("perturbations", name)()], learner(dtype))
     return part
 
 
@@ -124,30 +124,30 @@ def test_strength_0_bends_nothing_and_strength_1_is_the_part(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_scaled_is_a_possible_part(name: str) -> None:
-    kind = parts.resolve("perturbations", name)
+    kind = registry.resolve("perturbations", name)
     weak, part, strong = scaled(kind(), 0.5), made(name), scaled(kind(), 50.0)
     # constructors refuse impossible amounts
     kind(**{key: getattr(strong, key) for key in kind.amounts})
     assert all(type(getattr(strong, key)) is type(getattr(part, key)) for key in kind.amounts)
     x, p = samples(part)
-    moved = [(faced([bent], learner())[0](x, p, rng())[0] - x).abs().mean() for bent in (weak, part, strong)]
+    moved = [(bound([bent], learner())[0](x, p, rng())[0] - x).abs().mean() for bent in (weak, part, strong)]
     assert 0 < moved[0] < moved[1] <= moved[2], "some are at their strongest already"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_facing_binds_a_copy_and_a_part_that_is_not_bound_refuses(name: str) -> None:
-    part = parts.resolve("perturbations", name)()
+    part = registry.resolve("perturbations", name)()
     network = learner()
-    (bound,) = faced((part,), network)
-    assert (bound is part) == (not hasattr(part, "facing"))
+    (part_bound,) = bound((part,), network)
+    assert (part_bound is part) == (not hasattr(part, "bind_model"))
     x, p = samples(part)
-    if bound is part:
+    if part_bound is part:
         part(x, p, rng())
     else:
-        with pytest.raises(RuntimeError, match=r"bind it with facing\(network\)"):
+        with pytest.raises(RuntimeError, match=r"bind it with bind_model\(network\)"):
             part(x, p, rng())
-        first, _ = scaled(part, 0.5).facing(network)(x, p, rng())
-        assert torch.equal(first, scaled(bound, 0.5)(x, p, rng())[0]), "in either order"
+        first, _ = scaled(part, 0.5).bind_model(network)(x, p, rng())
+        assert torch.equal(first, scaled(part_bound, 0.5)(x, p, rng())[0]), "in either order"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -191,7 +191,7 @@ def test_a_part_that_does_not_say_what_makes_it_strong_cannot_be_scaled() -> Non
         Noise(0.0),
         Occlusion(0.0),
         Temperature(1, 1),
-        Adversarial(0.0).facing(learner()),
+        Adversarial(0.0).bind_model(learner()),
     ],
     ids=lambda part: type(part).__name__,
 )
@@ -201,7 +201,7 @@ def test_no_amount_leaves_samples_alone(part: Perturbation) -> None:
     assert torch.allclose(bent, x, atol=1e-5) and torch.equal(bent_p, p)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if parts.resolve("perturbations", name).space == "pixel"])
+@pytest.mark.parametrize("name", [name for name in NAMES if registry.resolve("perturbations", name).space == "pixel"])
 def test_pixels_stay_in_range(name: str) -> None:
     part = scaled(made(name), 10)
     bent, _ = part(*samples(part), rng())
@@ -422,7 +422,7 @@ class Plane(nn.Module):
 def test_adversarial_steps_have_the_length_and_the_direction_of_the_formula(norm: str, steps: int) -> None:
     x = torch.rand(300, 1, 2, 2, generator=rng(1)) + 1
     p = functional.one_hot(torch.zeros(300, dtype=torch.int64), 3).float()
-    bent, bent_p = Adversarial(0.1, steps, norm, clip=None).facing(Plane())(x, p, rng())
+    bent, bent_p = Adversarial(0.1, steps, norm, clip=None).bind_model(Plane())(x, p, rng())
     assert bent_p is p
     # class 1 is the rival of class 0 everywhere here, so the margin falls along the difference of their weights
     fall = torch.tensor([1.0, -3.0, 0.0, 1.0])
@@ -442,7 +442,7 @@ def test_adversarial_lowers_the_margin_of_a_learner_where_it_can() -> None:
     label = p.argmax(dim=1, keepdim=True)
     before = margin(network(x), label)
     for part in (Adversarial(0.05), Adversarial(0.05, norm="l2")):
-        after = margin(network(part.facing(network)(x, p, rng())[0]), label)
+        after = margin(network(part.bind_model(network)(x, p, rng())[0]), label)
         assert (after <= before + 1e-6).all() and (after < before).float().mean() > 0.9
     assert margin(torch.tensor([[1.0, 4.0, 3.0]] * 2), torch.tensor([[1], [0]])).tolist() == [1.0, -3.0]
 
@@ -453,7 +453,7 @@ def test_adversarial_leaves_the_learner_as_it_found_it(guard: type) -> None:
     network[2].eval()  # a frozen normalisation within a network that trains
     state = {key: value.clone() for key, value in network.state_dict().items()}
     modes = [module.training for module in network.modules()]
-    part = Adversarial().facing(network)
+    part = Adversarial().bind_model(network)
     x, p = samples(part)
     reference, _ = part(x, p, rng())
     with guard():
@@ -469,16 +469,16 @@ def test_adversarial_leaves_the_learner_as_it_found_it(guard: type) -> None:
 def test_adversarial_gives_the_mode_back_when_the_learner_fails() -> None:
     network = learner()
     with pytest.raises(RuntimeError):
-        Adversarial().facing(network)(torch.rand(2, 1, 3, 3), torch.eye(5)[:2], rng())
+        Adversarial().bind_model(network)(torch.rand(2, 1, 3, 3), torch.eye(5)[:2], rng())
     assert all(module.training for module in network.modules())
     with pytest.raises(ValueError, match="needs at least 2 classes"):
-        Adversarial().facing(network)(torch.rand(2, *IMAGE), torch.ones(2, 1), rng())
+        Adversarial().bind_model(network)(torch.rand(2, *IMAGE), torch.ones(2, 1), rng())
 
 
 def test_perturbations_are_applied_in_order() -> None:
     x, p = samples(Noise())
-    dark_first, _ = bend([Occlusion(1.0), Noise(1.0)], x, p, rng())
-    noise_first, _ = bend([Noise(1.0), Occlusion(1.0)], x, p, rng())
+    dark_first, _ = perturb([Occlusion(1.0), Noise(1.0)], x, p, rng())
+    noise_first, _ = perturb([Noise(1.0), Occlusion(1.0)], x, p, rng())
     assert (noise_first == 0).float().mean() > (dark_first == 0).float().mean()
 
 
@@ -490,7 +490,7 @@ def test_what_is_no_image_is_refused(part: Perturbation) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [Adversarial().facing(learner()), Affine(), Colour(), LatentJitter(), Mixup(), Noise(), Temperature()],
+    [Adversarial().bind_model(learner()), Affine(), Colour(), LatentJitter(), Mixup(), Noise(), Temperature()],
     ids=lambda part: type(part).__name__,
 )
 def test_integers_are_refused(part: Perturbation) -> None:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer import parts
+from dreamer.config import registry
+from dreamer.core.types import KINDS
 from dreamer.networks.base import module_bytes
 from dreamer.plasticity import Downscaling, MovingAverage, Plasticity, SynapticIntelligence
-from dreamer.types import KINDS
 
 # every part as it is by default, and those whose options lead elsewhere
-CASES = [pytest.param(name, {}, id=name) for name in parts.names("plasticity")] + [
+CASES = [pytest.param(name, {}, id=name) for name in registry.names("plasticity")] + [
     pytest.param("downscaling", {"rate": 0.1, "protect": 0.3, "during": "both"}, id="downscaling-protect"),
     pytest.param("moving_average", {"rate": 0.4, "decay": 0.9}, id="moving_average-rare"),
     pytest.param("synaptic_intelligence", {"c": 10.0, "epsilon": 0.001}, id="synaptic_intelligence-strong"),
@@ -45,7 +45,7 @@ class Learner(nn.Module):
 
 
 def make(name: str, **options: object) -> Plasticity:
-    return parts.resolve("plasticity", name)(**options)
+    return registry.resolve("plasticity", name)(**options)
 
 
 def randoms(seed: int) -> torch.Generator:

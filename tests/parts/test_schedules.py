@@ -12,25 +12,25 @@ import numpy as np
 import pytest
 import torch
 
-from dreamer import parts
-from dreamer.hypnogram import Hypnogram, Stretch
+from dreamer.config import registry
+from dreamer.core.hypnogram import Hypnogram, Stretch
 from dreamer.schedules import Boundary, Budget, Drift, EveryNSteps, Plateau, SleepPressure
 from dreamer.schedules.base import Schedule
 
-NAMES = parts.names("schedules")
+NAMES = registry.names("schedules")
 NIGHT = [("nrem", 2), ("rem", 3)]
 LENGTHS = (7, 130, 61, 2, 90)
 
 
 def make(name: str, **options: Any) -> Schedule:
     """A schedule with its defaults, and with 3 for every number that it insists on."""
-    part = parts.resolve("schedules", name)
+    part = registry.resolve("schedules", name)
     parameters = inspect.signature(part).parameters.values()
     return part(**{each.name: 3 for each in parameters if each.default is each.empty} | options)
 
 
 def watches(name: str) -> bool:
-    part = parts.resolve("schedules", name)
+    part = registry.resolve("schedules", name)
     return issubclass(part, Schedule) and part.data_driven
 
 
@@ -73,7 +73,7 @@ def live(
         if stage.kind == "wake":
             for _ in range(stage.steps):
                 schedule.observe(next(losses), None)
-            if position < len(plan) and plan[position].perhaps:
+            if position < len(plan) and plan[position].tentative:
                 night = plan[position].night
                 plan = plan.granted(night) if schedule.decide() else plan.dropped(night)
         elif plan.closes_night(stage):
@@ -174,7 +174,7 @@ def test_nothing_forces_a_night_where_there_is_no_limit(name: str) -> None:
 @pytest.mark.parametrize("name", DATA_DRIVEN)
 def test_numbering_stays_whole_when_nights_come_and_go(name: str) -> None:
     plan = lived(eager(name))
-    assert not any(stage.perhaps for stage in plan)
+    assert not any(stage.tentative for stage in plan)
     assert [stage.index for stage in plan] == [*range(len(plan))]
     nights = [stage.night for stage in plan if stage.night >= 0]
     assert nights == [night for night in range(plan.nights) for _ in NIGHT]

@@ -16,16 +16,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from dreamer import config, metrics
-from dreamer.binding import ConfigError
-from dreamer.draft import draft
-from dreamer.interop.streams import resolve_change
+from dreamer.config.binding import ConfigError
 from dreamer.memory import ClassBalanced
 from dreamer.report.pictures import draw_hypnogram, draw_matrix
 from dreamer.report.table import experience_rows
+from dreamer.runs.run_config import run_config
 from dreamer.stages import NREM, Wake
 from dreamer.streams import Stream, blurred, from_iterable, online, repeated
 from dreamer.streams.base import JoinedSamples, TensorSamples, joined, make_stream
 from dreamer.streams.passing import PassingSamples
+from dreamer.streams.registry import resolve_change
 from tests.lives import live, tiny_life, tiny_stream
 from tests.streams.contract import everything, rows, same
 
@@ -198,8 +198,8 @@ def test_what_was_met_knows_leaks_and_returns():
 
     class Watch(pl.Callback):
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            mind = pl_module._mind_at(pl_module.hypnogram[trainer.current_epoch])
-            seen.append(set(mind.active[0].nonzero().flatten().tolist()))
+            context = pl_module._context_at(pl_module.hypnogram[trainer.current_epoch])
+            seen.append(set(context.active[0].nonzero().flatten().tolist()))
 
     for stream in (blurred(STREAM, 0.3), repeated(STREAM, 0.6)):
         seen.clear()
@@ -216,12 +216,12 @@ def test_changes_follow_each_other_in_a_configuration():
     plain = config.read(
         "digits", "stream.then=[{name: repeated, again: 0.5}, {name: online, size: 200}, blurred]", seed=3
     )
-    stream = draft(plain).stream.build()
+    stream = run_config(plain).stream.build()
     from dreamer.streams import digits
 
     assert stream.name == "digits repeated online blurred"
     assert same(stream, blurred(online(repeated(digits(seed=3), 0.5, seed=3), 200, seed=3), seed=3))
-    own = draft(config.read("digits", {"stream": {"then": ["dreamer.streams.online.online"]}})).stream.build()
+    own = run_config(config.read("digits", {"stream": {"then": ["dreamer.streams.online.online"]}})).stream.build()
     assert own.name == "digits online"
 
 
@@ -238,7 +238,7 @@ def test_changes_follow_each_other_in_a_configuration():
 )
 def test_wrong_changes_name_their_key(then: Any, message: str):
     with pytest.raises(ConfigError, match=message):
-        draft(config.read("digits", {"stream": {"then": then}}))
+        run_config(config.read("digits", {"stream": {"then": then}}))
 
 
 # --- streams that pass by ------------------------------------------------------------------------------------------
@@ -371,8 +371,8 @@ def test_what_an_iterable_must_give_is_one_sentence(batches: list[Any], message:
     ("changes", "message"),
     [
         ({"active_outputs": "task"}, "or are not known before they begin"),
-        ({"wake": Wake(lives="joint")}, "lives='joint' keeps all data, but iterable is read as it is lived"),
-        ({"wake": Wake(lives="cumulative")}, "lives='cumulative' keeps all data"),
+        ({"wake": Wake(data="joint")}, "data='joint' keeps all data, but iterable is read as it is lived"),
+        ({"wake": Wake(data="cumulative")}, "data='cumulative' keeps all data"),
     ],
 )
 def test_what_needs_the_whole_stream_is_refused(changes: dict[str, Any], message: str):

@@ -74,7 +74,7 @@ def test_deeper_folders_and_other_files(tmp_path: Path):
     write(tmp_path / "a", {"images": 4, "more": 2})
     write(tmp_path, {"b": 5})
     (tmp_path / "b" / "notes.txt").write_text("no picture")
-    (tmp_path / "b" / ".hidden.png").write_bytes(b"no picture")
+    (tmp_path / "b" / ".is_features.png").write_bytes(b"no picture")
     (tmp_path / ".cache").mkdir()
     stream = folder(tmp_path, size=4, experiences=1, validation=0.0, test=0.4)
     assert len(stream.experiences[0].train) + len(stream.experiences[0].test) == 11

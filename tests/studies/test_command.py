@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dreamer import cli, config
-from dreamer.compare import engine
+from dreamer import config
+from dreamer.cli import main as cli
+from dreamer.jobs import pool
 from dreamer.report.results import write_results
-from dreamer.studies import session
+from dreamer.studies import run as session
 from dreamer.studies.experiments import base
 from tests.studies.asked import asked
 
@@ -36,7 +37,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             code = int(left.code or 0)
         return (code, *capsys.readouterr())
 
-    assert engine.live_all is session.live_all
+    assert pool.live_all is session.live_all
     monkeypatch.setattr(session, "live_all", live_all)
     monkeypatch.chdir(tmp_path)
     quick = {"data": {"coins": {"seeds": [1, 2]}}}

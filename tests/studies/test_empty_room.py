@@ -11,11 +11,11 @@ import pytorch_lightning as pl
 import torch
 
 from dreamer import config
-from dreamer.binding import ConfigError
-from dreamer.module import WakeSleepModule
+from dreamer.config.binding import ConfigError
 from dreamer.studies import study
 from dreamer.studies.experiments import base, empty_room
 from dreamer.studies.experiments.empty_room import EmptyRoom
+from dreamer.training.module import WakeSleepModule
 
 TINY: dict[str, Any] = {"day": 6, "nights": 2, "night": 10, "per_class": 5, "shots": 3}
 ARMS = study.load("empty-room").arms
@@ -24,7 +24,7 @@ ARMS = study.load("empty-room").arms
 def settings(arm: str, **changes: Any) -> dict[str, Any]:
     """Those of an arm of the study, on digits and with hardly any steps."""
     small = {"latent_dim": 4, "hidden": [16], "components": 1}
-    asked = config.load(study.shelf()["empty-room"])
+    asked = config.load(study.catalog()["empty-room"])
     found = config.merge(asked["experiment"], asked["arms"][arm].get("set") or {})
     digits = {"stream": {"name": "digits", "experiences": 1, "shuffle": False, "validation": 0.2}}
     found = config.merge(found, {"life": {**digits, "network": {"name": "mlp", "hidden": [16, 16]}}})

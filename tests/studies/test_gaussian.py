@@ -13,11 +13,11 @@ from dreamer.studies.experiments.gaussian import Gaussian
 from dreamer.studies.experiments.gaussian_theory import expected, log_determinant_step
 
 
-@pytest.mark.parametrize("food", ["replace", "accumulate", "subsample"])
+@pytest.mark.parametrize("training_data", ["replace", "accumulate", "subsample"])
 @pytest.mark.parametrize("covariance", ["unbiased", "maximum_likelihood"])
-def test_what_is_measured_is_what_is_expected(food: str, covariance: str) -> None:
+def test_what_is_measured_is_what_is_expected(training_data: str, covariance: str) -> None:
     """Few samples, so that the difference between exact and approximate formulas is many standard errors."""
-    told = Gaussian(food, covariance, dims=2, samples=6, generations=8, lineages=20_000).live(11, Path())
+    told = Gaussian(training_data, covariance, dims=2, samples=6, generations=8, lineages=20_000).live(11, Path())
     for name, line in told["expected"].items():
         for measured, error, theory in zip(told["course"][name], told["errors"][name], line, strict=True):
             if theory is not None:
@@ -47,7 +47,10 @@ def test_accumulating_is_bounded_by_pi_squared_over_six_generations() -> None:
 
 
 def test_subsampling_lies_between_accumulating_and_replacing() -> None:
-    a, b, c = (expected(food, "unbiased", 10, 100, 50).squared_error for food in ("accumulate", "subsample", "replace"))
+    a, b, c = (
+        expected(training_data, "unbiased", 10, 100, 50).squared_error
+        for training_data in ("accumulate", "subsample", "replace")
+    )
     assert a[0] == b[0] == c[0] == pytest.approx(0.1)
     assert all(x < y for x, y in zip(a[1:], b[1:], strict=True))
     assert all(x < y for x, y in zip(b[2:], c[2:], strict=True))

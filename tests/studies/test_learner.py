@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from dreamer.core.randomness import Purpose, randoms
 from dreamer.perturbations import Noise
-from dreamer.randomness import Purpose, randoms
 from dreamer.streams.base import TensorSamples
 from dreamer.studies.learner import answers, calibration_error, probe
 

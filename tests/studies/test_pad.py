@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dreamer.binding import ConfigError
+from dreamer.config.binding import ConfigError
+from dreamer.core.randomness import Purpose, randoms
+from dreamer.core.types import Batch
 from dreamer.perturbations import Occlusion
-from dreamer.randomness import Purpose, randoms
 from dreamer.studies import study
 from dreamer.studies.experiments import base, pad
 from dreamer.studies.experiments.pad import Decoder, Encoder, PerturbedAdversarialDreaming
-from dreamer.types import Batch
 
 SHAPE = (3, 16, 16)
 SMALL: dict[str, Any] = {
@@ -149,7 +149,9 @@ def test_what_is_dreamt_of_is_two_memories_and_noise() -> None:
     assert math.isclose(float(pad.combined(one, two, noise).var()), 2 / 16 + 1 / 4, rel_tol=0.1)
 
 
-def turns(monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: Any) -> tuple[list[str], list[Tensor], base.Told]:
+def turns(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: Any
+) -> tuple[list[str], list[Tensor], base.CellResult]:
     """The phases of a life in their order, the images of its wake phases, and what it told."""
     order: list[str] = []
     seen: list[Tensor] = []

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dreamer.compare.drawing import DASH, MINUS
-from dreamer.compare.lived import Missing
+from dreamer.compare.results import Missing
 from dreamer.report.results import write_results
+from dreamer.report.svg import DASH, MINUS
 from dreamer.studies import words
-from dreamer.studies.lived import Findings, find
+from dreamer.studies.findings import Findings, find
 from dreamer.studies.page import write_page
 from dreamer.studies.study import Study
 from tests.studies.asked import toy_study

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from dreamer.binding import ConfigError
-from dreamer.studies import session
+from dreamer.config.binding import ConfigError
+from dreamer.studies import run as session
 from dreamer.studies.tables import plain_findings
 from tests.studies.asked import toy_study
 
@@ -25,7 +25,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory):
     }
     data = {"coins": {"about": "Coins.", "seeds": [1]}}
     study = toy_study(arms=arms, data=data)
-    return study, folder, session.conduct(study, folder, session.Means(workers=2), command="dreamer study toy")
+    return study, folder, session.conduct(study, folder, session.Resources(workers=2), command="dreamer study toy")
 
 
 def test_cells_that_die_are_tried_again_and_those_that_cannot_be_lived_are_told_of(lived) -> None:
@@ -41,7 +41,7 @@ def test_cells_that_die_are_tried_again_and_those_that_cannot_be_lived_are_told_
 def test_a_study_that_is_started_again_lives_only_what_is_missing(lived) -> None:
     study, folder, _ = lived
     before = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/*/*/results.json")}
-    again = session.conduct(study, folder, session.Means(retries=0))
+    again = session.conduct(study, folder, session.Resources(retries=0))
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(again.lives) == 2
     tries = {arm: len(list((folder / f"cells/coins/{arm}/seed1").glob("try*"))) for arm in study.arms}

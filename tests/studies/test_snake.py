@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dreamer.binding import ConfigError
+from dreamer.config.binding import ConfigError
+from dreamer.core.types import Batch
 from dreamer.streams.base import TensorSamples
 from dreamer.studies.experiments import base, snake, training
-from dreamer.studies.experiments.examiner import MEASURES
+from dreamer.studies.experiments.judge import MEASURES
 from dreamer.studies.experiments.real_data import real_data, tensors
 from dreamer.studies.experiments.snake import Snake
-from dreamer.types import Batch
 
 SMALL: dict[str, Any] = {
     "stream": {"name": "digits"},
@@ -39,9 +39,9 @@ def eaten(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 1, **change
     """What each generation learnt."""
     seen: list[Batch] = []
 
-    def spy(generator: Any, food: Batch, *rest: Any) -> Any:
-        seen.append(food)
-        return training.train_generator(generator, food, *rest)
+    def spy(generator: Any, training_data: Batch, *rest: Any) -> Any:
+        seen.append(training_data)
+        return training.train_generator(generator, training_data, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(snake, "train_generator", spy)
@@ -49,10 +49,10 @@ def eaten(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 1, **change
     return seen
 
 
-def shared(food: Batch, real: Batch) -> int:
-    """How many samples of the food are real ones."""
+def shared(training_data: Batch, real: Batch) -> int:
+    """How many samples of the training_data are real ones."""
     known = {tuple(x.flatten().tolist()) for x in real.x}
-    return sum(tuple(x.flatten().tolist()) in known for x in food.x)
+    return sum(tuple(x.flatten().tolist()) in known for x in training_data.x)
 
 
 def test_a_generation_replaces_accumulates_or_keeps_a_share_that_is_real(tmp_path, monkeypatch) -> None:
@@ -62,23 +62,23 @@ def test_a_generation_replaces_accumulates_or_keeps_a_share_that_is_real(tmp_pat
     assert (len(second.y), shared(second, real)) == (200, 20)
     _, second = eaten(monkeypatch, tmp_path, real=1.0)
     assert (len(second.y), shared(second, real)) == (200, 200)
-    _, second, third = eaten(monkeypatch, tmp_path, food="accumulate", generations=3)
+    _, second, third = eaten(monkeypatch, tmp_path, training_data="accumulate", generations=3)
     assert [len(second.y), len(third.y)] == [400, 600]
     assert shared(second, real) == shared(third, real) == 200
 
 
 def test_a_memory_gives_the_same_few_images_of_each_class_again_and_again(tmp_path, monkeypatch) -> None:
     real, second, third = eaten(monkeypatch, tmp_path, real=0.5, memory=2, generations=3)
-    for food in (second, third):
-        assert (len(food.y), shared(food, real)) == (200, 100)
-    found = {tuple(x.flatten().tolist()) for food in (second, third) for x in food.x} & {
+    for training_data in (second, third):
+        assert (len(training_data.y), shared(training_data, real)) == (200, 100)
+    found = {tuple(x.flatten().tolist()) for training_data in (second, third) for x in training_data.x} & {
         tuple(x.flatten().tolist()) for x in real.x
     }
     assert len(found) == 20
 
 
 def test_all_arms_have_the_same_first_generation_and_part_at_the_second(tmp_path) -> None:
-    arms = [{}, {"real": 0.5}, {"food": "accumulate"}, {"perturbations": [{"name": "latent_jitter"}]}]
+    arms = [{}, {"real": 0.5}, {"training_data": "accumulate"}, {"perturbations": [{"name": "latent_jitter"}]}]
     arms += [{"perturbations": [{"name": "affine"}]}]
     courses = [built(**arm).live(3, tmp_path)["course"]["frechet"] for arm in arms]
     assert len({course[0] for course in courses}) == 1
@@ -88,7 +88,7 @@ def test_all_arms_have_the_same_first_generation_and_part_at_the_second(tmp_path
 def test_what_is_measured_is_not_bent_and_what_is_eaten_is(tmp_path, monkeypatch) -> None:
     plain = eaten(monkeypatch, tmp_path, seed=3)[1]
     bent = eaten(monkeypatch, tmp_path, seed=3, perturbations=[{"name": "noise", "std": 0.5}])[1]
-    apart = [(food.x[food.y == 0].std(dim=0)).mean() for food in (plain, bent)]
+    apart = [(training_data.x[training_data.y == 0].std(dim=0)).mean() for training_data in (plain, bent)]
     assert apart[1] > 1.2 * apart[0]
 
 
@@ -149,8 +149,8 @@ def test_the_first_generation_learns(tmp_path) -> None:
         ({"real": 1.5}, r"expected real in \[0, 1\] and keep in \(0, 1\], got 1.5 and 1.0"),
         ({"keep": 0}, r"expected real in \[0, 1\] and keep in \(0, 1\]"),
         ({"memory": 5}, "expected a memory of at least 1 and a share of real samples"),
-        ({"food": "accumulate", "real": 0.1}, "expected real and memory with food='replace' alone"),
-        ({"food": "replaces"}, "food: expected one of replace, accumulate, got 'replaces'"),
+        ({"training_data": "accumulate", "real": 0.1}, "expected real and memory with training_data='replace' alone"),
+        ({"training_data": "replaces"}, "training_data: expected one of replace, accumulate, got 'replaces'"),
         ({"steps": 0}, "of at least 1"),
         ({"generator": {"name": "vae"}}, "expected a generator that can be asked for samples of a class"),
         ({"generator": {"name": "class_conditional_va"}}, "did you mean 'class_conditional_vae'"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamer.binding import ConfigError
+from dreamer.config.binding import ConfigError
 from dreamer.studies import study
 from tests.studies.asked import asked, toy_study
 
@@ -111,9 +111,9 @@ def test_a_study_that_is_not_there_names_those_that_are() -> None:
         study.load("gaussian", ["snake"])
 
 
-@pytest.mark.parametrize("name", study.shelf())
+@pytest.mark.parametrize("name", study.catalog())
 def test_every_study_can_be_lived_in_full_and_quick_and_says_what_it_asks(name: str) -> None:
-    first, second = study.shelf()[name].read_text().splitlines()[:2]
+    first, second = study.catalog()[name].read_text().splitlines()[:2]
     assert first == f"# dreamer study {name}"
     assert second == f"# {study.describe()[name]}"
     full, quick = study.load(name), study.load(name, quick=True)

@@ -9,7 +9,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from dreamer.studies.experiments.base import Experiment, Measure, Told
+from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 
 
 class Toy(Experiment):
@@ -37,7 +37,7 @@ class Toy(Experiment):
         self.noise = noise
         self.fate = fate
 
-    def live(self, seed: int, folder: Path) -> Told:
+    def live(self, seed: int, folder: Path) -> CellResult:
         tries = len(list(folder.glob("try*"))) + 1
         (folder / f"try{tries}").touch()
         if self.fate == "always_die" or (self.fate == "die" and tries == 1):

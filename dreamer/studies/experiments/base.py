@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict
 
-from dreamer.binding import ConfigError, at, bind, join
-from dreamer.parts import UnknownPart, dotted
+from dreamer.config.binding import ConfigError, at, bind, join
+from dreamer.config.registry import UnknownPart, dotted
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Measure:
     hint: str = ""
 
 
-class Told(TypedDict, total=False):
+class CellResult(TypedDict, total=False):
     """What one cell has to say; whatever it has none of is left out.
 
     Attributes:
@@ -55,7 +55,7 @@ class Told(TypedDict, total=False):
 class Experiment(ABC):
     """What a study lives in each of its cells.
 
-    A child's constructor takes the settings that a YAML gives (:func:`dreamer.binding.bind` checks them), and refuses
+    A child's constructor takes the settings that a YAML gives (:func:`dreamer.config.binding.bind` checks them), and refuses
     what makes no sense with a ``ValueError``, before anything is lived.
 
     Attributes:
@@ -69,7 +69,7 @@ class Experiment(ABC):
     pictured: ClassVar[str] = ""
 
     @abstractmethod
-    def live(self, seed: int, folder: Path) -> Told:
+    def live(self, seed: int, folder: Path) -> CellResult:
         """Live one cell.
 
         Args:
@@ -87,7 +87,7 @@ def of(settings: Mapping[str, Any], path: str = "") -> Experiment:
         path: where they stand in a configuration, for messages.
 
     Raises:
-        dreamer.binding.ConfigError: when it cannot be built so.
+        dreamer.config.binding.ConfigError: when it cannot be built so.
     """
     options = dict(settings)
     name = options.pop("name", None)

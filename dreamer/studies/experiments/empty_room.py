@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from dreamer import config
-from dreamer.data import StreamDataModule
-from dreamer.draft import draft
-from dreamer.life import hush
-from dreamer.module import WakeSleepModule
+from dreamer.core.randomness import Purpose, randoms
 from dreamer.networks.base import featured
 from dreamer.perturbations import Affine, Noise, Occlusion, Perturbation
-from dreamer.randomness import Purpose, randoms
+from dreamer.runs.run import quiet_lightning
+from dreamer.runs.run_config import run_config
 from dreamer.streams.base import Experience, Samples, Stream
-from dreamer.studies.experiments.base import Experiment, Measure, Told
+from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.learner import answers, calibration_error, probe
+from dreamer.training.data import StreamDataModule
+from dreamer.training.module import WakeSleepModule
 
 Rest = Literal["nothing", "awake", "asleep"]
 
@@ -102,15 +102,15 @@ class EmptyRoom(Experiment):
         self.night = night
         self.rest: Rest = rest
         self.examine = examine
-        stages = [stage.options for stage in draft(self._plain(0)).module.options["night"]]
+        stages = [stage.options for stage in run_config(self._plain(0)).module.options["night"]]
         slept = sum(stage["steps"] for stage in stages)
         if rest == "asleep" and slept != night:
             raise ValueError(f"expected stages of {night} steps together, as night says, got {slept}")
 
-    def live(self, seed: int, folder: Path) -> Told:
+    def live(self, seed: int, folder: Path) -> CellResult:
         """Live the day and what follows it; examine the learner on the way and at the end."""
-        hush()
-        plan = draft(self._plain(seed))
+        quiet_lightning()
+        plan = run_config(self._plain(seed))
         whole = plan.stream.build().experiences[0]
         room, unseen = self._room(whole, seed)
         torch.manual_seed(seed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dreamer.types import Batch
+from dreamer.core.types import Batch
 
 FILE_NAME = "dreams.png"
 _EACH = 3

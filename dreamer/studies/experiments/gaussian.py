@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dreamer.randomness import Purpose, randoms
-from dreamer.studies.experiments.base import Experiment, Measure, Told
+from dreamer.core.randomness import Purpose, randoms
+from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.experiments.gaussian_theory import Covariance, Food, expected
 
 
@@ -22,7 +22,7 @@ class Gaussian(Experiment):
     to be expected.
 
     Args:
-        food: what a generation is fitted to: ``replace``, the samples of its predecessor alone; ``accumulate``, all
+        training_data: what a generation is fitted to: ``replace``, the samples of its predecessor alone; ``accumulate``, all
             samples so far, the real ones among them; ``subsample``, as many of these as there were real ones.
         covariance: ``unbiased`` or ``maximum_likelihood``.
         dims: d.
@@ -49,7 +49,7 @@ class Gaussian(Experiment):
 
     def __init__(
         self,
-        food: Food = "replace",
+        training_data: Food = "replace",
         covariance: Covariance = "unbiased",
         dims: int = 10,
         samples: int = 100,
@@ -63,17 +63,17 @@ class Gaussian(Experiment):
             )
         if samples <= dims:
             raise ValueError(f"expected more samples than dimensions, got {samples} samples in {dims} dimensions")
-        self.food: Food = food
+        self.training_data: Food = training_data
         self.covariance: Covariance = covariance
         self.dims = dims
         self.samples = samples
         self.generations = generations
         self.lineages = lineages
 
-    def live(self, seed: int, folder: Path) -> Told:
+    def live(self, seed: int, folder: Path) -> CellResult:
         """Refit; one number is the mean over the lineages, its standard error comes with it."""
         rows = [_measured(mean, covariance) for mean, covariance in self._fits(seed)]
-        theory = expected(self.food, self.covariance, self.dims, self.samples, self.generations)
+        theory = expected(self.training_data, self.covariance, self.dims, self.samples, self.generations)
         course = {name: [float(row[name].mean()) for row in rows] for name in self.measures}
         spread = {name: [float(row[name].std()) / math.sqrt(self.lineages) for row in rows] for name in self.measures}
         return {
@@ -91,7 +91,7 @@ class Gaussian(Experiment):
         """(R, d) means and (R, d, d) covariances of every generation."""
         rng = randoms(seed, Purpose.DREAM)
         shape = (self.lineages, self.samples, self.dims)
-        pool = _Pool(self.food, self.generations, *shape)
+        pool = _Pool(self.training_data, self.generations, *shape)
         mean, factor = torch.zeros(1, 1, self.dims), torch.eye(self.dims, dtype=torch.float64)
         for _ in range(self.generations):
             pool.add(mean + torch.randn(shape, generator=rng, dtype=torch.float64) @ factor.mT)
@@ -106,28 +106,28 @@ class _Pool:
     """The samples of R lineages that a generation may be fitted to.
 
     Args:
-        food: as for :class:`Gaussian`.
+        training_data: as for :class:`Gaussian`.
         generations: how many there will be.
         lineages: R.
         samples: n.
         dims: d.
     """
 
-    def __init__(self, food: Food, generations: int, lineages: int, samples: int, dims: int):
-        self.food = food
+    def __init__(self, training_data: Food, generations: int, lineages: int, samples: int, dims: int):
+        self.training_data = training_data
         self.samples = samples
         self.count = 0
         # all that is needed of samples that are all eaten are their sums
         self.total = torch.zeros(lineages, dims, dtype=torch.float64)
         self.squares = torch.zeros(lineages, dims, dims, dtype=torch.float64)
-        room = generations * samples if food == "subsample" else 0
+        room = generations * samples if training_data == "subsample" else 0
         self.kept = torch.zeros(lineages, room, dims, dtype=torch.float64)
 
     def add(self, x: Tensor) -> None:
         """Take in the (R, n, d) samples of a generation."""
-        if self.food == "replace":
+        if self.training_data == "replace":
             self.count, self.total, self.squares = 0, self.total * 0, self.squares * 0
-        if self.food == "subsample":
+        if self.training_data == "subsample":
             self.kept[:, self.count : self.count + self.samples] = x
         self.count += self.samples
         self.total = self.total + x.sum(dim=1)
@@ -136,7 +136,7 @@ class _Pool:
     def fit(self, rng: torch.Generator) -> tuple[int, Tensor, Tensor]:
         """How many samples are eaten, their (R, d) means and unbiased (R, d, d) covariances."""
         count, total, squares = self.count, self.total, self.squares
-        if self.food == "subsample":
+        if self.training_data == "subsample":
             luck = torch.rand(len(total), self.count, generator=rng)
             chosen = luck.topk(self.samples, dim=1).indices
             eaten = self.kept.gather(1, chosen[:, :, None].expand(-1, -1, total.shape[1]))

@@ -60,11 +60,11 @@ class Expected:
     log_determinant: list[float | None]
 
 
-def expected(food: Food, covariance: Covariance, dims: int, samples: int, generations: int) -> Expected:
+def expected(training_data: Food, covariance: Covariance, dims: int, samples: int, generations: int) -> Expected:
     """The exact expectations; see the top of this file.
 
     Args:
-        food: what a generation is fitted to.
+        training_data: what a generation is fitted to.
         covariance: how.
         dims: d, at least 1.
         samples: n, at least d + 1.
@@ -75,24 +75,24 @@ def expected(food: Food, covariance: Covariance, dims: int, samples: int, genera
     produced = 0.0  # sum of a + m over all that left samples
     for t in range(1, generations + 1):
         produced += variance + fitted
-        count = samples if food != "accumulate" else t * samples
-        if food == "replace":
+        count = samples if training_data != "accumulate" else t * samples
+        if training_data == "replace":
             fitted += variance / samples
             spread = variance
         else:
-            if food == "accumulate":
+            if training_data == "accumulate":
                 pool = fitted + variance / (samples * t * t)
             elif t == 1:
                 pool = 1 / samples
             else:
                 pool = ((t * t - 1) * pool + fitted + variance / samples) / (t * t)
             spread = (samples * produced - t * samples * pool) / (t * samples - 1)
-            fitted = pool if food == "accumulate" else pool + spread * (1 - 1 / t) / samples
+            fitted = pool if training_data == "accumulate" else pool + spread * (1 - 1 / t) / samples
         variance = spread * _factor(covariance, count)
         errors.append(dims * fitted)
         variances.append(variance)
     step = log_determinant_step(covariance, dims, samples)
-    falls = [step * t if food == "replace" or t == 1 else None for t in range(1, generations + 1)]
+    falls = [step * t if training_data == "replace" or t == 1 else None for t in range(1, generations + 1)]
     return Expected(errors, variances, falls)
 
 

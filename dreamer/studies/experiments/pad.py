@@ -19,15 +19,15 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.interop import streams
-from dreamer.metrics import accuracy
+from dreamer.core.randomness import Purpose, randoms
+from dreamer.core.types import Batch
+from dreamer.metrics.continual import accuracy
 from dreamer.perturbations import Occlusion
-from dreamer.randomness import Purpose, randoms
-from dreamer.studies.experiments.base import Experiment, Measure, Told
+from dreamer.streams import registry as streams
+from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.experiments.gallery import write_gallery
 from dreamer.studies.experiments.real_data import Examine, real_data, tensors
 from dreamer.studies.experiments.training import born
-from dreamer.types import Batch
 
 Phase = Literal["wake", "nrem", "rem"]
 
@@ -275,7 +275,7 @@ class PerturbedAdversarialDreaming(Experiment):
         self.looks = looks
         self.examine = examine
 
-    def live(self, seed: int, folder: Path) -> Told:
+    def live(self, seed: int, folder: Path) -> CellResult:
         """Live turn after turn; probe the codes on the way and at the end."""
         *parts, classes = real_data(self.stream, seed, self.samples, self.examine)
         known, unseen = (_centred(tensors(part)) for part in parts[1:])
@@ -290,7 +290,7 @@ class PerturbedAdversarialDreaming(Experiment):
             if step in places:
                 rows.append(self._examined(encoder, decoder, known, unseen, seed))
         course: dict[str, list[float | None]] = {name: [row[name] for row in rows] for name in self.measures}
-        told: Told = {
+        told: CellResult = {
             "outcomes": rows[-1],
             "course": {self.axis: [float(step) for step in dict.fromkeys(places)], **course},
         }

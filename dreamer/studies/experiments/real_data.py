@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import torch
 
-from dreamer.interop import streams
-from dreamer.randomness import Purpose, randoms
+from dreamer.core.randomness import Purpose, randoms
+from dreamer.core.types import Batch
+from dreamer.streams import registry as streams
 from dreamer.streams.base import Samples
-from dreamer.types import Batch
 
 Examine = Literal["test", "validation"]
 

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.binding import Blueprint, check
+from dreamer.config.binding import ComponentSpec, check
+from dreamer.core.randomness import Purpose, randoms
+from dreamer.core.types import Batch, Perturb, Perturbations
 from dreamer.generators.base import Generator
-from dreamer.interop import streams
-from dreamer.perturbations.base import Perturbation, bend
-from dreamer.randomness import Purpose, randoms
-from dreamer.studies.experiments.base import Experiment, Told
-from dreamer.studies.experiments.examiner import MEASURES, Examiner
+from dreamer.perturbations.base import Perturbation, perturb
+from dreamer.streams import registry as streams
+from dreamer.studies.experiments.base import CellResult, Experiment
 from dreamer.studies.experiments.gallery import write_gallery
+from dreamer.studies.experiments.judge import MEASURES, DreamJudge
 from dreamer.studies.experiments.real_data import Examine, real_data, tensors
 from dreamer.studies.experiments.training import born, train_classifier, train_generator
-from dreamer.types import Batch, Bend, Bends
 
 Food = Literal["replace", "accumulate"]
 _GIVEN = ("sample_shape", "num_classes")
@@ -43,8 +43,8 @@ class Snake(Experiment):
         network: of judge, teacher and fresh classifiers: ``name`` and options; one with features.
         generations: how many, the first included.
         samples: n, drawn by the seed from the training data; None takes all of them.
-        food: ``replace``: the last dreams; ``accumulate``: n real samples and all dreams so far.
-        real: the share of real samples in food that replaces, in [0, 1].
+        training_data: ``replace``: the last dreams; ``accumulate``: n real samples and all dreams so far.
+        real: the share of real samples in training_data that replaces, in [0, 1].
         memory: that share comes from so many real samples of each class, always the same; None: from all n.
         keep: the share of the dreams of each class that is kept, those in whose label the teacher trusts most; in
             (0, 1], 1 keeps all.
@@ -69,7 +69,7 @@ class Snake(Experiment):
         network: Mapping[str, Any],
         generations: int = 20,
         samples: int | None = None,
-        food: Food = "replace",
+        training_data: Food = "replace",
         real: float = 0.0,
         memory: int | None = None,
         keep: float = 1.0,
@@ -86,19 +86,19 @@ class Snake(Experiment):
             raise ValueError(f"expected real in [0, 1] and keep in (0, 1], got {real} and {keep}")
         if memory is not None and (memory < 1 or not real):
             raise ValueError(f"expected a memory of at least 1 and a share of real samples, got {memory} and {real}")
-        if food == "accumulate" and (real or memory is not None):
+        if training_data == "accumulate" and (real or memory is not None):
             raise ValueError(
-                "expected real and memory with food='replace' alone: what accumulates keeps all real samples"
+                "expected real and memory with training_data='replace' alone: what accumulates keeps all real samples"
             )
         streams.resolve(str(stream.get("name")))
         self.stream = dict(stream)
-        self.generator: Blueprint = check(generator, Generator, "generator", given=_GIVEN)
-        self.network: Blueprint = check(network, nn.Module, "network", given=_GIVEN)
-        if not self.generator.target.conditional or self.generator.target.hidden:
+        self.generator: ComponentSpec = check(generator, Generator, "generator", given=_GIVEN)
+        self.network: ComponentSpec = check(network, nn.Module, "network", given=_GIVEN)
+        if not self.generator.target.conditional or self.generator.target.is_features:
             raise ValueError(f"expected a generator that can be asked for samples of a class, got {generator}")
         self.generations = generations
         self.samples = samples
-        self.food: Food = food
+        self.training_data: Food = training_data
         self.real = real
         self.memory = memory
         self.keep = keep
@@ -109,7 +109,7 @@ class Snake(Experiment):
         self.lr = lr
         self.examine = examine
 
-    def live(self, seed: int, folder: Path) -> Told:
+    def live(self, seed: int, folder: Path) -> CellResult:
         """Let generation follow generation."""
         *parts, classes = real_data(self.stream, seed, self.samples, self.examine)
         whole, known, unseen = (tensors(part) for part in parts)
@@ -122,14 +122,14 @@ class Snake(Experiment):
 
         judge = taught(whole, _JUDGE, luck=0)
         teacher = taught(known, _TEACHER) if self.keep < 1 else None
-        examiner = Examiner(judge, known, unseen, classes, lambda seen, which: taught(seen, _FRESH + which))
+        examiner = DreamJudge(judge, known, unseen, classes, lambda seen, which: taught(seen, _FRESH + which))
         anchor = known if self.memory is None else _of_each_class(known, self.memory, seed)
-        food, rows, shown = known, [], []
+        training_data, rows, shown = known, [], []
         for generation in range(1, self.generations + 1):
             newborn = born(self.generator.build, seed, generation, **given)
             assert isinstance(newborn, Generator)
             rng = randoms(seed, Purpose.ORDER, generation)
-            mother = train_generator(newborn, food, self.steps, self.batch_size, self.lr, len(known.y), rng)
+            mother = train_generator(newborn, training_data, self.steps, self.batch_size, self.lr, len(known.y), rng)
             dreams = self._dreams(mother, len(known.y), teacher, (), randoms(seed, Purpose.DREAM, generation))
             rows.append(examiner.measure(dreams, generation))
             if generation in (1, (self.generations + 1) // 2, self.generations):
@@ -137,9 +137,9 @@ class Snake(Experiment):
             if self.perturbations:
                 rng = randoms(seed, Purpose.PERTURB, generation)
                 dreams = self._dreams(mother, len(known.y), teacher, self.perturbations, rng)
-            food = self._next(food, dreams, anchor, randoms(seed, Purpose.MEMORY, generation))
+            training_data = self._next(training_data, dreams, anchor, randoms(seed, Purpose.MEMORY, generation))
         course = {name: [row[name] for row in rows] for name in self.measures}
-        told: Told = {
+        told: CellResult = {
             "outcomes": rows[-1],
             "course": {self.axis: [float(t) for t in range(1, self.generations + 1)], **course},
             "yardsticks": examiner.yardsticks(randoms(seed, Purpose.ORDER, 0)),
@@ -162,19 +162,19 @@ class Snake(Experiment):
         asked = asked[torch.randperm(len(asked), generator=rng)]
         pixel = [part for part in bent_by if part.space == "pixel"]
         noise, latent = (_bend([part for part in bent_by if part.space == space]) for space in ("noise", "latent"))
-        x = torch.cat([mother.dream(part, rng, Bends(noise, latent)).x for part in asked.split(4096)])
+        x = torch.cat([mother.dream(part, rng, Perturbations(noise, latent)).x for part in asked.split(4096)])
         if teacher is not None:
             chosen = _trusted(teacher(x), asked, each)
             chosen = chosen[torch.randperm(len(chosen), generator=rng)]
             x, asked = x[chosen], asked[chosen]
         if pixel:
-            x, _ = bend(pixel, x, functional.one_hot(asked, mother.num_classes).to(x.dtype), rng)
+            x, _ = perturb(pixel, x, functional.one_hot(asked, mother.num_classes).to(x.dtype), rng)
         return Batch(x[:count], asked[:count])
 
-    def _next(self, food: Batch, dreams: Batch, anchor: Batch, rng: torch.Generator) -> Batch:
+    def _next(self, training_data: Batch, dreams: Batch, anchor: Batch, rng: torch.Generator) -> Batch:
         """What the next generation eats."""
-        if self.food == "accumulate":
-            return Batch(torch.cat([food.x, dreams.x]), torch.cat([food.y, dreams.y]))
+        if self.training_data == "accumulate":
+            return Batch(torch.cat([training_data.x, dreams.x]), torch.cat([training_data.y, dreams.y]))
         share = round(self.real * len(dreams.y))
         # as often as a small memory has to be gone through
         passes = [torch.randperm(len(anchor.y), generator=rng) for _ in range(-(-share // len(anchor.y)))]
@@ -183,8 +183,8 @@ class Snake(Experiment):
         return Batch(torch.cat([anchor.x[index], dreams.x[:rest]]), torch.cat([anchor.y[index], dreams.y[:rest]]))
 
 
-def _bend(perturbations: Sequence[Perturbation]) -> Bend | None:
-    return partial(bend, perturbations) if perturbations else None
+def _bend(perturbations: Sequence[Perturbation]) -> Perturb | None:
+    return partial(perturb, perturbations) if perturbations else None
 
 
 def _trusted(logits: Tensor, y: Tensor, each: int) -> Tensor:

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.randomness import Purpose, mix
+from dreamer.core.types import Batch, Dream
 from dreamer.generators.base import Generator
-from dreamer.randomness import Purpose, mix
-from dreamer.types import Batch, Dream
 
 
 def born(build: Callable[..., nn.Module], seed: int, *keys: int, **given: object) -> nn.Module:
     """Build a network or generator with first weights of its own; torch's global random state stays as it was.
 
     Args:
-        build: its constructor, or a blueprint's.
+        build: its constructor, or a component's.
         seed: of the cell.
         keys: which one of it.
         given: what its constructor takes besides its options.
@@ -75,7 +75,7 @@ def train_generator(
 
     _minimise(generator.parameters(), loss, len(seen.y), steps, batch_size, lr, rng)
     chosen = torch.randperm(len(seen.y), generator=rng)[:settled]
-    generator.settle([Batch(seen.x[part], seen.y[part]) for part in chosen.split(1024)], 0, rng)
+    generator.end_experience([Batch(seen.x[part], seen.y[part]) for part in chosen.split(1024)], 0, rng)
     return generator
 
 

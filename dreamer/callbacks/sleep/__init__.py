@@ -1,0 +1,1 @@
+"""The nights of a LightningModule that is not ours: `SleepCallback` and its helpers."""

@@ -1,0 +1,93 @@
+"""A generator that learns the days of somebody else's training, beside its module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dreamer.core.types import Batch
+from dreamer.generators import Generator
+from dreamer.memory import Reservoir
+
+_BATCH = 512
+"""Samples of the day that a dusk is shown at a time."""
+
+
+class GeneratorTrainer:
+    """Trains a generator by an optimiser of its own, and keeps some of the day until dusk.
+
+    Args:
+        generator: what learns.
+        optimizer: called with its trainable parameters.
+        capacity: samples of a day that are kept for the dusk, a random choice of all.
+    """
+
+    def __init__(self, generator: Generator, optimizer: Callable[..., torch.optim.Optimizer], capacity: int):
+        self.generator = generator
+        own = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+        self._optimizer = optimizer(own) if own else None
+        self._capacity = capacity
+        self.day = Reservoir(capacity)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it learns and dreams."""
+        return self.generator.settled.device
+
+    def live(self, x: Tensor, y: Tensor, rng: torch.Generator, choice: torch.Generator) -> None:
+        """Learn from a batch of the day, once.
+
+        Args:
+            x: (B, *S) samples, on the generator's device.
+            y: (B,) int64 labels.
+            rng: generator on that device.
+            choice: generator on the CPU, for what is kept.
+
+        Raises:
+            ValueError: when samples or labels are none of those that the generator was made for.
+        """
+        if tuple(x.shape[1:]) != self.generator.sample_shape:
+            shape = self.generator.sample_shape
+            raise ValueError(f"the generator makes samples of shape {shape}, the day has {tuple(x.shape[1:])}")
+        if int(y.max()) >= self.generator.num_classes:
+            known = self.generator.num_classes
+            raise ValueError(f"the generator knows {known} classes, the day has class {int(y.max())}")
+        self.day.add(x, y, choice)
+        with torch.enable_grad():
+            loss = self.generator.loss(x, y, rng)
+            if loss is None or self._optimizer is None:
+                return
+            self._optimizer.zero_grad()
+            loss.backward()
+        self._optimizer.step()
+
+    def end_experience(self, experience: int, rng: torch.Generator) -> None:
+        """At dusk, keep what is needed to dream of the day; see :meth:`dreamer.generators.Generator.end_experience`."""
+        self.generator.end_experience(self.batches(), experience, rng)
+
+    def batches(self) -> Iterator[Batch]:
+        """What was kept of the day."""
+        everything = self.day.held
+        for start in range(0, len(self.day), _BATCH):
+            rows = slice(start, min(start + _BATCH, len(self.day)))
+            yield Batch(everything["x"][rows], everything["y"][rows])
+
+    def dawn(self) -> None:
+        """Forget what was kept for the dusk."""
+        self.day = Reservoir(self._capacity)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generator, optimiser and what is kept of the day, as tensors and plain containers."""
+        optimizer = None if self._optimizer is None else self._optimizer.state_dict()
+        return {"generator": self.generator.state_dict(), "optimizer": optimizer, "day": self.day.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.generator.load_state_dict(state["generator"])
+        if self._optimizer is not None and state["optimizer"] is not None:
+            self._optimizer.load_state_dict(state["optimizer"])
+        self.day.load_state_dict(state["day"])
+        self.day.to(self.device)

@@ -1,0 +1,66 @@
+"""Somebody else's module as the parts of a night see it: samples in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Logits = Callable[[Any, Tensor], Tensor]
+
+
+def forward_logits(module: Any, x: Tensor) -> Tensor:
+    """What the module's own ``forward`` gives for (B, *S) samples."""
+    answer: Tensor = module(x)
+    return answer
+
+
+class ModelAdapter(nn.Module):
+    """Asks a module for logits, in the Trainer's precision.
+
+    Args:
+        module: a LightningModule that is attached to a Trainer.
+        logits: maps the module and (B, *S) samples to (B, K) logits.
+        rests: answers in evaluation mode and without gradients, as a teacher does.
+        outputs: K; a module whose outputs grow has fewer at first, and those to come answer with ``-inf``.
+    """
+
+    def __init__(self, module: nn.Module, logits: Logits, rests: bool = False, outputs: int = 0):
+        super().__init__()
+        self.module = module
+        self.logits = logits
+        self.rests = rests
+        self.outputs = outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, *S) to (B, K).
+
+        Raises:
+            ValueError: when ``logits`` gives something else.
+        """
+        if not self.rests:
+            return self._ask(x)
+        modes = [(part, part.training) for part in self.module.modules()]
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                return self._ask(x)
+        finally:
+            for part, training in modes:
+                part.training = training
+
+    def _ask(self, x: Tensor) -> Tensor:
+        module: Any = self.module
+        with module.trainer.precision_plugin.forward_context():
+            answer = self.logits(module, x.to(module.device))
+        if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(x):
+            shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            raise ValueError(
+                f"logits: expected ({len(x)}, K) logits of {type(module).__name__}, got {shape}; "
+                "say how to get them with logits=lambda module, x: ..."
+            )
+        missing = self.outputs - answer.shape[1]
+        return functional.pad(answer, (0, missing), value=-torch.inf) if missing > 0 else answer

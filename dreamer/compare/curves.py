@@ -1,0 +1,441 @@
+"""Figures of how lives went: learning curves, nights, forgetting, accuracy matrices, hypnograms.
+
+Every function takes the lives of one stream by arm and returns a figure, or None where there is nothing to draw. Many
+arms are drawn as many small panels with common axes, so that nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from dreamer.compare.results import Lived
+from dreamer.metrics.continual import AccuracyRow, accuracy_matrix, average_seen, whole_rows
+from dreamer.report.svg import (
+    Figure,
+    Panel,
+    Scale,
+    around,
+    cell_text,
+    count,
+    frame,
+    heading,
+    marker,
+    percent,
+    signed,
+)
+
+Arms = Mapping[str, Sequence[Lived]]
+Point = tuple[float, float]
+
+_WIDTH, _LEFT, _RIGHT, _TOP = 340.0, 40.0, 10.0, 30.0
+_LEVELS = ("nrem", "rem", "wake")
+_MOST_MARKS = 30
+"""Examinations of a life up to which every one of them is marked."""
+
+
+def learning_curves(arms: Arms, key: str, reference: str) -> Figure | None:
+    """The average accuracy over the experiences met so far after each stage, against optimiser steps."""
+    courses = {arm: {life.seed: _course(life) for life in lives} for arm, lives in arms.items()}
+    courses = {arm: {seed: course for seed, course in found.items() if course} for arm, found in courses.items()}
+    courses = {arm: found for arm, found in courses.items() if found}
+    every = [point for found in courses.values() for course in found.values() for point in course.values()]
+    if not every:
+        return None
+    means = {arm: _mean_course(list(found.values())) for arm, found in courses.items()}
+    across = Scale(0.0, max(max(step for step, _ in every), 1.0), _LEFT, _WIDTH - _RIGHT)
+    up = _shares([value for _, value in every], 190.0, _TOP + 6)
+    panels = []
+    for arm, found in courses.items():
+        final = f"{percent(list(means[arm].values())[-1][1])} % at the end" if means[arm] else ""
+        panel = _panel(arm, 230.0, _curve_words(means[arm], len(found)), final)
+        frame(panel, across, up, "optimiser steps", x_ticks=_steps(across), y_ticks=_percents(up))
+        for other, mean in means.items():
+            if other != arm and mean:
+                style = "context of-reference" if other == reference else "context"
+                panel.line([(across(x), up(y)) for x, y in mean.values()], style, other)
+        for seed, course in found.items():
+            panel.line([(across(x), up(y)) for x, y in course.values()], "seed", f"seed {seed}")
+        if means[arm]:
+            panel.line([(across(x), up(y)) for x, y in means[arm].values()], "mean")
+        if len(means[arm]) <= _MOST_MARKS:
+            for (after, experience, _), (x, y) in means[arm].items():
+                hint = f"experience {experience}, after {after}: {percent(y)} %"
+                marker(panel, "circle", across(x), up(y), 3.2, "open" if after == "wake" else "dot", hint)
+        panels.append(panel)
+    rows = [
+        (arm, seed, after, experience, step, value)
+        for arm, found in courses.items()
+        for seed, course in found.items()
+        for (after, experience, _), (step, value) in course.items()
+    ]
+    return Figure(
+        f"{key}-learning-curves",
+        "Learning curves",
+        "Average accuracy (%) over the experiences met so far, at every examination. Thick: mean of the seeds; thin: "
+        f"single seeds; grey: means of the other arms, dashed that of {reference}. Open circles are measured after a "
+        "day, filled ones after a night.",
+        panels,
+        ("arm", "seed", "after", "experience", "optimiser_steps", "average_accuracy_seen"),
+        rows,
+        wide=True,
+    )
+
+
+def nights(arms: Arms, key: str) -> Figure | None:
+    """The average accuracy over the experiences met so far, before and after each night."""
+    found = {arm: {life.seed: _nights(life) for life in lives} for arm, lives in arms.items()}
+    found = {arm: {seed: pairs for seed, pairs in by_seed.items() if pairs} for arm, by_seed in found.items()}
+    asleep = {arm: by_seed for arm, by_seed in found.items() if by_seed}
+    if not asleep:
+        return None
+    values = [
+        value for by_seed in asleep.values() for pairs in by_seed.values() for pair in pairs.values() for value in pair
+    ]
+    last = max(night for by_seed in asleep.values() for pairs in by_seed.values() for night in pairs)
+    across, up = Scale(-0.6, last + 0.6, _LEFT, _WIDTH - _RIGHT), _shares(values, 190.0, _TOP + 6)
+    ticks = [(float(t), str(int(t))) for t in Scale(0, max(last, 1), 0, 1).ticks(8) if t == int(t) and t <= last]
+    panels = []
+    for arm, by_seed in asleep.items():
+        means = _mean_nights(list(by_seed.values()))
+        gain = sum(after - before for before, after in means.values()) / len(means)
+        panel = _panel(arm, 230.0, _night_words(means), f"{signed(gain)} points a night")
+        frame(panel, across, up, "night", x_ticks=ticks, y_ticks=_percents(up))
+        _draw_nights(panel, across, up, by_seed, means)
+        panels.append(panel)
+    awake = [arm for arm in arms if arm not in asleep]
+    rows = [
+        (arm, seed, night, before, after)
+        for arm, by_seed in asleep.items()
+        for seed, pairs in by_seed.items()
+        for night, (before, after) in pairs.items()
+    ]
+    return Figure(
+        f"{key}-nights",
+        "Before and after each night",
+        "Average accuracy (%) over the experiences met so far: open circles before a night, filled ones after it, mean "
+        "of the seeds; thin lines are single seeds." + (f" Without nights: {', '.join(awake)}." if awake else ""),
+        panels,
+        ("arm", "seed", "night", "before", "after"),
+        rows,
+        wide=True,
+    )
+
+
+def forgetting(arms: Arms, key: str) -> Figure | None:
+    """First minus last accuracy on every experience but the last."""
+    lost = {arm: {life.seed: _lost(life) for life in lives} for arm, lives in arms.items()}
+    lost = {arm: {seed: line for seed, line in found.items() if line} for arm, found in lost.items()}
+    lost = {arm: found for arm, found in lost.items() if found}
+    if not lost:
+        return None
+    means = {arm: [_mean(values) for values in zip(*found.values(), strict=True)] for arm, found in lost.items()}
+    most = max([0.01, *(abs(value) for line in means.values() for value in line if value is not None)])
+    return Figure(
+        f"{key}-forgetting",
+        "Forgetting by experience",
+        "Accuracy right after an experience (and its night) minus accuracy at the end of the stream, in percentage "
+        "points, mean of the seeds. Below zero, later experiences helped. Right: the mean of all.",
+        [_strip(arm, line, most) for arm, line in means.items()],
+        ("arm", "seed", "experience", "first_minus_last"),
+        [
+            (arm, seed, j, value)
+            for arm, found in lost.items()
+            for seed, line in found.items()
+            for j, value in enumerate(line)
+        ],
+        wide=True,
+    )
+
+
+def matrices(arms: Arms, key: str) -> Figure | None:
+    """The accuracy matrix of each arm, mean over its seeds."""
+    panels, rows = [], []
+    for arm, lives in arms.items():
+        found = [(life.seed, _matrix(life)) for life in lives]
+        known = [(seed, matrix) for seed, matrix in found if matrix]
+        if not known:
+            continue
+        rows += [
+            (arm, seed, i, j, value)
+            for seed, matrix in known
+            for i, line in enumerate(matrix)
+            for j, value in enumerate(line)
+        ]
+        means = [
+            [_mean([matrix[i][j] for _, matrix in known]) for j in range(len(known[0][1]))]
+            for i in range(len(known[0][1]))
+        ]
+        panels.append(_draw_matrix(arm, means))
+    if not panels:
+        return None
+    return Figure(
+        f"{key}-matrices",
+        "Accuracy matrices",
+        "Accuracy (%) on each experience (columns) after having lived through another (rows, with its night), mean of "
+        "the seeds. The framed diagonal had just been learnt; right of it lie experiences not yet met. At the upper "
+        "right: the mean of the last row.",
+        panels,
+        ("arm", "seed", "after_experience", "on_experience", "accuracy"),
+        rows,
+        wide=True,
+    )
+
+
+def hypnograms(arms: Arms, key: str) -> Figure | None:
+    """The stages of one life of each arm over optimiser steps, on a common scale."""
+    chosen = {arm: min(lives, key=lambda life: life.seed) for arm, lives in arms.items() if lives}
+    plans = {arm: life.results.get("hypnogram") or [] for arm, life in chosen.items()}
+    plans = {arm: stages for arm, stages in plans.items() if stages}
+    if not plans:
+        return None
+    kinds = [kind for kind in _LEVELS if any(stage["kind"] == kind for stages in plans.values() for stage in stages)]
+    longest = max(sum(stage["steps"] for stage in stages) for stages in plans.values())
+    across = Scale(0.0, float(max(longest, 1)), 46.0, _WIDTH - _RIGHT)
+    bottom = _TOP + 22.0 * len(kinds)
+    panels = []
+    for arm, stages in plans.items():
+        panel = _panel(arm, bottom + 36, _stage_words(stages), f"seed {chosen[arm].seed}")
+        up = Scale(0.0, 1.0, bottom, _TOP - 4)
+        for level, kind in enumerate(reversed(kinds)):
+            panel.write(40.0, _TOP + 22 * level + 14, kind.upper(), "soft", "end")
+        _draw_stages(panel, across, kinds, stages)
+        frame(panel, across, up, "optimiser steps", x_ticks=_steps(across))
+        panels.append(panel)
+    return Figure(
+        f"{key}-hypnograms",
+        "Hypnograms",
+        "The stages of one life of each arm (its lowest seed), all on the same scale. Shaded: nights.",
+        panels,
+        ("arm", "seed", "stage", "kind", "experience", "night", "steps"),
+        [
+            (arm, chosen[arm].seed, stage["index"], stage["kind"], stage["experience"], stage["night"], stage["steps"])
+            for arm, stages in plans.items()
+            for stage in stages
+        ],
+        wide=True,
+    )
+
+
+Where = tuple[str, int, int]
+
+
+def _rows(life: Lived) -> list[AccuracyRow]:
+    """The examinations; where experiences came in pieces, as if they had come whole."""
+    # results of elsewhere may say nothing of their protocol
+    return whole_rows(life.results["accuracy_matrix"]["rows"], life.results.get("protocol", {}).get("origins"))
+
+
+def _course(life: Lived) -> dict[Where, Point]:
+    """(steps, average over the experiences met) by (after, experience, how often before)."""
+    course: dict[Where, Point] = {}
+    for row in _rows(life):
+        value = average_seen(row["accuracy"], row["experience"])
+        if row["after"] == "birth" or value is None:
+            continue
+        number = sum(where[:2] == (row["after"], row["experience"]) for where in course)
+        course[row["after"], row["experience"], number] = (float(row["global_step"]), value)
+    return course
+
+
+def _mean_course(courses: Sequence[Mapping[Where, Point]]) -> dict[Where, Point]:
+    """Where all seeds were examined, the mean of their steps and of their accuracies."""
+    common = [where for where in courses[0] if all(where in course for course in courses)]
+    return {
+        where: (
+            sum(course[where][0] for course in courses) / len(courses),
+            sum(course[where][1] for course in courses) / len(courses),
+        )
+        for where in common
+    }
+
+
+def _nights(life: Lived) -> dict[int, tuple[float, float]]:
+    """Average accuracy over the experiences met, before and after every night that was examined on both sides."""
+    before, found = None, {}
+    for row in _rows(life):
+        if row["after"] != "night":
+            before = row
+        elif before is not None and before["experience"] == row["experience"]:
+            start = average_seen(before["accuracy"], row["experience"])
+            end = average_seen(row["accuracy"], row["experience"])
+            if start is not None and end is not None:
+                found[row["night"]] = (start, end)
+    return found
+
+
+def _mean_nights(seeds: Sequence[Mapping[int, tuple[float, float]]]) -> dict[int, tuple[float, float]]:
+    means = {}
+    for night in sorted({night for pairs in seeds for night in pairs}):
+        pairs = [found[night] for found in seeds if night in found]
+        means[night] = (sum(pair[0] for pair in pairs) / len(pairs), sum(pair[1] for pair in pairs) / len(pairs))
+    return means
+
+
+def _draw_nights(
+    panel: Panel,
+    across: Scale,
+    up: Scale,
+    by_seed: Mapping[int, Mapping[int, tuple[float, float]]],
+    means: Mapping[int, tuple[float, float]],
+) -> None:
+    few = len(means) <= _MOST_MARKS
+    for place, (seed, pairs) in enumerate(by_seed.items()):
+        aside = 0.44 * ((place + 0.5) / len(by_seed) - 0.5) if len(by_seed) > 1 else 0.0
+        for night, (before, after) in pairs.items():
+            x = across(night + aside)
+            panel.line([(x, up(before)), (x, up(after))], "seed", f"night {night}, seed {seed}")
+    for night, (before, after) in means.items():
+        x = across(float(night))
+        panel.line([(x, up(before)), (x, up(after))], "mean")
+        if few:
+            hint = f"night {night}: {percent(before)} % before, {percent(after)} % after"
+            marker(panel, "circle", x, up(before), 3.6, "open", hint)
+            marker(panel, "circle", x, up(after), 3.6, "dot", hint)
+
+
+def _matrix(life: Lived) -> list[list[float | None]] | None:
+    """R as lists, None in place of NaN."""
+    found = accuracy_matrix(_rows(life))
+    if found is None:
+        return None
+    return [[None if math.isnan(value) else value for value in line] for line in found.tolist()]
+
+
+def _lost(life: Lived) -> list[float | None] | None:
+    matrix = _matrix(life)
+    if matrix is None:
+        return None
+    pairs = [(matrix[j][j], matrix[-1][j]) for j in range(len(matrix) - 1)]
+    return [None if first is None or end is None else first - end for first, end in pairs]
+
+
+def _strip(arm: str, line: Sequence[float | None], most: float) -> Panel:
+    """One arm's row of coloured cells, one for each experience."""
+    known = [value for value in line if value is not None]
+    words = ", ".join(f"experience {j} {percent(value)}" for j, value in list(enumerate(line))[:20])
+    panel = _panel(arm, 66.0, f"Percentage points lost: {words}.", percent(_mean(line)) if known else "")
+    wide = _WIDTH / len(line)
+    for j, value in enumerate(line):
+        if value is None:
+            continue
+        share = abs(value) / most
+        hint = f"experience {j}: {percent(value, 2)} points"
+        x, size = j * wide, max(wide - 2, wide * 0.8)
+        panel.add("rect", "base", x=x, y=22.0, width=size, height=24.0, rx=2)
+        panel.add(
+            "rect",
+            "loss" if value > 0 else "gain",
+            hint,
+            x=x,
+            y=22.0,
+            width=size,
+            height=24.0,
+            rx=2,
+            fill_opacity=share,
+        )
+        if wide >= 30:
+            panel.write(x + size / 2, 38.0, percent(value), cell_text(share), "middle")
+    for j in range(0, len(line), math.ceil(18 / wide)):
+        panel.write((j + 0.5) * wide - 1, 60.0, str(j), "soft", "middle")
+    return panel
+
+
+def _draw_matrix(arm: str, means: Sequence[Sequence[float | None]]) -> Panel:
+    experiences = len(means)
+    side = 230.0 / experiences
+    panel = Panel(arm, 260.0, _TOP + 230 + 22, _matrix_words(means))
+    heading(panel, arm, f"{percent(_mean(means[-1]))} %")
+    for i, line in enumerate(means):
+        for j, value in enumerate(line):
+            if value is None:
+                continue
+            x, y = 26 + j * side, _TOP - 6 + i * side
+            size = side - min(1.5, side * 0.08)
+            hint = f"after experience {i}, on experience {j}: {percent(value)} %"
+            panel.add("rect", "base", x=x, y=y, width=size, height=size)
+            panel.add("rect", "heat", hint, x=x, y=y, width=size, height=size, fill_opacity=value)
+            if side >= 22:
+                digits = 0 if side < 34 or value >= 0.9995 else 1
+                panel.write(x + size / 2, y + size / 2 + 4, percent(value, digits), cell_text(value), "middle")
+    for j in range(experiences):
+        x = 26 + j * side
+        panel.add("rect", "frame", x=x, y=_TOP - 6 + j * side, width=side, height=side)
+    for j in range(0, experiences, max(1, math.ceil(16 / side))):
+        panel.write(26 + (j + 0.5) * side, _TOP + 242 - 4, str(j), "soft", "middle")
+        panel.write(20.0, _TOP - 6 + (j + 0.5) * side + 4, str(j), "soft", "end")
+    return panel
+
+
+def _draw_stages(panel: Panel, across: Scale, kinds: Sequence[str], stages: Sequence[Mapping]) -> None:
+    """One path of blocks for each kind of stage, so that a life of thousands of stages stays a small drawing."""
+    blocks: dict[str, list[str]] = {"night": [], **{kind: [] for kind in kinds}}
+    start = 0
+    for stage in stages:
+        x, end = across(start), across(start + stage["steps"])
+        y = _TOP + 22 * (len(kinds) - 1 - kinds.index(stage["kind"]))
+        blocks[stage["kind"]].append(f"M{x:.2f} {y + 4:.1f}H{end:.2f}V{y + 16:.1f}H{x:.2f}Z")
+        if stage["night"] >= 0:
+            blocks["night"].append(f"M{x:.2f} {_TOP - 2:.1f}H{end:.2f}V{_TOP + 22 * len(kinds):.1f}H{x:.2f}Z")
+        start += stage["steps"]
+    for name, paths in blocks.items():
+        if paths:
+            panel.add("path", name, d="".join(paths))
+
+
+def _panel(name: str, height: float, description: str, number: str = "") -> Panel:
+    panel = Panel(name, _WIDTH, height, description)
+    heading(panel, name, number)
+    return panel
+
+
+def _shares(values: Sequence[float], bottom: float, top: float) -> Scale:
+    """An upright scale for shares of 1, at least 10 points high and never beyond 0 and 100 %."""
+    low, high = around(values, least=0.1)
+    return Scale(max(0.0, low), min(1.0, high), bottom, top)
+
+
+def _percents(up: Scale) -> list[tuple[float, str]]:
+    ticks = up.ticks(5)
+    digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
+    return [(tick, f"{100 * tick:.{digits}f}") for tick in ticks]
+
+
+def _steps(across: Scale) -> list[tuple[float, str]]:
+    return [(tick, count(tick)) for tick in across.ticks(5)]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _curve_words(mean: Mapping[Where, Point], seeds: int) -> str:
+    if not mean:
+        return f"{seeds} seeds, examined at different times."
+    steps, value = list(mean.values())[-1]
+    low = min(y for _, y in mean.values())
+    return (
+        f"Mean of {seeds} seed{'s' * (seeds != 1)}: {percent(value)} % after {count(steps)} optimiser steps; "
+        f"lowest on the way {percent(low)} %."
+    )
+
+
+def _night_words(means: Mapping[int, tuple[float, float]]) -> str:
+    shown = list(means.items())[:10]
+    words = "; ".join(f"night {night}: {percent(before)} to {percent(after)} %" for night, (before, after) in shown)
+    return words + ("; and so on." if len(means) > len(shown) else ".")
+
+
+def _matrix_words(means: Sequence[Sequence[float | None]]) -> str:
+    shown = ", ".join(percent(value) for value in means[-1][:20])
+    return f"At the end of the stream, accuracy in per cent on each experience: {shown}."
+
+
+def _stage_words(stages: Sequence[Mapping]) -> str:
+    night_count = len({stage["night"] for stage in stages if stage["night"] >= 0})
+    totals = {
+        kind: sum(stage["steps"] for stage in stages if stage["kind"] == kind) for kind in ("wake", "nrem", "rem")
+    }
+    parts = ", ".join(f"{steps} steps of {kind.upper()}" for kind, steps in totals.items() if steps)
+    return f"{len(stages)} stages, {night_count} nights: {parts}."

@@ -1,0 +1,1 @@
+"""`dreamer tune`: hyper-parameters chosen on held-out data."""

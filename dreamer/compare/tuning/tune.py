@@ -1,0 +1,360 @@
+"""Hyper-parameters with Optuna, chosen on held-out training data; test data play no part in the choice."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamer import config
+from dreamer.compare import grid
+from dreamer.compare.tuning.results import BEST, TRIALS, Task, Trial, Tuned, write
+from dreamer.compare.tuning.space import Range, Space, derive, nested, own
+from dreamer.config.binding import ConfigError, at
+from dreamer.core.files import write_text
+from dreamer.core.randomness import mix
+from dreamer.jobs.display import Display
+from dreamer.jobs.lock import locked
+from dreamer.jobs.pool import live_all
+from dreamer.jobs.tracker import finished
+from dreamer.report.results import read_results
+from dreamer.runs import run as runs
+from dreamer.runs.run_config import run_config
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["BEST", "TRIALS", "Task", "Trial", "Tuned", "tune", "validation_accuracy"]
+
+JOURNAL = "study.journal"
+"""Optuna's journal of the study, in the folder of the tuning."""
+PARAMETERS = "parameters.json"
+
+
+def tune(
+    task: Task,
+    folder: Path,
+    space: Space | None = None,
+    trials: int = 20,
+    workers: int = 1,
+    threads: int = 1,
+    devices: Sequence[str] | None = None,
+    retries: int = 1,
+    mix_code: bool = False,
+    watch: Callable[[Trial], None] | None = None,
+) -> Tuned:
+    """Tune a recipe, or go on with what has been begun in the folder.
+
+    The first trial lives the recipe's own values where the space holds them. The others are drawn by Optuna's
+    tree-structured Parzen estimator (Bergstra et al. 2011), each from random numbers of its own, so a tuning that was
+    killed draws what it would have drawn. Each trial lives one life for every seed, in
+    ``FOLDER/trials/<number>/seed<seed>``; its value is the mean over seeds and experiences of the accuracy on held-out
+    training data at the end of the life.
+
+    Args:
+        task: what is tuned, and on what.
+        folder: of the tuning.
+        space: what is searched; by default what :func:`dreamer.compare.tuning.space.derive` finds in the recipe.
+        trials: how many there are to be in all; one that fails counts, and does not end the others.
+        workers: lives at once. With more workers than seeds, several trials are drawn before either is lived.
+        threads: of each life; sums are rounded in another order with more.
+        devices: GPUs that are dealt out to the workers; None lets all see all.
+        retries: how many more tries a life gets that dies.
+        mix_code: go on with what another version of the code lived.
+        watch: is told of every trial that is over.
+
+    Raises:
+        ConfigError: when it cannot be lived as configured, or nothing is held out to choose by.
+        dreamer.jobs.tracker.Interrupted: when it was stopped by hand.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise ConfigError("tune: optuna is not installed: pip install 'dreamer[tune]'")
+    if trials < 1:
+        raise ConfigError(f"trials: expected at least 1, got {trials}")
+    cells = _cells(task)
+    base, space = _searchable(task, cells[0], space)
+    means = {"workers": workers, "threads": threads, "devices": devices, "retries": retries}
+    with locked(folder):
+        study = _Study(folder / JOURNAL, _asked(task, space, base), space, task.seeds[0], mix_code)
+        begun = range(len(study.trials), trials)
+        left = [_place(folder, number, cell.seed) for number in begun for cell in cells]
+        with Display(left, begun.start * len(cells)) as display:
+            for numbers in _batches(begun, max(1, workers // len(cells))):
+                drawn = {number: _drawn(folder, number, study, base) for number in numbers}
+                for trial in _lived(drawn, folder, cells, mix_code, {**means, "watch": display}):
+                    study.add(trial)
+                    if watch is not None:
+                        watch(trial)
+        tuned = Tuned(task, space, tuple(study.trials), _augmentation(task, cells[0]), grid.code())
+        try:
+            write(tuned, folder)
+        except OSError as error:
+            raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
+    return tuned
+
+
+def validation_accuracy(results: Mapping[str, Any]) -> float | None:
+    """The mean over all experiences of the accuracy on held-out data at the end of a life, in [0, 1].
+
+    Args:
+        results: the content of its ``results.json``.
+
+    Returns:
+        None when an experience has no held-out data, or they were not looked at.
+    """
+    held = results["accuracy_matrix"]["rows"][-1]["validation"]
+    return None if not held or None in held else sum(held) / len(held)
+
+
+def _cells(task: Task) -> list[grid.Cell]:
+    """One cell for every seed, before anything is drawn."""
+    for key, name in (("strategy", task.strategy), ("stream", task.stream)):
+        if not name.strip():
+            raise ConfigError(f"{key}: expected the name of a configuration, got {name!r}")
+    wanted = grid.read(
+        {
+            "arms": [task.strategy],
+            "streams": [task.stream],
+            "seeds": list(task.seeds),
+            "set": list(task.words),
+            "augment": task.augment if task.augment in (None, grid.OWN) else list(task.augment),
+        }
+    )
+    if wanted.cells[0].avalanche is not None:
+        raise ConfigError(
+            f"tune: {task.strategy!r} is Avalanche's own, which has no recipe to be tuned; give one of ours"
+        )
+    return list(wanted.cells)
+
+
+def _searchable(task: Task, cell: grid.Cell, space: Space | None) -> tuple[dict[str, Any], Space]:
+    """The configuration with its learning rate written out, and a space that it takes."""
+    prepared = runs.prepare({**cell.config, "out": None, "logger": None})
+    if any(experience.validation is None for experience in prepared.stream.experiences):
+        raise ConfigError(
+            "stream.validation: tuning chooses on held-out training data, never on test data, and this stream holds "
+            "none out; give a share, such as stream.validation=0.1"
+        )
+    base = dict(cell.config)
+    rate = _rate(prepared)
+    if rate is not None:
+        base = config.merge(base, {"optimizer": {"lr": rate}})
+    said = {word.partition("=")[0] for word in task.settings}
+    if space is None:
+        found = {key: entry for key, entry in derive(base).items() if key not in said}
+        if not found:
+            raise ConfigError(
+                f"tune: {task.strategy!r} sets nothing that is searched by default; say what: --space YAML"
+            )
+        return base, found
+    for key in space:
+        if key in said:
+            raise ConfigError(f"{key}: is both set and searched; leave one out")
+    _accepted(space, base)
+    return base, space
+
+
+def _rate(prepared: runs.Run) -> float | None:
+    """The learning rate that the recipe has; None where nothing learns by gradients."""
+    module = prepared.module
+    if not any(stage.by_gradient for stage in (module.wake, *module.night)):
+        return None
+    factory = module.optimizer
+    said = getattr(factory, "keywords", {})
+    known = inspect.signature(getattr(factory, "func", factory)).parameters
+    found = said.get("lr", known["lr"].default if "lr" in known else None)
+    return found if isinstance(found, float | int) else None
+
+
+def _accepted(space: Space, base: Mapping[str, Any]) -> None:
+    """Every end of every range, and every choice, is a value that the configuration takes."""
+    middle = {key: entry.ends[0] for key, entry in space.items()}
+    for key, entry in space.items():
+        for end in entry.ends:
+            run_config(config.merge(base, nested({**middle, key: end})))
+    runs.prepare({**config.merge(base, nested(middle)), "out": None, "logger": None})
+
+
+def _asked(task: Task, space: Space, base: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for a study to be gone on with, as JSON has it."""
+    asked = {
+        "strategy": task.strategy,
+        "stream": task.stream,
+        "seeds": list(task.seeds),
+        "space": {key: entry.plain for key, entry in space.items()},
+        "config": dict(base),
+        "code": grid.code(),
+    }
+    return json.loads(json.dumps(asked))
+
+
+def _drawn(folder: Path, number: int, study: _Study, base: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a trial: those written down when it was begun, else new ones."""
+    path = folder / "trials" / str(number) / PARAMETERS
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    parameters = (own(study.space, base) if number == 0 else None) or study.draw(number)
+    try:
+        write_text(path, json.dumps(parameters, indent=1) + "\n")
+    except OSError as error:
+        raise ConfigError(f"cannot write to {path.parent}: {error.strerror}") from error
+    return parameters
+
+
+def _lived(
+    drawn: Mapping[int, Mapping[str, Any]],
+    folder: Path,
+    cells: Sequence[grid.Cell],
+    mix_code: bool,
+    means: Mapping[str, Any],
+) -> Iterator[Trial]:
+    """Live the trials of a batch, as far as they have not been lived."""
+    for number, parameters in drawn.items():
+        for cell in cells:
+            lived = replace(cell, config=config.merge(dict(cell.config), nested(parameters)))
+            grid.write_cell(lived, _place(folder, number, cell.seed), mix_code)
+    places = [_place(folder, number, cell.seed) for number in drawn for cell in cells]
+    outcomes = live_all([place for place in places if not finished(place)], **means)
+    reasons = {outcome.folder: outcome.reason for outcome in outcomes if not outcome.done}
+    for number, parameters in drawn.items():
+        yield _judged(number, parameters, {cell.seed: _place(folder, number, cell.seed) for cell in cells}, reasons)
+
+
+def _judged(
+    number: int, parameters: Mapping[str, Any], places: Mapping[int, Path], reasons: Mapping[Path, str]
+) -> Trial:
+    accuracies = {
+        seed: validation_accuracy(read_results(place)) if finished(place) else None for seed, place in places.items()
+    }
+    reason = ""
+    for seed in [seed for seed, accuracy in accuracies.items() if accuracy is None][:1]:
+        said = reasons.get(places[seed], "held-out data were not looked at, so there is nothing to choose by")
+        reason = at(f"seed{seed}", said)
+    return Trial(number, parameters, accuracies, reason)
+
+
+def _place(folder: Path, number: int, seed: int) -> Path:
+    """The run folder of a trial's life."""
+    return folder / "trials" / str(number) / f"seed{seed}"
+
+
+def _batches(numbers: range, at_once: int) -> Iterator[range]:
+    """Trials that are drawn before either is lived; begun in the middle of a batch, it is ended first."""
+    start = numbers.start
+    while start < numbers.stop:
+        end = min((start // at_once + 1) * at_once, numbers.stop)
+        yield range(start, end)
+        start = end
+
+
+def _augmentation(task: Task, cell: grid.Cell) -> dict[str, Any]:
+    """What the lives' augmentation has that is not the recipe's own."""
+    recipe = config.read(task.stream.split()[0], *task.recipes, *task.settings).get("wake") or {}
+    lived = cell.config.get("wake") or {}
+    keys = ("perturbations", "replay_perturbations")
+    return {key: lived[key] for key in keys if (lived.get(key) or []) != (recipe.get(key) or [])}
+
+
+class _Study:
+    """Optuna's study in a journal file. It holds trials that are over, each written in one line.
+
+    Args:
+        path: of the journal.
+        asked: what must be the same as when it was begun.
+        space: what is searched.
+        seed: of all draws.
+        mix_code: another version of the code may go on.
+
+    Raises:
+        ConfigError: when the journal is that of another study.
+    """
+
+    def __init__(self, path: Path, asked: Mapping[str, Any], space: Space, seed: int, mix_code: bool):
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        _mend(path)
+        self.space = space
+        self._seed = seed
+        self._distributions = {key: _distribution(entry) for key, entry in space.items()}
+        self._study = optuna.create_study(
+            study_name="tune",
+            storage=JournalStorage(JournalFileBackend(str(path))),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        there = self._study.user_attrs.get("asked")
+        if there is None:
+            self._study.set_user_attr("asked", dict(asked))
+            return
+        differing = [key for key in asked if there.get(key) != asked[key] and not (key == "code" and mix_code)]
+        if differing == ["code"]:
+            raise ConfigError(
+                f"{path.parent} was tuned by the code {there['code']}, and this is {asked['code']}: choose another "
+                "--out, or mix them knowingly with --mix"
+            )
+        if differing:
+            raise ConfigError(f"{path.parent} was begun with another {' and '.join(differing)}: choose another --out")
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials that are over, in order."""
+        return [
+            Trial(
+                trial.number,
+                trial.params,
+                {int(seed): value for seed, value in trial.user_attrs["accuracies"].items()},
+                trial.user_attrs["reason"],
+            )
+            for trial in self._study.get_trials(deepcopy=False)
+        ]
+
+    def draw(self, number: int) -> dict[str, Any]:
+        """Parameters for a trial, given those that are over."""
+        import optuna
+
+        sampler = optuna.samplers.TPESampler(seed=mix(self._seed, number) % 2**32)
+        beside = optuna.create_study(direction="maximize", sampler=sampler)
+        beside.add_trials(self._study.get_trials(deepcopy=False))
+        return beside.ask(self._distributions).params
+
+    def add(self, trial: Trial) -> None:
+        """Write down a trial that is over."""
+        import optuna
+
+        failed = trial.value is None
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
+                value=trial.value,
+                params=dict(trial.parameters),
+                distributions=self._distributions,
+                user_attrs={"accuracies": dict(trial.accuracies), "reason": trial.reason},
+            )
+        )
+
+
+def _distribution(entry: Any) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if not isinstance(entry, Range):
+        return CategoricalDistribution(entry.values)
+    if entry.whole:
+        return IntDistribution(int(entry.low), int(entry.high), entry.log, int(entry.step or 1))
+    return FloatDistribution(float(entry.low), float(entry.high), entry.log, entry.step)
+
+
+def _mend(path: Path) -> None:
+    """Take away what a killed process may leave: Optuna's own lock (the folder is locked already), and half a line."""
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    if path.is_file():
+        text = path.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):
+            write_text(path, text[:whole].decode())

@@ -1,0 +1,139 @@
+"""Parts are found by their file: ``class_conditional_vae`` is the class ``ClassConditionalVAE`` of that file.
+
+A family is a folder of parts. There is no registry: a new file is a new part.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+from dreamer.core.suggest import one_of
+
+FAMILIES: dict[str, str] = {
+    "networks": "dreamer.networks",
+    "memory": "dreamer.memory",
+    "generators": "dreamer.generators",
+    "perturbations": "dreamer.perturbations",
+    "objectives": "dreamer.objectives",
+    "plasticity": "dreamer.plasticity",
+    "schedules": "dreamer.schedules",
+    "stages": "dreamer.stages",
+}
+"""The package of each family."""
+
+
+class UnknownPart(ValueError):
+    """No part of that name."""
+
+
+def names(family: str) -> list[str]:
+    """The names of a family's parts, sorted: the files that define a class of their own name.
+
+    Files that start with ``_``, ``base.py`` and files of functions are not parts.
+
+    Raises:
+        UnknownPart: when there is no such family.
+    """
+    package = importlib.import_module(_package(family))
+    files = (file for folder in package.__path__ for file in Path(folder).glob("*.py"))
+    return sorted(
+        file.stem for file in files if not file.stem.startswith("_") and file.stem != "base" and _defines(file)
+    )
+
+
+def resolve(family: str, name: str) -> type:
+    """The class of a part.
+
+    Args:
+        family: a key of :data:`FAMILIES`.
+        name: the stem of one of its files, or the dotted path of a class of the user's own (``my.package.Thing``).
+
+    Raises:
+        UnknownPart: when there is no such part; says which there are.
+    """
+    if "." in name:
+        return dotted(name)
+    if name not in names(family):
+        raise UnknownPart(f"no part {name!r} among the {family}; {one_of(name, names(family))}")
+    module = importlib.import_module(f"{_package(family)}.{name}")
+    for value in vars(module).values():
+        if inspect.isclass(value) and value.__module__ == module.__name__ and _fits(value, name):
+            return value
+    raise UnknownPart(f"expected {module.__name__} to define a class called {_camel(name)}, found none")
+
+
+def dotted(path: str) -> type:
+    """The class at a dotted path, such as ``my.package.Thing``.
+
+    Raises:
+        UnknownPart: when it cannot be imported, or is no class.
+    """
+    where, _, attribute = path.rpartition(".")
+    module = _import(where, path)
+    found = getattr(module, attribute, None)
+    if not inspect.isclass(found):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value) and not key.startswith("_")]
+        raise UnknownPart(f"module {where} has no class {attribute!r}; {one_of(attribute, classes)}")
+    return found
+
+
+def describe(family: str) -> dict[str, str]:
+    """The first docstring line of every part of a family, by name."""
+    return {name: summary(resolve(family, name)) for name in names(family)}
+
+
+def summary(thing: object) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def family_of(part: type) -> str | None:
+    """The family in whose package a class is defined, or None."""
+    for family, package in FAMILIES.items():
+        if part.__module__ == package or part.__module__.startswith(f"{package}."):
+            return family
+    return None
+
+
+def name_of(part: type) -> str:
+    """The name under which a class is found: its file, or its dotted path when it lies outside the families."""
+    family = family_of(part)
+    return f"{part.__module__}.{part.__qualname__}" if family is None else part.__module__.rpartition(".")[2]
+
+
+def _package(family: str) -> str:
+    if family not in FAMILIES:
+        raise UnknownPart(f"no family of parts {family!r}; {one_of(family, FAMILIES)}")
+    return FAMILIES[family]
+
+
+def _import(where: str, path: str) -> ModuleType:
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        # only the path that was typed is the user's mistake; an import that fails inside the module is shown as it is
+        if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+            raise
+        raise UnknownPart(f"cannot import {where!r} for the part {path!r}: no module named {error.name!r}") from None
+    except ValueError as error:
+        raise UnknownPart(f"expected the dotted path of a class, got {path!r}: {error}") from None
+
+
+@functools.cache
+def _defines(file: Path) -> bool:
+    """Whether a file defines the class of its name; read, not imported, so that listing parts stays cheap."""
+    classes = re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), flags=re.M)
+    return any(name.lower() == file.stem.replace("_", "") for name in classes)
+
+
+def _fits(part: type, stem: str) -> bool:
+    return part.__name__.lower() == stem.replace("_", "")
+
+
+def _camel(stem: str) -> str:
+    return "".join(word.capitalize() for word in stem.split("_"))

@@ -1,0 +1,184 @@
+"""Configurations: YAML files and ``key=value`` words, merged left to right into plain values.
+
+A node that carries another ``name`` than the one under it replaces it whole, so no key of the old part survives. Lists
+replace lists; ``night.0.steps=50`` reaches into one. ``null`` takes a value back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dreamer.config.binding import ConfigError, at, join
+from dreamer.core.suggest import one_of
+
+BASE = "base"
+"""The key under which a YAML names the configuration that it is written over."""
+
+
+def folder() -> Path:
+    """Where the configurations lie: inside the installed package, or beside it in a checkout."""
+    packed = Path(__file__).parents[1] / "configs"
+    return packed if packed.is_dir() else packed.parent.parent / "configs"
+
+
+def catalog() -> dict[str, Path]:
+    """The configurations that can be called by name, strategies last."""
+    found = [*sorted(folder().glob("*.yaml")), *sorted((folder() / "strategies").glob("*.yaml"))]
+    return {path.stem: path for path in found}
+
+
+def describe() -> dict[str, str]:
+    """What each configuration is, by name: the second line of its opening comment; the first is the command."""
+    described = {}
+    for name, path in catalog().items():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        described[name] = lines[1].lstrip("# ") if len(lines) > 1 else ""
+    return described
+
+
+def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, Any]:
+    """Merge configurations, left to right.
+
+    Args:
+        items: names of the :func:`shelf`, paths of YAML files, ``key=value`` words, or mappings. Words come last,
+            wherever they stand. None at all means the embedded digits.
+        overrides: top-level keys that come after everything else.
+
+    Returns:
+        Plain values (dicts, lists, numbers, texts, None) with all interpolations resolved, and a ``name``.
+
+    Raises:
+        ConfigError: when a name or file is not there, or its contents cannot be read.
+    """
+    words = [item for item in items if isinstance(item, str) and "=" in item and not _is_file(item)]
+    files = [item for item in items if not any(item is word for word in words)] or ["digits"]
+    merged: dict[str, Any] = {}
+    for layer in [*map(_layer, files), *map(_word, words), overrides]:
+        merged = merge(merged, layer)
+    plain = _resolved(merged)
+    if plain.get("name") is None:
+        plain["name"] = "-".join(Path(item).stem for item in files if not isinstance(item, Mapping)) or "life"
+    return plain
+
+
+def merge(under: Any, over: Any, path: str = "") -> Any:
+    """Lay one configuration over another.
+
+    Args:
+        under: plain values.
+        over: plain values that win.
+        path: where both stand.
+
+    Raises:
+        ConfigError: when a position of a list is addressed that is not there.
+    """
+    if isinstance(over, str) and isinstance(under, Mapping) and "name" in under:
+        over = {"name": over}
+    if isinstance(over, Mapping) and isinstance(under, str):
+        under = {"name": under}
+    if isinstance(over, Mapping) and isinstance(under, list) and all(str(key).isdigit() for key in over):
+        return _into_list(under, over, path)
+    if not (isinstance(over, Mapping) and isinstance(under, Mapping)):
+        return over
+    if path and "name" in over and over["name"] != under.get("name", over["name"]):
+        return dict(over)
+    merged = dict(under)
+    for key, value in over.items():
+        merged[key] = merge(under[key], value, join(path, key)) if key in under else value
+    return merged
+
+
+def save(plain: Mapping[str, Any], path: Path) -> None:
+    """Write a configuration as YAML."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.save(OmegaConf.create(dict(plain)), path)
+
+
+def _into_list(under: list[Any], over: Mapping[str, Any], path: str) -> list[Any]:
+    merged = list(under)
+    for key, value in over.items():
+        if int(key) >= len(merged):
+            raise ConfigError(f"{join(path, key)}: the list has {len(merged)} items, numbered from 0")
+        merged[int(key)] = merge(merged[int(key)], value, join(path, key))
+    return merged
+
+
+def _layer(item: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(item, Mapping):
+        return item
+    path = _find(item)
+    loaded = load(path)
+    lower: Any = {}
+    bases = loaded.pop(BASE, None) or []
+    for name in [bases] if isinstance(bases, str) else bases:
+        lower = merge(lower, _layer(name))
+    return merge(lower, loaded)
+
+
+def _is_file(item: str) -> bool:
+    try:
+        return Path(item).is_file()
+    except OSError:  # too long for a name
+        return False
+
+
+def _find(item: str | Path) -> Path:
+    found = catalog().get(str(item))
+    if found is not None:
+        return found
+    path = Path(item)
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml"):
+        raise ConfigError(f"expected a YAML file at {str(item)!r}, found none")
+    raise ConfigError(f"no configuration called {str(item)!r}; {one_of(str(item), catalog())}")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read one YAML file, without what it is based on.
+
+    Raises:
+        ConfigError: when it cannot be read, or holds no keys.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {_one_line(error)}") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"expected keys with values in {path}, got a list")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _word(word: str) -> Mapping[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    key = word.partition("=")[0]
+    if not all(key.split(".")):
+        raise ConfigError(f"expected key=value, got {word!r}")
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist([word]))  # type: ignore[return-value]
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{key}: cannot read {word!r}: {_one_line(error)}") from error
+
+
+def _resolved(merged: Mapping[str, Any]) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_container(OmegaConf.create(dict(merged)), resolve=True, throw_on_missing=True)  # type: ignore
+    except OmegaConfBaseException as error:
+        raise ConfigError(at(error.full_key or "", _one_line(error))) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[:1])

@@ -1,0 +1,227 @@
+"""Every tensor letter, range and record that travels between the rooms, written once.
+
+Letters used in all shapes of this project:
+
+====  =======================================================================
+B     samples in a batch
+*S    the shape of one sample, whatever it is: (1, 28, 28), (64,), (16,) ...
+K     classes of the whole stream (outputs of the learner)
+D     latent dimensions of a generator
+H     features of the learner, the inputs of its last layers
+E     experiences of the stream
+N     samples of a data set
+====  =======================================================================
+
+Pixels, where samples are images, lie in [0, 1]; a network that wants normalised pixels normalises inside.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["wake", "nrem", "rem"]
+KINDS: tuple[Kind, ...] = ("wake", "nrem", "rem")
+
+Perturb = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""Perturbs (B, ...) samples or codes with their (B, K) label distributions; every perturbation is one."""
+
+UNLABELLED = -1
+"""The label of a dream whose class nobody asked for: a teacher has to say it."""
+
+
+class Perturbations(NamedTuple):
+    """How a generator's dreams are perturbed on their way.
+
+    Attributes:
+        noise: perturbs the standard-normal numbers from which a code or a sample is made; None leaves them.
+        latent: perturbs the (B, D) codes; None leaves them.
+    """
+
+    noise: Perturb | None = None
+    latent: Perturb | None = None
+
+
+class Batch(NamedTuple):
+    """Real samples.
+
+    Attributes:
+        x: (B, *S) samples.
+        y: (B,) int64 labels in [0, K).
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+class Dream(NamedTuple):
+    """A batch made in sleep (or replayed while awake): samples, labels, and who says so.
+
+    Attributes:
+        x: (B, *S) samples; (B, H) features of the learner where ``is_features``.
+        y: (B,) int64 labels in [0, K): the class that was dreamt of; :data:`UNLABELLED` until a teacher has said it.
+        p: (B, K) label distributions, rows sum to 1, where a perturbation has mixed labels; None: one-hot in ``y``.
+        teacher: (B, K) logits of a teacher, ``-inf`` for classes that it never met; None without a teacher.
+        teacher_features: (B, H) features of the teacher; None unless an objective needs them.
+        logits: (B, K) the learner's own logits from when it met the samples; None where they were not kept.
+        clean: (B, *S) the samples before they were perturbed; None where ``x`` was not.
+        is_features: True when ``x`` enters the learner behind its features, as in replay of internal representations.
+    """
+
+    x: Tensor
+    y: Tensor
+    p: Tensor | None = None
+    teacher: Tensor | None = None
+    teacher_features: Tensor | None = None
+    logits: Tensor | None = None
+    clean: Tensor | None = None
+    is_features: bool = False
+
+
+class Output(NamedTuple):
+    """What a network says of a batch.
+
+    Attributes:
+        logits: (B, K).
+        features: (B, H) inputs of its last layers; None unless they were asked for.
+    """
+
+    logits: Tensor
+    features: Tensor | None = None
+
+
+class Step(NamedTuple):
+    """What the loader hands to one training step.
+
+    Attributes:
+        stage: index of the stage in the hypnogram (the Lightning epoch).
+        step: number of the step within the stage, from 0.
+        day: the real batch; None in sleep.
+        dream: the replayed or dreamt batch; None in a wake step without awake replay.
+    """
+
+    stage: int
+    step: int
+    day: Batch | None
+    dream: Dream | None
+
+
+class Change(NamedTuple):
+    """A change of weights that no gradient asks for.
+
+    Attributes:
+        weight: a parameter of the learner.
+        delta: what is added to it, of the same shape.
+    """
+
+    weight: Tensor
+    delta: Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a stage returns; the module alone calls backward on :attr:`total` and applies :attr:`changes`.
+
+    Attributes:
+        total: scalar, the sum that is differentiated; None where a stage learns without gradients.
+        parts: the named summands, detached, for the logs.
+        answer: (B, K) detached logits on the day's batch, for memories that keep them; None in sleep.
+        surprise: detached scalar, the learner's loss on the day's batch alone, for schedules that watch; None in sleep.
+        changes: changes of weights without gradients.
+    """
+
+    total: Tensor | None
+    parts: dict[str, Tensor]
+    answer: Tensor | None = None
+    surprise: Tensor | None = None
+    changes: tuple[Change, ...] = ()
+
+    @classmethod
+    def of(cls, *, answer: Tensor | None = None, surprise: Tensor | None = None, **terms: Tensor | None) -> Losses:
+        """Sum the given scalar terms; terms that are None are left out, and without any there is nothing to learn.
+
+        Args:
+            answer: see :attr:`answer`.
+            surprise: see :attr:`surprise`.
+            terms: named scalars.
+        """
+        present = {name: term for name, term in terms.items() if term is not None}
+        total = functools.reduce(operator.add, present.values()) if present else None
+        return cls(total, {name: term.detach() for name, term in present.items()}, answer, surprise)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of optimiser steps of one kind: one Lightning epoch.
+
+    Attributes:
+        index: position in the hypnogram, from 0.
+        kind: ``wake``, ``nrem`` or ``rem``.
+        experience: the experience lived through (wake) or lived through last (sleep), from 0.
+        steps: batches of the stage, at least 1.
+        night: number of the night from 0; -1 when awake.
+        cycle: number of the nrem/rem cycle within the night, from 0; 0 when awake.
+        index_in_night: position of the stage within the night's list of stages; 0 when awake.
+        first_step: wake steps of this experience that lie before this stage (an experience can be cut by nights).
+        opens: True when the stage is the first of its experience.
+        evaluated: True when the accuracy matrix gets a row after this stage.
+        tentative: True for a stage of a night that the schedule may still drop.
+    """
+
+    index: int
+    kind: Kind
+    experience: int
+    steps: int
+    night: int = -1
+    cycle: int = 0
+    index_in_night: int = 0
+    first_step: int = 0
+    opens: bool = False
+    evaluated: bool = False
+    tentative: bool = False
+
+    @property
+    def label(self) -> str:
+        """``wake 2`` or ``night 1``: the name of the accuracy row that this stage writes."""
+        return f"wake {self.experience}" if self.kind == "wake" else f"night {self.night}"
+
+
+@dataclass(frozen=True)
+class SleepContext:
+    """What a stage may look at, and may not change.
+
+    Attributes:
+        network: the learner; maps (B, *S) to (B, K) logits.
+        dawn: frozen copy of the learner from before the day; None without teachers or before the first day.
+        dusk: frozen copy of the learner from after the day; None without teachers or before the first dusk.
+        averages: moving averages of the learner (see ``dreamer.plasticity``), the slowest last; empty without any.
+        memory: what is kept of the day, or None (see ``dreamer.memory``).
+        generator: what makes dreams, or None (see ``dreamer.generators``).
+        old_classes: (K,) bool, classes seen before the current experience.
+        new_classes: (K,) bool, classes of the current experience.
+        active: (K, K) bool, row k says which classes are active for a sample of class k; None when all always are.
+        experiences_seen: experiences so far, the current one included.
+        night: number of the night from 0; -1 when awake.
+    """
+
+    network: nn.Module
+    dawn: nn.Module | None
+    dusk: nn.Module | None
+    averages: tuple[nn.Module, ...]
+    memory: Any
+    generator: Any
+    old_classes: Tensor
+    new_classes: Tensor
+    active: Tensor | None
+    experiences_seen: int
+    night: int = -1
+
+    def active_classes(self, y: Tensor) -> Tensor | None:
+        """(B, K) bool, the active classes for samples of the (B,) classes; None when all are."""
+        return None if self.active is None else self.active[y]

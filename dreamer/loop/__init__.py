@@ -1,0 +1,1 @@
+"""The wake-sleep cycle, written once, in torch alone: plan, checks, batches, sleeper."""

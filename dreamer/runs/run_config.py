@@ -1,0 +1,223 @@
+"""A configuration, checked key by key, before any data are read and anything is built."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from dreamer.core.suggest import one_of
+from dreamer.config import registry
+from dreamer.config.binding import ComponentSpec, ConfigError, at, bind, check, join, parameters
+from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.loggers.csv import ResumableCSVLogger
+from dreamer.training.data import StreamDataModule
+from dreamer.streams import registry as streams
+from dreamer.loggers.wandb import wandb_logger
+from dreamer.training.module import WakeSleepModule
+
+OWNED = (
+    "logger",
+    "callbacks",
+    "default_root_dir",
+    "enable_progress_bar",
+    "enable_checkpointing",
+    "reload_dataloaders_every_n_epochs",
+)
+"""Arguments of the Trainer that a life sets itself."""
+
+_FROM_STREAM = ("sample_shape", "num_classes")
+_READING: dict[str, Any] = {"root": str | None, "workers": int, "limit_bytes": int}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A life on paper.
+
+    Attributes:
+        plain: the resolved configuration, its seed written out.
+        name: how the life is called.
+        seed: of everything that is drawn in it.
+        out: the run folder that was asked for, or None.
+        stream: builds the stream.
+        datamodule: builds the data module, given the stream.
+        module: builds the module, given ``sample_shape`` and ``num_classes``.
+        trainer: arguments of the Trainer.
+        loggers: build the loggers, given the run folder and the configuration.
+        health: builds the observer of dreams, given the run folder; None where none is wanted.
+    """
+
+    plain: dict[str, Any]
+    name: str
+    seed: int
+    out: str | None
+    stream: ComponentSpec
+    datamodule: ComponentSpec
+    module: ComponentSpec
+    trainer: dict[str, Any]
+    loggers: tuple[ComponentSpec, ...]
+    health: ComponentSpec | None
+
+
+def run_config(plain: Mapping[str, Any]) -> RunConfig:
+    """Check a configuration.
+
+    Args:
+        plain: plain values, as :func:`dreamer.config.yaml.read` gives them. Besides ``name``, ``stream``, ``data``,
+            ``trainer``, ``logger``, ``out`` and ``dream_quality`` it may hold every argument of
+            :class:`dreamer.training.module.WakeSleepModule`.
+
+    Raises:
+        ConfigError: for an unknown key, a wrong type, a missing value.
+    """
+    own = ("name", "stream", "data", "trainer", "logger", "out", "dream_quality")
+    of_module = parameters(WakeSleepModule)
+    for key in plain:
+        if key not in own and key not in of_module:
+            raise ConfigError(f"{key}: unknown key; {one_of(str(key), [*own, *of_module])}")
+    options = {key: value for key, value in plain.items() if key in of_module and key != "optimizer"}
+    module = bind(WakeSleepModule, options, given=(*_FROM_STREAM, "optimizer"), title="the life")
+    if plain.get("optimizer") is not None:
+        factory = _optimizer(plain["optimizer"], of_module["optimizer"].default)
+        module = replace(module, options={**module.options, "optimizer": factory})
+    seed = module.options.get("seed", of_module["seed"].default)
+    reading, datamodule = _data(plain.get("data") or {})
+    return RunConfig(
+        plain={**plain, "seed": seed},
+        name=_name(plain.get("name") or "life"),
+        seed=seed,
+        out=check(plain.get("out"), str | None, "out"),
+        stream=_stream(plain.get("stream"), {"seed": seed, **reading}),
+        datamodule=datamodule,
+        module=module,
+        trainer=bind(pl.Trainer, plain.get("trainer") or {}, "trainer", refused=OWNED).options,
+        loggers=_loggers(plain.get("logger")),
+        health=_health(plain.get("dream_quality", {})),
+    )
+
+
+def _health(node: Any) -> ComponentSpec | None:
+    path = "dream_quality"
+    return None if node is None else bind(DreamQuality, node, path, given=("directory",), refused=("directory",))
+
+
+def _name(value: Any) -> str:
+    name = check(value, str, "name")
+    if Path(name).name != name:
+        raise ConfigError(f"name: expected the name of a folder, got {name!r}")
+    return name
+
+
+def _stream(node: Any, defaults: Mapping[str, Any]) -> ComponentSpec:
+    if node is None:
+        raise ConfigError(f"stream.name: missing; {one_of('', streams.available())}")
+    options = {"name": node} if isinstance(node, str) else node
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"stream: expected the name of a stream, or keys with values, got {node!r}")
+    options = dict(options)
+    name = check(options.pop("name", None), str, "stream.name")
+    try:
+        function = streams.resolve(name)
+    except ValueError as error:
+        raise ConfigError(at("stream.name", str(error))) from None
+    changes = options.pop("then", None) or []
+    shared = {key: value for key, value in defaults.items() if key in parameters(function)}
+    built = bind(function, {**shared, **options}, "stream", title=name)
+    if not isinstance(changes, list | tuple):
+        raise ConfigError(f"stream.then: expected a list (each a change of the stream by name), got {changes!r}")
+    for position, change in enumerate(changes):
+        built = _changed(built, change, join("stream.then", position), defaults)
+    return built
+
+
+def _changed(stream: ComponentSpec, node: Any, path: str, defaults: Mapping[str, Any]) -> ComponentSpec:
+    """What builds the stream and turns it into another one."""
+    options = {"name": node} if isinstance(node, str) else node
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{path}: expected the name of a change of the stream, or keys with values, got {node!r}")
+    options = dict(options)
+    name = check(options.pop("name", None), str, join(path, "name"))
+    try:
+        function = streams.resolve_change(name)
+    except ValueError as error:
+        raise ConfigError(at(join(path, "name"), str(error))) from None
+    shared = {key: value for key, value in defaults.items() if key in parameters(function)}
+    bound = bind(function, {**shared, **options}, path, given=("stream",), refused=("stream",), title=name)
+    return replace(bound, options={"stream": stream, **bound.options})
+
+
+def _data(node: Any) -> tuple[dict[str, Any], ComponentSpec]:
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"data: expected keys with values, got {node!r}")
+    keys = [*_READING, *(key for key in parameters(StreamDataModule) if key != "stream")]
+    for key in node:
+        if key not in keys:
+            raise ConfigError(f"{join('data', key)}: unknown key; {one_of(str(key), keys)}")
+    set_ = {key: value for key, value in node.items() if value is not None}
+    reading = {key: check(set_[key], hint, join("data", key)) for key, hint in _READING.items() if key in set_}
+    rest = {key: value for key, value in set_.items() if key not in _READING}
+    return reading, bind(StreamDataModule, rest, "data", given=("stream",))
+
+
+def _optimizer(node: Any, default: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    options = {"name": node} if isinstance(node, str) else node
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"optimizer: expected the name of an optimizer, or keys with values, got {node!r}")
+    options = dict(options)
+    kinds = {
+        name.lower(): kind
+        for name, kind in vars(torch.optim).items()
+        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+    }
+    name = check(options.pop("name", default.__name__.lower()), str, "optimizer.name")
+    if "." in name:
+        kinds[name] = _own_optimizer(name)
+    if name not in kinds:
+        raise ConfigError(f"optimizer.name: there is no {name!r} here; {one_of(name, kinds)}")
+    bound = bind(kinds[name], options, "optimizer", given=("params",), refused=("params",))
+    # an optimizer checks its numbers only when it is built
+    bound.build(params=[torch.zeros(1, requires_grad=True)])
+    return functools.partial(kinds[name], **bound.options)
+
+
+def _own_optimizer(name: str) -> type:
+    try:
+        found = registry.dotted(name)
+    except registry.UnknownPart as error:
+        raise ConfigError(at("optimizer.name", str(error))) from None
+    if not issubclass(found, torch.optim.Optimizer):
+        raise ConfigError(f"optimizer.name: expected an optimizer of torch, got {name!r}")
+    return found
+
+
+def _loggers(node: Any) -> tuple[ComponentSpec, ...]:
+    """The csv logger always is among them: the run folder is complete without the others."""
+    makers = {"csv": ResumableCSVLogger, "tensorboard": tensorboard_logger, "wandb": wandb_logger}
+    given = ("directory", "out", "config", "name")
+    nodes = node if isinstance(node, list | tuple) else [] if node is None else [node]
+    found = {"csv": bind(ResumableCSVLogger, {}, "logger", given)}
+    for position, entry in enumerate(nodes):
+        path = join("logger", position) if isinstance(node, list | tuple) else "logger"
+        options = {"name": entry} if isinstance(entry, str) else entry
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"{path}: expected the name of a logger, or keys with values, got {entry!r}")
+        options = dict(options)
+        name = options.pop("name", None)
+        if name not in makers:
+            raise ConfigError(f"{join(path, 'name')}: there is no {name!r} here; {one_of(str(name), makers)}")
+        if name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+            raise ConfigError(f"{path}: tensorboard is not installed: pip install 'dreamer[tensorboard]'")
+        found[name] = bind(makers[name], options, path, given, refused=given, title=name)
+    return tuple(found.values())
+
+
+def tensorboard_logger(directory: Path) -> TensorBoardLogger:
+    """Lightning's TensorBoardLogger, with its files in ``directory/tensorboard``."""
+    return TensorBoardLogger(directory, name="tensorboard", version="")

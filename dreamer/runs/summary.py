@@ -1,0 +1,60 @@
+"""What a life is going to be, in words: its protocol, its stages, its steps and its bytes."""
+
+from __future__ import annotations
+
+from dreamer.core.hypnogram import Hypnogram
+from dreamer.training.module import WakeSleepModule
+from dreamer.networks.heads import grows
+from dreamer.loop.checks import a_few, days_kept
+from dreamer.streams.base import Stream
+
+
+def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | None = None) -> str:
+    """Everything that decides what a number of this life may be compared with, in one line.
+
+    Args:
+        stream: what will be met.
+        module: who will meet it.
+        stream_seed: the seed of the order in which it comes, where it has one.
+    """
+    order = " ".join("[" + " ".join(map(str, classes)) + "]" for classes in _short(stream.class_order))
+    whole = {origin: each.validation for origin, each in zip(stream.origins, stream.experiences, strict=True)}
+    held = sum(len(samples) for samples in whole.values() if samples is not None)
+    train = sum(len(experience.train) for experience in stream.experiences)
+    seeds = f"seed {module.seed}" + ("" if stream_seed in (None, module.seed) else f" (stream {stream_seed})")
+    return (
+        f"protocol: {stream.name}, {stream.scenario}-incremental, {len(stream)} experiences, class order {order}, "
+        f"active outputs {module.active_outputs}, {train:,} training and {held:,} validation samples, {seeds}"
+    )
+
+
+def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
+    """Bytes that the life will hold at its end: network, memory, generator, teachers, plasticity."""
+    sizes = module.bytes()
+    if module.memory is not None:
+        if module.memory.is_features:
+            shape, itemsize = module.feature_shape(stream.sample_shape), 4
+        else:
+            shape, itemsize = stream.sample_shape, a_few(stream, 1).element_size()
+        sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes, itemsize)
+    sizes["memory"] += days_kept(stream, len(stream) - 1, module.wake)
+    if module.generator is not None:
+        sizes["generator"] = module.generator.planned_bytes(stream.class_order)
+    return sizes
+
+
+def summary(stream: Stream, module: WakeSleepModule, plan: Hypnogram, stream_seed: int | None = None) -> str:
+    """The whole plan as text."""
+    sizes = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in budget(stream, module).items())
+    rule = module.schedule.rule()
+    lines = [str(plan), *([rule] if rule else []), f"bytes: {sizes}"]
+    if grows(module.network):
+        met = [set().union(*stream.class_order[: index + 1]) for index in range(len(stream))]
+        lines.append(f"outputs: {' '.join(str(len(classes)) for classes in met)}, as classes are met")
+    return "\n".join([*lines, protocol_line(stream, module, stream_seed)])
+
+
+def _short(order: tuple[tuple[int, ...], ...], most: int = 10) -> list[tuple[object, ...]]:
+    """Class orders of many classes, cut so that a line stays a line."""
+    shown = [classes if len(classes) <= most else (*classes[:3], "...", classes[-1]) for classes in order]
+    return [*shown[:most], ("...",)] if len(shown) > most else list(shown)

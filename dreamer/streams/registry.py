@@ -1,0 +1,97 @@
+"""Streams by name, for configurations: the project's own, Avalanche's classic ones, and the user's."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from dreamer.core.suggest import one_of
+from dreamer.streams.base import Stream
+from dreamer.streams.blurred import blurred
+from dreamer.streams.classic import CLASSIC, function_of
+from dreamer.streams.digits import digits
+from dreamer.streams.embedded import embedded
+from dreamer.streams.folder import folder
+from dreamer.streams.hugging_face import hugging_face
+from dreamer.streams.online import online
+from dreamer.streams.repeated import repeated
+
+_OWN: dict[str, Callable[..., Stream]] = {"digits": digits, "folder": folder, "hugging_face": hugging_face}
+_CHANGES: dict[str, Callable[..., Stream]] = {
+    "blurred": blurred,
+    "embedded": embedded,
+    "online": online,
+    "repeated": repeated,
+}
+
+
+def available() -> dict[str, str]:
+    """What every stream is, in one line, by name."""
+    return {name: (inspect.getdoc(resolve(name)) or "").split("\n")[0] for name in (*_OWN, *CLASSIC)}
+
+
+def resolve(name: str) -> Callable[..., Stream]:
+    """The function that builds a stream; a dotted path such as ``my.package.stream`` serves for the user's own.
+
+    Raises:
+        ValueError: when there is none of that name.
+    """
+    if name in _OWN:
+        return _OWN[name]
+    if name in CLASSIC:
+        return function_of(name)
+    return _dotted(name, "stream", available())
+
+
+def resolve_change(name: str) -> Callable[..., Stream]:
+    """The function that turns a stream, its first argument, into another; a dotted path serves for the user's own.
+
+    Raises:
+        ValueError: when there is none of that name.
+    """
+    return _CHANGES[name] if name in _CHANGES else _dotted(name, "change of a stream", _CHANGES)
+
+
+def _dotted(name: str, what: str, known: Iterable[str]) -> Callable[..., Stream]:
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        raise ValueError(f"there is no {what} {name!r}; {one_of(name, known)}")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"there is no {what} {name!r}: {error}") from error
+
+
+def signature(name: str) -> inspect.Signature:
+    """The options that a stream takes, with their types and defaults.
+
+    Raises:
+        ValueError: when there is no stream of that name.
+    """
+    return inspect.signature(resolve(name))
+
+
+def build(name: str, *, root: str | Path | None = None, seed: int = 0, **options: Any) -> Stream:
+    """Build a stream by name.
+
+    Args:
+        name: a key of :func:`available`, or a dotted path.
+        root: the data root, for streams that have one.
+        seed: the seed of the life, for streams that have one.
+        options: the stream's own.
+
+    Raises:
+        DataNotFound: when a data set is absent and cannot be downloaded.
+        ValueError: when there is no such stream or option, or an option is impossible.
+    """
+    function = resolve(name)
+    known = inspect.signature(function).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        for key in options:
+            if key not in known:
+                raise ValueError(f"stream {name!r} has no option {key!r}; {one_of(key, known)}")
+    given = {key: value for key, value in (("root", root), ("seed", seed)) if key in known}
+    return function(**{**given, **options})

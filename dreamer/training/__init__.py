@@ -1,0 +1,1 @@
+"""The cycle as a LightningModule and a LightningDataModule."""

@@ -1,0 +1,71 @@
+"""What several processes that live one life tell each other. Each of them has to call these functions, or all wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, distributed
+from torch.utils import _pytree
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dreamer.memory import Memory
+
+T = TypeVar("T")
+
+
+def all_gather(own: T) -> list[T]:
+    """The same of every process, by rank, tensors on the CPU; what is given alone where there is one.
+
+    Args:
+        own: plain containers, numbers and tensors.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [own]
+    found: list[Any] = [None] * distributed.get_world_size()
+    # tensors would be unpacked on the device of the process that sent them
+    distributed.all_gather_object(found, _pytree.tree_map_only(Tensor, lambda value: value.cpu(), own))
+    return found
+
+
+def restore(memory: Memory, states: Sequence[dict[str, Any]]) -> None:
+    """Fill this process's memory from a checkpoint; not collective.
+
+    Args:
+        memory: which of how many it is, it knows.
+        states: of the processes that were there when it was written. As many as now: each takes its own, and goes on
+            as if nothing had happened. Else they are dealt out anew.
+
+    Raises:
+        ValueError: when they hold more than fits.
+    """
+    memory.load_state_dict(states[memory.rank] if len(states) == memory.ranks else memory.dealt(states))
+
+
+def rebalance(memory: Memory, device: torch.device) -> None:
+    """Before a night, deal all that is held anew where one process has nothing to dream of and others have.
+
+    Args:
+        memory: this process's.
+        device: where its content belongs.
+
+    Raises:
+        ValueError: (on all) when there is not enough for each.
+    """
+    sizes = all_gather(len(memory)) if memory.ranks > 1 else []
+    if all(sizes) or not any(sizes):
+        return
+    memory.load_state_dict(memory.dealt(all_gather(memory.state_dict())))
+    memory.to(device)
+    if not all(all_gather(len(memory))):
+        raise ValueError(
+            f"expected a memory with something to recall on each of {memory.ranks} devices, got {sum(sizes)} in all"
+        )
+
+
+def held_elsewhere(memory: Memory) -> int:
+    """Bytes that the memories of the other processes hold."""
+    return sum(all_gather(memory.nbytes)) - memory.nbytes if memory.ranks > 1 else 0
