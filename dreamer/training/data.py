@@ -21,21 +21,21 @@ class StreamDataModule(pl.LightningDataModule):
     """Gives the Trainer the current stage's loader, and one evaluation loader per experience.
 
     Args:
-        stream: what the life will meet.
-        examination_batch: samples per batch when the network is examined.
+        stream: the experiences, in order.
+        evaluation_batch: samples per batch when the network is evaluated.
         resident: keep the experiences on the training device; switch it off for streams that do not fit there.
     """
 
-    def __init__(self, stream: Stream, examination_batch: int = 1000, resident: bool = True):
+    def __init__(self, stream: Stream, evaluation_batch: int = 1000, resident: bool = True):
         super().__init__()
         self.stream = stream
-        self.examination_batch = examination_batch
+        self.evaluation_batch = evaluation_batch
         self.resident = resident
         self._moved: dict[tuple[int, str], Samples] = {}
         self._validation_limit: float | None = None
 
     def setup(self, stage: str) -> None:
-        """Ask the Trainer for a new loader with every stage, and leave examinations to the module.
+        """Ask the Trainer for a new loader with every stage, and leave evaluation to the module.
 
         Raises:
             ValueError: when the Trainer was told to reload more rarely.
@@ -44,11 +44,11 @@ class StreamDataModule(pl.LightningDataModule):
             return
         if self.trainer.reload_dataloaders_every_n_epochs > 1:
             raise ValueError(
-                "a life needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
+                "a run needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
                 f"got {self.trainer.reload_dataloaders_every_n_epochs}"
             )
         self.trainer.reload_dataloaders_every_n_epochs = 1
-        # the module examines itself after each wake and each night, so the Trainer's own validation loop rests
+        # the module evaluates after each wake stretch and each night, so the Trainer's own validation loop rests
         self._validation_limit = self.trainer.limit_val_batches
         self.trainer.limit_val_batches = 0
 
@@ -66,8 +66,13 @@ class StreamDataModule(pl.LightningDataModule):
         """The Trainer's ``limit_val_batches`` as the user set it."""
         return 1.0 if self._validation_limit is None else self._validation_limit
 
+    @property
+    def held_out(self) -> list[int]:
+        """The experiences that have held-out training data."""
+        return [experience.index for experience in self.stream.experiences if experience.validation is not None]
+
     def experience(self, index: int, device: torch.device | str) -> Experience:
-        """An experience, moved to the device once when it may stay there."""
+        """An experience, moved to the device once where it may stay there."""
         experience = self.stream.experiences[index]
         if not self.resident:
             return experience
@@ -86,15 +91,15 @@ class StreamDataModule(pl.LightningDataModule):
             self._moved[key] = samples.to(device)
         return self._moved[key]
 
-    def examination(self, samples: Samples, limit: float | None = 1.0) -> ExaminationLoader:
-        """A loader over all samples in order, cut to a Lightning limit (a share, or a number of batches)."""
-        batches = -(-len(samples) // self.examination_batch)
+    def evaluation_loader(self, samples: Samples, limit: float | None = 1.0) -> EvaluationLoader:
+        """A loader over all samples in order, cut to a Lightning limit (a fraction, or a number of batches)."""
+        batches = -(-len(samples) // self.evaluation_batch)
         if limit is not None:
             batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        return ExaminationLoader(samples, self.examination_batch, batches)
+        return EvaluationLoader(samples, self.evaluation_batch, batches)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Steps are drawn on the training device; only samples that cannot live there travel."""
+        """Steps are drawn on the training device; only samples that do not fit there travel."""
         if isinstance(batch, Step):
             present = [part for part in (batch.day, batch.dream) if part is not None]
             if all(part.x.device == device for part in present):
@@ -107,17 +112,17 @@ class StreamDataModule(pl.LightningDataModule):
         module: WakeSleepModule = self.trainer.lightning_module  # type: ignore[assignment]
         return module.stage_loader(min(self.trainer.current_epoch, len(module.hypnogram) - 1))
 
-    def val_dataloader(self) -> list[ExaminationLoader]:
-        """One loader of held-out training data per experience, for ``trainer.validate``."""
-        held = [experience.validation for experience in self.stream.experiences]
-        return [self.examination(samples) for samples in held if samples is not None]
+    def val_dataloader(self) -> list[EvaluationLoader]:
+        """One loader for each experience with held-out training data, for ``trainer.validate``."""
+        held = [self.stream.experiences[index].validation for index in self.held_out]
+        return [self.evaluation_loader(samples) for samples in held if samples is not None]
 
-    def test_dataloader(self) -> list[ExaminationLoader]:
+    def test_dataloader(self) -> list[EvaluationLoader]:
         """One loader of test data per experience."""
-        return [self.examination(experience.test) for experience in self.stream.experiences]
+        return [self.evaluation_loader(experience.test) for experience in self.stream.experiences]
 
 
-class ExaminationLoader:
+class EvaluationLoader:
     """Batches of samples in order.
 
     Args:

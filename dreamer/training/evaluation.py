@@ -1,27 +1,28 @@
-"""Scoring a network on every experience, met or not."""
+"""The one way in which a network is scored: for the accuracy matrix, for ``trainer.validate`` and for ``trainer.test``."""
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.modes import evaluating
+from dreamer.core.types import Batch
 from dreamer.loop.checks import ActiveOutputs, active_classes
-from dreamer.streams.base import Samples
+from dreamer.streams.base import Samples, Stream
 from dreamer.training.data import StreamDataModule
 
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, data: StreamDataModule, active_outputs: ActiveOutputs, lived: int, device: torch.device
+    network: nn.Module, data: StreamDataModule, active_outputs: ActiveOutputs, reached: int, device: torch.device
 ) -> tuple[list[float | None], list[float | None]]:
-    """Measure accuracies, in evaluation mode, within the Trainer's limits and precision.
+    """Measure the accuracy on every experience, in evaluation mode, within the Trainer's limits and precision.
 
     Args:
         network: maps (B, *S) to (B, K) logits; its modes are restored.
         data: the stream, attached to a Trainer.
-        active_outputs: which outputs compete.
-        lived: number of the experience that is lived through, -1 before the first.
+        active_outputs: which outputs are active.
+        reached: the experience that was trained on last, from 0; -1 before the first.
         device: where the network is.
 
     Returns:
@@ -29,22 +30,19 @@ def evaluate(
         of 1, None where the limit leaves nothing.
     """
     assert data.trainer is not None
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    # pieces of one experience are examined on the same data, once
+    # pieces of one experience are evaluated on the same data, once
     found: dict[int, tuple[float | None, float | None]] = {}
-    for index, origin in enumerate(data.stream.origins):
-        if origin in found:
-            continue
-        experience = data.experience(index, device)
-        row = _active_classes(data, active_outputs, index, lived)
-        tested = accuracy(network, data, experience.test, data.trainer.limit_test_batches, row, device)
-        held = None
-        if experience.validation is not None:
-            held = accuracy(network, data, experience.validation, data.validation_limit, row, device)
-        found[origin] = tested, held
-    for module, mode in modes:
-        module.training = mode
+    with evaluating(network):
+        for index, origin in enumerate(data.stream.origins):
+            if origin in found:
+                continue
+            experience = data.experience(index, device)
+            active = evaluated_classes(data.stream, active_outputs, index, reached)
+            tested = accuracy(network, data, experience.test, data.trainer.limit_test_batches, active, device)
+            held = None
+            if experience.validation is not None:
+                held = accuracy(network, data, experience.validation, data.validation_limit, active, device)
+            found[origin] = tested, held
     tests, helds = zip(*(found[origin] for origin in data.stream.origins), strict=True)
     return list(tests), [] if all(held is None for held in helds) else list(helds)
 
@@ -54,42 +52,54 @@ def accuracy(
     data: StreamDataModule,
     samples: Samples,
     limit: float | None,
-    active_classes: Tensor | None,
+    active: Tensor | None,
     device: torch.device,
 ) -> float | None:
-    """Share of the samples whose largest logit is that of their class; None when the limit leaves no sample.
+    """Fraction of the samples that are classified correctly (see :func:`correct`); None when the limit leaves no sample.
 
     Args:
         network: maps (B, *S) to (B, K) logits.
         data: the stream, attached to a Trainer.
         samples: what to read.
         limit: Lightning's ``limit_*_batches``.
-        active_classes: (K,) bool, the outputs that compete; None for all.
+        active: (K,) bool, the active classes; None for all.
         device: where the network is.
     """
     trainer = data.trainer
     assert trainer is not None
+    precision = trainer.precision_plugin
     right, count = 0, 0
-    for batch in data.examination(samples, limit):
+    for batch in data.evaluation_loader(samples, limit):
         x, y = trainer.strategy.batch_to_device(batch, device)
-        logits = _answer(network, x, trainer)
-        if active_classes is not None:
-            logits = logits.masked_fill(~active_classes.to(device), -torch.inf)
-        right += int((logits.argmax(dim=1) == y).sum())
+        with precision.forward_context():
+            right += int(correct(network, Batch(precision.convert_input(x), y), active).sum())
         count += len(y)
     return right / count if count else None
 
 
-def _answer(network: nn.Module, x: Tensor, trainer: pl.Trainer) -> Tensor:
-    precision = trainer.precision_plugin
-    with precision.forward_context():
-        return network(precision.convert_input(x))
+def correct(network: nn.Module, batch: Batch, active: Tensor | None) -> Tensor:
+    """(B,) bool: whether the largest active output is that of the sample's class.
+
+    Args:
+        network: maps (B, *S) to (B, K) logits.
+        batch: the samples.
+        active: (K,) bool, the active classes; None for all.
+    """
+    logits: Tensor = network(batch.x)
+    if active is not None:
+        logits = logits.masked_fill(~active.to(logits.device), -torch.inf)
+    return logits.argmax(dim=1) == batch.y
 
 
-def _active_classes(data: StreamDataModule, active_outputs: ActiveOutputs, index: int, lived: int) -> Tensor | None:
-    """The outputs that compete on an experience: those of its own task, or of the classes seen so far."""
-    table = active_classes(data.stream, max(lived, 0), active_outputs)
-    if table is None:
-        return None
-    # with known tasks, samples of the experience have active_classes of their own; else all classes have the same
-    return table[data.stream.experiences[index].classes[0] if active_outputs == "task" else 0]
+def evaluated_classes(stream: Stream, active_outputs: ActiveOutputs, index: int, reached: int) -> Tensor | None:
+    """(K,) bool, the active classes for the samples of an experience; None for all.
+
+    Args:
+        stream: the stream.
+        active_outputs: ``all`` outputs, those of classes ``seen`` so far, or those of the experience's own ``task``.
+        index: number of the experience whose samples are evaluated.
+        reached: the experience that was trained on last, from 0; -1 before the first.
+    """
+    table = active_classes(stream, max(reached, 0), active_outputs)
+    # the samples of a task have the same active classes, all of its own; with classes seen all samples have the same
+    return None if table is None else table[stream.experiences[index].classes[0]]

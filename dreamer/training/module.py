@@ -46,7 +46,7 @@ from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import JoinedSamples, Samples, Stream
 from dreamer.training.data import StreamDataModule
 from dreamer.training.distributed import all_gather, held_elsewhere, rebalance, restore
-from dreamer.training.evaluation import evaluate
+from dreamer.training.evaluation import correct, evaluate, evaluated_classes
 from dreamer.training.resume import align_loops, change_devices
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
@@ -404,7 +404,7 @@ class WakeSleepModule(pl.LightningModule):
             ledger.samples["wake"] += ranks * len(batch.day.y)
         if batch.dream is not None:
             ledger.samples["replayed" if stage.kind == "wake" else stage.kind] += ranks * len(batch.dream.y)
-        ledger.step = batch.step + 1
+        ledger.step, ledger.experience = batch.step + 1, stage.experience
         ledger.finished = self.trainer.is_last_batch
         now = time.perf_counter()
         ledger.seconds[stage.kind] += now - self._clock
@@ -584,8 +584,7 @@ class WakeSleepModule(pl.LightningModule):
     def _row(self, after: str, experience: int, night: int, stage: int, global_step: int) -> dict[str, Any]:
         """Examine the network on every experience: one row of the accuracy matrix."""
         started = time.perf_counter()
-        candidate = self._averages[-1] if self.evaluated == "average" else self.network
-        tested, held = evaluate(candidate, self._data, self.active_outputs, experience, self.device)
+        tested, held = evaluate(self.evaluated_network, self._data, self.active_outputs, experience, self.device)
         self.ledger.seconds["examination"] += time.perf_counter() - started
         return {
             "after": after,
@@ -618,20 +617,22 @@ class WakeSleepModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.validate``: accuracy on held-out training data per experience."""
-        self._log_accuracy("val", batch, dataloader_idx)
+        self._log_accuracy("val", batch, self._data.held_out[dataloader_idx])
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.test``: accuracy on test data per experience."""
         self._log_accuracy("test", batch, dataloader_idx)
 
-    def _log_accuracy(self, split: str, batch: Batch, index: int) -> None:
-        logits = self.network(batch.x)
-        if self.active_outputs == "task":
-            classes = class_mask(self.stream, [index]).to(logits.device)
-            logits = logits.masked_fill(~classes, -torch.inf)
-        share = (logits.argmax(dim=1) == batch.y).float().mean()
-        name = f"{split}/accuracy/experience_{index}"
-        self.log(name, share, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
+    def _log_accuracy(self, split: str, batch: Batch, experience: int) -> None:
+        active = evaluated_classes(self.stream, self.active_outputs, experience, self.ledger.experience)
+        mean = correct(self.evaluated_network, batch, active).float().mean()
+        name = f"{split}/accuracy/experience_{experience}"
+        self.log(name, mean, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
+
+    @property
+    def evaluated_network(self) -> nn.Module:
+        """What is evaluated: the network, or the slowest of its moving averages."""
+        return self._averages[-1] if self.evaluated == "average" else self.network
 
     # ---------------------------------------------------------------- what it leaves
 
