@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamer.core.hypnogram import Hypnogram
+from dreamer.core.modes import evaluating
 from dreamer.generators import Generator
 from dreamer.memory import Memory
 from dreamer.networks.base import Featured
@@ -199,17 +200,12 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
     like = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
     if like is not None:
         x = x.to(like.device, like.dtype if x.is_floating_point() else x.dtype)
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     name, given = type(network).__name__, f"{tuple(x.shape)} samples of {x.dtype}"
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with evaluating(network), torch.no_grad(), torch.random.fork_rng(devices=[]):
             answer = network(x)
     except Exception as error:  # whatever somebody else's module raises
         raise ValueError(f"{name} cannot answer to {given}: {' '.join(str(error).split())}") from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
     wanted = (len(x), stream.num_classes)
     if not isinstance(answer, Tensor) or tuple(answer.shape) != wanted:
         got = f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"

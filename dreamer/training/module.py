@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dreamer import metrics
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
+from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, mix, randoms
 from dreamer.core.types import Batch, Dream, Losses, SleepContext, Stage, Step
 from dreamer.generators import Generator
@@ -555,14 +556,10 @@ class WakeSleepModule(pl.LightningModule):
             # fewer samples than processes: this one has met none of its own
             return
         rng = randoms(self.seed, Purpose.MEMORY, stage.index, -1, self.global_rank)
-        modes = [(module, module.training) for module in self.network.modules()]
-        self.network.eval()
-        with torch.no_grad():
+        with evaluating(self.network), torch.no_grad():
             memory.end_experience(
                 self._met(stage), self.network, self.dawn if stage.experience else None, stage.experience, rng
             )
-        for module, mode in modes:
-            module.training = mode
 
     def _met(self, stage: Stage, everywhere: bool = False) -> Iterator[Batch]:
         """What has been met of the experience so far, in order; ``everywhere`` adds what other processes met."""
