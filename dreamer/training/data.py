@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 
-from dreamer.core.types import Batch, Step
+from dreamer.core.types import Batch, Stage, Step
 from dreamer.streams.base import Experience, Samples, Stream
 
 if TYPE_CHECKING:
-    from dreamer.loop.batches import StageLoader
     from dreamer.training.module import WakeSleepModule
 
 
@@ -142,3 +141,32 @@ class EvaluationLoader:
     def __iter__(self) -> Iterator[Batch]:
         order = torch.arange(min(len(self._samples), self._batches * self._batch_size))
         return self._samples.batches(order.split(self._batch_size) if len(order) else [])
+
+
+class StageLoader:
+    """Yields the steps of one stage, beginning where the run stands.
+
+    Its length is known, so Lightning fetches nothing ahead: a batch is drawn after the step before it is done.
+
+    Args:
+        stage: the stage.
+        steps: gives the steps that are left; called when the first batch is asked for.
+    """
+
+    def __init__(self, stage: Stage, steps: Callable[[], Iterator[Step]]):
+        self.stage = stage
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return self.stage.steps
+
+    def __iter__(self) -> Iterator[Step]:
+        # a generator: nothing is drawn before the first batch, and by then a checkpoint has been loaded
+        yield from self._steps()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the position lies in the ledger. Its presence tells Lightning that the loader can be resumed."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to load, see :meth:`state_dict`."""

@@ -1,4 +1,4 @@
-"""The one way in which a network is scored: for the accuracy matrix, for ``trainer.validate`` and for ``trainer.test``."""
+"""The one way to score a network: for the accuracy matrix, ``trainer.validate`` and ``trainer.test``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from dreamer.core.modes import evaluating
 from dreamer.core.types import Batch
-from dreamer.loop.checks import ActiveOutputs, active_classes
-from dreamer.streams.base import Samples, Stream
+from dreamer.loop.plan import ActiveOutputs, evaluated_classes
+from dreamer.streams.base import Samples
 from dreamer.training.data import StreamDataModule
 
 
@@ -55,7 +55,7 @@ def accuracy(
     active: Tensor | None,
     device: torch.device,
 ) -> float | None:
-    """Fraction of the samples that are classified correctly (see :func:`correct`); None when the limit leaves no sample.
+    """Fraction of the samples that are classified correctly (:func:`correct`); None when the limit leaves no sample.
 
     Args:
         network: maps (B, *S) to (B, K) logits.
@@ -89,17 +89,3 @@ def correct(network: nn.Module, batch: Batch, active: Tensor | None) -> Tensor:
     if active is not None:
         logits = logits.masked_fill(~active.to(logits.device), -torch.inf)
     return logits.argmax(dim=1) == batch.y
-
-
-def evaluated_classes(stream: Stream, active_outputs: ActiveOutputs, index: int, reached: int) -> Tensor | None:
-    """(K,) bool, the active classes for the samples of an experience; None for all.
-
-    Args:
-        stream: the stream.
-        active_outputs: ``all`` outputs, those of classes ``seen`` so far, or those of the experience's own ``task``.
-        index: number of the experience whose samples are evaluated.
-        reached: the experience that was trained on last, from 0; -1 before the first.
-    """
-    table = active_classes(stream, max(reached, 0), active_outputs)
-    # the samples of a task have the same active classes, all of its own; with classes seen all samples have the same
-    return None if table is None else table[stream.experiences[index].classes[0]]

@@ -23,20 +23,21 @@ from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, mix, randoms
 from dreamer.core.types import Batch, Dream, Losses, SleepContext, Stage, Step
 from dreamer.generators import Generator
-from dreamer.loop.batches import RankInfo, StageLoader, local_count, pass_order, stage_steps
-from dreamer.loop.checks import (
+from dreamer.loop.batches import RankInfo, local_count, pass_order, stage_steps
+from dreamer.loop.checks import check_learner, check_parts
+from dreamer.loop.plan import (
     ActiveOutputs,
     Parts,
     SleepStage,
     StageSpec,
-    a_few,
     active_classes,
-    check_learner,
-    check_parts,
     class_mask,
-    day_of,
-    days_kept,
-    plan_life,
+    evaluated_classes,
+    few_samples,
+    kept_bytes,
+    plan_run,
+    seen_experiences,
+    training_samples,
 )
 from dreamer.memory import Memory
 from dreamer.networks.base import Frozen, dummy_input, forward, module_bytes, plain_name, reset_parameters
@@ -44,10 +45,10 @@ from dreamer.networks.heads import add_classes
 from dreamer.plasticity import Plasticity
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
-from dreamer.streams.base import JoinedSamples, Samples, Stream
-from dreamer.training.data import StreamDataModule
+from dreamer.streams.base import Samples, Stream
+from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import all_gather, held_elsewhere, rebalance, restore
-from dreamer.training.evaluation import correct, evaluate, evaluated_classes
+from dreamer.training.evaluation import correct, evaluate
 from dreamer.training.resume import align_loops, change_devices
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
@@ -133,7 +134,7 @@ class WakeSleepModule(pl.LightningModule):
             self.generator.attach(self.network)
         if meet is not None:
             if self.generator is None:
-                raise ValueError(f"{type(self.network).__name__} answers with a generator, but the life has none")
+                raise ValueError(f"{type(self.network).__name__} classifies with a generator, but the run has none")
             meet(self.generator)
         for part in self._plastic:
             part.prepare(self.network)
@@ -203,10 +204,10 @@ class WakeSleepModule(pl.LightningModule):
         Raises:
             ValueError: when parts make no sense together, with the reason.
         """
-        few = a_few(stream)
+        few = few_samples(stream)
         check_parts(stream, self._parts, few)
         check_learner(stream, self._parts, few)
-        return plan_life(stream, self._parts, self.cycles, devices)
+        return plan_run(stream, self._parts, self.cycles, devices)
 
     def check_trainer(self, trainer: pl.Trainer) -> None:
         """Refuse a Trainer under which no life can be lived.
@@ -384,16 +385,14 @@ class WakeSleepModule(pl.LightningModule):
 
         Not in later passes, nor what fills up the last batch of one process with what another has met.
         """
-        own = local_count(len(day_of(self.stream, stage.experience, self.wake)), self._place)
+        own = local_count(len(training_samples(self.stream, stage.experience, self.wake)), self._place)
         done = (stage.first_step + step + self.ledger.ahead) * self.wake.batch_size
         return min(max(own - done, 0), self.wake.batch_size)
 
     def _day(self, stage: Stage) -> Samples:
         """What the stage's experience is lived through with, on the training device where it may stay there."""
-        if self.wake.data == "experience":
-            return self._data.experience(stage.experience, self.device).train
-        last = len(self.stream) if self.wake.data == "joint" else stage.experience + 1
-        return JoinedSamples([self._data.experience(index, self.device).train for index in range(last)])
+        read = lambda index: self._data.experience(index, self.device).train  # noqa: E731
+        return training_samples(self.stream, stage.experience, self.wake, read)
 
     @property
     def _place(self) -> RankInfo:
@@ -474,8 +473,7 @@ class WakeSleepModule(pl.LightningModule):
         self.ledger.ahead = 0
         if stage.experience > 0 and self.dawn is not None:
             self.dawn.copy_from(self.network)
-        last = len(self.stream) if self.wake.data == "joint" else stage.experience + 1
-        add_classes(self.network, class_mask(self.stream, range(last)))
+        add_classes(self.network, class_mask(self.stream, seen_experiences(self.stream, stage.experience, self.wake)))
         for part in self._plastic:
             part.dawn(self.network)
 
@@ -674,7 +672,7 @@ class WakeSleepModule(pl.LightningModule):
         held = [experience.validation for experience in self.stream.experiences]
         lived = self.hypnogram[min(ledger.stage, len(self.hypnogram) - 1)].experience
         sizes = self.bytes()
-        sizes["memory"] += days_kept(self.stream, lived, self.wake)
+        sizes["memory"] += kept_bytes(self.stream, lived, self.wake)
         origins = self.stream.origins
         return {
             "complete": ledger.stage == len(self.hypnogram),

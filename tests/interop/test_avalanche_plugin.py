@@ -476,7 +476,7 @@ def test_shapes_classes_and_parts_that_do_not_fit_are_refused():
         with pytest.raises(ValueError, match=message):
             train(naive(stream, [DreamPlugin(generator=generator)]), benchmark_of(stream).train_stream)
     plugin = DreamPlugin(ClassBalanced(3), night=[NREM(source="generator")])
-    with pytest.raises(ValueError, match="needs a generator, but the life has none"):
+    with pytest.raises(ValueError, match="needs a generator, but there is none"):
         train(naive(stream, [plugin]), benchmark_of(stream).train_stream)
 
 

@@ -27,7 +27,8 @@ from dreamer.core.types import KINDS, Batch, Dream, Output, SleepContext, Stage,
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
 from dreamer.loop.batches import RankInfo, stage_steps
-from dreamer.loop.checks import Parts, SleepStage, StageSpec, check_parts
+from dreamer.loop.checks import check_parts
+from dreamer.loop.plan import Parts, SleepStage, StageSpec
 from dreamer.memory import Memory
 from dreamer.networks.base import Frozen, featured, reset_parameters
 from dreamer.objectives import Objective

@@ -63,7 +63,7 @@ from dreamer.core.types import Stage
 from dreamer.generators import VAE
 from dreamer.generators.likelihood import divergence, misfit, pixels
 from dreamer.interop.avalanche.benchmarks import quiet
-from dreamer.loop.checks import ActiveOutputs
+from dreamer.loop.plan import ActiveOutputs
 from dreamer.networks.base import featured, module_bytes
 from dreamer.streams.base import Samples, Stream, TensorSamples
 from dreamer.training.data import StreamDataModule
