@@ -431,7 +431,7 @@ trainer.fit(module, datamodule=make_stream(pl, batch_size=8))
 
 
 def test_two_processes_sleep_alike_and_keep_their_own_memories(pl1: Any, tmp_path: Any) -> None:
-    checkout = Path(__file__).parent.parent.parent
+    checkout = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROCESSES, str(tmp_path)],
         cwd=checkout,

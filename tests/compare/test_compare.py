@@ -17,7 +17,7 @@ import pytest
 
 from dreamer.cli import main as cli
 
-CHECKOUT = Path(__file__).parent.parent.parent
+CHECKOUT = Path(__file__).parents[2]
 SHORT = ["stream.experiences=2", "wake.steps=30"]
 
 

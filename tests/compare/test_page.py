@@ -23,7 +23,7 @@ from dreamer.compare.page import write_page
 from dreamer.compare.results import Comparison, Lived, Missing
 from dreamer.metrics.continual import average_seen, summarise
 from dreamer.report.svg import MINUS, Scale, percent
-from tests.fakes import fake_life
+from tests.helpers.made_up_runs import fake_life
 
 ARMS = {"er": 0.80, "dreams": 0.95, "none": 0.50}
 NASTY = '</script><script>document.title="run"</script><img src=x onerror=alert(1)>&"\''

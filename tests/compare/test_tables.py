@@ -28,7 +28,7 @@ from dreamer.compare.tables import (
     terminal_rows,
     write_tables,
 )
-from tests.fakes import fake_life
+from tests.helpers.made_up_runs import fake_life
 
 SCORES = {"er": [0.5, 0.52, 0.54], "avalanche:Replay": [0.6, 0.64, None], "bir": [0.4, 0.4, 0.4]}
 

@@ -31,7 +31,7 @@ from dreamer.runs.run_config import run_config
 
 pytest.importorskip("optuna", reason="needs Optuna: pip install 'dreamer[tune]'")
 
-CHECKOUT = Path(__file__).parent.parent.parent
+CHECKOUT = Path(__file__).parents[2]
 SHORT = ("wake.steps=3", "stream.experiences=2")
 ER = Task("er", "digits", SHORT, (1001,))
 RATE = {"optimizer.lr": Range(1e-4, 1e-2, log=True)}

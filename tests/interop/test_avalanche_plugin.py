@@ -31,7 +31,7 @@ from dreamer.streams.base import Samples, Stream
 from dreamer.streams.digits import digits
 from dreamer.training.evaluation import evaluate
 from dreamer.training.module import WakeSleepModule
-from tests.lives import live, tiny_network, tiny_stream
+from tests.helpers.tiny_runs import live, tiny_network, tiny_stream
 
 with quiet():
     from avalanche.benchmarks import benchmark_from_datasets, with_classes_timeline, with_task_labels

@@ -25,8 +25,8 @@ from dreamer.networks.base import module_bytes
 from dreamer.report.results import compose, read_results, write_results
 from dreamer.streams.base import Stream, TensorSamples, make_stream
 from dreamer.training.module import WakeSleepModule
-from tests.lives import live as live_ours
-from tests.lives import tiny_life, tiny_stream
+from tests.helpers.tiny_runs import live as live_ours
+from tests.helpers.tiny_runs import tiny_life, tiny_stream
 
 SOLVER = importlib.util.find_spec("quadprog") is not None
 PROMISED = [

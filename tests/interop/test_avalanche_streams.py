@@ -16,8 +16,8 @@ from dreamer.interop.avalanche.benchmarks import from_benchmark, quiet
 from dreamer.streams import DataNotFound, DatasetSamples, Stream, sources
 from dreamer.streams.classic import CLASSIC, classic
 from dreamer.streams.registry import available, build, signature
-from tests.interop import native_files
-from tests.streams.contract import check_stream, everything, same
+from tests.helpers import native_files
+from tests.helpers.stream_contract import check_stream, everything, same
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
-from tests.fakes import fake_life
+from tests.helpers.made_up_runs import fake_life
 
 
 def pixels(path):

@@ -26,8 +26,8 @@ from dreamer.streams import Stream, blurred, from_iterable, online, repeated
 from dreamer.streams.base import JoinedSamples, TensorSamples, joined, make_stream
 from dreamer.streams.passing import PassingSamples
 from dreamer.streams.registry import resolve_change
-from tests.lives import live, tiny_life, tiny_stream
-from tests.streams.contract import everything, rows, same
+from tests.helpers.stream_contract import everything, rows, same
+from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
 
 STREAM = tiny_stream(experiences=4, per_class=20)
 

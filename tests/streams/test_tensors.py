@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from dreamer.streams import DatasetSamples, TensorSamples, find_labels, from_datasets, from_tensors, materialise
-from tests.streams.contract import check_stream, everything, same
+from tests.helpers.stream_contract import check_stream, everything, same
 
 
 def tensors(n: int = 60, k: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
