@@ -25,7 +25,7 @@ from dreamer.callbacks.run_folder import RunFolder
 from dreamer.cli import lightning as cli_lightning
 from dreamer.config import registry
 from dreamer.streams import registry as named
-from tests.project.test_docs import CHECKOUT, blocks
+from tests.helpers.pages import CHECKOUT, blocks
 
 PAGE = CHECKOUT / "docs" / "lightning_cli.md"
 SHORT = ["--trainer.limit_train_batches", "1", "--trainer.enable_progress_bar", "false", "--trainer.logger", "false"]

@@ -66,6 +66,7 @@ def settled(history, names) -> bytes:
     return content
 
 
+@pytest.mark.process
 def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, told):
     out = tmp_path / "run"
     logger = door.wandb_logger(out, group="seeds", job_type="life", name="first", config={"marker": {"deep": "k4711"}})
@@ -184,6 +185,7 @@ def test_own_axes(monkeypatch, tmp_path, no_network, told):
     assert axes["stream/experience"] is axes["sleep/night"] is None
 
 
+@pytest.mark.process
 def test_disabled_writes_nothing_and_disturbs_nothing(monkeypatch, tmp_path, no_network, told):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     out = tmp_path / "run"

@@ -20,7 +20,6 @@ from torch import Tensor
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.sleep.callback import SleepCallback
 from dreamer.generators import ClassConditionalVAE
-from dreamer.loop.batches import RankInfo, local_count, pass_order
 from dreamer.memory import ClassBalanced, Herding, LatentCodes, Reservoir, Ring
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy
@@ -400,12 +399,3 @@ def test_less_than_a_sample_for_each_is_refused_by_all() -> None:
     stream = functools.partial(uneven_stream, PAIRS, (1, 1, 4, 4))
     expected = "expected a memory with something to recall on each of 3 devices, got 2 in all"
     assert together(3, refusal, stream, changed) == [expected] * 3
-
-
-@pytest.mark.parametrize(("count", "ranks"), [(18, 2), (17, 3), (2, 3), (1, 4)])
-def test_every_process_meets_equally_many_and_owns_what_no_other_does(count: int, ranks: int) -> None:
-    places = [RankInfo(0, torch.device("cpu"), rank, ranks) for rank in range(ranks)]
-    met = [pass_order(count, 0, 0, place) for place in places]
-    assert {len(order) for order in met} == {-(-count // ranks)}
-    own = [order[: local_count(count, place)] for order, place in zip(met, places, strict=True)]
-    assert sorted(torch.cat(own).tolist()) == list(range(count))

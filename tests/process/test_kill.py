@@ -82,16 +82,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "rem",
-        pytest.param("wake", marks=pytest.mark.slow),
-        pytest.param("nrem", marks=pytest.mark.slow),
-        pytest.param("between", marks=pytest.mark.slow),
-        "examination",
-    ],
-)
+@pytest.mark.parametrize("place", ["rem", "wake", "nrem", "between", "examination"])
 def test_a_killed_run_continues_bit_equal(place: str, undisturbed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     killed = python("-c", VICTIM, place, str(folder), *SHORT)

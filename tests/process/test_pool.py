@@ -18,9 +18,8 @@ import pytest
 
 from dreamer.config.binding import ConfigError
 from dreamer.jobs import job
-from dreamer.jobs.job import cell_command, last_word
 from dreamer.jobs.lock import locked
-from dreamer.jobs.pool import cores, live_all
+from dreamer.jobs.pool import live_all
 from dreamer.jobs.tracker import Event, Interrupted, finished
 from tests.helpers.digits_cells import digits_cells, numbers
 from tests.helpers.stand_in_job import SOURCE, cells, stand_in
@@ -74,10 +73,6 @@ def test_every_cell_is_lived_and_the_outcomes_come_in_order(tmp_path):
     assert all(outcome.done and outcome.attempts == 1 and not outcome.reason for outcome in outcomes)
     assert all(outcome.seconds > 0 for outcome in outcomes)
     assert all(finished(folder) and watch.kinds(folder) == ["started", "done"] for folder in folders)
-
-
-def test_nothing_to_live_is_nothing_lived():
-    assert live_all([], workers=3) == []
 
 
 def test_a_cell_that_dies_is_tried_again_and_the_others_go_on(tmp_path):
@@ -267,10 +262,6 @@ def test_the_users_own_word_on_threads_holds(tmp_path, monkeypatch):
     assert seen(folder)["OMP_NUM_THREADS"] == "2"
 
 
-def test_there_are_cores():
-    assert 1 <= cores() <= (os.cpu_count() or 1)
-
-
 def test_the_log_says_which_try_said_what(tmp_path):
     (folder,) = cells(tmp_path, ["crash", "finish"])
     live_all([folder], workers=1, command=stand_in)
@@ -282,22 +273,6 @@ def test_the_log_says_which_try_said_what(tmp_path):
     before = log(folder)
     live_all([folder], workers=1, command=stand_in)
     assert log(folder).startswith(before) and log(folder) != before
-
-
-def test_the_last_word_of_a_log(tmp_path):
-    path = tmp_path / "cell.log"
-    path.write_text("one\ntwo \n\n-----\n")
-    assert last_word(path) == "two"
-    assert last_word(path, start=len("one\ntwo \n")) == ""
-    path.write_text(
-        "Traceback (most recent call last):\n  File x\nKeyError: 1\n\nDuring handling:\n\n"
-        "Traceback (most recent call last):\n  File y\n    f()\nOSError: no space\nleft at all\nremark\n"
-    )
-    assert last_word(path) == "OSError: no space"
-    path.write_text("Traceback (most recent call last):\n  cut off")
-    assert last_word(path) == "cut off"
-    path.write_bytes(b"x" * 1_000_000 + b"\xff\n" + b"long " * 1000)
-    assert last_word(path) == "long " * 60
 
 
 def test_a_try_waits_for_who_still_lives_in_its_folder(tmp_path, monkeypatch):
@@ -314,23 +289,6 @@ def test_a_try_waits_for_who_still_lives_in_its_folder(tmp_path, monkeypatch):
         (outcome,) = live_all([waits], workers=1, command=stand_in)
         release.join()
     assert outcome.done
-
-
-def test_finished_means_complete_results(tmp_path):
-    assert not finished(tmp_path) and not finished(tmp_path / "nowhere")
-    for text in ("", "[]", "{}", '{"complete": false}', '{"complete": "yes"}', '{"complete": tru'):
-        (tmp_path / "results.json").write_text(text)
-        assert not finished(tmp_path), text
-    (tmp_path / "results.json").write_text('{"complete": true}')
-    assert finished(tmp_path)
-
-
-def test_numbers_that_make_no_sense_are_refused(tmp_path):
-    folders = cells(tmp_path, "finish")
-    for wrong in ({"workers": 0}, {"workers": 1, "retries": -1}, {"workers": 1, "threads": 0}):
-        with pytest.raises(ConfigError, match="expected"):
-            live_all(folders, command=stand_in, **wrong)
-    assert not (folders[0] / "tries").exists()
 
 
 def test_a_comparison_is_lived_by_one_engine_at_a_time(tmp_path):
@@ -354,12 +312,6 @@ def test_a_comparison_is_lived_by_one_engine_at_a_time(tmp_path):
             pytest.fail("two engines in one folder")
 
 
-def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot write to .*file"), locked(tmp_path / "file" / "comparison"):
-        pass
-
-
 def test_the_workers_do_not_hold_the_lock(tmp_path):
     (folder,) = cells(tmp_path, "hang")
     orphan = SOURCE.replace("die_with_parent()", "")
@@ -381,11 +333,6 @@ def test_the_workers_do_not_hold_the_lock(tmp_path):
         os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
 
 
-def test_the_command_of_a_cell(tmp_path):
-    assert cell_command(tmp_path) == [sys.executable, "-m", "dreamer.compare.cell", str(tmp_path)]
-
-
-@pytest.mark.slow
 def test_a_life_that_is_killed_on_its_way_ends_as_if_nothing_had_happened(tmp_path):
     folders, others = digits_cells(tmp_path / "killed"), digits_cells(tmp_path / "undisturbed")
 
@@ -405,7 +352,6 @@ def test_a_life_that_is_killed_on_its_way_ends_as_if_nothing_had_happened(tmp_pa
     assert [numbers(folder) for folder in folders] == [numbers(folder) for folder in others]
 
 
-@pytest.mark.slow
 def test_a_cell_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "cell.json").write_text("{}")
     (outcome,) = live_all([tmp_path], workers=1, retries=3, threads=1)

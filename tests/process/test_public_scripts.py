@@ -79,9 +79,7 @@ def test_a_patch_changes_at_most_five_lines_and_the_page_shows_them(name: str) -
     assert set(changes(name)) <= set(page)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "simsiam" else []) for name in SCRIPTS]
-)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_it_sleeps_and_goes_on_from_its_checkpoint(name: str, tmp_path: Path) -> None:
     script = tmp_path / f"{name}.py"
     script.write_bytes((PUBLIC / script.name).read_bytes())

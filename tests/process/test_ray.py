@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from dreamer.config.binding import ConfigError
 from dreamer.jobs import ray as ray_pool
 from dreamer.jobs.pool import live_all
 from dreamer.jobs.ray import live_all_on_ray
-from dreamer.jobs.tracker import Event, Interrupted, JobTracker, finished
-from dreamer.runs import run as runs
+from dreamer.jobs.tracker import Event, Interrupted, finished
 from tests.helpers.digits_cells import digits_cells, numbers
 from tests.helpers.stand_in_job import SOURCE, cells, stand_in
 
@@ -47,32 +41,6 @@ def heard():
     signal.signal(signal.SIGINT, before)
 
 
-def test_without_ray_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"not installed: pip install 'dreamer\[ray\]'"):
-        live_all_on_ray([])
-
-
-def test_what_is_needed_to_go_on_is_what_a_life_keeps_for_it():
-    assert ray_pool.LEFT_BEHIND == (runs.CHECKPOINTS,)
-
-
-def test_addresses_that_lead_nowhere_are_refused_at_once():
-    pytest.importorskip("ray", reason="needs ray: pip install 'dreamer[ray]'")
-    for wrong in ("nonsense", "ray://localhost:10001", "localhost:", "localhost:1e3"):
-        with pytest.raises(ConfigError, match=r"address: expected auto, or HOST:PORT"):
-            live_all_on_ray([], address=wrong)
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=f"address: no Ray cluster answers at '{address}'"):
-            live_all_on_ray([], address=address)
-    for wrong in ({"threads": 0}, {"retries": -1}):
-        with pytest.raises(ConfigError, match="expected"):
-            live_all_on_ray([], **wrong)
-
-
-@pytest.mark.slow
 def test_outcomes_and_folders_are_those_of_the_engine_here(ray, tmp_path):
     does = ["finish", ["crash", "finish"], ["die", "finish"], "crash", "refuse", "half"]
     there, here = cells(tmp_path / "there", *does), cells(tmp_path / "here", *does)
@@ -97,7 +65,6 @@ def test_outcomes_and_folders_are_those_of_the_engine_here(ray, tmp_path):
     assert not list(tmp_path.glob("*/*/.*")), "neighbours were left behind"
 
 
-@pytest.mark.slow
 def test_a_worker_of_ray_that_is_killed_costs_a_try(ray, tmp_path):
     (folder,) = cells(tmp_path, "finish")
     marker = tmp_path / "killed"
@@ -115,7 +82,6 @@ def test_a_worker_of_ray_that_is_killed_costs_a_try(ray, tmp_path):
     assert "died unexpectedly" in events[1].reason
 
 
-@pytest.mark.slow
 def test_cells_get_their_threads_and_gpus(ray, tmp_path):
     (folder,) = cells(tmp_path, "environment")
     (outcome,) = live_all_on_ray([folder], threads=2, gpus=1, command=shipped)
@@ -124,7 +90,6 @@ def test_cells_get_their_threads_and_gpus(ray, tmp_path):
     assert seen["CUDA_VISIBLE_DEVICES"] == "0"
 
 
-@pytest.mark.slow
 def test_a_node_with_other_code_is_refused(ray, tmp_path, monkeypatch):
     (folder,) = cells(tmp_path, "finish")
     monkeypatch.setattr(ray_pool, "code", lambda: "0.0+other")
@@ -133,7 +98,6 @@ def test_a_node_with_other_code_is_refused(ray, tmp_path, monkeypatch):
     assert "it is 0.0+other that asks: install the same" in outcome.reason
 
 
-@pytest.mark.slow
 def test_what_lies_in_the_folder_gives_way_to_what_is_delivered(ray, tmp_path):
     folder, missing = *cells(tmp_path, "finish"), tmp_path / "nowhere"
     (folder / "checkpoints").mkdir()
@@ -145,65 +109,6 @@ def test_what_lies_in_the_folder_gives_way_to_what_is_delivered(ray, tmp_path):
     assert not failed.done and "nowhere" in failed.reason
 
 
-class DeafRay:
-    """A cluster whose tasks begin at once, and end at the n-th time they are asked to, or when they are forced."""
-
-    exceptions = SimpleNamespace(RayError=RuntimeError)
-
-    def __init__(self, ends_at: int):
-        self.ends_at = ends_at
-        self.asked: dict[Iterator[str], int] = {}
-        self.forced: list[Iterator[str]] = []
-
-    def remote(self, **options):
-        def task(job):
-            yield "begun"
-            raise RuntimeError("cancelled")
-
-        def send(job):
-            sent = task(job)
-            self.asked[sent] = 0
-            return sent
-
-        return lambda function: SimpleNamespace(remote=send)
-
-    def cancel(self, task, force=False):
-        self.asked[task] += 1
-        self.forced += [task] * force
-
-    def wait(self, tasks, timeout):
-        if not any(self.asked.values()):
-            return tasks[:1], tasks[1:]
-        return [task for task in tasks if self.asked[task] >= self.ends_at], []
-
-    def get(self, word):
-        return None
-
-
-@pytest.mark.parametrize(
-    ("ends_at", "forced", "reason"), [(1, 0, "cancelled"), (3, 0, "cancelled"), (99, 1, "asked to")]
-)
-def test_a_task_that_does_not_hear_is_asked_again_and_ended_in_the_end(tmp_path, monkeypatch, ends_at, forced, reason):
-    clock = itertools.count()
-    monkeypatch.setattr(ray_pool.time, "monotonic", lambda: float(next(clock)))
-    events: list[Event] = []
-
-    def watch(event: Event) -> None:
-        events.append(event)
-        if event.kind == "started":
-            raise KeyboardInterrupt
-
-    deaf, folders = DeafRay(ends_at), cells(tmp_path, "hang")
-    fleet = ray_pool.RayPool(deaf, JobTracker(folders, 1, watch), 1, 0.0, shipped)
-    with pytest.raises(KeyboardInterrupt):
-        fleet.work()
-    fleet.replayer()
-    assert [event.kind for event in events] == ["started", "stopped"]
-    assert events[-1].reason.endswith(reason)
-    assert len(deaf.forced) == forced
-
-
-@pytest.mark.slow
 def test_ctrl_c_stops_the_tasks(ray, tmp_path, heard):
     folders = cells(tmp_path, "hang", "hang", "hang")
     events: list[Event] = []
@@ -223,7 +128,6 @@ def test_ctrl_c_stops_the_tasks(ray, tmp_path, heard):
     assert not any(finished(folder) for folder in folders)
 
 
-@pytest.mark.slow
 def test_lives_are_the_same_as_lived_here(ray, tmp_path):
     there, here = digits_cells(tmp_path / "there"), digits_cells(tmp_path / "here")
     assert all(outcome.done for outcome in live_all_on_ray(there))

@@ -17,9 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from dreamer.config import registry
-from tests.project.test_docs import CHECKOUT
-
-pytestmark = pytest.mark.slow
+from tests.helpers.pages import CHECKOUT
 
 # attributes from which a browser fetches without being asked, and the links that it merely shows
 FETCHED = {"img": "src", "script": "src", "iframe": "src", "source": "srcset", "video": "src", "link": "href"}

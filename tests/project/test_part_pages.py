@@ -13,10 +13,9 @@ import torch
 from dreamer import config
 from dreamer.config import registry
 from dreamer.config.binding import ComponentSpec
-from dreamer.runs import run as runs
 from dreamer.runs.run_config import RunConfig, run_config
+from tests.helpers.pages import CHECKOUT, Block, blocks
 from tests.project import test_docs
-from tests.project.test_docs import CHECKOUT, Block, blocks
 
 ROOT = CHECKOUT / "docs" / "parts"
 HEADINGS = ("Idea", "When to use it", "Example", "Cost", "Result")
@@ -135,13 +134,3 @@ def test_a_page_leads_somewhere_and_fits_the_screen(family: str, name: str) -> N
     test_docs.test_links_lead_somewhere(page)
     test_docs.test_the_files_that_a_page_names_are_there(page)
     assert max(map(len, page.read_text(encoding="utf-8").splitlines())) <= 160
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@every_part
-def test_the_example_can_be_lived(family: str, name: str, tmp_path: Path) -> None:
-    """One step of every stage: what only shows when parts meet in a batch."""
-    for number, block in enumerate(examples(page_of(family, name), "yaml")):
-        lived = runs.run(laid_over(block.text), "trainer.limit_train_batches=1", out=str(tmp_path / str(number)))
-        assert lived["complete"]

@@ -116,16 +116,6 @@ def test_a_checkpoint_does_not_know_whether_a_network_was_compiled(tmp_path: Pat
     assert all(map(torch.equal, again.state_dict().values(), whole.state_dict().values()))
 
 
-@pytest.mark.slow
-def test_a_compiled_module_lives_the_same_life() -> None:
-    stream = tiny_stream(2)
-    plain, compiled = tiny_life(stream), tiny_life(stream)
-    live(plain, stream)
-    live(torch.compile(compiled, backend="eager"), stream)  # type: ignore[arg-type]
-    assert plain.results()["accuracy_matrix"] == compiled.results()["accuracy_matrix"]
-    assert all(map(torch.equal, plain.state_dict().values(), compiled.state_dict().values()))
-
-
 def test_a_compiled_module_of_ones_own_sleeps() -> None:
     class Own(pl.LightningModule):
         def __init__(self) -> None:
