@@ -1,4 +1,4 @@
-"""Any Avalanche benchmark object as a stream, and Avalanche's downloads.
+"""Any Avalanche benchmark object as a stream.
 
 Avalanche is imported here and in its two neighbours, always inside functions: its import takes seconds.
 """
@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -105,54 +104,6 @@ def from_benchmark(
         class_names=class_names,
         origins=[origin for _, origin in examined_on],
     )
-
-
-def download_mnist(place: Path) -> None:
-    """Download MNIST into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets.external_datasets.mnist import get_mnist_dataset
-
-        get_mnist_dataset(place)
-
-
-def download_fmnist(place: Path) -> None:
-    """Download Fashion-MNIST into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets.external_datasets.fmnist import get_fmnist_dataset
-
-        get_fmnist_dataset(place)
-
-
-def download_cifar(place: Path, classes: int) -> None:
-    """Download CIFAR-10 or CIFAR-100 into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets.external_datasets import cifar
-
-        {10: cifar.get_cifar10_dataset, 100: cifar.get_cifar100_dataset}[classes](place)
-
-
-def download_tiny_imagenet(place: Path) -> None:
-    """Download Tiny ImageNet into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets import TinyImagenet
-
-        TinyImagenet(root=place)
-
-
-def download_omniglot(place: Path) -> None:
-    """Download Omniglot's both parts into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets.omniglot import Omniglot
-
-        Omniglot(root=str(place), download=True)
-
-
-def download_core50(place: Path, mini: bool) -> None:
-    """Download CORe50 and its file lists into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets import CORe50Dataset
-
-        CORe50Dataset(root=place, mini=mini)
 
 
 def _read_experience(experience: Any, transforms: bool, limit_bytes: int, workers: int) -> Samples:
