@@ -82,7 +82,7 @@ def split(
         shuffle: False keeps the order 0, 1, 2 ...
         class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
         download: False never asks the network.
 
@@ -139,7 +139,7 @@ def split_pictures(
         shuffle: False keeps the order 0, 1, 2 ...
         class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out, and which of Omniglot's drawings are test data.
         size: side that pictures are resized to; None keeps theirs (64 and 105).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
@@ -205,7 +205,7 @@ def core50(
         run: the run itself, 0 to 9: one of the orders that the authors fixed; overrides the seed.
         mini: True reads the images of 32 x 32 pixels, False those of 128 x 128.
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``domain`` for ``ni``, else ``class``.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
         limit_bytes: bytes up to which one experience is held in memory; a larger one is read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
@@ -227,14 +227,14 @@ def core50(
     batches, tested = native.core50_files(place, place / pictures, protocol, run)
     reading = {"size": None, "channels": 3, "limit_bytes": limit_bytes, "workers": workers}
     whole = read_images(*tested, **reading)
-    shares = []
+    pairs = []
     for files in batches[:experiences]:
         train = read_images(*files, **reading)
-        shares.append((train, of_the_same_classes(whole, train)))
+        pairs.append((train, of_the_same_classes(whole, train)))
     return chain_stream(
         "core50",
-        shares,
-        range(len(shares)),
+        pairs,
+        range(len(pairs)),
         scenario=scenario,
         validation=validation,
         split_seed=split_seed,
@@ -259,9 +259,7 @@ def _read_idx(place: Path, folder: str, names: list[str]) -> tuple[Samples, Samp
 
 
 _SPLITS = {
-    "split_mnist": _Split(
-        native.MNIST, 5, partial(_read_idx, folder="MNIST", names=list("0123456789"))
-    ),
+    "split_mnist": _Split(native.MNIST, 5, partial(_read_idx, folder="MNIST", names=list("0123456789"))),
     "split_fmnist": _Split(native.FASHION_MNIST, 5, partial(_read_idx, folder="FashionMNIST", names=_FASHION)),
     "split_cifar10": _Split(native.cifar_source(10), 5, partial(native.read_cifar, name="CIFAR10")),
     "split_cifar100": _Split(native.cifar_source(100), 10, partial(native.read_cifar, name="CIFAR100")),

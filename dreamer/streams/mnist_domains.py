@@ -32,7 +32,7 @@ def permuted_mnist(
         experiences: how many permutations; each is drawn as Avalanche draws it, the first included.
         seed: decides the permutations.
         scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
-        validation: share of each experience's training data that is held out, in [0, 1); the same images in each.
+        validation: fraction of each experience's training data that is held out, in [0, 1); the same images in each.
         split_seed: decides which samples are held out.
         download: False never asks the network.
 
@@ -46,8 +46,8 @@ def permuted_mnist(
     pair = native.read_mnist(locate(native.MNIST, root, download) / "MNIST" / "raw")
     draws = np.random.RandomState(seed % 2**32)
     orders = [torch.from_numpy(draws.permutation(784)) for _ in range(experiences)]
-    shares = [tuple(_permuted(part, order) for part in pair) for order in orders]
-    return _looks("permuted_mnist", shares, scenario, validation, split_seed)
+    pairs = [tuple(_permuted(part, order) for part in pair) for order in orders]
+    return _looks("permuted_mnist", pairs, scenario, validation, split_seed)
 
 
 def rotated_mnist(
@@ -69,7 +69,7 @@ def rotated_mnist(
         angles: the angles, in degrees from -180 to 180, one per experience; None draws them as Avalanche does.
         seed: decides the angles when they are drawn.
         scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
-        validation: share of each experience's training data that is held out, in [0, 1); the same images in each.
+        validation: fraction of each experience's training data that is held out, in [0, 1); the same images in each.
         split_seed: decides which samples are held out.
         download: False never asks the network.
 
@@ -88,16 +88,16 @@ def rotated_mnist(
     pair = native.read_mnist(locate(native.MNIST, root, download) / "MNIST" / "raw")
     draws = np.random.RandomState(seed % 2**32)
     turns = [draws.randint(-180, 181) for _ in range(experiences)] if angles is None else angles
-    shares = [tuple(_rotated(part, float(angle)) for part in pair) for angle in turns]
-    return _looks("rotated_mnist", shares, scenario, validation, split_seed)
+    pairs = [tuple(_rotated(part, float(angle)) for part in pair) for angle in turns]
+    return _looks("rotated_mnist", pairs, scenario, validation, split_seed)
 
 
-def _looks(name: str, shares: Sequence[Any], scenario: Scenario, validation: float, split_seed: int) -> Stream:
+def _looks(name: str, pairs: Sequence[Any], scenario: Scenario, validation: float, split_seed: int) -> Stream:
     """The same ten digits in new looks; each look has labels of its own unless the scenario is ``domain``."""
     check_scenario(scenario)
     if scenario != "domain":
-        shares = separate(shares, range(len(shares)))
-    return make_stream(name, shares, validation=validation, split_seed=split_seed, scenario=scenario)
+        pairs = separate(pairs, range(len(pairs)))
+    return make_stream(name, pairs, validation=validation, split_seed=split_seed, scenario=scenario)
 
 
 def _check_count(name: str, experiences: int) -> None:

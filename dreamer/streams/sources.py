@@ -79,17 +79,17 @@ def answers(url: str) -> bool:
     """Whether the host of a URL answers within three seconds, name look-up included."""
     heard: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def request() -> None:
         try:
             urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_PATIENCE).close()
         except urllib.error.HTTPError as refusal:
-            refusal.close()  # a refusal is an answer, too
+            refusal.close()  # a refusal is a reply, too
         except (OSError, ValueError, HTTPException):
             return heard.put(False)
         heard.put(True)
 
     # a look-up of names has no time limit of its own, so it waits in a thread that may be left behind
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=request, daemon=True).start()
     try:
         return heard.get(timeout=_PATIENCE)
     except queue.Empty:
