@@ -226,7 +226,7 @@ class TestBinding:
             bind(drum, {"box": [{"name": "drum", "size": 0}]}, "toy").build()
 
     def test_a_refused_key_says_so(self, drum):
-        with pytest.raises(ConfigError, match="loud: cannot be configured, because the life sets it itself"):
+        with pytest.raises(ConfigError, match="loud: cannot be configured, because the run sets it itself"):
             bind(drum, {"loud": True}, refused=("loud",))
 
     def test_a_part_without_a_name_is_another_of_the_defaults_kind(self, drum):

@@ -295,7 +295,7 @@ def test_a_generator_like_ours_is_ours():
         ("Replai", {}, "no strategy 'Replai'.*did you mean 'Replay'"),
         ("Replay", {"mem_sise": 3}, r"avalanche:Replay.mem_sise: unknown option; did you mean 'mem_size'"),
         ("Replay", {"mem_size": "many"}, r"avalanche:Replay.mem_size: expected a whole number"),
-        ("Replay", {"train_epochs": 3}, "cannot be configured, because the life sets it itself"),
+        ("Replay", {"train_epochs": 3}, "cannot be configured, because the run sets it itself"),
         ("Replay", {"generator": "default"}, "unknown option"),
         ("GenerativeReplay", {"generator": "theirs"}, "expected like_ours, default or options of the VAE"),
         ("GenerativeReplay", {"generator": {"latent": 3}}, "did you mean 'latent_dim'"),

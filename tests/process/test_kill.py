@@ -53,7 +53,7 @@ if place == "examination":
 alive = runs.prepare(config.read(*words, out=out))
 alive.checkpoint.every_n_steps = 2
 alive.trainer.callbacks.insert(0, Kill())
-runs.live(alive)
+runs.execute(alive)
 """
 
 
