@@ -371,7 +371,9 @@ def test_a_newborn_learner_does_not_know_the_features_of_another(life: dict[str,
 def test_a_learner_that_cannot_be_newborn() -> None:
     life = {"memory": Reservoir(5), "night": [NREM(from_scratch=True)]}
     refused(
-        r"a newborn learner needs reset_parameters\(\) in every layer, Unresettable", network=Unresettable(), **life
+        r"a learner that is trained from scratch needs reset_parameters\(\) in every layer, Unresettable",
+        network=Unresettable(),
+        **life,
     )
 
 

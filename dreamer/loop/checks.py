@@ -15,9 +15,11 @@ from dreamer.core.hypnogram import Hypnogram
 from dreamer.generators import Generator
 from dreamer.memory import Memory
 from dreamer.networks.base import Featured
+from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
 from dreamer.perturbations import Perturbation, scaled
 from dreamer.plasticity import Plasticity
+from dreamer.problems import Classification, Problem
 from dreamer.schedules import Schedule
 from dreamer.stages import NREM, REM, Hebbian, Wake
 from dreamer.stages.replay import Replayer
@@ -44,6 +46,7 @@ class Parts:
         plasticity: what follows the learner's weights.
         schedule: when nights come.
         active_outputs: which outputs compete.
+        problem: what the learner is asked.
     """
 
     network: nn.Module
@@ -54,6 +57,7 @@ class Parts:
     plasticity: tuple[Plasticity, ...]
     schedule: Schedule
     active_outputs: ActiveOutputs
+    problem: Problem = Classification()
 
     def replayers(self) -> Iterator[tuple[str, StageSpec, Replayer]]:
         """Every stage that recalls: where it stands, the stage, and how."""
@@ -160,6 +164,9 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
 
 
 def _check_stream(stream: Stream, parts: Parts) -> None:
+    parts.problem.check(stream)
+    if parts.problem.groups != "class":
+        _check_classless(parts)
     if parts.active_outputs == "task" and not stream.disjoint:
         raise ValueError(
             "active_outputs='task' needs experiences with classes of their own, "
@@ -168,11 +175,28 @@ def _check_stream(stream: Stream, parts: Parts) -> None:
         )
     if parts.generator is None:
         return
-    shape, classes = tuple(parts.generator.sample_shape), parts.generator.num_classes
+    shape, groups = tuple(parts.generator.sample_shape), parts.generator.num_classes
     if shape != tuple(stream.sample_shape):
         raise ValueError(f"the generator makes samples of shape {shape}, the stream gives {stream.sample_shape}")
-    if classes != stream.num_classes:
-        raise ValueError(f"the generator knows {classes} classes, the stream has {stream.num_classes}")
+    if groups != stream.num_groups:
+        what = "classes" if stream.groups == "class" else "domains"
+        raise ValueError(f"the generator knows {groups} {what}, the stream has {stream.num_groups}")
+
+
+def _check_classless(parts: Parts) -> None:
+    """Refuse what makes sense of classes alone, where targets are none."""
+    problem = type(parts.problem).__name__
+    if parts.active_outputs != "all":
+        raise ValueError(f"{problem} has no classes: expected active_outputs='all', got {parts.active_outputs!r}")
+    if grows(parts.network):
+        raise ValueError(f"{problem} has no classes as which outputs could grow: expected growing=False")
+    used: list[object] = [parts.network, parts.memory, parts.generator]
+    for stage in (parts.wake, *parts.night):
+        used += [*stage.objectives, *(stage.replayer.perturbations or ())]
+    used += [*parts.wake.replay_objectives, *parts.wake.perturbations]
+    for part in used:
+        if getattr(part, "needs_classes", False):
+            raise ValueError(f"{type(part).__name__} needs classes, but {problem} has none")
 
 
 def a_few(stream: Stream, count: int = 64) -> Tensor:
@@ -210,7 +234,7 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
     finally:
         for module, mode in modes:
             module.training = mode
-    wanted = (len(x), stream.num_classes)
+    wanted = (len(x), *parts.problem.output_shape(stream))
     if not isinstance(answer, Tensor) or tuple(answer.shape) != wanted:
         got = f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
         wrap = "" if isinstance(answer, Tensor) else ": wrap it in a module whose forward picks out the logits"
@@ -261,7 +285,7 @@ def _check_wake(stream: Stream, parts: Parts, x: Tensor) -> None:
             "ask a teacher about the day with source='day' and replay_objectives"
         )
     if stream.passing and wake.data != "experience":
-        raise ValueError(f"wake: data={wake.data!r} keeps all data, but {stream.name} is read as it is lived, once")
+        raise ValueError(f"wake: data={wake.data!r} keeps all data, but {stream.name} is read as it is run, once")
     if wake.data == "joint" and parts.active_outputs == "seen":
         raise ValueError("wake: data='joint' meets all classes every day, which active_outputs='seen' would switch off")
     if wake.replayer.source == "day" and wake.replayer.perturbations:
@@ -458,8 +482,8 @@ def active_classes(stream: Stream, experience: int, active_outputs: ActiveOutput
 
 
 def class_mask(stream: Stream, experiences: Sequence[int] | range) -> Tensor:
-    """(K,) bool, the classes of some experiences."""
-    mask = torch.zeros(stream.num_classes, dtype=torch.bool)
+    """(G,) bool, the classes, or domains, of some experiences."""
+    mask = torch.zeros(stream.num_groups, dtype=torch.bool)
     for index in experiences:
         mask[list(stream.experiences[index].classes)] = True
     return mask

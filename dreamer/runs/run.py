@@ -120,7 +120,7 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
         raise ConfigError(str(error)) from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(plan.seed, Purpose.INIT))
-        module = plan.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes)
+        module = plan.build_module(stream)
     checkpoint = RunCheckpoint(directory / CHECKPOINTS)
     watchers: list[pl.Callback] = [RunFolder(directory, plan.plain, plan.name), checkpoint]
     if plan.health is not None:

@@ -35,7 +35,8 @@ def answers(
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     logits = []
-    for x, y in samples.batches(torch.arange(len(samples)).split(_BATCH)):
+    for batch in samples.batches(torch.arange(len(samples)).split(_BATCH)):
+        x, y = batch.x, batch.y
         if perturbation is not None and rng is not None:
             x = perturbation(x, functional.one_hot(y).float(), rng)[0]
         logits.append(network(x))

@@ -7,19 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from dreamer.loop.checks import ActiveOutputs, active_classes
+from dreamer.problems import Problem, Tally
 from dreamer.streams.base import Samples
 from dreamer.training.data import StreamDataModule
 
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, data: StreamDataModule, active_outputs: ActiveOutputs, lived: int, device: torch.device
+    network: nn.Module,
+    data: StreamDataModule,
+    problem: Problem,
+    active_outputs: ActiveOutputs,
+    lived: int,
+    device: torch.device,
 ) -> tuple[list[float | None], list[float | None]]:
     """Measure accuracies, in evaluation mode, within the Trainer's limits and precision.
 
     Args:
         network: maps (B, *S) to (B, K) logits; its modes are restored.
         data: the stream, attached to a Trainer.
+        problem: scores it.
         active_outputs: which outputs compete.
         lived: number of the experience that is lived through, -1 before the first.
         device: where the network is.
@@ -38,10 +45,10 @@ def evaluate(
             continue
         experience = data.experience(index, device)
         row = _active_classes(data, active_outputs, index, lived)
-        tested = accuracy(network, data, experience.test, data.trainer.limit_test_batches, row, device)
+        tested = score(network, data, problem, experience.test, data.trainer.limit_test_batches, row, device)
         held = None
         if experience.validation is not None:
-            held = accuracy(network, data, experience.validation, data.validation_limit, row, device)
+            held = score(network, data, problem, experience.validation, data.validation_limit, row, device)
         found[origin] = tested, held
     for module, mode in modes:
         module.training = mode
@@ -49,19 +56,21 @@ def evaluate(
     return list(tests), [] if all(held is None for held in helds) else list(helds)
 
 
-def accuracy(
+def score(
     network: nn.Module,
     data: StreamDataModule,
+    problem: Problem,
     samples: Samples,
     limit: float | None,
     active_classes: Tensor | None,
     device: torch.device,
 ) -> float | None:
-    """Share of the samples whose largest logit is that of their class; None when the limit leaves no sample.
+    """Score a network on samples; None when the limit leaves none.
 
     Args:
         network: maps (B, *S) to (B, K) logits.
         data: the stream, attached to a Trainer.
+        problem: scores it.
         samples: what to read.
         limit: Lightning's ``limit_*_batches``.
         active_classes: (K,) bool, the outputs that compete; None for all.
@@ -69,15 +78,11 @@ def accuracy(
     """
     trainer = data.trainer
     assert trainer is not None
-    right, count = 0, 0
+    tally, active = Tally(), None if active_classes is None else active_classes.to(device)
     for batch in data.examination(samples, limit):
-        x, y = trainer.strategy.batch_to_device(batch, device)
-        logits = _answer(network, x, trainer)
-        if active_classes is not None:
-            logits = logits.masked_fill(~active_classes.to(device), -torch.inf)
-        right += int((logits.argmax(dim=1) == y).sum())
-        count += len(y)
-    return right / count if count else None
+        x, y = trainer.strategy.batch_to_device(batch, device)[:2]
+        tally += problem.tally(_answer(network, x, trainer), y, active)
+    return tally.value
 
 
 def _answer(network: nn.Module, x: Tensor, trainer: pl.Trainer) -> Tensor:
