@@ -136,7 +136,7 @@ def _courses(drafts: Mapping[str, RunConfig], experiences: int, steps: int, roun
         lives = []
         for _ in range(rounds):
             torch.manual_seed(0)
-            module = plan.module.build(sample_shape=met.sample_shape, num_classes=met.num_classes)
+            module = plan.build_module(met)
             for stage in (module.wake, *module.night):
                 stage.steps = steps
             clock = _Clock(steps // 2)

@@ -11,6 +11,7 @@ from torch import Tensor
 from dreamer.core.modes import evaluating
 from dreamer.loop.plan import Parts, StageSpec
 from dreamer.networks.base import Featured
+from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
 from dreamer.perturbations import Perturbation, scaled
 from dreamer.stages import Hebbian, Wake
@@ -48,6 +49,9 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
 
 
 def _check_stream(stream: Stream, parts: Parts) -> None:
+    parts.problem.check(stream)
+    if parts.problem.groups != "class":
+        _check_classless(parts)
     if parts.active_outputs == "task" and not stream.disjoint:
         raise ValueError(
             "active_outputs='task' needs experiences with classes of their own, "
@@ -56,11 +60,28 @@ def _check_stream(stream: Stream, parts: Parts) -> None:
         )
     if parts.generator is None:
         return
-    shape, classes = tuple(parts.generator.sample_shape), parts.generator.num_classes
+    shape, groups = tuple(parts.generator.sample_shape), parts.generator.num_classes
     if shape != tuple(stream.sample_shape):
         raise ValueError(f"the generator makes samples of shape {shape}, the stream gives {stream.sample_shape}")
-    if classes != stream.num_classes:
-        raise ValueError(f"the generator has {classes} classes, the stream has {stream.num_classes}")
+    if groups != stream.num_groups:
+        what = "classes" if stream.groups == "class" else "domains"
+        raise ValueError(f"the generator has {groups} {what}, the stream has {stream.num_groups}")
+
+
+def _check_classless(parts: Parts) -> None:
+    """Refuse what needs classes, where targets are none."""
+    problem = type(parts.problem).__name__
+    if parts.active_outputs != "all":
+        raise ValueError(f"{problem} has no classes: expected active_outputs='all', got {parts.active_outputs!r}")
+    if grows(parts.network):
+        raise ValueError(f"{problem} has no classes as which outputs could grow: expected growing=False")
+    used: list[object] = [parts.network, parts.memory, parts.generator]
+    for stage in (parts.wake, *parts.night):
+        used += [*stage.objectives, *(stage.replayer.perturbations or ())]
+    used += [*parts.wake.replay_objectives, *parts.wake.perturbations]
+    for part in used:
+        if getattr(part, "needs_classes", False):
+            raise ValueError(f"{type(part).__name__} needs classes, but {problem} has none")
 
 
 def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
@@ -86,7 +107,7 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
             output = network(x)
     except Exception as error:  # whatever somebody else's module raises
         raise ValueError(f"{name} cannot take {given}: {' '.join(str(error).split())}") from error
-    wanted = (len(x), stream.num_classes)
+    wanted = (len(x), *parts.problem.output_shape(stream))
     if not isinstance(output, Tensor) or tuple(output.shape) != wanted:
         got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         wrap = "" if isinstance(output, Tensor) else ": wrap it in a module whose forward picks out the logits"

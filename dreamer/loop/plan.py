@@ -15,6 +15,7 @@ from dreamer.core.types import Stage
 from dreamer.generators import Generator
 from dreamer.memory import Memory
 from dreamer.plasticity import Plasticity
+from dreamer.problems import Classification, Problem
 from dreamer.schedules import Schedule
 from dreamer.stages import NREM, REM, Hebbian, Wake
 from dreamer.stages.replay import Replayer
@@ -38,6 +39,7 @@ class Parts:
         plasticity: what follows the learner's weights.
         schedule: when nights come.
         active_outputs: which outputs are active.
+        problem: what the learner is asked.
     """
 
     network: nn.Module
@@ -48,6 +50,7 @@ class Parts:
     plasticity: tuple[Plasticity, ...]
     schedule: Schedule
     active_outputs: ActiveOutputs = "all"
+    problem: Problem = Classification()
 
     @property
     def averages(self) -> tuple[nn.Module, ...]:
@@ -163,8 +166,8 @@ def few_samples(stream: Stream, count: int = 64) -> Tensor:
 
 
 def class_mask(stream: Stream, experiences: Sequence[int] | range) -> Tensor:
-    """(K,) bool, the classes of some experiences."""
-    mask = torch.zeros(stream.num_classes, dtype=torch.bool)
+    """(G,) bool, the classes, or domains, of some experiences."""
+    mask = torch.zeros(stream.num_groups, dtype=torch.bool)
     for index in experiences:
         mask[list(stream.experiences[index].classes)] = True
     return mask

@@ -41,6 +41,7 @@ class Adversarial:
 
     space: Literal["pixel"] = "pixel"
     amounts = ("epsilon",)
+    needs_classes = True
 
     def __init__(
         self,

@@ -35,9 +35,10 @@ def answers(
     """
     logits = []
     with evaluating(network):
-        for x, y in samples.batches(torch.arange(len(samples)).split(_BATCH)):
+        for batch in samples.batches(torch.arange(len(samples)).split(_BATCH)):
+            x = batch.x
             if perturbation is not None and rng is not None:
-                x = perturbation(x, functional.one_hot(y).float(), rng)[0]
+                x = perturbation(x, functional.one_hot(batch.y).float(), rng)[0]
             logits.append(network(x))
     return torch.cat(logits), samples.y
 

@@ -8,26 +8,36 @@ from torch import Tensor, nn
 from dreamer.core.modes import evaluating
 from dreamer.core.types import Batch
 from dreamer.loop.plan import ActiveOutputs, evaluated_classes
+from dreamer.problems import Problem, Tally
 from dreamer.streams.base import Samples
 from dreamer.training.data import StreamDataModule
+
+Scores = list[float | None]
+"""One score for each experience; None where nothing was measured."""
 
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, data: StreamDataModule, active_outputs: ActiveOutputs, reached: int, device: torch.device
-) -> tuple[list[float | None], list[float | None]]:
-    """Measure the accuracy on every experience, in evaluation mode, within the Trainer's limits and precision.
+    network: nn.Module,
+    data: StreamDataModule,
+    problem: Problem,
+    active_outputs: ActiveOutputs,
+    reached: int,
+    device: torch.device,
+) -> tuple[Scores, Scores]:
+    """Score a network on every experience, in evaluation mode, within the Trainer's limits and precision.
 
     Args:
         network: maps (B, *S) to (B, K) logits; its modes are restored.
         data: the stream, attached to a Trainer.
+        problem: scores it.
         active_outputs: which outputs are active.
         reached: the experience that was trained on last, from 0; -1 before the first.
         device: where the network is.
 
     Returns:
-        Test accuracy on each experience, and accuracy on its held-out training data, where there are any; fractions
-        of 1, None where the limit leaves nothing.
+        The score on each experience's test data, and on its held-out training data (empty where no experience has
+        any); accuracies are fractions of 1, None where the limit leaves nothing.
     """
     assert data.trainer is not None
     # pieces of one experience are evaluated on the same data, once
@@ -38,28 +48,30 @@ def evaluate(
                 continue
             experience = data.experience(index, device)
             active = evaluated_classes(data.stream, active_outputs, index, reached)
-            tested = accuracy(network, data, experience.test, data.trainer.limit_test_batches, active, device)
+            tested = score(network, data, problem, experience.test, data.trainer.limit_test_batches, active, device)
             held = None
             if experience.validation is not None:
-                held = accuracy(network, data, experience.validation, data.validation_limit, active, device)
+                held = score(network, data, problem, experience.validation, data.validation_limit, active, device)
             found[origin] = tested, held
     tests, helds = zip(*(found[origin] for origin in data.stream.origins), strict=True)
     return list(tests), [] if all(held is None for held in helds) else list(helds)
 
 
-def accuracy(
+def score(
     network: nn.Module,
     data: StreamDataModule,
+    problem: Problem,
     samples: Samples,
     limit: float | None,
     active: Tensor | None,
     device: torch.device,
 ) -> float | None:
-    """Fraction of the samples that are classified correctly (:func:`correct`); None when the limit leaves no sample.
+    """Score a network on samples; None when the limit leaves none.
 
     Args:
         network: maps (B, *S) to (B, K) logits.
         data: the stream, attached to a Trainer.
+        problem: scores it.
         samples: what to read.
         limit: Lightning's ``limit_*_batches``.
         active: (K,) bool, the active classes; None for all.
@@ -67,25 +79,22 @@ def accuracy(
     """
     trainer = data.trainer
     assert trainer is not None
-    precision = trainer.precision_plugin
-    right, count = 0, 0
+    precision, total = trainer.precision_plugin, Tally()
     for batch in data.evaluation_loader(samples, limit):
-        x, y = trainer.strategy.batch_to_device(batch, device)
+        batch = trainer.strategy.batch_to_device(batch, device)
         with precision.forward_context():
-            right += int(correct(network, Batch(precision.convert_input(x), y), active).sum())
-        count += len(y)
-    return right / count if count else None
+            total += tally(network, batch._replace(x=precision.convert_input(batch.x)), problem, active)
+    return total.value
 
 
-def correct(network: nn.Module, batch: Batch, active: Tensor | None) -> Tensor:
-    """(B,) bool: whether the largest active output is that of the sample's class.
+def tally(network: nn.Module, batch: Batch, problem: Problem, active: Tensor | None) -> Tally:
+    """Score a network on one batch; every evaluation comes through here.
 
     Args:
         network: maps (B, *S) to (B, K) logits.
         batch: the samples.
+        problem: scores it.
         active: (K,) bool, the active classes; None for all.
     """
-    logits: Tensor = network(batch.x)
-    if active is not None:
-        logits = logits.masked_fill(~active.to(logits.device), -torch.inf)
-    return logits.argmax(dim=1) == batch.y
+    outputs: Tensor = network(batch.x)
+    return problem.tally(outputs, batch.y, None if active is None else active.to(outputs.device))

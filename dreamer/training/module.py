@@ -17,6 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from dreamer import metrics
+from dreamer.config.registry import name_of
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
 from dreamer.core.modes import evaluating
@@ -43,12 +44,14 @@ from dreamer.memory import Memory
 from dreamer.networks.base import Frozen, dummy_input, forward, module_bytes, plain_name, reset_parameters
 from dreamer.networks.heads import add_classes
 from dreamer.plasticity import Plasticity
+from dreamer.problems import Classification, Problem
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
-from dreamer.streams.base import Samples, Stream
+from dreamer.stages.replay import for_problem
+from dreamer.streams.base import Samples, Stream, groups_of
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import all_gather, held_elsewhere, rebalance, restore
-from dreamer.training.evaluation import correct, evaluate
+from dreamer.training.evaluation import evaluate, tally
 from dreamer.training.resume import align_loops, change_devices
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
@@ -78,6 +81,7 @@ class WakeSleepModule(pl.LightningModule):
         active_outputs: the softmax runs over ``all`` outputs, those of classes ``seen`` so far, or those of the
             sample's own ``task`` (which must then be known at test time).
         evaluated: what is evaluated: the ``network``, or the slowest of its moving averages (``average``).
+        problem: what the learner is asked; by default the class of a sample.
         seed: of everything that is drawn in this life.
 
     Raises:
@@ -98,13 +102,16 @@ class WakeSleepModule(pl.LightningModule):
         generator_lr: float | None = None,
         active_outputs: ActiveOutputs = "all",
         evaluated: Literal["network", "average"] = "network",
+        problem: Problem | None = None,
         seed: int = 0,
     ):
         super().__init__()
         sleeps = memory is not None or generator is not None
         self.network = network
-        self.wake = Wake() if wake is None else wake
-        self.night = tuple(night) if night is not None else (NREM(), REM()) if sleeps else ()
+        self.problem = Classification() if problem is None else problem
+        self.wake = for_problem(Wake() if wake is None else wake, self.problem)
+        night = night if night is not None else (NREM(), REM()) if sleeps else ()
+        self.night = tuple(for_problem(stage, self.problem) for stage in night)
         self.memory = memory
         self.generator = generator
         self.plasticity = nn.ModuleList(plasticity)
@@ -160,6 +167,7 @@ class WakeSleepModule(pl.LightningModule):
             self._plastic,
             self.schedule,
             self.active_outputs,
+            self.problem,
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -339,7 +347,8 @@ class WakeSleepModule(pl.LightningModule):
         if self.memory is not None and new:
             rng = randoms(self.seed, Purpose.MEMORY, stage.index, batch.step, self.global_rank)
             kept = losses.answer if self.memory.logits else None
-            self.memory.add(batch.day.x[:new], batch.day.y[:new], rng, None if kept is None else kept[:new])
+            group = None if batch.day.group is None else batch.day.group[:new]
+            self.memory.add(batch.day.x[:new], batch.day.y[:new], rng, None if kept is None else kept[:new], group)
         if self.schedule.data_driven:
             loss = torch.zeros(()) if losses.surprise is None else self._shared(losses.surprise)
             features = None
@@ -491,7 +500,7 @@ class WakeSleepModule(pl.LightningModule):
             held = self._seen(self.ledger.rows[-1], "validation")
             if held is not None:
                 # only held-out training data may steer callbacks; test accuracies go to the loggers alone
-                self.log("val/accuracy", held, batch_size=1, sync_dist=True)
+                self.log(f"val/{self.problem.key}", held, batch_size=1, sync_dist=True)
 
     def on_train_end(self) -> None:
         """Examine a life that was stopped between two examinations, so that its results say where it got."""
@@ -569,8 +578,8 @@ class WakeSleepModule(pl.LightningModule):
         index = pass_order(len(samples), stage.experience, 0, place)[:count]
         if self.trainer.fast_dev_run:
             few = self.wake.batch_size * int(self.trainer.fast_dev_run)
-            y = samples.y.cpu()
-            index = torch.cat([(y == label).nonzero().flatten()[:few] for label in y.unique()])
+            groups = groups_of(samples).cpu()
+            index = torch.cat([(groups == label).nonzero().flatten()[:few] for label in groups.unique()])
         read = samples.batches(index.sort().values.split(1024))
         return (self.trainer.strategy.batch_to_device(batch, self.device) for batch in read)
 
@@ -579,7 +588,9 @@ class WakeSleepModule(pl.LightningModule):
     def _row(self, after: str, experience: int, night: int, stage: int, global_step: int) -> dict[str, Any]:
         """Examine the network on every experience: one row of the accuracy matrix."""
         started = time.perf_counter()
-        tested, held = evaluate(self.evaluated_network, self._data, self.active_outputs, experience, self.device)
+        tested, held = evaluate(
+            self.evaluated_network, self._data, self.problem, self.active_outputs, experience, self.device
+        )
         self.ledger.seconds["examination"] += time.perf_counter() - started
         return {
             "after": after,
@@ -593,10 +604,12 @@ class WakeSleepModule(pl.LightningModule):
 
     def _log_row(self, row: dict[str, Any]) -> None:
         (whole,) = metrics.whole_rows([row], self.stream.origins)
-        named = {f"test/accuracy/experience_{index}": value for index, value in enumerate(whole["accuracy"])}
-        named |= {"stream/experience": row["experience"], "stream/average_accuracy": self._seen(row, "accuracy")}
+        score = self.problem.key
+        named = {f"test/{score}/experience_{index}": value for index, value in enumerate(whole["accuracy"])}
+        named |= {"stream/experience": row["experience"], f"stream/average_{score}": self._seen(row, "accuracy")}
         if row["night"] >= 0:
-            named |= {"sleep/night": row["night"], "sleep/gain": metrics.night_gains(self._whole_rows)[-1]}
+            gains = metrics.night_gains(self._whole_rows, self.problem.higher_is_better)
+            named |= {"sleep/night": row["night"], "sleep/gain": gains[-1]}
         present = {name: float(value) for name, value in named.items() if value is not None}
         for logger in self.loggers:
             logger.log_metrics(present, step=row["global_step"])
@@ -611,18 +624,18 @@ class WakeSleepModule(pl.LightningModule):
         return metrics.whole_rows(self.ledger.rows, self.stream.origins)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """For ``trainer.validate``: accuracy on held-out training data per experience."""
-        self._log_accuracy("val", batch, self._data.held_out[dataloader_idx])
+        """For ``trainer.validate``: the score on held-out training data per experience."""
+        self._log_score("val", batch, self._data.held_out[dataloader_idx])
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """For ``trainer.test``: accuracy on test data per experience."""
-        self._log_accuracy("test", batch, dataloader_idx)
+        """For ``trainer.test``: the score on test data per experience."""
+        self._log_score("test", batch, dataloader_idx)
 
-    def _log_accuracy(self, split: str, batch: Batch, experience: int) -> None:
+    def _log_score(self, split: str, batch: Batch, experience: int) -> None:
         active = evaluated_classes(self.stream, self.active_outputs, experience, self.ledger.experience)
-        mean = correct(self.evaluated_network, batch, active).float().mean()
-        name = f"{split}/accuracy/experience_{experience}"
-        self.log(name, mean, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
+        score = tally(self.evaluated_network, batch, self.problem, active).value
+        name = f"{split}/{self.problem.key}/experience_{experience}"
+        self.log(name, score, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
 
     @property
     def evaluated_network(self) -> nn.Module:
@@ -632,7 +645,7 @@ class WakeSleepModule(pl.LightningModule):
     # ---------------------------------------------------------------- what it leaves
 
     def gallery(self, per_class: int) -> Dream | None:
-        """Dreams (or, without a generator, memories) to look at, on the CPU; None when there is nothing to show yet.
+        """Dreams (or, without a generator, memories) with their groups, on the CPU; None when there are none yet.
 
         Drawn with random numbers of their own: looking changes nothing.
 
@@ -643,15 +656,17 @@ class WakeSleepModule(pl.LightningModule):
         if self.generator is not None and self.generator.dreamable.any() and not self.generator.is_features:
             y = self.generator.dreamable.nonzero().flatten().repeat_interleave(per_class)
             dream = self.generator.dream(y, rng)
-            named = y if self.generator.conditional else self._names(dream.x)
+            known = self.generator.conditional or self.problem.groups == "domain"
+            named = y if known else self._names(dream.x)
             return Dream(dream.x.cpu(), named.cpu())
         if self.memory is None or not len(self.memory):
             return None
         if self.memory.is_features:
             return None
-        x, y = self.memory.draw(len(self.memory), rng)[:2]
+        drawn = self.memory.draw(len(self.memory), rng)
+        y = drawn.groups
         chosen = torch.cat([(y == label).nonzero().flatten()[:per_class] for label in y.unique()])
-        return Dream(x[chosen].cpu(), y[chosen].cpu())
+        return Dream(drawn.x[chosen].cpu(), y[chosen].cpu())
 
     def _names(self, x: Tensor) -> Tensor:
         """What the learner sees in (B, *S) dreams that nobody asked for."""
@@ -678,6 +693,10 @@ class WakeSleepModule(pl.LightningModule):
             "complete": ledger.stage == len(self.hypnogram),
             "seed": self.seed,
             "protocol": {
+                "problem": name_of(type(self.problem)),
+                "score": self.problem.score,
+                "unit": self.problem.unit,
+                "higher_is_better": self.problem.higher_is_better,
                 "stream": self.stream.name,
                 "scenario": self.stream.scenario,
                 "experiences": len(self.stream),
@@ -692,7 +711,7 @@ class WakeSleepModule(pl.LightningModule):
             },
             "hypnogram": self.hypnogram.as_records(),
             "accuracy_matrix": {"rows": rows},
-            "metrics": dict(metrics.summarise(rows, origins)),
+            "metrics": dict(metrics.summarise(rows, origins, self.problem.higher_is_better)),
             "cost": {
                 "optimizer_steps": steps,
                 "samples": dict(ledger.samples),

@@ -24,6 +24,7 @@ from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, FeatureDistillation, LogitMatching
 from dreamer.perturbations import Affine, LatentMixing
+from dreamer.problems import Classification
 from dreamer.stages import NREM, REM, Absorb, Wake
 from dreamer.streams.base import Samples, Stream
 from dreamer.streams.digits import digits
@@ -153,7 +154,7 @@ class Fed(Naive):
             def __iter__(self) -> Iterator[list[torch.Tensor]]:
                 begun = next(passes) * per_pass
                 batches = day_batches(stage, size, samples, place, begun)
-                for x, y in itertools.islice(batches, per_pass):
+                for x, y, _ in itertools.islice(batches, per_pass):
                     yield [x, y, torch.zeros_like(y)]
 
         self.dataloader = Loader()
@@ -325,7 +326,7 @@ def test_avalanche_scores_a_learner_as_we_do():
     found = strategy.eval(benchmark.test_stream)
     theirs = [found[f"Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp{index:03d}"] for index in range(3)]
     data = _Account(stream, torch.device("cpu"))._data
-    ours, _ = evaluate(strategy.model, data, "all", 2, torch.device("cpu"))
+    ours, _ = evaluate(strategy.model, data, Classification(), "all", 2, torch.device("cpu"))
     assert theirs == pytest.approx(ours)
     assert max(theirs) > 0
 

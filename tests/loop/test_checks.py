@@ -375,7 +375,9 @@ def test_a_learner_from_scratch_does_not_know_old_features(parts: dict[str, Any]
 def test_a_learner_that_cannot_be_reset() -> None:
     parts = {"memory": Reservoir(5), "night": [NREM(from_scratch=True)]}
     refused(
-        r"a newborn learner needs reset_parameters\(\) in every layer, Unresettable", network=Unresettable(), **parts
+        r"a learner that is trained from scratch needs reset_parameters\(\) in every layer, Unresettable",
+        network=Unresettable(),
+        **parts,
     )
 
 

@@ -125,7 +125,7 @@ def test_pieces_have_their_size():
         (lambda: repeated(blurred(STREAM, 0.3)), "repeated: expected experiences with classes of their own"),
         (lambda: repeated(STREAM, 0.0, extra=1), "experience 4 is left without training samples"),
         (lambda: online(STREAM, 0), "online: expected pieces of at least 1 sample, got 0"),
-        (lambda: online(from_iterable([], STREAM.experiences[0].test, experiences=1, size=1)), "read as it is lived"),
+        (lambda: online(from_iterable([], STREAM.experiences[0].test, experiences=1, size=1)), "read as it is run"),
     ],
 )
 def test_impossible_changes_are_one_sentence(change: Any, message: str):

@@ -177,7 +177,7 @@ class DreamPlugin:
 
     def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Keep the answer to what is replayed for the loss; strategy and metrics see their own batch."""
-        x, y = self._batch.now
+        x, y = self._batch.now[:2]
         self._answer = strategy.mb_output
         strategy.mbatch[0], strategy.mb_output = x, self._answer[: len(y)]
 
@@ -189,7 +189,7 @@ class DreamPlugin:
         rng = randoms(self.seed, Purpose.PERTURB, self._stage, step.step, 0, device=strategy.device)
         losses = self.wake.losses(context, step, rng)
         strategy.loss = losses.total
-        x, y = step.day
+        x, y = step.day[:2]
         if self.memory is not None and strategy.clock.train_exp_epochs == 0:
             rng = randoms(self.seed, Purpose.MEMORY, self._stage, step.step, 0)
             self.memory.add(x, y, rng, losses.answer if self.memory.logits else None)
