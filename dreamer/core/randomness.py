@@ -1,7 +1,7 @@
 """Explicit randomness: every random number is drawn from a generator seeded by where it is needed.
 
-Nothing depends on how many numbers were drawn before, so a life that is killed and resumed dreams the same dreams,
-and two strategies with the same seed meet the same data in the same order.
+Nothing depends on how many numbers were drawn before, so a run that is killed and resumed dreams the same dreams,
+and two strategies with the same seed train on the same data in the same order.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def mix(*keys: int) -> int:
 
 
 def randoms(seed: int, purpose: Purpose, *keys: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator for one purpose at one place, e.g. ``randoms(seed, Purpose.DREAM, stage, step)``.
+    """A new generator for one purpose at one place, e.g. ``randoms(seed, Purpose.DREAM, stage, step)``.
 
     Args:
-        seed: the seed of the life.
+        seed: the seed of the run.
         purpose: what the numbers are for.
         keys: where they are needed (experience, stage, step, rank ...), any integers.
         device: where the numbers will be drawn.
@@ -56,3 +56,17 @@ def randoms(seed: int, purpose: Purpose, *keys: int, device: torch.device | str 
     generator = torch.Generator(device=device)
     # a CPU generator looks at 32 bits of its seed only; mix() has spread every key over them
     return generator.manual_seed(mix(seed, int(purpose), *keys))
+
+
+def seed_global(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators, from which dropout and initial weights are drawn.
+
+    Args:
+        seed: any integer, see :func:`mix`.
+        device: where the network is.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

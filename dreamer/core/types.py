@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -34,7 +34,7 @@ Perturb = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """Perturbs (B, ...) samples or codes with their (B, K) label distributions; every perturbation is one."""
 
 UNLABELLED = -1
-"""The label of a dream whose class nobody asked for: a teacher has to say it."""
+"""The label of a dream that was made without a class: a teacher has to name it."""
 
 
 class Perturbations(NamedTuple):
@@ -69,16 +69,16 @@ class Batch(NamedTuple):
 
 
 class Dream(NamedTuple):
-    """A batch made in sleep (or replayed while awake): samples, labels, and who says so.
+    """A batch made in sleep (or replayed while awake): samples, labels, and where they came from.
 
     Attributes:
         x: (B, *S) samples; (B, H) features of the learner where ``is_features``.
         y: their targets: (B,) int64 labels in [0, K), the class that was dreamt of, :data:`UNLABELLED` until a teacher
-            has said it; or whatever the problem asks for.
+            has named it; or whatever the problem asks for.
         p: (B, K) targets where a perturbation has mixed them: distributions over the classes, or numbers; None: ``y``.
-        teacher: (B, K) logits of a teacher, ``-inf`` for classes that it never met; None without a teacher.
+        teacher: (B, K) logits of a teacher, ``-inf`` for classes that it has not seen; None without a teacher.
         teacher_features: (B, H) features of the teacher; None unless an objective needs them.
-        logits: (B, K) the learner's own logits from when it met the samples; None where they were not kept.
+        logits: (B, K) the learner's own logits from when the samples were real; None where they were not kept.
         clean: (B, *S) the samples before they were perturbed; None where ``x`` was not.
         is_features: True when ``x`` enters the learner behind its features, as in replay of internal representations.
         group: (B,) int64, the domains that they are of; None where the labels ``y`` balance a replay.
@@ -101,15 +101,45 @@ class Dream(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a network says of a batch.
+    """What a network gives for a batch.
 
     Attributes:
         logits: (B, K).
-        features: (B, H) inputs of its last layers; None unless they were asked for.
+        features: (B, H) inputs of its last layers; None unless they are needed.
     """
 
     logits: Tensor
     features: Tensor | None = None
+
+
+class DreamBlock:
+    """The dreams of several steps, which are made at once.
+
+    The loader draws them. In the first step that learns from them the teachers label all of them together: fewer and
+    larger batches for the teachers, and the same numbers wherever a run is resumed.
+
+    Args:
+        dreams: of all steps, in order.
+        first: number of the first step.
+        steps: how many steps.
+    """
+
+    def __init__(self, dreams: Dream, first: int, steps: int):
+        self.dreams = dreams
+        self.first = first
+        self.per_step = len(dreams.y) // steps
+        self.taught = False
+
+    def teach(self, teach: Callable[[Dream], Dream]) -> None:
+        """Let a function add the teachers' outputs to all dreams; once."""
+        if not self.taught:
+            self.dreams, self.taught = teach(self.dreams), True
+
+    def at(self, step: int) -> Dream:
+        """The dreams of a step."""
+        start = (step - self.first) * self.per_step
+        rows = slice(start, start + self.per_step)
+        return Dream(*(part[rows] if isinstance(part, Tensor) else part for part in self.dreams))
 
 
 class Step(NamedTuple):
@@ -118,18 +148,20 @@ class Step(NamedTuple):
     Attributes:
         stage: index of the stage in the hypnogram (the Lightning epoch).
         step: number of the step within the stage, from 0.
-        day: the real batch; None in sleep.
+        real: the real batch; None in sleep.
         dream: the replayed or dreamt batch; None in a wake step without awake replay.
+        block: where the dreams came from, and those of the steps around it; None for dreams that need no teacher.
     """
 
     stage: int
     step: int
-    day: Batch | None
+    real: Batch | None
     dream: Dream | None
+    block: DreamBlock | None = None
 
 
 class Change(NamedTuple):
-    """A change of weights that no gradient asks for.
+    """A change of weights without a gradient.
 
     Attributes:
         weight: a parameter of the learner.
@@ -142,34 +174,34 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Losses:
-    """What a stage returns; the module alone calls backward on :attr:`total` and applies :attr:`changes`.
+    """What a stage returns; one method calls backward on :attr:`total`, and :attr:`changes` are applied beside it.
 
     Attributes:
         total: scalar, the sum that is differentiated; None where a stage learns without gradients.
         parts: the named summands, detached, for the logs.
-        answer: (B, K) detached logits on the day's batch, for memories that keep them; None in sleep.
-        surprise: detached scalar, the learner's loss on the day's batch alone, for schedules that watch; None in sleep.
+        outputs: (B, K) detached outputs for the real batch, for memories that keep them; None in sleep.
+        real_loss: detached scalar, the learner's loss on the real batch alone, for schedules that watch; None in sleep.
         changes: changes of weights without gradients.
     """
 
     total: Tensor | None
     parts: dict[str, Tensor]
-    answer: Tensor | None = None
-    surprise: Tensor | None = None
+    outputs: Tensor | None = None
+    real_loss: Tensor | None = None
     changes: tuple[Change, ...] = ()
 
     @classmethod
-    def of(cls, *, answer: Tensor | None = None, surprise: Tensor | None = None, **terms: Tensor | None) -> Losses:
+    def of(cls, *, outputs: Tensor | None = None, real_loss: Tensor | None = None, **terms: Tensor | None) -> Losses:
         """Sum the given scalar terms; terms that are None are left out, and without any there is nothing to learn.
 
         Args:
-            answer: see :attr:`answer`.
-            surprise: see :attr:`surprise`.
+            outputs: see :attr:`outputs`.
+            real_loss: see :attr:`real_loss`.
             terms: named scalars.
         """
         present = {name: term for name, term in terms.items() if term is not None}
         total = functools.reduce(operator.add, present.values()) if present else None
-        return cls(total, {name: term.detach() for name, term in present.items()}, answer, surprise)
+        return cls(total, {name: term.detach() for name, term in present.items()}, outputs, real_loss)
 
 
 @dataclass(frozen=True)
@@ -179,7 +211,7 @@ class Stage:
     Attributes:
         index: position in the hypnogram, from 0.
         kind: ``wake``, ``nrem`` or ``rem``.
-        experience: the experience lived through (wake) or lived through last (sleep), from 0.
+        experience: the experience of a wake stage, or the one before a night, from 0.
         steps: batches of the stage, at least 1.
         night: number of the night from 0; -1 when awake.
         cycle: number of the nrem/rem cycle within the night, from 0; 0 when awake.
@@ -207,6 +239,24 @@ class Stage:
         """``wake 2`` or ``night 1``: the name of the accuracy row that this stage writes."""
         return f"wake {self.experience}" if self.kind == "wake" else f"night {self.night}"
 
+    def shifted(self, steps: int) -> Stage:
+        """The stage with so many more steps of its experience before it."""
+        return replace(self, first_step=self.first_step + steps) if steps else self
+
+
+class Classes(NamedTuple):
+    """Which classes, or domains, a stage is about.
+
+    Attributes:
+        old: (G,) bool, seen before the current experience.
+        new: (G,) bool, of the current experience.
+        active: (G, K) bool, row g says which outputs are active for a sample of group g; None when all always are.
+    """
+
+    old: Tensor
+    new: Tensor
+    active: Tensor | None = None
+
 
 @dataclass(frozen=True)
 class SleepContext:
@@ -214,14 +264,14 @@ class SleepContext:
 
     Attributes:
         network: the learner; maps (B, *S) to (B, K) logits.
-        dawn: frozen copy of the learner from before the day; None without teachers or before the first day.
-        dusk: frozen copy of the learner from after the day; None without teachers or before the first dusk.
+        dawn: frozen copy of the learner from before the experience; None without teachers, or in the first experience.
+        dusk: frozen copy of the learner from after the wake stretch; None without teachers, or awake.
         averages: moving averages of the learner (see ``dreamer.plasticity``), the slowest last; empty without any.
-        memory: what is kept of the day, or None (see ``dreamer.memory``).
+        memory: what is kept of the experiences, or None (see ``dreamer.memory``).
         generator: what makes dreams, or None (see ``dreamer.generators``).
-        old_classes: (K,) bool, classes seen before the current experience.
-        new_classes: (K,) bool, classes of the current experience.
-        active: (K, K) bool, row k says which classes are active for a sample of class k; None when all always are.
+        old_classes: (G,) bool, classes (or domains) seen before the current experience.
+        new_classes: (G,) bool, those of the current experience.
+        active: (G, K) bool, row g says which outputs are active for a sample of group g; None when all always are.
         experiences_seen: experiences so far, the current one included.
         night: number of the night from 0; -1 when awake.
     """
@@ -238,6 +288,7 @@ class SleepContext:
     experiences_seen: int
     night: int = -1
 
-    def active_classes(self, y: Tensor) -> Tensor | None:
-        """(B, K) bool, the active classes for samples of the (B,) classes; None when all are."""
-        return None if self.active is None else self.active[y]
+    @property
+    def seen_classes(self) -> Tensor:
+        """(G,) bool, old and new classes."""
+        return self.old_classes | self.new_classes

@@ -194,7 +194,7 @@ def test_a_resumed_life_logs_the_same_steps(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_life_is_refused(tmp_path: Path) -> None:
     stream = tiny_stream()
     live(tiny_life(stream), stream, callbacks=[every_step(tmp_path)], max_steps=3)
-    with pytest.raises(ValueError, match="another life"):
+    with pytest.raises(ValueError, match="another run"):
         live(tiny_life(stream, seed=1), stream, str(tmp_path / "last.ckpt"))
 
 

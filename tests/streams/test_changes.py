@@ -198,7 +198,7 @@ def test_what_was_met_knows_leaks_and_returns():
 
     class Watch(pl.Callback):
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            context = pl_module._context_at(pl_module.hypnogram[trainer.current_epoch])
+            context = pl_module.sleeper.context
             seen.append(set(context.active[0].nonzero().flatten().tolist()))
 
     for stream in (blurred(STREAM, 0.3), repeated(STREAM, 0.6)):

@@ -233,8 +233,8 @@ def test_a_cut_experience_meets_the_same_batches() -> None:
 
         class Watch(pl.Callback):
             def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-                if batch.day is not None:
-                    batches.append(batch.day.x)
+                if batch.real is not None:
+                    batches.append(batch.real.x)
 
         stream = tiny_stream()
         live(tiny_life(stream, **changes), stream, callbacks=[Watch()])
@@ -262,7 +262,7 @@ def test_outputs_of_unseen_classes_rest_unless_all_are_active() -> None:
             stream, active_outputs=active_outputs, night=(), wake=Wake(steps=5), generator=None, memory=None
         )
         head = module.network[4].bias.detach().clone()
-        with pytest.warns(UserWarning, match="ends the life early"):
+        with pytest.warns(UserWarning, match="ends the run early"):
             live(module, stream, max_epochs=1)
         assert torch.equal(module.network[4].bias.detach()[2:], head[2:]) == rests
 
@@ -315,10 +315,10 @@ def test_a_life_needs_its_stream() -> None:
         live(tiny_life(stream), stream, reload_dataloaders_every_n_epochs=2)
 
 
-def test_a_generator_is_not_asked_before_it_has_learnt() -> None:
+def test_a_generator_does_not_dream_before_it_has_learnt() -> None:
     stream = tiny_stream()
     module = tiny_life(stream)
-    module._dusk = lambda stage: None  # type: ignore[method-assign]
+    module.sleeper.end_day = lambda *_: None  # type: ignore[method-assign]
     with pytest.raises(UntrainedError, match="before it was trained"):
         live(module, stream)
 

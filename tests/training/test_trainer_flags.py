@@ -128,7 +128,7 @@ class Training:
 
             def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
                 if training._subject == "module":
-                    day = None if batch.day is None else batch.day.x
+                    day = None if batch.real is None else batch.real.x
                 else:
                     day = None if any(getattr(c, "asleep", False) for c in trainer.callbacks) else batch[0]
                 training._awake = day is not None
