@@ -161,7 +161,7 @@ def resumed() -> Outcome:
     last = of_folder(folder)
     assert last["complete"]
     whole = of_folder(run(*words, *rarely, *smaller, folder="whole"))
-    return last | {"stopped": first, "as_uninterrupted": [key for key in whole if whole[key] != last[key]] or "in all"}
+    return last | {"stopped": first, "as_undisturbed": [key for key in whole if whole[key] != last[key]] or "in all"}
 
 
 def compare_command() -> Outcome:

@@ -20,7 +20,7 @@ PREFIXES = {
     "weights": ("sleeper.network.", "network."),
     "generator": ("sleeper.generator.", "generator."),
 }
-STAGE = ("kind", "experience", "steps", "night", "cycle", "index_in_night", "first_step")
+STAGE = ("kind", "experience", "steps", "night", "cycle", "part", "first_step")
 # columns of metrics.csv that hold time
 TIMES = re.compile("second|time|clock", re.IGNORECASE)
 

@@ -72,7 +72,7 @@ def resumed_script() -> Outcome:
     uninterrupted, trainer, _ = fit()
     whole = outcome(uninterrupted, trainer)
     alike = [key for key in whole if whole[key] != resumed[key]] or "in all"
-    return resumed | {"stopped": stopped, "validate": validated, "test": tested, "as_uninterrupted": alike}
+    return resumed | {"stopped": stopped, "validate": validated, "test": tested, "as_undisturbed": alike}
 
 
 def sleep_callback(stop: int | None = None) -> Outcome:
@@ -165,7 +165,7 @@ def sleep_callback(stop: int | None = None) -> Outcome:
     # rows and losses are those of the second part alone
     for key in ("rows", "losses"):
         whole[key] = whole[key][-len(last[key]) :]
-    return last | {"stopped": first, "as_uninterrupted": [key for key in whole if whole[key] != last[key]] or "in all"}
+    return last | {"stopped": first, "as_undisturbed": [key for key in whole if whole[key] != last[key]] or "in all"}
 
 
 @contextlib.contextmanager
