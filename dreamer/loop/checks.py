@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -57,7 +57,7 @@ class Parts:
     plasticity: tuple[Plasticity, ...]
     schedule: Schedule
     active_outputs: ActiveOutputs
-    problem: Problem = Classification()
+    problem: Problem = field(default_factory=Classification)
 
     def replayers(self) -> Iterator[tuple[str, StageSpec, Replayer]]:
         """Every stage that recalls: where it stands, the stage, and how."""
