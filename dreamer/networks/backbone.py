@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.modes import evaluating
 from dreamer.networks._zoo import headless, load_weights
 from dreamer.networks.base import dummy_input
 from dreamer.networks.heads import head
@@ -80,10 +81,8 @@ class Backbone(nn.Module):
         if not self.frozen:
             return self.trunk(x).flatten(1)
         # evaluation mode only while it runs: Lightning warns of modules that are found in it when a fit starts
-        self.trunk.eval()
-        h = self.trunk(x).flatten(1)
-        self.trunk.train(self.training)
-        return h
+        with evaluating(self.trunk):
+            return self.trunk(x).flatten(1)
 
     def classify(self, h: Tensor) -> Tensor:
         """Map (B, H) features to (B, K) logits."""
@@ -103,16 +102,12 @@ class Backbone(nn.Module):
 
     def _width(self, model: Any, sample_shape: tuple[int, ...]) -> int:
         name = model if isinstance(model, str) else type(model).__name__
-        modes = [(part, part.training) for part in self.trunk.modules()]
-        self.trunk.eval()
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with evaluating(self.trunk), torch.no_grad(), torch.random.fork_rng(devices=[]):
                 h = self.trunk(self._prepared(dummy_input(self.trunk, sample_shape)))
         except Exception as error:  # whatever somebody else's module raises
             why = " ".join(str(error).split())[:200]
             raise ValueError(f"{name} cannot take samples of shape {sample_shape}: {why}") from error
-        for part, mode in modes:
-            part.training = mode
         if not isinstance(h, Tensor):
             raise ValueError(
                 f"expected {name} to give features as one tensor, got a {type(h).__name__}: wrap it in a module whose "

@@ -20,23 +20,25 @@ from dreamer import metrics
 from dreamer.config.registry import name_of
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
+from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, mix, randoms
 from dreamer.core.types import Batch, Dream, Losses, SleepContext, Stage, Step
 from dreamer.generators import Generator
-from dreamer.loop.batches import RankInfo, StageLoader, local_count, pass_order, stage_steps
-from dreamer.loop.checks import (
+from dreamer.loop.batches import RankInfo, local_count, pass_order, stage_steps
+from dreamer.loop.checks import check_learner, check_parts
+from dreamer.loop.plan import (
     ActiveOutputs,
     Parts,
     SleepStage,
     StageSpec,
-    a_few,
     active_classes,
-    check_learner,
-    check_parts,
     class_mask,
-    day_of,
-    days_kept,
-    plan_life,
+    evaluated_classes,
+    few_samples,
+    kept_bytes,
+    plan_run,
+    seen_experiences,
+    training_samples,
 )
 from dreamer.memory import Memory
 from dreamer.networks.base import Frozen, dummy_input, forward, module_bytes, plain_name, reset_parameters
@@ -46,10 +48,10 @@ from dreamer.problems import Classification, Problem
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
 from dreamer.stages.replay import for_problem
-from dreamer.streams.base import JoinedSamples, Samples, Stream, groups_of
-from dreamer.training.data import StreamDataModule
+from dreamer.streams.base import Samples, Stream, groups_of
+from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import all_gather, held_elsewhere, rebalance, restore
-from dreamer.training.evaluation import evaluate
+from dreamer.training.evaluation import evaluate, tally
 from dreamer.training.resume import align_loops, change_devices
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
@@ -139,7 +141,7 @@ class WakeSleepModule(pl.LightningModule):
             self.generator.attach(self.network)
         if meet is not None:
             if self.generator is None:
-                raise ValueError(f"{type(self.network).__name__} answers with a generator, but the life has none")
+                raise ValueError(f"{type(self.network).__name__} classifies with a generator, but the run has none")
             meet(self.generator)
         for part in self._plastic:
             part.prepare(self.network)
@@ -210,10 +212,10 @@ class WakeSleepModule(pl.LightningModule):
         Raises:
             ValueError: when parts make no sense together, with the reason.
         """
-        few = a_few(stream)
+        few = few_samples(stream)
         check_parts(stream, self._parts, few)
         check_learner(stream, self._parts, few)
-        return plan_life(stream, self._parts, self.cycles, devices)
+        return plan_run(stream, self._parts, self.cycles, devices)
 
     def check_trainer(self, trainer: pl.Trainer) -> None:
         """Refuse a Trainer under which no life can be lived.
@@ -392,16 +394,14 @@ class WakeSleepModule(pl.LightningModule):
 
         Not in later passes, nor what fills up the last batch of one process with what another has met.
         """
-        own = local_count(len(day_of(self.stream, stage.experience, self.wake)), self._place)
+        own = local_count(len(training_samples(self.stream, stage.experience, self.wake)), self._place)
         done = (stage.first_step + step + self.ledger.ahead) * self.wake.batch_size
         return min(max(own - done, 0), self.wake.batch_size)
 
     def _day(self, stage: Stage) -> Samples:
         """What the stage's experience is lived through with, on the training device where it may stay there."""
-        if self.wake.data == "experience":
-            return self._data.experience(stage.experience, self.device).train
-        last = len(self.stream) if self.wake.data == "joint" else stage.experience + 1
-        return JoinedSamples([self._data.experience(index, self.device).train for index in range(last)])
+        read = lambda index: self._data.experience(index, self.device).train  # noqa: E731
+        return training_samples(self.stream, stage.experience, self.wake, read)
 
     @property
     def _place(self) -> RankInfo:
@@ -413,7 +413,7 @@ class WakeSleepModule(pl.LightningModule):
             ledger.samples["wake"] += ranks * len(batch.day.y)
         if batch.dream is not None:
             ledger.samples["replayed" if stage.kind == "wake" else stage.kind] += ranks * len(batch.dream.y)
-        ledger.step = batch.step + 1
+        ledger.step, ledger.experience = batch.step + 1, stage.experience
         ledger.finished = self.trainer.is_last_batch
         now = time.perf_counter()
         ledger.seconds[stage.kind] += now - self._clock
@@ -482,8 +482,7 @@ class WakeSleepModule(pl.LightningModule):
         self.ledger.ahead = 0
         if stage.experience > 0 and self.dawn is not None:
             self.dawn.copy_from(self.network)
-        last = len(self.stream) if self.wake.data == "joint" else stage.experience + 1
-        add_classes(self.network, class_mask(self.stream, range(last)))
+        add_classes(self.network, class_mask(self.stream, seen_experiences(self.stream, stage.experience, self.wake)))
         for part in self._plastic:
             part.dawn(self.network)
 
@@ -564,14 +563,10 @@ class WakeSleepModule(pl.LightningModule):
             # fewer samples than processes: this one has met none of its own
             return
         rng = randoms(self.seed, Purpose.MEMORY, stage.index, -1, self.global_rank)
-        modes = [(module, module.training) for module in self.network.modules()]
-        self.network.eval()
-        with torch.no_grad():
+        with evaluating(self.network), torch.no_grad():
             memory.end_experience(
                 self._met(stage), self.network, self.dawn if stage.experience else None, stage.experience, rng
             )
-        for module, mode in modes:
-            module.training = mode
 
     def _met(self, stage: Stage, everywhere: bool = False) -> Iterator[Batch]:
         """What has been met of the experience so far, in order; ``everywhere`` adds what other processes met."""
@@ -593,8 +588,9 @@ class WakeSleepModule(pl.LightningModule):
     def _row(self, after: str, experience: int, night: int, stage: int, global_step: int) -> dict[str, Any]:
         """Examine the network on every experience: one row of the accuracy matrix."""
         started = time.perf_counter()
-        candidate = self._averages[-1] if self.evaluated == "average" else self.network
-        tested, held = evaluate(candidate, self._data, self.problem, self.active_outputs, experience, self.device)
+        tested, held = evaluate(
+            self.evaluated_network, self._data, self.problem, self.active_outputs, experience, self.device
+        )
         self.ledger.seconds["examination"] += time.perf_counter() - started
         return {
             "after": after,
@@ -629,18 +625,22 @@ class WakeSleepModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.validate``: the score on held-out training data per experience."""
-        self._log_score("val", batch, dataloader_idx)
+        self._log_score("val", batch, self._data.held_out[dataloader_idx])
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.test``: the score on test data per experience."""
         self._log_score("test", batch, dataloader_idx)
 
-    def _log_score(self, split: str, batch: Batch, index: int) -> None:
-        logits = self.network(batch.x)
-        classes = class_mask(self.stream, [index]).to(logits.device) if self.active_outputs == "task" else None
-        score = self.problem.tally(logits, batch.y, classes).value
-        name = f"{split}/{self.problem.key}/experience_{index}"
+    def _log_score(self, split: str, batch: Batch, experience: int) -> None:
+        active = evaluated_classes(self.stream, self.active_outputs, experience, self.ledger.experience)
+        score = tally(self.evaluated_network, batch, self.problem, active).value
+        name = f"{split}/{self.problem.key}/experience_{experience}"
         self.log(name, score, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
+
+    @property
+    def evaluated_network(self) -> nn.Module:
+        """What is evaluated: the network, or the slowest of its moving averages."""
+        return self._averages[-1] if self.evaluated == "average" else self.network
 
     # ---------------------------------------------------------------- what it leaves
 
@@ -687,7 +687,7 @@ class WakeSleepModule(pl.LightningModule):
         held = [experience.validation for experience in self.stream.experiences]
         lived = self.hypnogram[min(ledger.stage, len(self.hypnogram) - 1)].experience
         sizes = self.bytes()
-        sizes["memory"] += days_kept(self.stream, lived, self.wake)
+        sizes["memory"] += kept_bytes(self.stream, lived, self.wake)
         origins = self.stream.origins
         return {
             "complete": ledger.stage == len(self.hypnogram),

@@ -371,7 +371,7 @@ def test_what_an_iterable_must_give_is_one_sentence(batches: list[Any], message:
     ("changes", "message"),
     [
         ({"active_outputs": "task"}, "or are not known before they begin"),
-        ({"wake": Wake(data="joint")}, "data='joint' keeps all data, but iterable is read as it is run"),
+        ({"wake": Wake(data="joint")}, "data='joint' keeps all data, but iterable is read only once"),
         ({"wake": Wake(data="cumulative")}, "data='cumulative' keeps all data"),
     ],
 )

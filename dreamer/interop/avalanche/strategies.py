@@ -63,8 +63,9 @@ from dreamer.core.types import Stage
 from dreamer.generators import VAE
 from dreamer.generators.likelihood import divergence, misfit, pixels
 from dreamer.interop.avalanche.benchmarks import quiet
-from dreamer.loop.checks import ActiveOutputs
+from dreamer.loop.plan import ActiveOutputs
 from dreamer.networks.base import featured, module_bytes
+from dreamer.problems import Classification
 from dreamer.streams.base import Samples, Stream, TensorSamples
 from dreamer.training.data import StreamDataModule
 from dreamer.training.evaluation import evaluate
@@ -634,7 +635,7 @@ class _Account:
     def evaluate(self, after: str, experience: int, global_step: int, network: nn.Module) -> None:
         """Add a row to the accuracy matrix."""
         started = time.perf_counter()
-        tested, held = evaluate(network, self._data, "all", experience, self.device)
+        tested, held = evaluate(network, self._data, Classification(), "all", experience, self.device)
         self.seconds["examination"] += time.perf_counter() - started
         row = {"after": after, "experience": experience, "night": -1, "stage": experience, "global_step": global_step}
         self.rows.append({**row, "accuracy": tested, "validation": held or None})
