@@ -200,7 +200,7 @@ class TestBadInput:
             (["digits", "network=mpl"], "network.name: there is no 'mpl' here; did you mean 'mlp'?"),
             (["digits", "stream=null"], "stream.name: missing"),
             (["digits", "stream.experiences=11"], "11"),
-            (["digits", "generator=null"], "needs a generator, but the life has none"),
+            (["digits", "generator=null"], "needs a generator, but there is none"),
             (["digits", "optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
             (["digits", "optimizer.rl=1"], "optimizer.rl: unknown key of Adam; did you mean 'lr'?"),
             (["digits", "trainer.devics=2"], "trainer.devics: unknown key of Trainer; did you mean 'devices'?"),
