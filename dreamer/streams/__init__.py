@@ -1,4 +1,4 @@
-"""Streams: sequences of experiences, seen one after the other and never again."""
+"""Streams: sequences of experiences, met one after the other and never again."""
 
 from dreamer.streams.base import (
     DataNotFound,

@@ -1,4 +1,4 @@
-"""What a stream is: experiences seen one after the other, each with training and test data."""
+"""What a stream is: experiences met one after the other, each with data to learn from and data to be examined on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Samples(Protocol):
         ...
 
     def to(self, device: torch.device | str) -> Samples:
-        """The same samples on a device, if they can be moved."""
+        """The same samples on a device, where they can live there."""
         ...
 
 
@@ -180,11 +180,11 @@ class Experience:
     Attributes:
         index: position in the stream, from 0.
         classes: sorted labels that occur in ``train``.
-        train: training data.
+        train: what is lived through.
         test: what the accuracy matrix is measured on; never feeds anything.
         validation: held-out part of the training data (plateau, early stopping, tuning); None when it is switched off.
-        origin: number of the experience that this one is a piece of; all pieces of one experience have its test and
-            held-out data, which are evaluated, and count, once. None: it is whole.
+        origin: number of the experience that this one is a piece of; pieces of one experience share its test and
+            held-out data, which are examined, and count, once. None: it is whole.
     """
 
     index: int
@@ -197,15 +197,15 @@ class Experience:
 
 @dataclass(frozen=True)
 class Stream:
-    """Experiences seen one after the other, never again.
+    """Experiences met one after the other, never again.
 
     Attributes:
         name: how it is called in tables.
-        experiences: in the order in which they are seen.
+        experiences: in the order in which they are met.
         num_classes: K, the outputs that a learner of the whole stream needs.
         sample_shape: *S.
         scenario: ``class`` (new classes come), ``domain`` (the same classes in new looks) or ``task`` (the experience
-            is known at test time, so only its own classes are active).
+            is known at test time, so only its own classes compete).
         class_names: K names, for pictures.
         passing: True where an experience is read when it begins, and is gone when the next one does.
     """
@@ -223,17 +223,17 @@ class Stream:
 
     @property
     def class_order(self) -> tuple[tuple[int, ...], ...]:
-        """The classes of each experience, in the order in which they are seen.
+        """The classes of each experience, in the order in which they are met.
 
-        Of a passing stream those that are known so far: none for an experience that is still to come.
+        Of a passing stream those that are known so far: none of an experience that is still to come.
         """
         return tuple(tuple(getattr(each.classes, "known", each.classes)) for each in self.experiences)
 
     @property
     def origins(self) -> tuple[int, ...]:
-        """For each experience the number under which it is evaluated, from 0, in the order of first occurrence.
+        """For each experience the number of its examination, from 0, in the order in which they are first met.
 
-        Pieces of one experience have the same number (see :attr:`Experience.origin`).
+        Pieces of one experience have one in common (see :attr:`Experience.origin`).
         """
         numbers: dict[tuple[bool, int], int] = {}
         keys = [(each.origin is None, each.index if each.origin is None else each.origin) for each in self.experiences]
@@ -246,12 +246,12 @@ class Stream:
 
     @property
     def disjoint(self) -> bool:
-        """True when every class occurs in one experience alone."""
+        """True when every class is met in one experience alone."""
         labels = [label for classes in self.class_order for label in classes]
         return not self.passing and len(labels) == len(set(labels))
 
     def with_training(self, trains: Sequence[Samples | None], name: str) -> Stream:
-        """The stream with other training samples, evaluated as before.
+        """The stream with other training samples, examined as before.
 
         Args:
             trains: of each experience; any beyond the last one are pieces of it.
@@ -272,9 +272,9 @@ class Stream:
 
 
 def refuse_passing(stream: Stream, who: str) -> None:
-    """Raise a ValueError when a stream cannot be read before training."""
+    """Raise a ValueError when a stream cannot be read before it is lived."""
     if stream.passing:
-        raise ValueError(f"{who}: {stream.name} is read while it is trained on, and cannot be rearranged beforehand")
+        raise ValueError(f"{who}: {stream.name} is read as it is lived, and cannot be dealt out anew beforehand")
 
 
 def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tuple[Samples, Samples | None]:
@@ -282,7 +282,7 @@ def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tupl
 
     Args:
         train: all samples.
-        fraction: how much to hold out, in [0, 1); 0 holds out nothing.
+        fraction: share to hold out, in [0, 1); 0 holds out nothing.
         seed: decides which samples.
         least: samples of each class that are held out at least, however small the class.
 
@@ -335,10 +335,10 @@ def split_by_class(
         dealt = torch.arange(k) if seed is None else torch.randperm(k, generator=randoms(seed, Purpose.ORDER))
     if not 1 <= experiences <= len(dealt):
         raise ValueError(f"expected between 1 and {len(dealt)} experiences for {len(dealt)} classes, got {experiences}")
-    return [
-        (tuple(sorted(chosen.tolist())), _of_classes(train, chosen), _of_classes(test, chosen))
-        for chosen in dealt.tensor_split(experiences)
-    ]
+    shares = []
+    for chosen in dealt.tensor_split(experiences):
+        shares.append((tuple(sorted(chosen.tolist())), _of_classes(train, chosen), _of_classes(test, chosen)))
+    return shares
 
 
 def _of_classes(samples: Samples, classes: Tensor) -> Samples:
@@ -347,7 +347,7 @@ def _of_classes(samples: Samples, classes: Tensor) -> Samples:
 
 def make_stream(
     name: str,
-    pairs: Sequence[tuple[Samples, Samples]],
+    shares: Sequence[tuple[Samples, Samples]],
     *,
     validation: float = 0.1,
     split_seed: int = 0,
@@ -360,8 +360,8 @@ def make_stream(
 
     Args:
         name: how the stream is called in tables.
-        pairs: (train, test) of each experience.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
+        shares: (train, test) of each experience.
+        validation: share of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
         scenario: see :class:`Stream`.
         num_classes: K; by default one more than the largest label.
@@ -371,16 +371,16 @@ def make_stream(
     Raises:
         ValueError: when there is no experience, one is empty, or their sample shapes differ.
     """
-    if not pairs:
+    if not shares:
         raise ValueError(f"stream {name!r}: expected at least one experience, got none")
-    largest = max(int(part.y.max()) if len(part) else -1 for pair in pairs for part in pair)
+    largest = max(int(part.y.max()) if len(part) else -1 for pair in shares for part in pair)
     k = largest + 1 if num_classes is None else num_classes
-    shapes = {part.sample_shape for pair in pairs for part in pair if len(part)}
+    shapes = {part.sample_shape for pair in shares for part in pair if len(part)}
     if len(shapes) != 1:
         raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")
     experiences = []
     pooled: dict[int, list[Samples]] = {}
-    for index, (train, test) in enumerate(pairs):
+    for index, (train, test) in enumerate(shares):
         if not len(train):
             raise ValueError(f"stream {name!r}: experience {index} has no training samples")
         learnt, held = hold_out(train, validation, split_seed)
@@ -389,8 +389,8 @@ def make_stream(
         if origin is not None:
             pooled.setdefault(origin, []).extend([] if held is None else [held])
         experiences.append(Experience(index, classes, learnt, test, held, origin))
-    # pieces of one experience are evaluated on what was held out of all of them
-    whole = {origin: joined(parts) if parts else None for origin, parts in pooled.items()}
-    experiences = [e if e.origin is None else replace(e, validation=whole[e.origin]) for e in experiences]
+    # pieces of one experience are examined on what was held out of all of them
+    shared = {origin: joined(parts) if parts else None for origin, parts in pooled.items()}
+    experiences = [e if e.origin is None else replace(e, validation=shared[e.origin]) for e in experiences]
     names = tuple(class_names) or tuple(str(label) for label in range(k))
     return Stream(name, tuple(experiences), k, shapes.pop(), scenario, names)

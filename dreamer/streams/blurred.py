@@ -1,4 +1,4 @@
-"""Blurred boundaries: samples leak into neighbouring experiences."""
+"""A stream whose boundaries blur: samples leak into experiences around their own."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ Decay = Literal["linear", "gaussian"]
 
 
 def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: float = 1.0, seed: int = 0) -> Stream:
-    """The same samples, some of which come before or after their own experience.
+    """The same samples, some of which are met before or after their own experience.
 
-    Blurry boundaries (i-Blurry, Koh et al. 2022, arXiv 2110.10031). Every sample still belongs to one experience
-    alone, and test and held-out data stay where they are. In a stream of small pieces
+    Blurry boundaries (i-Blurry, Koh et al. 2022, arXiv 2110.10031). Every sample is
+    still met in one experience alone, and test and held-out data stay where they are. Of a stream in small pieces
     (:func:`dreamer.streams.online`) nearly all samples may move, with a ``reach`` of many pieces: then the mixture of
     classes drifts, and no boundary is left.
 
     Args:
-        stream: the stream to blur.
-        share: fraction of each experience's training samples that move to another one, in [0, 1).
-        decay: how the probability of a target experience falls with its distance d, in experiences: ``linear``,
-            ``reach + 1 - d``, at most ``reach`` away; ``gaussian``, ``exp(-(d / reach)^2 / 2)``.
+        stream: what is blurred.
+        share: of every experience's training samples that leave it, in [0, 1).
+        decay: how the chance to arrive falls with the distance d, in experiences: ``linear``, ``reach + 1 - d``, at
+            most ``reach`` away; ``gaussian``, ``exp(-(d / reach)^2 / 2)``.
         reach: in experiences, at least 1.
-        seed: decides which samples move, and where to.
+        seed: decides which samples leave, and where they arrive.
 
     Raises:
         ValueError: when there is one experience only, all samples of one are gone, or an option is out of its range.
     """
     refuse_passing(stream, "blurred")
     if not 0 <= share < 1:
-        raise ValueError(f"blurred: expected a share of moved samples in [0, 1), got {share}")
+        raise ValueError(f"blurred: expected a share of samples that leave in [0, 1), got {share}")
     if reach < 1 or len(stream) < 2:
         raise ValueError(
             f"blurred: expected a reach of at least 1 in two or more experiences, got {reach} in {len(stream)}"
         )
-    dealt: list[list[Samples]] = [[] for _ in stream.experiences]
+    met: list[list[Samples]] = [[] for _ in stream.experiences]
     for experience in stream.experiences:
         rng = randoms(seed, Purpose.BLUR, experience.index)
         order = torch.randperm(len(experience.train), generator=rng)
@@ -49,12 +49,12 @@ def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: 
             chance = _chances(len(stream), experience.index, decay, reach)
             goal[order[:leaving]] = torch.multinomial(chance, leaving, replacement=True, generator=rng)
         for index in goal.unique().tolist():
-            dealt[index].append(experience.train.subset((goal == index).nonzero().flatten()))
-    return stream.with_training([joined(parts) if parts else None for parts in dealt], f"{stream.name} blurred")
+            met[index].append(experience.train.subset((goal == index).nonzero().flatten()))
+    return stream.with_training([joined(parts) if parts else None for parts in met], f"{stream.name} blurred")
 
 
 def _chances(count: int, own: int, decay: Decay, reach: float) -> Tensor:
-    """(E,) unnormalised probabilities that a sample of one experience moves to each of the others."""
+    """(E,) weights with which a sample of one experience arrives in each of the others."""
     distance = (torch.arange(count) - own).abs().to(torch.float64)
     near = (reach + 1 - distance).clamp_min(0) if decay == "linear" else torch.exp(-0.5 * (distance / reach) ** 2)
     return near.masked_fill(distance == 0, 0)

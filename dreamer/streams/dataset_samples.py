@@ -1,4 +1,4 @@
-"""Samples of any map-style ``Dataset``: read lazily where they do not fit in memory, once where they do."""
+"""Samples out of any map-style ``Dataset``: read lazily where they do not fit in memory, once where they do."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def materialise(
     """Read a data set into memory where it fits, else leave it where it is and read it batch by batch.
 
     Every item is read once, so a random transform inside the dataset is drawn once, too: augmentation belongs to
-    the stages of a run.
+    the stages of a life.
 
     Args:
         source: samples, or a map-style dataset of (sample, label, ...) items.
@@ -166,13 +166,13 @@ def _materialise_dataset(
 ) -> Samples:
     y = find_labels(dataset, targets)
     first = dataset[0]
-    label = _label(first)
-    if targets is None and y is not None and label is not None and label != int(y[0]):
+    told = _label(first)
+    if targets is None and y is not None and told is not None and told != int(y[0]):
         raise ValueError(
-            f"{type(dataset).__name__}: item 0 has label {label} but the labels found beside it begin with "
-            f"{int(y[0])}: say with targets=... which ones are meant"
+            f"{type(dataset).__name__}: item 0 has label {told} but the labels found beside it begin with {int(y[0])}: "
+            "say with targets=... which ones are meant"
         )
-    if y is None and label is None:
+    if y is None and told is None:
         raise ValueError(
             f"cannot find the labels of {type(dataset).__name__}: expected an attribute targets, labels, y or tensors, "
             "items (sample, integer label), or targets=... that gives them"
@@ -187,7 +187,7 @@ def _materialise_dataset(
 def _read_all(
     dataset: Dataset, index: Tensor, limit_bytes: int, workers: int, labels: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """All samples at the positions (None when they do not fit) and, if ``labels``, the labels of their items."""
+    """All samples at the positions (None when they do not fit) and, if asked for, the labels of their items."""
     if not len(index):
         return None, None
     first = _tensor(_sample(dataset[int(index[0])]))
@@ -286,7 +286,7 @@ def _tensor(sample: Any) -> Tensor:
             ) from None
     raise TypeError(
         f"expected samples that are tensors, arrays, numbers or PIL images, got {type(sample).__name__}"
-        + (": tokenise texts first" if isinstance(sample, str) else "")
+        + (": make token numbers of texts first" if isinstance(sample, str) else "")
     )
 
 

@@ -1,4 +1,4 @@
-"""Online streams: every experience is cut into small pieces, each of which is seen once."""
+"""A stream in small pieces, each of which is met once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def online(stream: Stream, size: int = 100, seed: int = 0) -> Stream:
 
     Task-free, online continual learning (Aljundi et al. 2019, arXiv 1812.03596), as Avalanche's
     ``split_online_stream``. Pieces are experiences like any other: a night may follow each, and no class is known
-    before the piece that brings it. All pieces of an experience have its test and held-out data, which are evaluated,
-    and count, once.
+    before the piece that brings it. They share test and held-out data of the experience that they come from, which is
+    examined, and counts, once.
 
     Args:
-        stream: the stream to cut.
+        stream: what is cut.
         size: training samples of a piece, at least 1; the last one of an experience may be smaller.
         seed: decides the order of the samples.
 

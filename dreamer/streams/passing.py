@@ -1,4 +1,4 @@
-"""A stream from an endless iterable: every experience is read when it begins, and dropped when the next one does."""
+"""A stream out of an iterable that never ends: every experience is read when it begins, and gone when the next does."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def from_iterable(
     name: str = "iterable",
     class_names: Sequence[str] = (),
 ) -> Stream:
-    """A stream from batches that are read while it is trained on, in order, once.
+    """A stream out of batches that are read as they are lived, in order, once.
 
     No more than one experience is held. Which classes an experience brings is known when it begins, and not before: it
-    is read then. A run that is resumed in a new process reads the iterable from its start and skips what has been
-    used, so it continues as before where the iterable gives the same batches again.
+    is read then. A life that is resumed in a new process reads the iterable from its start and lets pass what has been
+    lived, so it goes on as before where the iterable gives the same batches again.
 
     Args:
         batches: gives (B, *S) samples with (B,) integer labels, as a ``DataLoader`` of an ``IterableDataset`` does, for
-            as long as it likes. An iterator, which cannot start again, serves one run.
-        test: test data: one set for the whole stream, or one for each experience.
-        experiences: how many are used; the iterable may go on after them.
+            as long as it likes. An iterator, which cannot begin anew, serves one life.
+        test: what is examined: one set for the whole stream, or one for each experience.
+        experiences: how many are lived; the iterable may go on behind them.
         size: samples of each experience, whatever the size of the batches.
         num_classes: K; by default one more than the largest test label.
         name: how the stream is called in tables.
         class_names: K names; by default the numbers.
 
     Raises:
-        ValueError: when there is no experience, no test data, or not as many test sets as experiences; when an
-            experience begins: when the iterable has ended, or gives something else.
+        ValueError: when there is no experience, nothing to be examined on, or not as many test sets as experiences;
+            when an experience begins: when the iterable has ended, or gives something else.
     """
     if experiences < 1 or size < 1:
         raise ValueError(
@@ -58,7 +58,7 @@ def from_iterable(
     k = max(int(each.y.max()) for each in tests) + 1 if num_classes is None else num_classes
     shape = tests[0].sample_shape
     source = _Source(name, batches, size, shape, k)
-    lazy = [
+    met = [
         Experience(
             index,
             _Classes(source, index),
@@ -69,7 +69,7 @@ def from_iterable(
         for index in range(experiences)
     ]
     names = tuple(class_names) or tuple(str(label) for label in range(k))
-    return Stream(name, tuple(lazy), k, shape, "class", names, passing=True)
+    return Stream(name, tuple(met), k, shape, "class", names, passing=True)
 
 
 class _Source:
@@ -87,17 +87,17 @@ class _Source:
         self._held: tuple[int, TensorSamples] | None = None
 
     def read(self, index: int) -> TensorSamples:
-        """The samples of an experience; reading it begins it, and drops the one before."""
+        """The samples of an experience, which begins with this, or goes on."""
         at = -1 if self._held is None else self._held[0]
         if index < at or self._reading is None:
             if index < at and iter(self.batches) is self.batches:
                 raise ValueError(
-                    f"stream {self.name!r}: experience {index} has passed, and an iterator cannot start again: "
+                    f"stream {self.name!r}: experience {index} has passed, and an iterator cannot begin anew: "
                     "expected an iterable that can, such as a list or a DataLoader"
                 )
             self._reading, self._rest, at = iter(self.batches), [], -1
         while at < index:
-            # free the old samples before more are read
+            # what has passed is let go before more is read
             self._held = None
             at += 1
             self._held = at, self._next(at)
@@ -106,7 +106,7 @@ class _Source:
         return self._held[1]
 
     def move(self, index: int, device: torch.device) -> TensorSamples:
-        """The samples of an experience, moved to a device."""
+        """The same on a device, where they stay."""
         samples = self.read(index).to(device)
         self._held = index, samples
         return samples
@@ -146,7 +146,7 @@ class _Source:
 
 
 class PassingSamples:
-    """The training samples of one experience, available from its start until the next one's.
+    """The training samples of one experience, there from its beginning to the next one's.
 
     Args:
         source: reads them.
@@ -185,7 +185,7 @@ class PassingSamples:
 
 
 class _Classes(Sequence[int]):
-    """The sorted classes of one experience; the first access reads it."""
+    """The sorted classes of one experience, which is read when they are asked for."""
 
     def __init__(self, source: _Source, index: int):
         self._source = source
@@ -193,19 +193,19 @@ class _Classes(Sequence[int]):
 
     @property
     def known(self) -> tuple[int, ...]:
-        """The classes if the experience has been read, else nothing; the access reads nothing."""
+        """The classes, as far as the experience has been read; asking reads nothing."""
         return self._source.classes.get(self._index, ())
 
-    def _read(self) -> tuple[int, ...]:
+    def _met(self) -> tuple[int, ...]:
         if self._index not in self._source.classes:
             self._source.read(self._index)
         return self.known
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(self._met())
 
     def __getitem__(self, position):  # type: ignore[no-untyped-def]
-        return self._read()[position]
+        return self._met()[position]
 
     def __repr__(self) -> str:
         return repr(self.known)

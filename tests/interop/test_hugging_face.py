@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_one_sentence(data: Any, options: dict[str, Any],
 
 
 def test_texts_are_no_samples():
-    with pytest.raises(TypeError, match="got str: tokenise texts first"):
+    with pytest.raises(TypeError, match="got str: make token numbers of texts first"):
         from_hugging_face(datasets.Dataset.from_dict({"text": ["a b", "c d"] * 4, "label": [0, 1] * 4}))
 
 

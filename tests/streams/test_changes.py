@@ -119,16 +119,13 @@ def test_pieces_have_their_size():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: blurred(STREAM, 1.0), r"blurred: expected a share of moved samples in \[0, 1\), got 1.0"),
+        (lambda: blurred(STREAM, 1.0), r"blurred: expected a share of samples that leave in \[0, 1\), got 1.0"),
         (lambda: blurred(tiny_stream(1)), r"blurred: expected a reach .* in two or more experiences, got 1.0 in 1"),
-        (lambda: repeated(STREAM, 1.5), r"repeated: expected again in \[0, 1\]"),
-        (lambda: repeated(blurred(STREAM, 0.3)), "repeated: expected each class in one experience alone"),
+        (lambda: repeated(STREAM, 1.5), r"repeated: expected a chance again in \[0, 1\]"),
+        (lambda: repeated(blurred(STREAM, 0.3)), "repeated: expected experiences with classes of their own"),
         (lambda: repeated(STREAM, 0.0, extra=1), "experience 4 is left without training samples"),
         (lambda: online(STREAM, 0), "online: expected pieces of at least 1 sample, got 0"),
-        (
-            lambda: online(from_iterable([], STREAM.experiences[0].test, experiences=1, size=1)),
-            "while it is trained on",
-        ),
+        (lambda: online(from_iterable([], STREAM.experiences[0].test, experiences=1, size=1)), "read as it is lived"),
     ],
 )
 def test_impossible_changes_are_one_sentence(change: Any, message: str):
@@ -326,7 +323,7 @@ def test_the_same_stream_serves_another_life_but_an_iterator_one_only():
         live(passing_life(stream), stream)
     once = passing(iter(Endless()))
     live(passing_life(once), once)
-    with pytest.raises(ValueError, match="experience 0 has passed, and an iterator cannot start again"):
+    with pytest.raises(ValueError, match="experience 0 has passed, and an iterator cannot begin anew"):
         live(passing_life(once), once)
 
 
