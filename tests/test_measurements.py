@@ -93,7 +93,7 @@ def test_the_picture_of_the_empty_room_is_drawn_from_its_courses(studies: Module
     assert {arm: len(seeds) for arm, seeds in courses.items() if arm in arms} == dict.fromkeys(arms, 10)
     ends = {arm: sum(course[10.0] for course in courses[arm]) / 10 for arm in arms}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    opening = readme[: readme.index("```bash")]
+    opening = readme[: readme.index("\n## ")]
     said = [f"{ends[arm]:.1f}" for arm in ("nothing", "dreams_bent", "dreams_plain", "awake_bent")]
     assert all(number in opening for number in said)
     studies.empty_room(courses, tmp_path / "drawn.svg")

@@ -1,4 +1,4 @@
-"""The pictures of what the studies found, drawn from the courses that they wrote down.
+"""The pictures of what the studies found, drawn from the curves that they saved.
 
     python docs/measurements/studies.py
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 STUDIES = HERE.parent / "studies"
 EMPTY_ROOM = {
-    "awake_bent": ("awake, the day's images bent", "#e69f00"),
-    "dreams_bent": ("asleep, bent dreams", "#cc79a7"),
-    "dreams_plain": ("asleep, dreams as they come", "#0072b2"),
-    "awake": ("awake, the day's images as they are", "#009e73"),
-    "nothing": ("nothing", "#7f7f7f"),
+    "awake_bent": ("the real images, perturbed", "#e69f00"),
+    "dreams_bent": ("dreams, perturbed", "#cc79a7"),
+    "dreams_plain": ("dreams, unperturbed", "#0072b2"),
+    "awake": ("the real images, unperturbed", "#009e73"),
+    "nothing": ("no further training", "#7f7f7f"),
 }
 SNAKE = {
     "real_100": ("real images", "#7f7f7f"),
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def read(study: str, data: str, measure: str) -> dict[str, list[Course]]:
-    """A measure along its axis, in per cent where it is a share, a course for each seed, by arm."""
+    """A measure along its axis, in per cent where it is a fraction, a curve for each seed, by arm."""
     factor = 1 if measure == "frechet" else 100
     found: dict[str, dict[str, Course]] = defaultdict(lambda: defaultdict(dict))
     with (STUDIES / study / "courses.csv").open(encoding="utf-8", newline="") as file:
@@ -61,14 +61,14 @@ def read(study: str, data: str, measure: str) -> dict[str, list[Course]]:
 
 
 def empty_room(courses: dict[str, list[Course]], path: Path) -> None:
-    """Mean accuracy over the seeds after the day and after each night; shaded from the worst seed to the best."""
+    """Mean accuracy over the seeds after training and after each night; shaded from the worst seed to the best."""
     figure = _figure(9, 3.6)
     axes = figure.subplots()
     for arm, (label, colour) in EMPTY_ROOM.items():
         last = _line(axes, courses[arm], label, colour)
         axes.lines[-1].set_label(f"{label}: {last:.1f} %")
     axes.set_xlabel(
-        "nights (100 optimiser steps each)\nafter a day of 100 images a class; nothing new is ever seen again"
+        "nights (100 optimiser steps each)\nafter training on 100 images a class; no new data ever again"
     )
     axes.set_ylabel("accuracy on real\ntest images (%)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -102,7 +102,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _line(axes: Axes, courses: list[Course], label: str, colour: str) -> float:
-    """Draw the mean of some courses and what they span; returns where the mean ends."""
+    """Draw the mean of some curves and what they span; returns where the mean ends."""
     places = sorted(courses[0])
     values = [[course[place] for course in courses] for place in places]
     mean = [statistics.mean(seeds) for seeds in values]
