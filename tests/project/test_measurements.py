@@ -67,7 +67,7 @@ def test_the_picture_of_the_empty_room_is_drawn_from_its_curves(tmp_path: Path) 
     assert {arm: len(seeds) for arm, seeds in curves.items() if arm in arms} == dict.fromkeys(arms, 10)
     ends = {arm: sum(curve[10.0] for curve in curves[arm]) / 10 for arm in arms}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    opening = readme[: readme.index("```bash")]
+    opening = readme[: readme.index("\n## ")]
     said = [f"{ends[arm]:.1f}" for arm in ("nothing", "dreams_bent", "dreams_plain", "awake_bent")]
     assert all(number in opening for number in said)
     studies.empty_room(curves, tmp_path / "drawn.svg")
