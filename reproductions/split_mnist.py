@@ -99,8 +99,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         seconds = statistics.mean(run["cpu_seconds"] for run in mine)
         each = ", ".join(f"{score:.2f}" for score in scores)
         spread = f"{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f}"
-        label = LABELS.get(arm, arm)
-        lines.append(f"| {label} | {spread} | {each} | {lost:.1f} | {mine[0]['steps']:,} | {seconds:.0f} |")
+        lines.append(f"| {arm} | {spread} | {each} | {lost:.1f} | {mine[0]['steps']:,} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
