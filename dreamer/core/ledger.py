@@ -26,8 +26,8 @@ class Ledger:
         opened_at: global step at which the stage began.
         saved_at: global step when the ledger was saved last.
         optimizer_steps: per kind of stage, of all closed stages.
-        samples: ``wake`` real ones, ``replayed`` while awake, ``nrem`` and ``rem`` dreamt ones.
-        seconds: per kind of stage, and for ``examination`` (evaluations).
+        samples: ``wake`` real ones, ``replayed`` while awake, ``nrem`` and ``rem`` dreams.
+        seconds: per kind of stage; evaluations under the key ``examination``.
         rows: the rows of the accuracy matrix (see ``WakeSleepModule.results``).
     """
 

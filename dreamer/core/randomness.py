@@ -1,7 +1,7 @@
 """Explicit randomness: every random number is drawn from a generator seeded by where it is needed.
 
 Nothing depends on how many numbers were drawn before, so a run that is killed and resumed dreams the same dreams,
-and two strategies with the same seed train on the same data in the same order.
+and two strategies with the same seed see the same data in the same order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MASK = (1 << 64) - 1
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for; two purposes never share numbers."""
+    """What random numbers are for; two purposes never use the same numbers."""
 
     ORDER = 1
     DREAM = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -50,7 +50,7 @@ class Parts:
     plasticity: tuple[Plasticity, ...]
     schedule: Schedule
     active_outputs: ActiveOutputs = "all"
-    problem: Problem = Classification()
+    problem: Problem = field(default_factory=Classification)
 
     @property
     def averages(self) -> tuple[nn.Module, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import torch
@@ -51,7 +51,7 @@ class Replayer:
     teacher: Teacher
     teacher_sees_perturbed: bool
     strength: tuple[float, ...] = (1.0,)
-    problem: Problem = Classification()
+    problem: Problem = field(default_factory=Classification)
 
     # ---------------------------------------------------------------- what is replayed
 
