@@ -123,7 +123,7 @@ def test_the_commands_of_the_page_run(words: list[str], there: Path, monkeypatch
 def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        life = cli_lightning.LifeCLI(["--config", "life.yaml", "--model.wake.steps", "7"], run=False)
+        life = cli_lightning.WakeSleepCLI(["--config", "life.yaml", "--model.wake.steps", "7"], run=False)
     module, stream = life.model, life.datamodule.stream
     assert (len(stream), module.wake.steps, module.wake.replay, module.seed) == (5, 7, 64, 1)
     assert [(type(stage), stage.steps) for stage in module.night] == [(dreamer.NREM, 20), (dreamer.REM, 40)]
@@ -177,7 +177,7 @@ def test_streams_by_name_come_with_their_options(there: Path) -> None:
         built = {"class_path": "dreamer.streams.registry.build", "init_args": {"name": "digits", "seed": 3},
                  "dict_kwargs": {"experiences": 2}}  # fmt: skip
         network = {"class_path": "dreamer.networks.MLP"}
-        life = cli_lightning.LifeCLI({"data": {"stream": built}, "model": {"network": network}}, run=False)
+        life = cli_lightning.WakeSleepCLI({"data": {"stream": built}, "model": {"network": network}}, run=False)
     assert life.datamodule.stream.class_order == streams.digits(experiences=2, seed=3).class_order
 
 
