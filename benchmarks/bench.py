@@ -139,7 +139,7 @@ def _costs(configs: Mapping[str, RunConfig], experiences: int, steps: int, round
         measured = []
         for _ in range(rounds):
             torch.manual_seed(0)
-            module = checked.module.build(sample_shape=spots.sample_shape, num_classes=spots.num_classes)
+            module = checked.build_module(spots)
             for stage in (module.wake, *module.night):
                 stage.steps = steps
             clock = _Clock(steps // 2)

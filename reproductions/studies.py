@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[1] / "docs"
 MEASUREMENTS, STUDIES = DOCS / "measurements", DOCS / "studies"
 EMPTY_ROOM = {
-    "awake_bent": ("awake, the day's images perturbed", "#e69f00"),
-    "dreams_bent": ("asleep, perturbed dreams", "#cc79a7"),
-    "dreams_plain": ("asleep, dreams as they come", "#0072b2"),
-    "awake": ("awake, the day's images as they are", "#009e73"),
-    "nothing": ("nothing", "#7f7f7f"),
+    "awake_bent": ("the real images, perturbed", "#e69f00"),
+    "dreams_bent": ("dreams, perturbed", "#cc79a7"),
+    "dreams_plain": ("dreams, unperturbed", "#0072b2"),
+    "awake": ("the real images, unperturbed", "#009e73"),
+    "nothing": ("no further training", "#7f7f7f"),
 }
 SNAKE = {
     "real_100": ("real images", "#7f7f7f"),
@@ -69,7 +69,7 @@ def empty_room(curves: dict[str, list[Curve]], path: Path) -> None:
         last = _line(axes, curves[arm], label, colour)
         axes.lines[-1].set_label(f"{label}: {last:.1f} %")
     axes.set_xlabel(
-        "nights (100 optimiser steps each)\nafter a day of 100 images a class; nothing new is ever seen again"
+        "nights (100 optimiser steps each)\nafter training on 100 images a class; no new data ever again"
     )
     axes.set_ylabel("accuracy on real\ntest images (%)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -25,7 +25,7 @@ from dreamer.report.neighbours import draw_neighbours
 from dreamer.report.results import read_results
 from dreamer.stages import NREM
 from dreamer.streams import from_tensors
-from tests.lives import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
 
 SHARES = ("precision", "recall", "fidelity", "coverage", "balance")
 

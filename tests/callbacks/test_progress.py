@@ -14,7 +14,7 @@ import torch
 from dreamer.callbacks import progress as progress_module
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.progress import Pace, RunProgress
-from tests.lives import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
 
 
 class Terminal(io.StringIO):

@@ -20,6 +20,7 @@ from dreamer import metrics
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.types import Stage
 from dreamer.networks.base import module_bytes
+from dreamer.problems import Classification
 from dreamer.streams.base import Samples, Stream, TensorSamples
 from dreamer.training.data import StreamDataModule
 from dreamer.training.evaluation import evaluate
@@ -144,7 +145,7 @@ class RunRecord:
     def evaluate(self, after: str, experience: int, global_step: int, network: nn.Module) -> None:
         """Add a row to the accuracy matrix."""
         started = time.perf_counter()
-        tested, held = evaluate(network, self.data, "all", experience, self.device)
+        tested, held = evaluate(network, self.data, Classification(), "all", experience, self.device)
         self.seconds["examination"] += time.perf_counter() - started
         row = {"after": after, "experience": experience, "night": -1, "stage": experience, "global_step": global_step}
         self.rows.append({**row, "accuracy": tested, "validation": held or None})

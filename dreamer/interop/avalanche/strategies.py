@@ -55,7 +55,7 @@ from dreamer.interop.avalanche.accounting import CountedSamples, RunRecord, Step
 from dreamer.interop.avalanche.adapters import AvalancheVAE, Classifier, Features
 from dreamer.interop.avalanche.benchmarks import quiet
 from dreamer.interop.avalanche.options import filled, resolve, verify, version
-from dreamer.loop.checks import ActiveOutputs
+from dreamer.loop.plan import ActiveOutputs
 from dreamer.streams.base import Stream
 
 

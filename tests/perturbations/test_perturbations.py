@@ -1,0 +1,528 @@
+"""Every perturbation keeps the same promises."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import scipy.stats
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms import functional as vision
+
+from dreamer.config import registry
+from dreamer.perturbations import (
+    Adversarial,
+    Affine,
+    Colour,
+    CropFlip,
+    CutMix,
+    LatentJitter,
+    LatentMixing,
+    Mixup,
+    Noise,
+    Occlusion,
+    Perturbation,
+    Temperature,
+    bound,
+    perturb,
+    scaled,
+)
+from dreamer.perturbations.adversarial import margin
+from dreamer.perturbations.base import beta, partners
+from dreamer.perturbations.colour import adjust
+
+NAMES = registry.names("perturbations")
+IMAGE = (3, 12, 10)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def learner(dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Something with a mode and statistics of its own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        layers = nn.Flatten(), nn.Linear(3 * 12 * 10, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5)
+        return nn.Sequential(*layers, nn.Linear(16, 5)).to(dtype)
+
+
+def made(name: str, dtype: torch.dtype = torch.float32) -> Perturbation:
+    """A part with its own defaults, shown the learner when it must look at it."""
+    (part,) = bound([registry.resolve("perturbations", name)()], learner(dtype))
+    return part
+
+
+def samples(part: Perturbation, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    draw = torch.rand if part.space == "pixel" else torch.randn
+    x = draw(32, *(IMAGE if part.space == "pixel" else (6,)), generator=rng(5), dtype=dtype)
+    return x, functional.one_hot(torch.arange(32) % 4, 5).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_contract(name: str, dtype: torch.dtype) -> None:
+    part = made(name, dtype)
+    assert part.space in ("pixel", "latent", "noise") and isinstance(part, Perturbation)
+    x, p = samples(part, dtype)
+    kept, kept_p = x.clone(), p.clone()
+    with torch.no_grad():
+        bent, bent_p = part(x, p, rng())
+        again, again_p = part(x, p, rng())
+        other, _ = part(x, p, rng(1))
+    for before, after in ((x, bent), (p, bent_p)):
+        assert after.shape == before.shape and after.dtype == before.dtype and after.device == before.device
+        assert torch.isfinite(after).all() and not after.requires_grad
+    assert torch.equal(x, kept) and torch.equal(p, kept_p), "never in place"
+    assert torch.allclose(bent_p.sum(dim=1), torch.ones(32, dtype=dtype)) and (bent_p >= 0).all()
+    assert torch.equal(bent, again) and torch.equal(bent_p, again_p), "the same randoms give the same result"
+    assert not torch.equal(bent, other)
+    assert not torch.equal(bent, x)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_drawn_per_sample(name: str) -> None:
+    part = made(name)
+    # two samples of one class, sixteen times: equal parameters would make at most four different results of them
+    x = samples(part)[0][:2].repeat(16, *[1] * (samples(part)[0].ndim - 1))
+    p = functional.one_hot(torch.zeros(32, dtype=torch.int64), 5).float()
+    bent, _ = part(x, p, rng())
+    assert len(bent.flatten(1).unique(dim=0)) > 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_randoms_come_from_the_passed_generator_alone(name: str) -> None:
+    part = made(name)
+    x, p = samples(part)
+    state = torch.get_rng_state()
+    part(x, p, rng())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_one_is_bent_too(name: str) -> None:
+    part = made(name)
+    x, p = samples(part)
+    bent, bent_p = part(x[:1], p[:1], rng())
+    assert bent.shape == x[:1].shape and torch.isfinite(bent).all() and torch.equal(bent_p, p[:1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strength_0_bends_nothing_and_strength_1_is_the_part(name: str) -> None:
+    part = made(name)
+    x, p = samples(part)
+    before = {key: getattr(part, key) for key in part.amounts}
+    assert before, "amounts say how strongly it bends"
+    still, still_p = scaled(part, 0.0)(x, p, rng())
+    assert torch.allclose(still, x, atol=1e-5) and torch.equal(still_p, p)
+    for mine, theirs in zip(scaled(part, 1)(x, p, rng()), part(x, p, rng()), strict=True):
+        assert torch.equal(mine, theirs)
+    assert {key: getattr(part, key) for key in part.amounts} == before, "the part itself stays"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_scaled_is_a_possible_part(name: str) -> None:
+    kind = registry.resolve("perturbations", name)
+    weak, part, strong = scaled(kind(), 0.5), made(name), scaled(kind(), 50.0)
+    # constructors refuse impossible amounts
+    kind(**{key: getattr(strong, key) for key in kind.amounts})
+    assert all(type(getattr(strong, key)) is type(getattr(part, key)) for key in kind.amounts)
+    x, p = samples(part)
+    moved = [(bound([bent], learner())[0](x, p, rng())[0] - x).abs().mean() for bent in (weak, part, strong)]
+    assert 0 < moved[0] < moved[1] <= moved[2], "some are at their strongest already"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_facing_binds_a_copy_and_a_part_that_is_not_bound_refuses(name: str) -> None:
+    part = registry.resolve("perturbations", name)()
+    network = learner()
+    (part_bound,) = bound((part,), network)
+    assert (part_bound is part) == (not hasattr(part, "bind_model"))
+    x, p = samples(part)
+    if part_bound is part:
+        part(x, p, rng())
+    else:
+        with pytest.raises(RuntimeError, match=r"bind it with bind_model\(network\)"):
+            part(x, p, rng())
+        first, _ = scaled(part, 0.5).bind_model(network)(x, p, rng())
+        assert torch.equal(first, scaled(part_bound, 0.5)(x, p, rng())[0]), "in either order"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_that_stay_are_the_very_same_tensor(name: str) -> None:
+    part = made(name)
+    x, p = samples(part)
+    _, bent_p = part(x, p, rng())
+    # mixing within a class changes labels only where something else has mixed them before
+    assert bent_p is p or isinstance(part, LatentMixing) or not torch.equal(bent_p, p)
+
+
+@pytest.mark.parametrize("strength", [-0.1, float("nan"), float("inf")])
+def test_impossible_strengths_are_refused(strength: float) -> None:
+    with pytest.raises(ValueError, match=f"expected a finite strength of at least 0, got {strength}"):
+        scaled(Temperature(), strength)
+
+
+def test_a_part_that_does_not_say_what_makes_it_strong_cannot_be_scaled() -> None:
+    class Mirror:
+        space = "pixel"
+
+        def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+            return x.flip(-1), p
+
+    assert isinstance(Mirror(), Perturbation)
+    with pytest.raises(ValueError, match="expected Mirror to name in 'amounts'"):
+        scaled(Mirror(), 0.5)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Affine(0, 0, 0, 0),
+        Colour(0, 0, 0, 0),
+        CropFlip(0, 0),
+        CropFlip(0.0, 0),
+        CutMix(rate=0),
+        LatentJitter(0.0),
+        LatentMixing(0.0),
+        Mixup(strength=0),
+        Noise(0.0),
+        Occlusion(0.0),
+        Temperature(1, 1),
+        Adversarial(0.0).bind_model(learner()),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_no_amount_leaves_samples_alone(part: Perturbation) -> None:
+    x, p = samples(part)
+    bent, bent_p = part(x, p, rng())
+    assert torch.allclose(bent, x, atol=1e-5) and torch.equal(bent_p, p)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if registry.resolve("perturbations", name).space == "pixel"])
+def test_pixels_stay_in_range(name: str) -> None:
+    part = scaled(made(name), 10)
+    bent, _ = part(*samples(part), rng())
+    assert bent.min() >= 0 and bent.max() <= 1
+
+
+def test_affine_turns_by_the_angle_it_drew() -> None:
+    # a bright pixel east of the centre, turned by up to 90 degrees, keeps its distance to the centre
+    x = torch.zeros(64, 1, 21, 21)
+    x[:, 0, 10, 17] = 1.0
+    bent, _ = Affine(degrees=90, shift=0, zoom=0, shear=0)(x, torch.ones(64, 1), rng())
+    mass = bent[:, 0] / bent.sum(dim=(1, 2, 3))[:, None, None]
+    grid = torch.arange(21.0) - 10
+    down, right = (mass.sum(dim=2) * grid).sum(dim=1), (mass.sum(dim=1) * grid).sum(dim=1)
+    assert torch.allclose(torch.hypot(down, right), torch.full((64,), 7.0), atol=0.35)
+    angles = torch.rad2deg(torch.atan2(down, right))
+    assert angles.min() < -60 and angles.max() > 60 and angles.abs().max() <= 92
+
+
+def test_affine_shifts_by_a_share_of_the_side() -> None:
+    x = torch.zeros(256, 1, 20, 20)
+    x[:, 0, 9:11, 9:11] = 1.0
+    bent, _ = Affine(degrees=0, shift=0.2, zoom=0, shear=0)(x, torch.ones(256, 1), rng())
+    column = (bent[:, 0].sum(dim=1) * torch.arange(20.0)).sum(dim=1) / bent.sum(dim=(1, 2, 3)) - 9.5
+    assert 3.5 < column.abs().max() <= 4.01, "0.2 of 20 pixels"
+
+
+def test_occlusion_darkens_whole_tiles_at_the_rate_it_drew() -> None:
+    x = torch.ones(400, 2, 16, 16)
+    bent, _ = Occlusion(rate=1.0, tile=1)(x, torch.ones(400, 1), rng())
+    assert torch.equal(bent[:, 0], bent[:, 1]), "all channels of a tile"
+    # the rate is uniform in [0, 1], so the mean share is 1/2 with sd 1 / sqrt(12 * 400) = 0.0144
+    assert abs((bent == 0).float().mean() - 0.5) < 5 * 0.0144
+    tiles, _ = Occlusion(rate=0.5, tile=4)(torch.ones(50, 1, 16, 16), torch.ones(50, 1), rng())
+    flips = (tiles[:, :, :, 1:] != tiles[:, :, :, :-1]).float().mean()
+    pixels, _ = Occlusion(rate=0.5, tile=1)(torch.ones(50, 1, 16, 16), torch.ones(50, 1), rng())
+    assert flips < 0.7 * (pixels[:, :, :, 1:] != pixels[:, :, :, :-1]).float().mean(), "tiles are larger than pixels"
+
+
+def windows(image: Tensor, above: int, left: int) -> dict[tuple[int, int, bool], Tensor]:
+    """All that torchvision can cut out of a padded image, plain and mirrored."""
+    _, height, width = image.shape
+    padded = vision.pad(image, [left, above])
+    found = {}
+    for top in range(2 * above + 1):
+        for start in range(2 * left + 1):
+            found[top, start, False] = vision.crop(padded, top, start, height, width)
+            found[top, start, True] = vision.hflip(found[top, start, False])
+    return found
+
+
+@pytest.mark.parametrize(("padding", "above", "left"), [(2, 2, 2), (0.25, 3, 2)])
+def test_crop_flip_cuts_the_windows_of_torchvision(padding: int | float, above: int, left: int) -> None:
+    image = torch.rand(*IMAGE, generator=rng(1))
+    bent, _ = CropFlip(padding)(image.expand(2000, *IMAGE), torch.ones(2000, 1), rng())
+    counts = {}
+    for key, window in windows(image, above, left).items():
+        counts[key] = int((bent == window).all(dim=(1, 2, 3)).sum())
+    assert sum(counts.values()) == 2000, "each is one of the windows"
+    # chi-square of a uniform draw; five standard deviations above its mean
+    expected, free = 2000 / len(counts), len(counts) - 1
+    assert sum((count - expected) ** 2 / expected for count in counts.values()) < free + 5 * (2 * free) ** 0.5
+
+
+def test_crop_flip_takes_any_dtype_and_scales_in_whole_pixels() -> None:
+    bent, _ = CropFlip()(torch.randint(0, 255, (4, *IMAGE), dtype=torch.uint8), torch.ones(4, 1), rng())
+    assert bent.dtype == torch.uint8
+    half, double = scaled(CropFlip(4, 0.5), 0.5), scaled(CropFlip(4, 0.8), 2)
+    assert (half.padding, half.flip) == (2, 0.25) and (double.padding, double.flip) == (8, 1.0)
+    assert isinstance(half.padding, int)
+    assert scaled(CropFlip(0.75), 2).padding == 1.0, "a share of at most the whole side"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_does_to_pixels_what_torchvision_does(channels: int) -> None:
+    x = torch.rand(8, channels, 6, 5, generator=rng())
+    # a black, a white and a grey image, and two channels that share the lead
+    x[0], x[1], x[2], x[3, :2] = 0.0, 1.0, 0.4, 0.9
+    factors = torch.rand(3, 8, generator=rng(1)) * 2
+    hue = torch.rand(8, generator=rng(2)) - 0.5
+    bent = adjust(x, *factors, hue)
+    names = vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue
+    for image, result, *own in zip(x, bent, *factors, hue, strict=True):
+        expected = functools.reduce(lambda y, step: step[0](y, float(step[1])), zip(names, own, strict=True), image)
+        assert torch.allclose(result, expected, atol=1e-5)
+
+
+def test_colour_draws_every_factor_in_its_own_range() -> None:
+    x = torch.full((500, 1, 2, 2), 0.4)
+    bent, _ = Colour(brightness=0.5, contrast=0, saturation=0, hue=0)(x, torch.ones(500, 1), rng())
+    factor = bent[:, 0, 0, 0] / 0.4
+    assert 0.5 <= factor.min() < 0.52 and 1.48 < factor.max() <= 1.5
+    x[..., 0] = 0.5
+    bent, _ = Colour(brightness=0, contrast=5.0)(x, torch.ones(500, 1), rng())
+    assert (bent[..., 0] >= bent[..., 1]).all(), "a factor is never negative"
+    with pytest.raises(
+        ValueError, match=r"Colour perturbs images of 1 or 3 channels, got samples of shape \(2, 4, 3, 3\)"
+    ):
+        Colour()(torch.rand(2, 4, 3, 3), torch.ones(2, 1), rng())
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.2, 1.0, 8.0])
+def test_beta_is_that_of_scipy(alpha: float) -> None:
+    drawn = beta(20_000, alpha, torch.device("cpu"), rng())
+    expected = scipy.stats.beta(alpha, alpha)
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    assert abs(drawn.mean() - expected.mean()) < 5 * expected.std() / 20_000**0.5
+    assert abs(drawn.var() / expected.var() - 1) < 0.05
+    for share in (0.1, 0.5, 0.8):
+        assert abs((drawn <= share).float().mean() - expected.cdf(share)) < 5 * 0.5 / 20_000**0.5
+
+
+def test_mixup_mixes_samples_and_labels_by_the_same_share() -> None:
+    # samples that are their own labels: whatever the partner, both must be mixed alike
+    p = torch.eye(64)
+    bent, bent_p = Mixup(alpha=1.0)(p.view(64, 8, 8), p, rng())
+    assert torch.allclose(bent.flatten(1), bent_p)
+    assert ((bent_p > 0).sum(dim=1) == 2).all(), "everybody has one partner, never itself"
+    assert ((bent_p > 0).sum(dim=0) == 2).all(), "and is the partner of one"
+    # own shares of Beta(1, 1) are uniform
+    assert scipy.stats.kstest(bent_p.diagonal().numpy(), "uniform").pvalue > 1e-3
+    weak, _ = Mixup(strength=0.25)(p, p, rng())
+    assert torch.allclose(1 - weak.diagonal(), 0.25 * (1 - bent_p.diagonal()), atol=1e-6)
+
+
+def test_cut_mix_pastes_one_box_and_counts_its_pixels() -> None:
+    count, height, width = 200, 16, 12
+    x = torch.arange(count)[:, None, None, None].expand(count, 1, height, width)
+    bent, bent_p = CutMix(rate=1.0)(x, torch.eye(count), rng())
+    assert bent.dtype == torch.int64
+    areas = []
+    for own, (image, label) in enumerate(zip(bent[:, 0], bent_p, strict=True)):
+        pasted = image != own
+        rows, columns = pasted.any(dim=1), pasted.any(dim=0)
+        assert torch.equal(pasted, rows[:, None] & columns), "a box"
+        assert rows.diff().sum() <= 2 and columns.diff().sum() <= 2, "in one piece"
+        assert len(image[pasted].unique()) <= 1, "of one partner"
+        areas.append(float(pasted.float().mean()))
+        assert label[own] == pytest.approx(1 - areas[-1], abs=1e-6)
+        if areas[-1]:
+            assert label[image[pasted][0]] == pytest.approx(areas[-1], abs=1e-6)
+    assert min(areas) < 0.01 and max(areas) > 0.7
+
+
+def test_cut_mix_has_the_mean_area_of_the_formula() -> None:
+    # sides h = floor(16 s) with s = sqrt(u), u uniform, around a centre that is uniform in 0 ... 15, cut at the borders
+    expected = 0.0
+    for length in range(16):
+        chance = ((length + 1) / 16) ** 2 - (length / 16) ** 2
+        inside = [min(c - length // 2 + length, 16) - max(c - length // 2, 0) for c in range(16)]
+        expected += chance * (sum(inside) / 16 / 16) ** 2
+    x = torch.arange(4000)[:, None, None, None].expand(4000, 1, 16, 16)
+    bent, _ = CutMix(rate=1.0)(x, torch.ones(4000, 1), rng())
+    area = (bent != x).float().mean(dim=(1, 2, 3))
+    assert abs(area.mean() - expected) < 5 * area.std() / 4000**0.5
+    rare, _ = CutMix(rate=0.25)(x, torch.ones(4000, 1), rng())
+    boxes = (rare != x).any(dim=(1, 2, 3)).float().mean() / (bent != x).any(dim=(1, 2, 3)).float().mean()
+    assert abs(boxes - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
+
+
+def test_latent_mixing_stays_between_two_codes_of_one_class() -> None:
+    z = torch.eye(6).repeat(2, 1) + torch.arange(2.0).repeat_interleave(6)[:, None] * 10
+    label = torch.tensor([0] * 6 + [1] * 6)
+    p = functional.one_hot(label, 3).float()
+    bent, bent_p = LatentMixing(1.0)(z, p, rng())
+    assert torch.equal(bent_p, p)
+    assert ((bent.mean(dim=1) > 5) == (label == 1)).all(), "never mixed across classes"
+    across, across_p = LatentMixing(1.0, within_class=False)(z, p, rng())
+    assert ((across_p > 0).sum(dim=1) == 2).any()
+    share = (across.mean(dim=1) - across[label == 0].mean(dim=1).min()) / 10
+    assert torch.allclose(across_p[:, 1], (across.mean(dim=1) - 1 / 6) / 10, atol=1e-5), share
+
+
+def test_partners_share_the_label_and_are_somebody_else() -> None:
+    label = torch.tensor([0, 1, 2, 0, 1, 0, 3])
+    partner = partners(label, rng())
+    assert torch.equal(label[partner], label)
+    assert torch.equal(partner.sort().values, torch.arange(7))
+    alone = torch.tensor([False, False, True, False, False, False, True])
+    assert torch.equal(partner == torch.arange(7), alone)
+
+
+def test_latent_jitter_is_measured_in_the_spread_of_each_dimension() -> None:
+    z = torch.randn(20_000, 3, generator=rng(1)) * torch.tensor([10.0, 1.0, 0.0]) + 5
+    noise = LatentJitter(0.6)(z, torch.ones(20_000, 1), rng())[0] - z
+    # the strength is uniform in [0, 0.6], so the mean square is 0.36 / 3
+    assert torch.allclose(noise.std(dim=0), torch.tensor([10.0, 1.0, 0.0]) * 0.12**0.5, rtol=0.03)
+    absolute = LatentJitter(0.6, relative=False)(z, torch.ones(20_000, 1), rng())[0] - z
+    assert torch.allclose(absolute.std(dim=0), torch.full((3,), 0.12**0.5), rtol=0.03)
+    # codes of many dimensions show the strength that each of them drew
+    wide = LatentJitter(0.6, relative=False)(torch.zeros(200, 2000), torch.ones(200, 1), rng())[0].std(dim=1)
+    assert scipy.stats.kstest(wide.numpy() / 0.6, "uniform").pvalue > 1e-3
+
+
+def test_temperature_multiplies_the_noise_by_one_factor_per_dream() -> None:
+    z = torch.randn(300, 4, generator=rng(1))
+    factor = Temperature(0.5, 2.0)(z, torch.ones(300, 1), rng())[0] / z
+    assert torch.allclose(factor, factor[:, :1].expand_as(factor), rtol=1e-4)
+    assert scipy.stats.kstest((factor[:, 0].numpy() - 0.5) / 1.5, "uniform").pvalue > 1e-3
+    part = scaled(Temperature(0.8, 1.4), 0.5)
+    assert (part.low, part.high) == pytest.approx((0.9, 1.2))
+    assert (scaled(Temperature(0.8, 1.4), 10).low, scaled(Temperature(0.8, 1.4), 1).high) == (0.0, 1.4)
+
+
+class Plane(nn.Module):
+    """Logits that are linear in the sample, so that the margin falls by a known amount."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[1.0, -2.0, 0.5, 0.0], [0.0, 1.0, 0.5, -1.0], [-9.0, 0.0, 0.0, 0.0]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.weight.T
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_adversarial_steps_have_the_length_and_the_direction_of_the_formula(norm: str, steps: int) -> None:
+    x = torch.rand(300, 1, 2, 2, generator=rng(1)) + 1
+    p = functional.one_hot(torch.zeros(300, dtype=torch.int64), 3).float()
+    bent, bent_p = Adversarial(0.1, steps, norm, clip=None).bind_model(Plane())(x, p, rng())
+    assert bent_p is p
+    # class 1 is the rival of class 0 everywhere here, so the margin falls along the difference of their weights
+    fall = torch.tensor([1.0, -3.0, 0.0, 1.0])
+    direction = fall.sign() if norm == "linf" else 2 * fall / fall.norm()
+    moved = (x - bent).flatten(1)
+    own = (moved @ direction) / (direction @ direction)
+    assert torch.allclose(moved, own[:, None] * direction, atol=1e-6)
+    # own distances are uniform: the largest element, or the root mean square
+    assert scipy.stats.kstest(own.numpy() / 0.1, "uniform").pvalue > 1e-3
+    largest = moved.abs().amax(dim=1) if norm == "linf" else moved.square().mean(dim=1).sqrt()
+    assert torch.allclose(largest, own, atol=1e-6) and largest.max() <= 0.1
+
+
+def test_adversarial_lowers_the_margin_of_a_learner_where_it_can() -> None:
+    network = learner().eval()
+    x, p = samples(Adversarial())
+    label = p.argmax(dim=1, keepdim=True)
+    before = margin(network(x), label)
+    for part in (Adversarial(0.05), Adversarial(0.05, norm="l2")):
+        after = margin(network(part.bind_model(network)(x, p, rng())[0]), label)
+        assert (after <= before + 1e-6).all() and (after < before).float().mean() > 0.9
+    assert margin(torch.tensor([[1.0, 4.0, 3.0]] * 2), torch.tensor([[1], [0]])).tolist() == [1.0, -3.0]
+
+
+@pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_adversarial_leaves_the_learner_as_it_found_it(guard: type) -> None:
+    network = learner()
+    network[2].eval()  # a frozen normalisation within a network that trains
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    part = Adversarial().bind_model(network)
+    x, p = samples(part)
+    reference, _ = part(x, p, rng())
+    with guard():
+        x, p = samples(part)
+        bent, _ = part(x, p, rng())
+        assert torch.is_grad_enabled() == (guard is torch.enable_grad)
+    assert torch.equal(bent, reference) and not bent.requires_grad
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+
+
+def test_adversarial_gives_the_mode_back_when_the_learner_fails() -> None:
+    network = learner()
+    with pytest.raises(RuntimeError):
+        Adversarial().bind_model(network)(torch.rand(2, 1, 3, 3), torch.eye(5)[:2], rng())
+    assert all(module.training for module in network.modules())
+    with pytest.raises(ValueError, match="needs at least 2 classes"):
+        Adversarial().bind_model(network)(torch.rand(2, *IMAGE), torch.ones(2, 1), rng())
+
+
+def test_perturbations_are_applied_in_order() -> None:
+    x, p = samples(Noise())
+    dark_first, _ = perturb([Occlusion(1.0), Noise(1.0)], x, p, rng())
+    noise_first, _ = perturb([Noise(1.0), Occlusion(1.0)], x, p, rng())
+    assert (noise_first == 0).float().mean() > (dark_first == 0).float().mean()
+
+
+@pytest.mark.parametrize("part", [Affine(), Colour(), CropFlip(), CutMix(), Occlusion()])
+def test_what_is_no_image_is_refused(part: Perturbation) -> None:
+    with pytest.raises(ValueError, match=r"bends images of shape .* got samples of shape \(3, 8\)"):
+        part(torch.rand(3, 8), torch.ones(3, 1), rng())
+
+
+@pytest.mark.parametrize(
+    "part",
+    [Adversarial().bind_model(learner()), Affine(), Colour(), LatentJitter(), Mixup(), Noise(), Temperature()],
+    ids=lambda part: type(part).__name__,
+)
+def test_integers_are_refused(part: Perturbation) -> None:
+    with pytest.raises(ValueError, match="floating-point"):
+        part(torch.ones(2, 1, 4, 4, dtype=torch.int64), torch.ones(2, 1), rng())
+
+
+@pytest.mark.parametrize(
+    ("part", "options"),
+    [
+        (Adversarial, {"epsilon": -1}),
+        (Adversarial, {"steps": 0}),
+        (Adversarial, {"norm": "l1"}),
+        (Affine, {"degrees": -1}),
+        (Colour, {"contrast": -1}),
+        (Colour, {"hue": 0.6}),
+        (CropFlip, {"padding": -1}),
+        (CropFlip, {"padding": 1.5}),
+        (CropFlip, {"flip": 1.5}),
+        (CutMix, {"alpha": 0}),
+        (CutMix, {"rate": 2}),
+        (LatentJitter, {"std": -0.1}),
+        (LatentMixing, {"strength": 2}),
+        (Mixup, {"alpha": 0}),
+        (Mixup, {"strength": 2}),
+        (Noise, {"std": -0.1}),
+        (Occlusion, {"rate": 2}),
+        (Occlusion, {"tile": 0}),
+        (Temperature, {"low": -1}),
+        (Temperature, {"low": 2}),
+    ],
+)
+def test_impossible_amounts_are_refused(part: type, options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"expected .*got '?{next(iter(options.values()))}"):
+        part(**options)

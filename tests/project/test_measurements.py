@@ -1,0 +1,110 @@
+"""The README's numbers are the measured ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reproductions import papers, split_mnist, studies
+
+ROOT = Path(__file__).parents[2]
+MEASUREMENTS = ROOT / "docs" / "measurements"
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[dict[str, Any]]:
+    return json.loads((MEASUREMENTS / "split_mnist.json").read_text())["runs"]
+
+
+def mean(runs: list[dict[str, Any]], arm: str, number: str = "average_accuracy") -> float:
+    return statistics.mean(run[number] for run in runs if run["arm"] == arm)
+
+
+def test_the_readme_prints_the_table_of_the_script(runs: list[dict[str, Any]]) -> None:
+    assert split_mnist.table(runs) in (ROOT / "README.md").read_text()
+
+
+def test_every_arm_was_run_with_every_seed(runs: list[dict[str, Any]]) -> None:
+    assert [(run["arm"], run["seed"]) for run in runs] == [
+        (arm, seed) for arm in split_mnist.ARMS for seed in split_mnist.SEEDS
+    ]
+    assert all(run["curve"][-1] == pytest.approx(run["average_accuracy"]) for run in runs)
+
+
+def test_the_sentence_above_the_picture_says_what_was_measured(runs: list[dict[str, Any]]) -> None:
+    above = (ROOT / "README.md").read_text().split("![Test accuracy over")[0]
+    opening = " ".join(above[above.rindex("On Split MNIST") :].split())
+    for arm in ("dreams, perturbed", "dreams, verbatim", "no sleep"):
+        assert f"{100 * mean(runs, arm):.1f} %" in opening, arm
+
+
+def test_the_perturbed_arms_keep_no_sample_and_reach_what_is_claimed(runs: list[dict[str, Any]]) -> None:
+    assert all(run["bytes"]["memory"] == 0 for run in runs)
+    assert mean(runs, "dreams, perturbed") >= 0.95 and mean(runs, "dreams and day, perturbed") >= 0.95
+    assert mean(runs, "dreams, perturbed", "cpu_seconds") < 351
+
+
+def test_the_picture_is_drawn_anew_from_the_numbers(runs: list[dict[str, Any]], tmp_path: Path) -> None:
+    split_mnist.draw(runs, tmp_path / "drawn.svg")
+    drawn = (tmp_path / "drawn.svg").read_text()
+    assert "<svg" in drawn and len(drawn) > 5000
+
+
+def test_the_reproductions_page_is_what_its_script_writes() -> None:
+    assert papers.page(papers.recorded()) == (ROOT / "docs" / "reproductions.md").read_text(encoding="utf-8")
+    known = {name for name, _, _ in papers.runs()}
+    assert set(papers.recorded()) <= known, "a run that belongs to no row"
+
+
+def test_the_picture_of_the_empty_room_is_drawn_from_its_curves(tmp_path: Path) -> None:
+    curves = studies.read("empty-room", "mnist_100", "accuracy")
+    arms = studies.EMPTY_ROOM
+    assert {arm: len(seeds) for arm, seeds in curves.items() if arm in arms} == dict.fromkeys(arms, 10)
+    ends = {arm: sum(curve[10.0] for curve in curves[arm]) / 10 for arm in arms}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    opening = readme[: readme.index("\n## ")]
+    said = [f"{ends[arm]:.1f}" for arm in ("nothing", "dreams_bent", "dreams_plain", "awake_bent")]
+    assert all(number in opening for number in said)
+    studies.empty_room(curves, tmp_path / "drawn.svg")
+    assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+
+
+def test_the_picture_of_the_snake_is_drawn_from_its_curves(tmp_path: Path) -> None:
+    curves = {measure: studies.read("snake", "mnist", measure) for measure in ("precision", "recall", "frechet")}
+    for found in curves.values():
+        assert {arm: len(seeds) for arm, seeds in found.items() if arm in studies.SNAKE} == dict.fromkeys(
+            studies.SNAKE, 3
+        )
+    assert 0 < curves["recall"]["real_100"][0][10.0] <= 100
+    studies.snake(curves, tmp_path / "drawn.svg")
+    assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("study", "data", "outcome", "arms"),
+    [
+        ("empty-room", "mnist_10", "accuracy", "nothing awake awake_bent dreams_plain dreams_bent"),
+        ("empty-room", "mnist_100", "accuracy", "nothing awake awake_bent dreams_plain dreams_bent"),
+        ("empty-room", "mnist_1000", "accuracy", "nothing awake awake_bent dreams_plain dreams_bent"),
+        ("snake", "digits", "accuracy", "real_100 real_50 accumulate real_10 anchored replace bent_codes bent_pixels"),
+        ("snake", "mnist", "accuracy", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
+        ("snake", "mnist", "recall", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
+        ("snake", "mnist", "precision", "real_100 real_50 accumulate real_10 replace bent_codes bent_pixels"),
+        ("pad", "cifar10", "accuracy", "full without_rem"),
+        ("pad", "cifar10_10000", "accuracy", "full without_rem rem_removed without_nrem wake_only"),
+        ("pad", "cifar10_10000", "occluded", "full without_rem rem_removed without_nrem wake_only"),
+        ("pad", "cifar10_10000", "published", "full without_rem rem_removed without_nrem wake_only"),
+    ],
+)
+def test_the_page_of_the_studies_prints_what_they_wrote_down(study: str, data: str, outcome: str, arms: str) -> None:
+    with (ROOT / "docs" / "studies" / study / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["data"] == data]
+    page = (ROOT / "docs" / "studies_results.md").read_text(encoding="utf-8")
+    for arm in arms.split():
+        values = [100 * float(row[outcome]) for row in rows if row["arm"] == arm]
+        assert f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" in page, arm
