@@ -37,8 +37,8 @@ def public_classes() -> list[type]:
     shown = [getattr(dreamer, name) for name in dreamer.__all__]
     found = [each for each in shown if inspect.isclass(each)] + [RunFolder, RunCheckpoint, RunProgress]
     found += [registry.resolve(family, name) for family in registry.FAMILIES for name in registry.names(family)]
-    # an error, and two things that a life makes itself
-    aside = (dreamer.ConfigError, dreamer.Hypnogram, dreamer.Stream)
+    # an error, two things that a run makes itself, and a plugin for Avalanche's strategies
+    aside = (dreamer.ConfigError, dreamer.Hypnogram, dreamer.Stream, dreamer.DreamPlugin)
     return [each for each in dict.fromkeys(found) if each not in aside]
 
 
