@@ -24,16 +24,16 @@ from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
 JSONARGPARSE = RequirementCache("jsonargparse[signatures]>=4.46")
-OF_THE_STREAM = ("sample_shape", "num_classes")
-"""What network and generator get from the stream."""
+OF_THE_STREAM = {"sample_shape": "sample_shape", "num_classes": "num_groups", "outputs": "num_classes"}
+"""Arguments of network and generator, and the stream's attributes that they get."""
 
 
 class WakeSleepCLI(LightningCLI):
     """A LightningCLI for :class:`dreamer.WakeSleepModule` and :class:`dreamer.StreamDataModule`.
 
     ``data.stream`` is named by the path of a function that gives a :class:`dreamer.Stream`, such as
-    ``dreamer.streams.digits``. Network and generator, where they take a ``sample_shape`` and ``num_classes``, get
-    them from it. ``seed_everything`` is the seed of the whole run; the schedule is printed before, the results after it.
+    ``dreamer.streams.digits``. Network and generator, where they take a ``sample_shape``, ``num_classes`` or
+    ``outputs``, get them from it. ``seed_everything`` is the seed of the whole run; the schedule is printed before, the results after it.
 
     Args:
         args: the arguments, or a configuration; None reads ``sys.argv``.
@@ -59,11 +59,11 @@ class WakeSleepCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the stream say what samples look like, and one seed be that of all."""
         for part in ("network", "generator"):
-            for name in OF_THE_STREAM:
+            for name, source in OF_THE_STREAM.items():
                 parser.link_arguments(
                     "data",
                     f"model.{part}.init_args.{name}",
-                    lambda data, name=name: getattr(data.stream, name),
+                    lambda data, source=source: getattr(data.stream, source),
                     apply_on="instantiate",
                 )
         parser.link_arguments("seed_everything", "model.seed", int)
