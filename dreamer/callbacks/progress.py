@@ -273,7 +273,7 @@ class RunProgress(ProgressBar):
         for stage in pl_module.hypnogram[self._stage.index : self.trainer.max_epochs]:
             ahead = min(self._length(stage) - done, budget)
             steps[stage.kind] += ahead
-            evaluations += stage.evaluated
+            evaluations += stage.evaluated and stage.index >= pl_module.ledger.stage
             budget -= ahead
             done = 0
         return steps, evaluations
