@@ -16,6 +16,7 @@ class Ledger:
         stage: index of the current stage, or of the next one.
         step: batches of it that are done.
         finished: True when its last batch is done but it is not closed yet: dusk and evaluation are pending.
+        experience: the experience that was trained on last, from 0; -1 before the first step.
         ahead: steps by which the samples of the experience are ahead of its steps, since the number of devices changed.
         opened_at: global step at which the stage began.
         saved_at: global step when the ledger was saved last.
@@ -28,6 +29,7 @@ class Ledger:
     stage: int = 0
     step: int = 0
     finished: bool = False
+    experience: int = -1
     ahead: int = 0
     opened_at: int = 0
     saved_at: int = 0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.modes import evaluating
 from dreamer.perturbations.base import along, need_float, uniform
 
 
@@ -41,6 +41,7 @@ class Adversarial:
 
     space: Literal["pixel"] = "pixel"
     amounts = ("epsilon",)
+    needs_classes = True
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class Adversarial:
         stride = along(uniform(len(x), 0.0, self.epsilon, x, rng) / self.steps, x)
         moved = x.detach()
         # dreams are made without gradients
-        with torch.inference_mode(False), torch.enable_grad(), _evaluating(self.network):
+        with torch.inference_mode(False), torch.enable_grad(), evaluating(self.network):
             label = p.argmax(dim=1, keepdim=True)
             for _ in range(self.steps):
                 moved = moved - stride * self._uphill(self.network, moved, label)
@@ -109,15 +110,3 @@ def margin(logits: Tensor, label: Tensor) -> Tensor:
     """
     largest_other = logits.scatter(1, label, -torch.inf).amax(dim=1)
     return logits.gather(1, label).squeeze(1) - largest_other
-
-
-@contextlib.contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; then every submodule is in its own mode again."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

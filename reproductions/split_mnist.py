@@ -1,9 +1,10 @@
-"""The runs behind the README's table and picture: run those that are missing, then write both anew.
+"""The runs behind the README's table and picture: make those that are missing, then write both anew.
 
-    python docs/measurements/split_mnist.py DATA_ROOT [--runs DIR]
+    python -m reproductions.split_mnist DATA_ROOT [--runs DIR]
 
-Every run is a process of its own on one thread, so that its CPU time can be measured. Stopped and started again, the
-script continues with the runs that are missing. Without DATA_ROOT it only draws what ``split_mnist.json`` holds.
+Every run is a process of its own on one thread, so that its CPU time can be measured. Started again, the script
+continues with the runs that are missing. Without DATA_ROOT it only draws what ``docs/measurements/split_mnist.json``
+holds.
 """
 
 from __future__ import annotations
@@ -19,38 +20,35 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+MEASUREMENTS = Path(__file__).parents[1] / "docs" / "measurements"
 SEEDS = (11, 12, 13)
 ARMS = {
     "no sleep": "fine_tune",
     "dreams, verbatim": "verbatim",
-    "dreams, bent": "",
-    "dreams and day, bent": "augment",
+    "dreams, perturbed": "",
+    "dreams and day, perturbed": "augment",
 }
-"""Strategy of each arm; the names are the keys of ``split_mnist.json``."""
-LABELS = {"dreams, bent": "dreams, perturbed", "dreams and day, bent": "dreams and real images, perturbed"}
-"""What table and picture call an arm where it is not its key."""
 
 
 def main() -> None:
-    """Read the arguments, run, write."""
+    """Parse the command line, run, write table and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_root", nargs="?")
     parser.add_argument("--runs", type=Path, default=Path("runs/measurements"))
-    arguments = parser.parse_args()
-    kept = HERE / "split_mnist.json"
-    if arguments.data_root is not None:
-        runs = [run(arguments.data_root, arguments.runs, arm, seed) for arm in ARMS for seed in SEEDS]
-        kept.write_text(json.dumps({"machine": machine(), "lives": runs}, indent=1) + "\n", encoding="utf-8")
+    words = parser.parse_args()
+    kept = MEASUREMENTS / "split_mnist.json"
+    if words.data_root is not None:
+        runs = [run(words.data_root, words.runs, arm, seed) for arm in ARMS for seed in SEEDS]
+        kept.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n", encoding="utf-8")
     measured = json.loads(kept.read_text(encoding="utf-8"))
-    print(table(measured["lives"]))
-    draw(measured["lives"], HERE / "split_mnist.svg")
+    print(table(measured["runs"]))
+    draw(measured["runs"], MEASUREMENTS / "split_mnist.svg")
 
 
-def run(data_root: str, runs: Path, arm: str, seed: int) -> dict[str, Any]:
-    """Train one configuration, unless that is done; what it scored and cost."""
-    folder = runs / f"{ARMS[arm] or 'dreams'}_{seed}"
-    record = folder / "run.json"
+def run(data_root: str, folders: Path, arm: str, seed: int) -> dict[str, Any]:
+    """Make one run, unless it is there; what it scored and cost."""
+    folder = folders / f"{ARMS[arm] or 'dreams'}_{seed}"
+    record = folder / "record.json"
     if record.exists():
         return json.loads(record.read_text(encoding="utf-8"))
     command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", "split_mnist", *filter(None, [ARMS[arm]])]
@@ -101,13 +99,12 @@ def table(runs: list[dict[str, Any]]) -> str:
         seconds = statistics.mean(run["cpu_seconds"] for run in mine)
         each = ", ".join(f"{score:.2f}" for score in scores)
         spread = f"{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f}"
-        label = LABELS.get(arm, arm)
-        lines.append(f"| {label} | {spread} | {each} | {lost:.1f} | {mine[0]['steps']:,} | {seconds:.0f} |")
+        lines.append(f"| {arm} | {spread} | {each} | {lost:.1f} | {mine[0]['steps']:,} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
 def draw(runs: list[dict[str, Any]], path: Path) -> None:
-    """The README's picture: accuracy over the experiences seen so far, experience by experience."""
+    """The README's picture: accuracy over the experiences seen so far, as the stream goes on."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -115,8 +112,8 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasSVG(figure)
     whole, close = figure.subplots(1, 2)
-    colours = {"no sleep": "#7f7f7f", "dreams, verbatim": "#0072b2", "dreams, bent": "#cc79a7"}
-    colours["dreams and day, bent"] = "#e69f00"
+    colours = {"no sleep": "#7f7f7f", "dreams, verbatim": "#0072b2", "dreams, perturbed": "#cc79a7"}
+    colours["dreams and day, perturbed"] = "#e69f00"
     for arm, colour in colours.items():
         curves = [[100 * value for value in run["curve"]] for run in runs if run["arm"] == arm]
         mean = [statistics.mean(values) for values in zip(*curves, strict=True)]
@@ -124,7 +121,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
         low, high = zip(*((min(values), max(values)) for values in zip(*curves, strict=True)), strict=True)
         for axes in (whole, close):
             axes.fill_between(seen, low, high, color=colour, alpha=0.2, linewidth=0)
-            axes.plot(seen, mean, marker="o", color=colour, label=f"{LABELS.get(arm, arm)}: {mean[-1]:.1f} %")
+            axes.plot(seen, mean, marker="o", color=colour, label=f"{arm}: {mean[-1]:.1f} %")
     for axes in (whole, close):
         axes.set_xticks(list(seen))
         axes.set_xlabel("experiences seen")
