@@ -123,7 +123,7 @@ def test_the_commands_of_the_page_run(words: list[str], there: Path, monkeypatch
 def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        life = cli_lightning.LifeCLI(["--config", "life.yaml", "--model.wake.steps", "7"], run=False)
+        life = cli_lightning.LifeCLI(["--config", "run.yaml", "--model.wake.steps", "7"], run=False)
     module, stream = life.model, life.datamodule.stream
     assert (len(stream), module.wake.steps, module.wake.replay, module.seed) == (5, 7, 64, 1)
     assert [(type(stage), stage.steps) for stage in module.night] == [(dreamer.NREM, 20), (dreamer.REM, 40)]
@@ -137,7 +137,7 @@ def test_a_printed_life_is_the_same_life(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["python", "-m", "dreamer.cli.lightning", "fit", "--print_config", "--config"]
-    assert typed([*command, "life.yaml"], monkeypatch) == 0
+    assert typed([*command, "run.yaml"], monkeypatch) == 0
     printed = capsys.readouterr().out
     (there / "printed.yaml").write_text(printed, encoding="utf-8")
     assert typed([*command, "printed.yaml"], monkeypatch) == 0
