@@ -1,4 +1,4 @@
-"""Wake-sleep continual learning: networks that live through a stream of experiences, and dream between them.
+"""Wake-sleep continual learning: networks that learn from a stream of experiences, and dream between them.
 
 Public names are imported when they are first used, so ``import dreamer`` costs nothing.
 """

@@ -1,1 +1,1 @@
-"""What watches a life: files, pictures, checkpoints and a live display, as Lightning callbacks."""
+"""Lightning callbacks: sleep between epochs, run folder, checkpoint, progress, dream quality."""

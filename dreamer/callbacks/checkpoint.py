@@ -1,4 +1,4 @@
-"""The one checkpoint that a life needs to go on."""
+"""The one checkpoint from which a run resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good the dreams of every night are, seen by an observer that gives nothing back to the life."""
+"""How good the dreams of every night are, measured without changing the run."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
 
 MEASURES = ("frechet", "precision", "recall", "fidelity", "coverage", "balance", "diversity", "novelty")
-"""What is measured of a night's dreams; all but ``frechet``, ``diversity`` and ``novelty`` are shares of 1."""
+"""What is measured of a night's dreams; all but ``frechet``, ``diversity`` and ``novelty`` are fractions of 1."""
 _NEIGHBOURS = 5
 _BATCH = 500
 
 
 class DreamQuality(Callback):
-    """Holds the dreams of each night against real data that nobody learns from.
+    """Compares the dreams of each night with real data that nothing is trained on.
 
-    When a night is over, the generator is asked for dreams of all classes that it knows (or, where the life has none,
-    the memory for what it keeps), as they are before anything bends them. They are compared with the held-out data of
-    the experiences met so far. A life without held-out data is not measured. Random numbers are the observer's own, the
-    network is asked in evaluation mode: a life that is looked at is the same life.
+    When a night is over, the generator makes dreams of all classes that it knows (or, where the run has none, the
+    memory gives what it keeps), unperturbed. They are compared with the held-out data of the experiences seen so far. A
+    run without held-out data is not measured. The random numbers are the callback's own and the network is called in
+    evaluation mode: the run comes out the same with it and without it.
 
     In the features of the learner as the night left it (its logits, where it has no features):
 
     - ``frechet``: Fréchet distance of dreams to held-out data, over the total variance of the latter; 0 is best.
     - ``precision``, ``recall``: dreams among held-out data, held-out data among dreams (5 nearest neighbours).
-    - ``fidelity``: the share of dreams that the learner takes for the class that was asked for.
-    - ``coverage``, ``balance``: the share of the held-out classes that are dreamt of at half of their fair share at
-      least, and the entropy of the dreams' classes; the learner says what they are.
+    - ``fidelity``: the fraction of dreams that the learner assigns to the class that they were made for.
+    - ``coverage``, ``balance``: the fraction of the held-out classes that make up at least half of their even part of
+      the dreams, and the entropy of the dreams' classes; classes are those that the learner assigns.
     - ``diversity``: mean distance of two dreams of a class, over that of two held-out samples of a class.
 
     In the samples themselves:
@@ -52,11 +52,11 @@ class DreamQuality(Callback):
       nearest other one. Far below 1 dreams lie closer to real data than these to each other (averages of a class do);
       far above 1 they have left them.
 
-    The learner's features change from night to night, so its numbers tell how dreams look to it, and not whether one
+    The learner's features change from night to night, so its numbers say how dreams look to it, and not whether one
     generator is better than another's; :mod:`dreamer.studies` measures in fixed features.
 
     Args:
-        directory: the run folder; pictures go to ``health/night_00.png`` in it, None draws none.
+        directory: the run folder; pictures go to ``dream_quality/night_00.png`` in it, None draws none.
         samples: how many dreams and held-out samples are compared at most; the same number of both.
         every: measure the first night, and every n-th after it.
 
@@ -78,7 +78,7 @@ class DreamQuality(Callback):
         self.rows: list[dict[str, Any]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far: a resumed life has those of all its nights."""
+        """The rows so far: a resumed run has those of all its nights."""
         return {"rows": [dict(row) for row in self.rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -86,22 +86,22 @@ class DreamQuality(Callback):
         self.rows = [dict(row) for row in state_dict["rows"]]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
-        """Look at the night that a killed process had lived through but not closed."""
+        """Measure the night that a killed process had finished but not closed."""
         if not pl_module.ledger.stage:
             self.rows = []
-        self._look(trainer, pl_module, pl_module.ledger.saved_at)
+        self._measure(trainer, pl_module, pl_module.ledger.saved_at)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
-        """Look at a night that is over."""
-        self._look(trainer, pl_module, trainer.global_step)
+        """Measure a night that is over."""
+        self._measure(trainer, pl_module, trainer.global_step)
 
-    def _look(self, trainer: pl.Trainer, module: WakeSleepModule, step: int) -> None:
+    def _measure(self, trainer: pl.Trainer, module: WakeSleepModule, step: int) -> None:
         ledger = module.ledger
         if not (trainer.is_global_zero and ledger.finished):
             return
         stage = module.hypnogram[ledger.stage]
-        known = any(row["night"] == stage.night for row in self.rows)
-        if known or not module.hypnogram.closes_night(stage) or stage.night % self.every:
+        measured = any(row["night"] == stage.night for row in self.rows)
+        if measured or not module.hypnogram.closes_night(stage) or stage.night % self.every:
             return
         real = _held_out(module, stage.experience, self.samples)
         if real is None or not len(real.y):
@@ -111,43 +111,43 @@ class DreamQuality(Callback):
         if seen is None:
             return
         rng = randoms(module.seed, Purpose.HEALTH, stage.index)
-        # what is left over is left out class by class, not from the last class alone
-        dreams = _some(Batch(seen.x, seen.y), len(real.y), rng)
+        # the surplus is left out at random, not from the last class alone
+        dreams = _sample(Batch(seen.x, seen.y), len(real.y), rng)
         row = {"night": stage.night, "stage": stage.index, "global_step": step, "samples": len(dreams.y)}
         with _evaluation(module.network):
-            told, logits = _measured(module, dreams, real)
-        self.rows.append(row | told)
-        named = {f"dreams/{name}": value for name, value in told.items() if value is not None}
+            found, logits = _measured(module, dreams, real)
+        self.rows.append(row | found)
+        named = {f"dreams/{name}": value for name, value in found.items() if value is not None}
         for logger in trainer.loggers:
             logger.log_metrics({**named, "sleep/night": float(stage.night)}, step=step)
         if self.directory is None:
             return
         sure = logits.softmax(dim=1).gather(1, dreams.y[:, None])[:, 0]
-        path = self.directory / "health" / f"night_{stage.night:02d}.png"
+        path = self.directory / "dream_quality" / f"night_{stage.night:02d}.png"
         if draw_neighbours(dreams, sure, real, path, module.stream.class_names) is not None:
             log_pictures(trainer.loggers, {"dreams/neighbours": path}, step, {"sleep/night": stage.night})
 
 
 def _measured(module: WakeSleepModule, dreams: Batch, real: Batch) -> tuple[dict[str, float | None], Tensor]:
     """All measures, and the (N, K) logits of the dreams."""
-    (logits, h), (_, held) = (_asked(module.network, x, module.device) for x in (dreams.x, real.x))
-    told: dict[str, float | None] = dict.fromkeys(MEASURES)
+    (logits, h), (_, held) = (_outputs(module.network, x, module.device) for x in (dreams.x, real.x))
+    found: dict[str, float | None] = dict.fromkeys(MEASURES)
     variance = float(held.double().var(dim=0).sum()) if len(held) > 1 else 0.0
     if variance > 0 and len(h) > 1:
-        told["frechet"] = measures.frechet_distance(h, held) / variance
+        found["frechet"] = measures.frechet_distance(h, held) / variance
     if min(len(h), len(held)) > _NEIGHBOURS:
-        told["precision"], told["recall"] = measures.precision_recall(h, held, _NEIGHBOURS)
+        found["precision"], found["recall"] = measures.precision_recall(h, held, _NEIGHBOURS)
     labels, classes = logits.argmax(dim=1), real.y.unique()
-    told["fidelity"] = metrics.accuracy(labels, dreams.y)
-    shares = measures.class_shares(labels, logits.shape[1])[classes]
-    told["coverage"] = measures.covered_classes(shares)
-    told["balance"] = measures.balance(shares)
+    found["fidelity"] = metrics.accuracy(labels, dreams.y)
+    fractions = measures.class_shares(labels, logits.shape[1])[classes]
+    found["coverage"] = measures.covered_classes(fractions)
+    found["balance"] = measures.balance(fractions)
     apart, usual = measures.diversity(h, dreams.y), measures.diversity(held, real.y)
     if apart is not None and usual:
-        told["diversity"] = apart / usual
+        found["diversity"] = apart / usual
     if len(real.x) > 1:
-        told["novelty"] = _novelty(dreams.x, real.x)
-    return told, logits
+        found["novelty"] = _novelty(dreams.x, real.x)
+    return found, logits
 
 
 def _novelty(dreams: Tensor, real: Tensor) -> float | None:
@@ -157,7 +157,7 @@ def _novelty(dreams: Tensor, real: Tensor) -> float | None:
 
 
 def _held_out(module: WakeSleepModule, experience: int, most: int) -> Batch | None:
-    """Held-out samples of the experiences met so far, on the CPU; None where there are none."""
+    """Held-out samples of the experiences seen so far, on the CPU; None where there are none."""
     held = [each.validation for each in module.stream.experiences[: experience + 1]]
     places = [(part, row) for part, samples in enumerate(held) if samples is not None for row in range(len(samples))]
     if not places:
@@ -172,17 +172,17 @@ def _held_out(module: WakeSleepModule, experience: int, most: int) -> Batch | No
     return Batch(torch.cat([batch.x for batch in found]), torch.cat([batch.y for batch in found]))
 
 
-def _some(batch: Batch, count: int, rng: torch.Generator) -> Batch:
+def _sample(batch: Batch, count: int, rng: torch.Generator) -> Batch:
     index = torch.randperm(len(batch.y), generator=rng)[:count].sort().values
     return Batch(batch.x[index], batch.y[index])
 
 
 @torch.no_grad()
-def _asked(network: nn.Module, x: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def _outputs(network: nn.Module, x: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     """(N, K) logits and (N, H) features of (N, *S) samples, on the CPU."""
-    answers = [forward(network, part.to(device), features=isinstance(network, Featured)) for part in x.split(_BATCH)]
-    logits = torch.cat([answer.logits.cpu() for answer in answers])
-    features = [answer.logits if answer.features is None else answer.features for answer in answers]
+    outputs = [forward(network, part.to(device), features=isinstance(network, Featured)) for part in x.split(_BATCH)]
+    logits = torch.cat([output.logits.cpu() for output in outputs])
+    features = [output.logits if output.features is None else output.features for output in outputs]
     return logits, torch.cat([part.cpu() for part in features]).flatten(1)
 
 

@@ -1,4 +1,4 @@
-"""A live display of a life: which stage, which experience, step of steps, accuracy so far, time left."""
+"""A live display of a run: which stage, which experience, step of steps, accuracy so far, time left."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ _LOGGERS = (None, "pytorch_lightning", "lightning_fabric", "lightning", "lightni
 
 
 class Pace:
-    """Seconds per step of each kind of stage and per examination, as seen so far."""
+    """Seconds per step of each kind of stage and per evaluation, as seen so far."""
 
     def __init__(self) -> None:
-        self._seconds = dict.fromkeys((*KINDS, "examination"), 0.0)
-        self._count = dict.fromkeys((*KINDS, "examination"), 0)
+        self._seconds = dict.fromkeys((*KINDS, "evaluation"), 0.0)
+        self._count = dict.fromkeys((*KINDS, "evaluation"), 0)
 
     def add(self, what: str, count: int, seconds: float) -> None:
-        """Count steps of a kind of stage, or examinations, that took so many seconds together."""
+        """Count steps of a kind of stage, or evaluations, that took so many seconds together."""
         self._count[what] += count
         self._seconds[what] += seconds
 
-    def left(self, steps: dict[str, int], examinations: int) -> float | None:
+    def left(self, steps: dict[str, int], evaluations: int) -> float | None:
         """Seconds that lie ahead; None while nothing has been seen.
 
         Args:
             steps: steps ahead of each kind; a kind not seen yet counts as fast as the others together.
-            examinations: examinations ahead.
+            evaluations: evaluations ahead.
         """
         seen = sum(self._count[kind] for kind in KINDS)
         if not seen:
             return None
         common = sum(self._seconds[kind] for kind in KINDS) / seen
         per = {kind: self._seconds[kind] / self._count[kind] if self._count[kind] else common for kind in KINDS}
-        exam = self._seconds["examination"] / max(1, self._count["examination"])
-        return sum(per[kind] * steps[kind] for kind in KINDS) + exam * examinations
+        evaluation = self._seconds["evaluation"] / max(1, self._count["evaluation"])
+        return sum(per[kind] * steps[kind] for kind in KINDS) + evaluation * evaluations
 
 
 class RunProgress(ProgressBar):
-    """Shows where a life stands; give it to the Trainer among its callbacks.
+    """Shows where a run stands; give it to the Trainer among its callbacks.
 
     In a terminal two lines are kept up to date, at most five times a second and without a thread of their own; anywhere
     else, such as a pipe or a log file, one plain line is written per finished stage. It writes to the standard error,
@@ -75,9 +75,9 @@ class RunProgress(ProgressBar):
         self._pace = Pace()
         self._stage: Stage | None = None
         self._step = 0
-        self._lived = 0
+        self._done = 0
         self._counted = 0
-        self._began = self._settled = self._due = 0.0
+        self._began = self._timed = self._due = 0.0
         self._closed: float | None = None
 
     def enable(self) -> None:
@@ -99,7 +99,7 @@ class RunProgress(ProgressBar):
     # ---------------------------------------------------------------- what the Trainer tells
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuse modules that live no life.
+        """Refuse modules that have no stages to show.
 
         Raises:
             TypeError: when the module has no hypnogram.
@@ -107,7 +107,7 @@ class RunProgress(ProgressBar):
         super().setup(trainer, pl_module, stage)
         if not hasattr(type(pl_module), "hypnogram"):
             raise TypeError(
-                f"RunProgress shows the life of a WakeSleepModule; a {type(pl_module).__name__} has no hypnogram"
+                f"RunProgress shows the run of a WakeSleepModule; a {type(pl_module).__name__} has no hypnogram"
             )
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
@@ -116,15 +116,24 @@ class RunProgress(ProgressBar):
 
         self._pace, self._stage, self._closed, self._due = Pace(), None, None, 0.0
         self._console = Console(file=self._file or sys.stderr, highlight=False)
-        self._show(pl_module)
+        if not pl_module.ledger.rows:
+            self._show(pl_module)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Turn to the stage in which a resumed run goes on: within an epoch, Lightning does not start it again."""
+        if pl_module.ledger.step:
+            self._open(pl_module, pl_module.hypnogram[pl_module.ledger.stage])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
         """Turn to the next stage."""
         self._finish(pl_module)
-        self._stage = pl_module.hypnogram[trainer.current_epoch]
-        self._step = pl_module.ledger.step if pl_module.ledger.stage == self._stage.index else 0
-        self._lived = self._counted = 0
-        self._began = self._settled = time.monotonic()
+        self._open(pl_module, pl_module.hypnogram[trainer.current_epoch])
+
+    def _open(self, pl_module: WakeSleepModule, stage: Stage) -> None:
+        self._stage = stage
+        self._step = pl_module.ledger.step if pl_module.ledger.stage == stage.index else 0
+        self._done = self._counted = 0
+        self._began = self._timed = time.monotonic()
         if self._began >= self._due:
             self._show(pl_module)
 
@@ -138,16 +147,16 @@ class RunProgress(ProgressBar):
     ) -> None:
         """Count, and look at the clock."""
         self._step = batch_idx + 1
-        self._lived += 1
+        self._done += 1
         if self._enabled and self._step % self.refresh_rate == 0 and time.monotonic() >= self._due:
             self._show(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
-        """Close the stage's account; the module may examine itself from here until the next stage."""
-        self._settle()
+        """Close the stage; from here until the next one the module may evaluate itself."""
+        self._time_steps()
         self._closed = time.monotonic()
-        assert self._stage is not None
-        if self._stage.evaluated:  # which may take a while, and should not look like a step that hangs
+        if self._stage is not None and self._stage.evaluated:
+            # which may take a while, and should not look like a step that hangs
             self._show(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
@@ -167,14 +176,14 @@ class RunProgress(ProgressBar):
     # ---------------------------------------------------------------- what is shown
 
     def _finish(self, pl_module: WakeSleepModule) -> None:
-        """JobTracker for what followed the stage's last step, and tell of the stage where nothing is shown live."""
+        """Time what followed the stage's last step, and print the stage's line where nothing is shown live."""
         if self._closed is None or self._stage is None:
             return
         if self._stage.evaluated:
-            self._pace.add("examination", 1, time.monotonic() - self._closed)
+            self._pace.add("evaluation", 1, time.monotonic() - self._closed)
         if self._enabled and self._console is not None and not _is_live(self._console):
             seconds = self._closed - self._began
-            parts = (self._where(pl_module), f"{self._lived} steps in {seconds:.1f} s", *self._outlook(pl_module))
+            parts = (self._where(pl_module), f"{self._done} steps in {seconds:.1f} s", *self._outlook(pl_module))
             self._console.print(", ".join(parts), soft_wrap=True)
         self._closed = None
 
@@ -191,15 +200,15 @@ class RunProgress(ProgressBar):
             self._live.start()
             self._lead_logs(before, sys.stderr)
         if self._closed is None:
-            self._settle()
+            self._time_steps()
         self._live.update(self._picture(pl_module), refresh=True)
 
-    def _settle(self) -> None:
-        """Enter the steps lived since the last time into the account."""
+    def _time_steps(self) -> None:
+        """Add the steps made since the last time, and their seconds, to the pace."""
         if self._stage is not None:
             now = time.monotonic()
-            self._pace.add(self._stage.kind, self._lived - self._counted, now - self._settled)
-            self._counted, self._settled = self._lived, now
+            self._pace.add(self._stage.kind, self._done - self._counted, now - self._timed)
+            self._counted, self._timed = self._done, now
 
     def _stop(self) -> None:
         if self._live is not None:
@@ -223,11 +232,11 @@ class RunProgress(ProgressBar):
         from rich.text import Text
 
         if self._stage is None:
-            return Text("examining the newborn network", style="dim")
+            return Text("evaluating the untrained network", style="dim")
         stage, total = self._stage, self._length(self._stage)
         style = _STYLES[stage.kind]
         first = Table.grid(padding=(0, 2))
-        state = "examining" if self._closed is not None and stage.evaluated else f"step {self._step} of {total}"
+        state = "evaluating" if self._closed is not None and stage.evaluated else f"step {self._step} of {total}"
         first.add_row(
             Text(f"{stage.kind:<4}", style=f"bold {style}"),
             Text(self._where(pl_module)),
@@ -256,18 +265,18 @@ class RunProgress(ProgressBar):
             yield f"{_clock(left)} left"
 
     def _ahead(self, pl_module: WakeSleepModule) -> tuple[dict[str, int], int]:
-        """Steps of each kind and examinations that lie ahead."""
-        steps, examinations = dict.fromkeys(KINDS, 0), 0
+        """Steps of each kind and evaluations that lie ahead."""
+        steps, evaluations = dict.fromkeys(KINDS, 0), 0
         assert self._stage is not None
         done = self._step
         budget = self.trainer.max_steps - self.trainer.global_step if self.trainer.max_steps >= 0 else sys.maxsize
         for stage in pl_module.hypnogram[self._stage.index : self.trainer.max_epochs]:
             ahead = min(self._length(stage) - done, budget)
             steps[stage.kind] += ahead
-            examinations += stage.evaluated
+            evaluations += stage.evaluated
             budget -= ahead
             done = 0
-        return steps, examinations
+        return steps, evaluations
 
     def _length(self, stage: Stage) -> int:
         """Steps of a stage, cut to ``limit_train_batches``."""

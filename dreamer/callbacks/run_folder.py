@@ -1,4 +1,4 @@
-"""Everything that a life leaves on disk: ``results.json``, ``metrics.csv``, pictures, the dreams of every night."""
+"""Everything that a run leaves on disk: ``results.json``, ``metrics.csv``, pictures, the dreams of every night."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _LOG = logging.getLogger(__name__)
 class RunFolder(Callback):
     """Keeps a run folder::
 
-        results.json     numbers of the whole life, also of one that broke off
+        results.json     numbers of the whole run, also of one that broke off
         metrics.csv      everything that was logged (when the Trainer's logger is a ResumableCSVLogger of this folder)
         hypnogram.png    stages over time, accuracy under them
         matrix.png       accuracy matrix after each wake and each night
         dreams/night_00.png ...
 
-    Where the Trainer has a :class:`dreamer.callbacks.dream_quality.DreamQuality`, its rows are ``dreams`` in the results,
-    and drawn under the hypnogram. The pictures also go to every logger of the Trainer that takes pictures. Only rank 0
+    Where the Trainer has a :class:`dreamer.callbacks.DreamQuality`, its rows are ``dreams`` in the results, and drawn
+    under the hypnogram. The pictures also go to every logger of the Trainer that takes pictures. Only rank 0
     writes.
 
     Args:
         directory: the run folder.
         config: any plain dictionary; stored in ``results.json``.
-        name: how the life is called; by default the name of the folder.
+        name: what the run is called; by default the name of the folder.
         dreams_per_class: samples of each class in the picture of a night; 0 draws none.
     """
 
@@ -56,7 +56,7 @@ class RunFolder(Callback):
         self.dreams_per_class = dreams_per_class
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
-        """Draw the night that a killed process had lived through but not closed."""
+        """Draw the night that a killed process had finished but not closed."""
         self._draw_night(trainer, pl_module, pl_module.ledger.saved_at)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
@@ -66,7 +66,7 @@ class RunFolder(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Bring what was logged so far to disk: a life resumed from this checkpoint will not log it again."""
+        """Bring what was logged so far to disk: a run resumed from this checkpoint will not log it again."""
         _flush(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
@@ -75,13 +75,13 @@ class RunFolder(Callback):
             self._write(trainer, pl_module, broken=False)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: WakeSleepModule, exception: BaseException) -> None:  # type: ignore[override]
-        """Write what there is of a life that breaks off, and never hide the reason."""
+        """Write what there is of a run that breaks off, and never hide the reason."""
         if not trainer.is_global_zero:
             return
         try:
             self._write(trainer, pl_module, broken=True)
         except Exception as problem:
-            rank_zero_warn(f"could not write what there is of this life to {self.directory}: {problem!r}")
+            rank_zero_warn(f"could not write what there is of this run to {self.directory}: {problem!r}")
 
     def _draw_night(self, trainer: pl.Trainer, module: WakeSleepModule, step: int) -> None:
         ledger = module.ledger
@@ -105,11 +105,11 @@ class RunFolder(Callback):
     def _write(self, trainer: pl.Trainer, module: WakeSleepModule, broken: bool) -> None:
         _flush(trainer)
         write_metrics(self.directory)
-        life = module.results()
+        record = module.results()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, DreamQuality):
-                life["dreams"] = callback.rows
-        results = compose(life, name=self.name, config=self.config, complete=bool(life["complete"]) and not broken)
+                record["dreams"] = callback.rows
+        results = compose(record, name=self.name, config=self.config, complete=bool(record["complete"]) and not broken)
         path = write_results(results, self.directory)
         pictures = {
             "stream/hypnogram": draw_hypnogram(results, self.directory / "hypnogram.png"),

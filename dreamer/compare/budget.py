@@ -230,7 +230,7 @@ def _flops(cell: Cell) -> dict[str, float]:
         short = config.merge(dict(cell.config), {"trainer": {"limit_train_batches": _SAMPLE}})
         prepared = runs.prepare({**short, "logger": None}, Path(folder) / "run")
         prepared.trainer.callbacks.insert(0, counter)
-        runs.live(prepared)
+        runs.execute(prepared)
     total = {"wake": 0.0}
     for (kind, steps), each in zip(_plan(cell).stages, counter.each, strict=False):
         total[kind] = total.get(kind, 0.0) + steps * each

@@ -35,7 +35,7 @@ def run_cell(folder: Path) -> dict[str, Any]:
     if cell.avalanche is not None:
         return _run_avalanche(cell, folder)
     begun = (folder / runs.CONFIG).is_file()
-    return runs.live(runs.resume(folder) if begun else runs.prepare(cell.config, folder), resume=begun)
+    return runs.execute(runs.resume(folder) if begun else runs.prepare(cell.config, folder), resume=begun)
 
 
 def _run_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -58,13 +58,13 @@ def _run_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
         seed=cell.seed,
         device=prepared.trainer.strategy.root_device,
     )
-    results = compose(record, name=prepared.draft.name, config=cell.config, complete=True)
+    results = compose(record, name=prepared.config.name, config=cell.config, complete=True)
     path = write_results(results, folder)
     draw_hypnogram(results, folder / "hypnogram.png")
     draw_matrix(results, folder / "matrix.png")
-    for component in prepared.draft.loggers:
+    for component in prepared.config.loggers:
         if component.target is wandb_logger:
-            name = f"{prepared.draft.name}-seed{cell.seed}"
+            name = f"{prepared.config.name}-seed{cell.seed}"
             logger = component.build(directory=folder, out=folder, config=cell.config, name=name)
             keep_results(logger, results, path)
             finish(logger)

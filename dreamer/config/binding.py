@@ -26,7 +26,7 @@ _MAPPINGS = (dict, collections.abc.Mapping)
 
 
 class ConfigError(ValueError):
-    """What was asked for cannot be done; the message names the key, what came and what is allowed."""
+    """A configuration that cannot run; the message names the key, the value and what is allowed."""
 
 
 class _Mismatch(Exception):
@@ -40,7 +40,7 @@ class ComponentSpec:
     Attributes:
         path: where it stands in the configuration, such as ``night.0.objectives.1``.
         target: the class or function to call.
-        options: its checked keyword arguments; nested parts are blueprints.
+        options: its checked keyword arguments; nested parts are specs themselves.
     """
 
     path: str
@@ -117,7 +117,7 @@ def bind(
             checked[key] = value
             continue
         if key in refused:
-            raise ConfigError(f"{join(path, key)}: cannot be configured, because the life sets it itself")
+            raise ConfigError(f"{join(path, key)}: cannot be configured, because the run sets it itself")
         if key not in allowed:
             raise ConfigError(f"{join(path, key)}: unknown key of {title}; {one_of(str(key), allowed)}")
         parameter = known[key]
@@ -185,7 +185,7 @@ def _fit(value: Any, hint: Any, path: str, default: Any, given: Collection[str])
     rest = [choice for choice in alternatives if choice not in objects]
     # a class outside the families can be named by its dotted path only, which takes a mapping
     classes = tuple(choice for choice in objects if _family(choice) or isinstance(value, Mapping))
-    # 1 is a count and 1.0 a share in "int | float", so the exact type is tried first
+    # 1 is a count and 1.0 a fraction in "int | float", so the exact type is tried first
     for choice in sorted(rest, key=lambda choice: choice is not type(value)):
         try:
             return _fit_one(value, choice, path, given)
@@ -272,7 +272,7 @@ def _choices(classes: tuple[type, ...]) -> dict[str, type]:
 
 
 def _serves(part: type, wanted: type) -> bool:
-    # a protocol with data members cannot be asked about classes; there the family's folder decides
+    # a protocol with data members cannot be checked against classes; there the family's folder decides
     return _is_protocol(wanted) or issubclass(part, wanted)
 
 

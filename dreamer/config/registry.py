@@ -15,6 +15,7 @@ from types import ModuleType
 from dreamer.core.suggest import one_of
 
 FAMILIES: dict[str, str] = {
+    "problems": "dreamer.problems",
     "networks": "dreamer.networks",
     "memory": "dreamer.memory",
     "generators": "dreamer.generators",

@@ -42,7 +42,7 @@ def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, 
     """Merge configurations, left to right.
 
     Args:
-        items: names of the :func:`shelf`, paths of YAML files, ``key=value`` words, or mappings. Words come last,
+        items: names of the :func:`catalog`, paths of YAML files, ``key=value`` words, or mappings. Words come last,
             wherever they stand. None at all means the embedded digits.
         overrides: top-level keys that come after everything else.
 
@@ -59,7 +59,7 @@ def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, 
         merged = merge(merged, layer)
     plain = _resolved(merged)
     if plain.get("name") is None:
-        plain["name"] = "-".join(Path(item).stem for item in files if not isinstance(item, Mapping)) or "life"
+        plain["name"] = "-".join(Path(item).stem for item in files if not isinstance(item, Mapping)) or "run"
     return plain
 
 

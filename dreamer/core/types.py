@@ -5,7 +5,8 @@ Letters used in all shapes of this project:
 ====  =======================================================================
 B     samples in a batch
 *S    the shape of one sample, whatever it is: (1, 28, 28), (64,), (16,) ...
-K     classes of the whole stream (outputs of the learner)
+K     outputs of the learner for a sample: classes, numbers
+G     groups that balance a replay: the K classes, or the stream's domains
 D     latent dimensions of a generator
 H     features of the learner, the inputs of its last layers
 E     experiences of the stream
@@ -53,11 +54,18 @@ class Batch(NamedTuple):
 
     Attributes:
         x: (B, *S) samples.
-        y: (B,) int64 labels in [0, K).
+        y: their targets: (B,) int64 labels in [0, K), or whatever the problem asks for (see ``dreamer.problems``).
+        group: (B,) int64, the domains that they are of; None where the labels ``y`` balance a replay.
     """
 
     x: Tensor
     y: Tensor
+    group: Tensor | None = None
+
+    @property
+    def groups(self) -> Tensor:
+        """(B,) int64 groups in [0, G) by which a replay is balanced: domains, or classes."""
+        return self.y if self.group is None else self.group
 
 
 class Dream(NamedTuple):
@@ -65,13 +73,15 @@ class Dream(NamedTuple):
 
     Attributes:
         x: (B, *S) samples; (B, H) features of the learner where ``is_features``.
-        y: (B,) int64 labels in [0, K): the class that was dreamt of; :data:`UNLABELLED` until a teacher has said it.
-        p: (B, K) label distributions, rows sum to 1, where a perturbation has mixed labels; None: one-hot in ``y``.
+        y: their targets: (B,) int64 labels in [0, K), the class that was dreamt of, :data:`UNLABELLED` until a teacher
+            has said it; or whatever the problem asks for.
+        p: (B, K) targets where a perturbation has mixed them: distributions over the classes, or numbers; None: ``y``.
         teacher: (B, K) logits of a teacher, ``-inf`` for classes that it never met; None without a teacher.
         teacher_features: (B, H) features of the teacher; None unless an objective needs them.
         logits: (B, K) the learner's own logits from when it met the samples; None where they were not kept.
         clean: (B, *S) the samples before they were perturbed; None where ``x`` was not.
         is_features: True when ``x`` enters the learner behind its features, as in replay of internal representations.
+        group: (B,) int64, the domains that they are of; None where the labels ``y`` balance a replay.
     """
 
     x: Tensor
@@ -82,6 +92,12 @@ class Dream(NamedTuple):
     logits: Tensor | None = None
     clean: Tensor | None = None
     is_features: bool = False
+    group: Tensor | None = None
+
+    @property
+    def groups(self) -> Tensor:
+        """(B,) int64 groups in [0, G) by which a replay is balanced: domains, or classes."""
+        return self.y if self.group is None else self.group
 
 
 class Output(NamedTuple):

@@ -1,6 +1,6 @@
-"""``metrics.csv``: one whole file of a life that may have been killed and resumed several times.
+"""``metrics.csv``: one whole file of a run that may have been killed and resumed several times.
 
-Lightning's CSVLogger begins with an empty file whenever it is made. So every start of a life logs into a part of its
+Lightning's CSVLogger begins with an empty file whenever it is made. So every start of a run logs into a part of its
 own, ``logs/part_000/metrics.csv``, ``logs/part_001/metrics.csv`` and so on, and the parts are merged. What a part
 logged after the checkpoint from which the next one went on did not happen, and is dropped.
 """
@@ -26,7 +26,7 @@ Row = dict[str, str]
 
 
 class ResumableCSVLogger(CSVLogger):
-    """Lightning's CSVLogger for the next part of a life: no earlier file is deleted, and none is ever half there.
+    """Lightning's CSVLogger for the next part of a run: no earlier file is deleted, and none is ever half there.
 
     Args:
         directory: the run folder.
@@ -77,10 +77,10 @@ def write_metrics(directory: str | Path) -> Path | None:
 
 
 def merge_parts(parts: Sequence[str]) -> str:
-    """One table out of the tables that the starts of a life wrote.
+    """One table out of the tables that the starts of a run wrote.
 
-    Rows of a part that lie after the first step of a later part are dropped: the later part lived through them again.
-    At that very step both parts may hold a row that the other lacks, such as an examination right before the
+    Rows of a part that lie after the first step of a later part are dropped: the later part made these steps again.
+    At that very step both parts may hold a row that the other lacks, such as an evaluation right before the
     checkpoint; there a row is dropped when the later part has one that fills the same columns. Columns are united.
 
     Args:

@@ -1,6 +1,6 @@
 """Weights & Biases through Lightning's WandbLogger: online where it can be, offline by itself where not.
 
-Whether a run goes online is decided before ``wandb`` is asked, because without a key it raises, and with a key but
+Whether a run goes online is decided before ``wandb`` is called, because without a key it raises, and with a key but
 without a network it waits for more than a minute and raises then. An offline run loses nothing: it is synced later.
 """
 
@@ -108,7 +108,7 @@ def log_images(logger: WandbLogger, pictures: Mapping[str, Path], step: int, axe
 
 @rank_zero_only
 def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) -> None:
-    """Put the numbers of a whole life into the run's summary, and ``results.json`` among its files.
+    """Put the numbers of a whole run into the run's summary, and ``results.json`` among its files.
 
     Args:
         logger: whose run.
@@ -145,7 +145,7 @@ def log_table(
 
 @rank_zero_only
 def finish(logger: WandbLogger, failed: bool = False) -> None:
-    """End the run, so that the next life of this process begins one of its own.
+    """End the run, so that the next run of this process begins one of its own.
 
     Args:
         logger: whose run.

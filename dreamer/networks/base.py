@@ -149,20 +149,6 @@ def plain_name(name: str) -> str:
     return name.replace("_orig_mod.", "")
 
 
-def silence(logits: Tensor, active: Tensor | None) -> Tensor:
-    """Take inactive outputs out of the softmax.
-
-    A large negative number instead of ``-inf`` keeps the product with a zero target finite.
-
-    Args:
-        logits: (B, K).
-        active: (B, K) or (K,) bool; None leaves all in.
-    """
-    if active is None:
-        return logits
-    return logits.masked_fill(~active, torch.finfo(logits.dtype).min / 4)
-
-
 def check_resettable(network: nn.Module) -> None:
     """Raise a ValueError when a submodule holds parameters of its own but has no ``reset_parameters``."""
     for module in _layers(network, learning=True):

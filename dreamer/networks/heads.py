@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamer.networks.base import at_least_float32, silence
+from dreamer.core.logits import silence
+from dreamer.networks.base import at_least_float32
 
 
 class GrowingHead(nn.Module):

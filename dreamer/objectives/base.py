@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from dreamer.core.types import Dream, Output
-from dreamer.networks.base import silence as silence
+from dreamer.problems import Problem
 
 
 class Objective(ABC):
-    """Judges the learner's answer to a batch.
+    """Judges the learner's output for a batch.
 
     Args:
         weight: factor of the loss.
@@ -22,23 +22,29 @@ class Objective(ABC):
     Attributes:
         needs_teacher: True when the batch must carry a teacher's logits.
         needs_features: True when it looks at the learner's features, and at the teacher's where it needs a teacher.
-        needs_logits: True when the batch must carry the logits that the learner gave when it met the samples.
+        needs_logits: True when the batch must carry the logits that the learner gave when the samples were real.
+        needs_classes: True when targets must be classes.
     """
 
     needs_teacher: bool = False
     needs_features: bool = False
     needs_logits: bool = False
+    needs_classes: bool = False
 
     def __init__(self, weight: float = 1.0):
         self.weight = weight
 
+    def for_problem(self, problem: Problem) -> Objective:
+        """The objective as it judges outputs for a problem; itself where that makes no difference."""
+        return self
+
     @abstractmethod
-    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         """Compute the loss.
 
         Args:
-            answer: the learner's (B, K) logits, and its (B, H) features where they are needed.
-            target: what was shown, with its labels.
+            output: the learner's (B, K) logits, and its (B, H) features where they are needed.
+            target: what was shown, with its targets.
             active: (B, K) bool, outputs that take part in the softmax, the sample's own class among them; None for all.
 
         Returns:
@@ -46,7 +52,7 @@ class Objective(ABC):
         """
 
 
-def judge(objectives: Sequence[Objective], answer: Output, target: Dream, active: Tensor | None) -> Tensor | None:
+def judge(objectives: Sequence[Objective], output: Output, target: Dream, active: Tensor | None) -> Tensor | None:
     """Sum the losses of several objectives; None where there are none."""
-    losses = [objective(answer, target, active) for objective in objectives]
+    losses = [objective(output, target, active) for objective in objectives]
     return functools.reduce(operator.add, losses) if losses else None

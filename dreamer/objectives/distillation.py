@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dreamer.core.types import Dream, Output
-from dreamer.objectives.base import Objective, silence
+from dreamer.objectives.base import Objective
+from dreamer.problems.softmax import softened_divergence
 
 
 class Distillation(Objective):
@@ -25,9 +24,15 @@ class Distillation(Objective):
 
     Raises:
         ValueError: when the temperature is not positive, or (when called) the batch carries no teacher's logits.
+
+    >>> import torch
+    >>> dream = Dream(torch.zeros(1, 4), torch.tensor([0]), teacher=torch.tensor([[1.0, -torch.inf]]))
+    >>> float(Distillation()(Output(torch.tensor([[80.0, 0.0]])), dream, None))  # as sure of class 0 as the teacher
+    0.0
     """
 
     needs_teacher = True
+    needs_classes = True
 
     def __init__(self, temperature: float = 2.0, weight: float = 1.0, per_output: bool = False):
         super().__init__(weight)
@@ -36,17 +41,9 @@ class Distillation(Objective):
         self.temperature = temperature
         self.per_output = per_output
 
-    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         if target.teacher is None:
             raise ValueError("Distillation needs a teacher's logits, but the batch carries none")
-        taught = target.teacher if active is None else target.teacher.masked_fill(~active, -torch.inf)
-        # a softmax over nothing but minus infinity is NaN
-        speechless = torch.isneginf(taught).all(dim=1, keepdim=True)
-        student = functional.log_softmax(silence(answer.logits, active) / self.temperature, dim=1)
-        teacher = functional.softmax(taught.masked_fill(speechless, 0).to(student.dtype) / self.temperature, dim=1)
-        teacher = teacher.masked_fill(speechless, 0)
-        divergence = functional.kl_div(student, teacher, reduction="batchmean")
-        if self.per_output:
-            divergence = divergence / (student.shape[1] if active is None else active.sum(dim=1).float().mean())
+        divergence = softened_divergence(output.logits, target.teacher, active, self.temperature, self.per_output)
         return self.weight * self.temperature**2 * divergence

@@ -28,6 +28,11 @@ class FeatureDistillation(Objective):
     Raises:
         ValueError: (when called) when the batch carries no teacher's features, the learner gave none, or the batch
             entered the learner behind its features, so that there is nothing to learn about them.
+
+    >>> import torch
+    >>> dream = Dream(torch.zeros(1, 4), torch.tensor([0]), teacher_features=torch.tensor([[1.0, 3.0]]))
+    >>> float(FeatureDistillation()(Output(torch.zeros(1, 2), torch.tensor([[1.0, 1.0]])), dream, None))
+    2.0
     """
 
     needs_teacher = True
@@ -37,16 +42,16 @@ class FeatureDistillation(Objective):
         super().__init__(weight)
         self.distance = distance
 
-    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         if target.is_features:
             raise ValueError("FeatureDistillation needs dreams of samples, but these enter behind the features")
-        if answer.features is None or target.teacher_features is None:
-            lacking = "learner" if answer.features is None else "teacher"
+        if output.features is None or target.teacher_features is None:
+            lacking = "learner" if output.features is None else "teacher"
             raise ValueError(
                 f"FeatureDistillation needs features of learner and teacher, but the {lacking}'s are missing"
             )
         if self.distance == "cosine":
-            alike = functional.cosine_similarity(answer.features, target.teacher_features, dim=1)
+            alike = functional.cosine_similarity(output.features, target.teacher_features, dim=1)
             return self.weight * (1 - alike).mean()
-        return self.weight * functional.mse_loss(answer.features, target.teacher_features)
+        return self.weight * functional.mse_loss(output.features, target.teacher_features)

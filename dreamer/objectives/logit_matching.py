@@ -15,14 +15,14 @@ from dreamer.objectives.base import Objective
 class LogitMatching(Objective):
     """Mean squared error of the logits, over samples and outputs.
 
-    ``stored``: against what the learner itself said when it met the sample, dark experience replay (DER, Buzzega et al.
-    2020, arXiv 2004.07211); DER++ adds the cross-entropy with the label. ``teacher``: against a teacher; with
+    ``stored``: against the learner's own output from when the sample was real, dark experience replay (DER, Buzzega et
+    al. 2020, arXiv 2004.07211); DER++ adds the cross-entropy with the label. ``teacher``: against a teacher; with
     ``teacher: average`` of a stage the consistency loss of CLS-ER (Arani et al. 2022, arXiv 2201.12604).
 
     Outputs that are not active, or that the wanted logits do not know (a teacher's ``-inf``, or what a growing head has
-    silenced, for classes that were never met), add nothing, and the mean runs over all outputs all the same: a mean
+    silenced, for classes that were never seen), add nothing, and the mean runs over all outputs all the same: a mean
     over two known ones of ten would weigh five times as much as the authors' weights are meant for. The official codes
-    match all outputs, met or not (``models/der.py`` of aimagelab/mammoth, ``models/clser.py`` of NeurAI-Lab/CLS-ER):
+    match all outputs, seen or not (``models/der.py`` of aimagelab/mammoth, ``models/clser.py`` of NeurAI-Lab/CLS-ER):
     the same as ``stored`` with all outputs active, while ``teacher`` says nothing here of classes that are still to
     come.
 
@@ -33,6 +33,10 @@ class LogitMatching(Objective):
 
     Raises:
         ValueError: (when called) when the batch carries no such logits.
+
+    >>> dream = Dream(torch.zeros(1, 4), torch.tensor([0]), logits=torch.tensor([[1.0, 3.0]]))
+    >>> float(LogitMatching()(Output(torch.tensor([[1.0, 1.0]])), dream, None))
+    2.0
     """
 
     def __init__(self, to: Literal["stored", "teacher"] = "stored", weight: float = 1.0):
@@ -41,7 +45,7 @@ class LogitMatching(Objective):
         self.needs_teacher = to == "teacher"
         self.needs_logits = to == "stored"
 
-    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         """See :class:`dreamer.objectives.Objective`."""
         wanted = target.logits if self.to == "stored" else target.teacher
         if wanted is None:
@@ -53,6 +57,6 @@ class LogitMatching(Objective):
             counted = counted & active
         # both before they are compared: infinity leaves NaN in the gradient even where it is not counted
         error = functional.mse_loss(
-            answer.logits.masked_fill(~counted, 0), wanted.masked_fill(~counted, 0), reduction="sum"
+            output.logits.masked_fill(~counted, 0), wanted.masked_fill(~counted, 0), reduction="sum"
         )
         return self.weight * error / wanted.numel()

@@ -1,4 +1,4 @@
-"""From a configuration to a lived life: build it, live it, take it up again."""
+"""A run from a configuration: prepare it, execute it, resume it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dreamer import config
-from dreamer.config.binding import ConfigError, at
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
-from dreamer.training.data import StreamDataModule
-from dreamer.runs.run_config import RunConfig, run_config
+from dreamer.config.binding import ConfigError, at
 from dreamer.core.hypnogram import Hypnogram
-from dreamer.loggers import wandb
-from dreamer.training.module import WakeSleepModule
 from dreamer.core.randomness import Purpose, mix
+from dreamer.loggers import wandb
 from dreamer.report.results import FILE_NAME, read_results
+from dreamer.runs.run_config import RunConfig, run_config
 from dreamer.streams.base import DataNotFound, Stream
+from dreamer.training.data import StreamDataModule
+from dreamer.training.module import WakeSleepModule
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -47,25 +47,25 @@ _REMARKS = (
 
 
 class Interrupted(KeyboardInterrupt):
-    """A life was stopped by hand; its run folder says where to go on."""
+    """A run was stopped by hand; its folder holds what is needed to resume it."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A life that can begin: everything is built and fits together, nothing is written yet.
+    """A run that can begin: everything is built and fits together, nothing is written yet.
 
     Attributes:
-        draft: what was asked for.
-        stream: what will be met.
-        module: who will live.
+        config: the checked configuration.
+        stream: the experiences.
+        module: what is trained.
         datamodule: hands out the stream.
         trainer: the Lightning Trainer.
-        hypnogram: the plan.
+        hypnogram: all stages, planned.
         directory: the run folder.
-        checkpoint: keeps what is needed to go on.
+        checkpoint: keeps what is needed to resume.
     """
 
-    draft: RunConfig
+    config: RunConfig
     stream: Stream
     module: WakeSleepModule
     datamodule: StreamDataModule
@@ -84,7 +84,7 @@ def quiet_lightning() -> None:
 
 
 def run(*items: str | Path | Mapping[str, Any], progress: bool = False, **overrides: Any) -> dict[str, Any]:
-    """Live a life.
+    """Train one configuration and write its run folder.
 
     Args:
         items: names, files, ``key=value`` words and mappings, as for :func:`dreamer.config.yaml.read`.
@@ -95,51 +95,52 @@ def run(*items: str | Path | Mapping[str, Any], progress: bool = False, **overri
         The content of its ``results.json``.
 
     Raises:
-        ConfigError: when it cannot be lived as configured; nothing is written then.
+        ConfigError: when it cannot run as configured; nothing is written then.
         Interrupted: when it was stopped by hand.
     """
-    return live(prepare(config.read(*items, **overrides), progress=progress))
+    return execute(prepare(config.read(*items, **overrides), progress=progress))
 
 
 def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: bool = False) -> Run:
-    """Build a life and check that it can be lived.
+    """Build a run and check that everything fits together.
 
     Args:
         plain: the configuration.
         directory: the run folder; by default the configured ``out``, else the next free one below ``runs/``.
-        progress: show how far it is while it is lived.
+        progress: show how far it is while it runs.
 
     Raises:
         ConfigError: when it cannot.
     """
-    plan = run_config(plain)
-    directory = directory or _new_folder(plan)
+    checked = run_config(plain)
+    directory = directory or _new_folder(checked)
     try:
-        stream = plan.stream.build()
+        stream = checked.stream.build()
     except DataNotFound as error:
         raise ConfigError(str(error)) from error
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix(plan.seed, Purpose.INIT))
-        module = plan.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes)
+        torch.manual_seed(mix(checked.seed, Purpose.INIT))
+        module = checked.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes)
     checkpoint = RunCheckpoint(directory / CHECKPOINTS)
-    watchers: list[pl.Callback] = [RunFolder(directory, plan.plain, plan.name), checkpoint]
-    if plan.health is not None:
-        watchers.append(plan.health.build(directory=directory))
-    trainer = _trainer(plan, directory, [RunProgress(), *watchers] if progress else watchers)
+    watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), checkpoint]
+    if checked.dream_quality is not None:
+        watchers.append(checked.dream_quality.build(directory=directory))
+    trainer = _trainer(checked, directory, [RunProgress(), *watchers] if progress else watchers)
     try:
         module.check_trainer(trainer)
         hypnogram = module.plan(stream, trainer.world_size)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return Run(plan, stream, module, plan.datamodule.build(stream=stream), trainer, hypnogram, directory, checkpoint)
+    datamodule = checked.datamodule.build(stream=stream)
+    return Run(checked, stream, module, datamodule, trainer, hypnogram, directory, checkpoint)
 
 
-def live(life: Run, resume: bool = False) -> dict[str, Any]:
-    """Live a life to its end.
+def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
+    """Train to the end.
 
     Args:
-        life: what :func:`prepare` built.
-        resume: go on from the run folder's last checkpoint, or from the start when it was stopped before the first one.
+        prepared: what :func:`prepare` built.
+        resume: continue from the run folder's last checkpoint, or from the start when there is none yet.
 
     Returns:
         The content of ``results.json``.
@@ -147,19 +148,19 @@ def live(life: Run, resume: bool = False) -> dict[str, Any]:
     Raises:
         Interrupted: when it was stopped by hand, after the checkpoint was written.
     """
-    if life.trainer.is_global_zero and not resume:
-        life.directory.mkdir(parents=True, exist_ok=True)
-        config.save(life.draft.plain, life.directory / CONFIG)
-    os.environ[_CHOSEN] = str(life.directory)
-    saved = life.checkpoint.path if resume and life.checkpoint.path.is_file() else None
-    with _logged(life), _stoppable(life):
-        life.trainer.fit(life.module, datamodule=life.datamodule, ckpt_path=saved)
-    # the first process writes; another one's word on its own share serves nobody but its caller
-    return read_results(life.directory) if life.trainer.is_global_zero else life.module.results()
+    if prepared.trainer.is_global_zero and not resume:
+        prepared.directory.mkdir(parents=True, exist_ok=True)
+        config.save(prepared.config.plain, prepared.directory / CONFIG)
+    os.environ[_CHOSEN] = str(prepared.directory)
+    saved = prepared.checkpoint.path if resume and prepared.checkpoint.path.is_file() else None
+    with _logged(prepared), _stoppable(prepared):
+        prepared.trainer.fit(prepared.module, datamodule=prepared.datamodule, ckpt_path=saved)
+    # the first process writes; the results of another one cover its own part of the data, and go to its caller alone
+    return read_results(prepared.directory) if prepared.trainer.is_global_zero else prepared.module.results()
 
 
 def resume(directory: Path, *words: str, progress: bool = False) -> Run:
-    """Build the life of a run folder again, to live on with ``live(life, resume=True)``.
+    """Build the run of a run folder again, to continue it with ``execute(run, resume=True)``.
 
     Args:
         directory: the run folder.
@@ -167,11 +168,11 @@ def resume(directory: Path, *words: str, progress: bool = False) -> Run:
         progress: show how far it is.
 
     Raises:
-        ConfigError: when the folder holds no run, or a word would make it another life.
+        ConfigError: when the folder holds no run, or a word would make it another run.
     """
     for word in words:
         if not word.startswith("data."):
-            raise ConfigError(f"{word}: a resumed life keeps its configuration; only data.* may change")
+            raise ConfigError(f"{word}: a resumed run keeps its configuration; only data.* may change")
     written = directory / CONFIG
     if not written.is_file():
         raise ConfigError(f"there is no run to resume in {str(directory)!r}: it has no {CONFIG}")
@@ -179,16 +180,16 @@ def resume(directory: Path, *words: str, progress: bool = False) -> Run:
 
 
 def finished(directory: Path) -> dict[str, Any] | None:
-    """The results of a run folder whose life is complete, else None."""
+    """The results of a run folder whose run is complete, else None."""
     if not (directory / FILE_NAME).is_file():
         return None
     results = read_results(directory)
     return results if results["complete"] else None
 
 
-def _trainer(plan: RunConfig, directory: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    # the plan says how long a life is; -1 spares Lightning's advice on that
-    options = {"enable_model_summary": False, "max_epochs": -1, **plan.trainer}
+def _trainer(checked: RunConfig, directory: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    # the hypnogram says how long a run is; -1 spares Lightning's advice on that
+    options = {"enable_model_summary": False, "max_epochs": -1, **checked.trainer}
     try:
         return pl.Trainer(
             **options,
@@ -201,17 +202,17 @@ def _trainer(plan: RunConfig, directory: Path, callbacks: list[pl.Callback]) -> 
         raise ConfigError(at("trainer", str(error).strip())) from error
 
 
-def _new_folder(plan: RunConfig) -> Path:
+def _new_folder(checked: RunConfig) -> Path:
     if int(os.environ.get("LOCAL_RANK", 0)) and _CHOSEN in os.environ:
         return Path(os.environ[_CHOSEN])  # a process that Lightning started beside the first one, which has chosen
-    if plan.out is not None:
-        if _holds_run(Path(plan.out)):
+    if checked.out is not None:
+        if _holds_run(Path(checked.out)):
             raise ConfigError(
-                f"out: {plan.out!r} holds another run, which is not overwritten: choose another folder, "
-                f"or continue it with dreamer run --resume {plan.out}"
+                f"out: {checked.out!r} holds another run, which is not overwritten: choose another folder, "
+                f"or continue it with dreamer run --resume {checked.out}"
             )
-        return Path(plan.out)
-    base = Path("runs") / plan.name / f"seed{plan.seed}"
+        return Path(checked.out)
+    base = Path("runs") / checked.name / f"seed{checked.seed}"
     folder, number = base, 1
     while _holds_run(folder):
         number += 1
@@ -224,17 +225,17 @@ def _holds_run(directory: Path) -> bool:
 
 
 @contextmanager
-def _logged(life: Run) -> Iterator[None]:
-    """The loggers, which write as soon as they are there, exist while the life is lived."""
-    plan = life.draft
+def _logged(prepared: Run) -> Iterator[None]:
+    """The loggers, which write as soon as they are there, exist while the run is executed."""
+    checked = prepared.config
     given = {
-        "directory": life.directory,
-        "out": life.directory,
-        "config": plan.plain,
-        "name": f"{plan.name}-seed{plan.seed}",
+        "directory": prepared.directory,
+        "out": prepared.directory,
+        "config": checked.plain,
+        "name": f"{checked.name}-seed{checked.seed}",
     }
-    loggers = [component.build(**given) for component in plan.loggers]
-    life.trainer.loggers = loggers
+    loggers = [component.build(**given) for component in checked.loggers]
+    prepared.trainer.loggers = loggers
     failed = True
     try:
         yield
@@ -246,16 +247,16 @@ def _logged(life: Run) -> Iterator[None]:
 
 
 @contextmanager
-def _stoppable(life: Run) -> Iterator[None]:
+def _stoppable(prepared: Run) -> Iterator[None]:
     """Ctrl-C lets the step end, saves and stops; a second one stops at once, with the checkpoint before."""
-    asked = False
+    stopping = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal stopping
+        if stopping:
             raise KeyboardInterrupt
-        asked = True
-        life.checkpoint.stop()
+        stopping = True
+        prepared.checkpoint.stop()
 
     here = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, stop) if here else None
@@ -263,11 +264,11 @@ def _stoppable(life: Run) -> Iterator[None]:
         yield
     except SystemExit:
         # Lightning turns an interruption into an exit of the process
-        if life.trainer.state.status != TrainerStatus.INTERRUPTED:
+        if prepared.trainer.state.status != TrainerStatus.INTERRUPTED:
             raise
-        asked = True
+        stopping = True
     finally:
         if here:
             signal.signal(signal.SIGINT, before)
-    if asked and finished(life.directory) is None:
-        raise Interrupted(str(life.directory))
+    if stopping and finished(prepared.directory) is None:
+        raise Interrupted(str(prepared.directory))

@@ -13,14 +13,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from dreamer.core.suggest import one_of
+from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.config import registry
 from dreamer.config.binding import ComponentSpec, ConfigError, at, bind, check, join, parameters
-from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.core.suggest import one_of
 from dreamer.loggers.csv import ResumableCSVLogger
-from dreamer.training.data import StreamDataModule
-from dreamer.streams import registry as streams
 from dreamer.loggers.wandb import wandb_logger
+from dreamer.streams import registry as streams
+from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
 OWNED = (
@@ -31,7 +31,7 @@ OWNED = (
     "enable_checkpointing",
     "reload_dataloaders_every_n_epochs",
 )
-"""Arguments of the Trainer that a life sets itself."""
+"""Arguments of the Trainer that a run sets itself."""
 
 _FROM_STREAM = ("sample_shape", "num_classes")
 _READING: dict[str, Any] = {"root": str | None, "workers": int, "limit_bytes": int}
@@ -39,19 +39,19 @@ _READING: dict[str, Any] = {"root": str | None, "workers": int, "limit_bytes": i
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A life on paper.
+    """A checked configuration, from which everything can be built.
 
     Attributes:
         plain: the resolved configuration, its seed written out.
-        name: how the life is called.
-        seed: of everything that is drawn in it.
-        out: the run folder that was asked for, or None.
+        name: what the run is called.
+        seed: of everything that is drawn at random.
+        out: the configured run folder, or None.
         stream: builds the stream.
         datamodule: builds the data module, given the stream.
         module: builds the module, given ``sample_shape`` and ``num_classes``.
         trainer: arguments of the Trainer.
         loggers: build the loggers, given the run folder and the configuration.
-        health: builds the observer of dreams, given the run folder; None where none is wanted.
+        dream_quality: builds the callback that measures dreams, given the run folder; None where none is wanted.
     """
 
     plain: dict[str, Any]
@@ -63,7 +63,7 @@ class RunConfig:
     module: ComponentSpec
     trainer: dict[str, Any]
     loggers: tuple[ComponentSpec, ...]
-    health: ComponentSpec | None
+    dream_quality: ComponentSpec | None
 
 
 def run_config(plain: Mapping[str, Any]) -> RunConfig:
@@ -83,7 +83,7 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
         if key not in own and key not in of_module:
             raise ConfigError(f"{key}: unknown key; {one_of(str(key), [*own, *of_module])}")
     options = {key: value for key, value in plain.items() if key in of_module and key != "optimizer"}
-    module = bind(WakeSleepModule, options, given=(*_FROM_STREAM, "optimizer"), title="the life")
+    module = bind(WakeSleepModule, options, given=(*_FROM_STREAM, "optimizer"), title="the run")
     if plain.get("optimizer") is not None:
         factory = _optimizer(plain["optimizer"], of_module["optimizer"].default)
         module = replace(module, options={**module.options, "optimizer": factory})
@@ -91,7 +91,7 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
     reading, datamodule = _data(plain.get("data") or {})
     return RunConfig(
         plain={**plain, "seed": seed},
-        name=_name(plain.get("name") or "life"),
+        name=_name(plain.get("name") or "run"),
         seed=seed,
         out=check(plain.get("out"), str | None, "out"),
         stream=_stream(plain.get("stream"), {"seed": seed, **reading}),
@@ -99,11 +99,11 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
         module=module,
         trainer=bind(pl.Trainer, plain.get("trainer") or {}, "trainer", refused=OWNED).options,
         loggers=_loggers(plain.get("logger")),
-        health=_health(plain.get("dream_quality", {})),
+        dream_quality=_dream_quality(plain.get("dream_quality", {})),
     )
 
 
-def _health(node: Any) -> ComponentSpec | None:
+def _dream_quality(node: Any) -> ComponentSpec | None:
     path = "dream_quality"
     return None if node is None else bind(DreamQuality, node, path, given=("directory",), refused=("directory",))
 
@@ -128,8 +128,8 @@ def _stream(node: Any, defaults: Mapping[str, Any]) -> ComponentSpec:
     except ValueError as error:
         raise ConfigError(at("stream.name", str(error))) from None
     changes = options.pop("then", None) or []
-    shared = {key: value for key, value in defaults.items() if key in parameters(function)}
-    built = bind(function, {**shared, **options}, "stream", title=name)
+    inherited = {key: value for key, value in defaults.items() if key in parameters(function)}
+    built = bind(function, {**inherited, **options}, "stream", title=name)
     if not isinstance(changes, list | tuple):
         raise ConfigError(f"stream.then: expected a list (each a change of the stream by name), got {changes!r}")
     for position, change in enumerate(changes):
@@ -148,8 +148,8 @@ def _changed(stream: ComponentSpec, node: Any, path: str, defaults: Mapping[str,
         function = streams.resolve_change(name)
     except ValueError as error:
         raise ConfigError(at(join(path, "name"), str(error))) from None
-    shared = {key: value for key, value in defaults.items() if key in parameters(function)}
-    bound = bind(function, {**shared, **options}, path, given=("stream",), refused=("stream",), title=name)
+    inherited = {key: value for key, value in defaults.items() if key in parameters(function)}
+    bound = bind(function, {**inherited, **options}, path, given=("stream",), refused=("stream",), title=name)
     return replace(bound, options={"stream": stream, **bound.options})
 
 

@@ -1,21 +1,21 @@
-"""What a life is going to be, in words: its protocol, its stages, its steps and its bytes."""
+"""What a run is going to do, as text: its protocol, its stages, its steps and its bytes."""
 
 from __future__ import annotations
 
 from dreamer.core.hypnogram import Hypnogram
-from dreamer.training.module import WakeSleepModule
-from dreamer.networks.heads import grows
 from dreamer.loop.checks import a_few, days_kept
+from dreamer.networks.heads import grows
 from dreamer.streams.base import Stream
+from dreamer.training.module import WakeSleepModule
 
 
 def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | None = None) -> str:
-    """Everything that decides what a number of this life may be compared with, in one line.
+    """Everything that decides what a result of this run may be compared with, in one line.
 
     Args:
-        stream: what will be met.
-        module: who will meet it.
-        stream_seed: the seed of the order in which it comes, where it has one.
+        stream: the experiences.
+        module: what is trained on them.
+        stream_seed: the seed of their order, where it has one.
     """
     order = " ".join("[" + " ".join(map(str, classes)) + "]" for classes in _short(stream.class_order))
     whole = {origin: each.validation for origin, each in zip(stream.origins, stream.experiences, strict=True)}
@@ -29,7 +29,7 @@ def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | No
 
 
 def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
-    """Bytes that the life will hold at its end: network, memory, generator, teachers, plasticity."""
+    """Bytes that the run will hold at its end: network, memory, generator, teachers, plasticity."""
     sizes = module.bytes()
     if module.memory is not None:
         if module.memory.is_features:
@@ -49,8 +49,8 @@ def summary(stream: Stream, module: WakeSleepModule, plan: Hypnogram, stream_see
     rule = module.schedule.rule()
     lines = [str(plan), *([rule] if rule else []), f"bytes: {sizes}"]
     if grows(module.network):
-        met = [set().union(*stream.class_order[: index + 1]) for index in range(len(stream))]
-        lines.append(f"outputs: {' '.join(str(len(classes)) for classes in met)}, as classes are met")
+        seen = [set().union(*stream.class_order[: index + 1]) for index in range(len(stream))]
+        lines.append(f"outputs: {' '.join(str(len(classes)) for classes in seen)}, as classes are seen")
     return "\n".join([*lines, protocol_line(stream, module, stream_seed)])
 
 

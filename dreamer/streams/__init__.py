@@ -1,4 +1,4 @@
-"""Streams: sequences of experiences, met one after the other and never again."""
+"""Streams: sequences of experiences, seen one after the other and never again."""
 
 from dreamer.streams.base import (
     DataNotFound,
@@ -12,9 +12,13 @@ from dreamer.streams.base import (
     split_by_class,
 )
 from dreamer.streams.blurred import blurred
+from dreamer.streams.classic import CLASSIC, classic, core50
 from dreamer.streams.dataset_samples import DatasetSamples, find_labels, materialise
 from dreamer.streams.digits import digits
+from dreamer.streams.embedded import embedded
 from dreamer.streams.folder import folder
+from dreamer.streams.hugging_face import hugging_face
+from dreamer.streams.mnist_domains import permuted_mnist, rotated_mnist
 from dreamer.streams.online import online
 from dreamer.streams.passing import from_iterable
 from dreamer.streams.repeated import repeated
@@ -22,6 +26,7 @@ from dreamer.streams.split import split_stream
 from dreamer.streams.tensors import from_datasets, from_tensors
 
 __all__ = [
+    "CLASSIC",
     "DataNotFound",
     "DatasetSamples",
     "Experience",
@@ -30,17 +35,23 @@ __all__ = [
     "Stream",
     "TensorSamples",
     "blurred",
+    "classic",
+    "core50",
     "digits",
+    "embedded",
     "find_labels",
     "folder",
     "from_datasets",
     "from_iterable",
     "from_tensors",
     "hold_out",
+    "hugging_face",
     "make_stream",
     "materialise",
     "online",
+    "permuted_mnist",
     "repeated",
+    "rotated_mnist",
     "split_by_class",
     "split_stream",
 ]

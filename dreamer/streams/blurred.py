@@ -14,10 +14,10 @@ Decay = Literal["linear", "gaussian"]
 
 
 def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: float = 1.0, seed: int = 0) -> Stream:
-    """The same samples, some of which are met before or after their own experience.
+    """The same samples, some of which are seen before or after their own experience.
 
     Blurry boundaries (i-Blurry, Koh et al. 2022, arXiv 2110.10031). Every sample is
-    still met in one experience alone, and test and held-out data stay where they are. Of a stream in small pieces
+    still seen in one experience alone, and test and held-out data stay where they are. Of a stream in small pieces
     (:func:`dreamer.streams.online`) nearly all samples may move, with a ``reach`` of many pieces: then the mixture of
     classes drifts, and no boundary is left.
 
@@ -34,12 +34,12 @@ def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: 
     """
     refuse_passing(stream, "blurred")
     if not 0 <= share < 1:
-        raise ValueError(f"blurred: expected a share of samples that leave in [0, 1), got {share}")
+        raise ValueError(f"blurred: expected a fraction of samples that leave in [0, 1), got {share}")
     if reach < 1 or len(stream) < 2:
         raise ValueError(
             f"blurred: expected a reach of at least 1 in two or more experiences, got {reach} in {len(stream)}"
         )
-    met: list[list[Samples]] = [[] for _ in stream.experiences]
+    dealt: list[list[Samples]] = [[] for _ in stream.experiences]
     for experience in stream.experiences:
         rng = randoms(seed, Purpose.BLUR, experience.index)
         order = torch.randperm(len(experience.train), generator=rng)
@@ -49,8 +49,8 @@ def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: 
             chance = _chances(len(stream), experience.index, decay, reach)
             goal[order[:leaving]] = torch.multinomial(chance, leaving, replacement=True, generator=rng)
         for index in goal.unique().tolist():
-            met[index].append(experience.train.subset((goal == index).nonzero().flatten()))
-    return stream.with_training([joined(parts) if parts else None for parts in met], f"{stream.name} blurred")
+            dealt[index].append(experience.train.subset((goal == index).nonzero().flatten()))
+    return stream.with_training([joined(parts) if parts else None for parts in dealt], f"{stream.name} blurred")
 
 
 def _chances(count: int, own: int, decay: Decay, reach: float) -> Tensor:

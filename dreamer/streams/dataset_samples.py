@@ -101,7 +101,7 @@ def materialise(
     """Read a data set into memory where it fits, else leave it where it is and read it batch by batch.
 
     Every item is read once, so a random transform inside the dataset is drawn once, too: augmentation belongs to
-    the stages of a life.
+    the stages of a run.
 
     Args:
         source: samples, or a map-style dataset of (sample, label, ...) items.
@@ -166,13 +166,13 @@ def _materialise_dataset(
 ) -> Samples:
     y = find_labels(dataset, targets)
     first = dataset[0]
-    told = _label(first)
-    if targets is None and y is not None and told is not None and told != int(y[0]):
+    own = _label(first)
+    if targets is None and y is not None and own is not None and own != int(y[0]):
         raise ValueError(
-            f"{type(dataset).__name__}: item 0 has label {told} but the labels found beside it begin with {int(y[0])}: "
+            f"{type(dataset).__name__}: item 0 has label {own} but the labels found beside it begin with {int(y[0])}: "
             "say with targets=... which ones are meant"
         )
-    if y is None and told is None:
+    if y is None and own is None:
         raise ValueError(
             f"cannot find the labels of {type(dataset).__name__}: expected an attribute targets, labels, y or tensors, "
             "items (sample, integer label), or targets=... that gives them"

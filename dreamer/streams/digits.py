@@ -30,9 +30,9 @@ def digits(
         shuffle: False keeps the order 0, 1, 2 ...
         class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class``, ``task`` or ``domain`` (a digit's label is then its position within its experience).
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are test and which are validation.
-        test: share of each class that is test data, in (0, 1).
+        test: fraction of each class that is test data, in (0, 1).
 
     Returns:
         Samples of shape (1, 8, 8), float32 pixels in [0, 1].
@@ -49,7 +49,7 @@ def digits(
     whole = TensorSamples(x, torch.from_numpy(bunch.target))
     train, held = hold_out(whole, test, split_seed)
     if held is None:
-        raise ValueError(f"stream 'digits': expected a share of test data in (0, 1), got {test}")
+        raise ValueError(f"stream 'digits': expected a fraction of test data in (0, 1), got {test}")
     return split_stream(
         "digits",
         train,

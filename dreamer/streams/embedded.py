@@ -25,7 +25,7 @@ def embedded(
 ) -> Stream:
     """The features of all samples, training, held-out and test, in the place of the samples.
 
-    What a frozen backbone would compute anew in every step is computed once, before the life. The samples are let go,
+    What a frozen backbone would compute anew in every step is computed once, before the run. The samples are let go,
     so nothing is held twice; memories, generators and perturbations then work on features, which are samples of shape
     (H,) to them. Augmentation of images comes too late for such a stream, and is refused by the stages.
 

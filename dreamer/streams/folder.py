@@ -50,9 +50,9 @@ def folder(
         shuffle: False keeps their order.
         class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class``, ``task`` or ``domain`` (a label is then the position within the experience).
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which pictures are validation and, where there is no test part, which are test.
-        test: share of each class that becomes test data where there is no test part, in (0, 1).
+        test: fraction of each class that becomes test data where there is no test part, in (0, 1).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
 
@@ -235,6 +235,6 @@ def _listed(files: dict[str, list[str]], names: list[str]) -> tuple[list[str], T
 
 
 def _is_coloured(path: str) -> bool:
-    # the head alone tells a grey file
+    # the head alone shows that a file is grey
     with readable(path), Image.open(path) as image:
         return coloured(image)

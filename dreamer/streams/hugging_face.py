@@ -45,9 +45,9 @@ def hugging_face(
         shuffle: False keeps the order 0, 1, 2 ...
         class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class``, ``task`` or ``domain``, see :func:`dreamer.streams.split.split_stream`.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out, and split off.
-        test: share of each class that is split off where the folder has no test data, in (0, 1).
+        test: fraction of each class that is split off where the folder has no test data, in (0, 1).
         limit_bytes: bytes up to which samples are held in memory; more are read batch by batch.
         workers: processes that read; 0 reads in this one.
 
@@ -107,7 +107,7 @@ def from_hugging_face(
 
     Args:
         data: the training data, or a ``DatasetDict`` with ``train`` and, where it has one, ``test`` or ``validation``.
-        test: what is examined; without it a share is split off.
+        test: what the run is evaluated on; without it a fraction is split off.
         experiences: how many; None deals out about two classes each, in at least two experiences and at most ten.
         inputs: column of the sample, several columns of numbers, or a callable on an item that gives the sample (a
             tokeniser, say); None finds it, see :func:`dreamer.streams.fields.picked`.
@@ -115,8 +115,8 @@ def from_hugging_face(
             finds it.
         name: how the stream is called in tables.
         seed, shuffle, class_order, scenario, validation, split_seed: see :func:`dreamer.streams.split.split_stream`;
-            ``split_seed`` decides the test share as well.
-        test_share: share of each class that is split off where there are no test data, in (0, 1).
+            ``split_seed`` decides what is split off as well.
+        test_share: fraction of each class that is split off where there are no test data, in (0, 1).
         limit_bytes: bytes up to which samples are held in memory; more are read batch by batch.
         workers: processes that read; 0 reads in this one.
 

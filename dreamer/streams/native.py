@@ -1,17 +1,21 @@
-"""Readers of the classic data sets in the layouts in which their authors (and torchvision, and Avalanche) keep them."""
+"""The classic data sets: the files that each needs, where they are downloaded from, and how they are read.
+
+torchvision downloads and reads MNIST, Fashion-MNIST and CIFAR, and downloads Omniglot; Omniglot, Tiny ImageNet and
+CORe50 are listed here, in an order that does not depend on the disk, and read picture by picture.
+"""
 
 from __future__ import annotations
 
 import csv
-import gzip
-import struct
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dreamer.streams.base import TensorSamples
+from dreamer.streams.base import DataNotFound, TensorSamples
+from dreamer.streams.sources import Source
 
 IDX_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 """The four files of MNIST and its relatives, without ``.gz``."""
@@ -29,32 +33,126 @@ CORE50_LISTS = {
 Files = tuple[list[Path], Tensor]
 """Picture files and their (N,) int64 labels."""
 
+Archive = tuple[str, str]
+"""The address of a .zip file and its MD5 sum."""
+
+_TINY_IMAGENET_ARCHIVES = [
+    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),
+]
+_CORE50_LIST_ARCHIVES = [
+    ("https://vlomonaco.github.io/core50/data/batches_filelists.zip", "e3297508a8998ba0c99a83d6b36bde62"),
+    ("https://vlomonaco.github.io/core50/data/batches_filelists_NICv2.zip", "460f980a6c85b86b1ec8e7c6067bb7a3"),
+]
+_CORE50_PICTURES = {
+    "core50_32x32": ("http://vps.continualai.org/data/core50_32x32.zip", "d89d34cdc0281fa84074430e9a22b728"),
+    "core50_128x128": (
+        "http://bias.csr.unibo.it/maltoni/download/core50/core50_128x128.zip",
+        "745f3373fed08d69343f1058ee559e13",
+    ),
+}
+
+
+# --- where they come from ------------------------------------------------------------------------------------------
+
+
+def _idx_source(title: str, home: str, name: str, url: str) -> Source:
+    """MNIST or a relative of it, in four IDX files.
+
+    Args:
+        title: its name in messages.
+        home: Avalanche's name for its folder.
+        name: torchvision's class, and the folder that holds ``raw``.
+        url: asked whether the network is there.
+    """
+    layout = f"the four IDX files of {name}/raw (train-images-idx3-ubyte and so on, unpacked or .gz)"
+
+    def present(place: Path) -> bool:
+        return all(idx_file(place / name / "raw", stem) is not None for stem in IDX_STEMS)
+
+    return Source(title, home, layout, url, present, lambda place: _torchvision(name, place))
+
+
+MNIST = _idx_source("MNIST", "mnist", "MNIST", "https://ossci-datasets.s3.amazonaws.com/mnist/")
+FASHION_MNIST = _idx_source(
+    "Fashion-MNIST", "fashionmnist", "FashionMNIST", "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+)
+
+
+def cifar_source(classes: int) -> Source:
+    """CIFAR-10 or CIFAR-100 in its Python version."""
+    folder, last = {10: ("cifar-10-batches-py", "test_batch"), 100: ("cifar-100-python", "test")}[classes]
+    return Source(
+        f"CIFAR-{classes}",
+        f"cifar{classes}",
+        f"the folder {folder} of its Python version",
+        "https://www.cs.toronto.edu/~kriz/",
+        lambda place: (place / folder / last).is_file(),
+        lambda place: _torchvision(f"CIFAR{classes}", place),
+    )
+
+
+def omniglot_source() -> Source:
+    """The background set of Omniglot."""
+    return Source(
+        "Omniglot",
+        "omniglot",
+        "the folder omniglot-py/images_background",
+        "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
+        lambda place: any(each.is_dir() for each in _omniglot_places(place)),
+        lambda place: _torchvision("Omniglot", place),
+    )
+
+
+def tiny_imagenet_source() -> Source:
+    """Tiny ImageNet in one archive."""
+    return Source(
+        "Tiny ImageNet",
+        "tinyimagenet",
+        "the folder tiny-imagenet-200 (with wnids.txt, train and val)",
+        "http://cs231n.stanford.edu/",
+        lambda place: all((place / "tiny-imagenet-200" / part).exists() for part in ("wnids.txt", "train", "val")),
+        lambda place: _unpack(place, _TINY_IMAGENET_ARCHIVES),
+    )
+
+
+def core50_source(pictures: str, protocol: str) -> Source:
+    """CORe50's pictures of one size, and the file lists of all protocols.
+
+    Args:
+        pictures: ``core50_32x32`` or ``core50_128x128``.
+        protocol: a key of :data:`CORE50_LISTS`.
+    """
+    lists = CORE50_LISTS[protocol]
+    archives = [_CORE50_PICTURES[pictures], *_CORE50_LIST_ARCHIVES]
+    return Source(
+        "CORe50",
+        "core50",
+        f"the folders {pictures} and {lists}",
+        archives[0][0],
+        lambda place: (place / pictures).is_dir() and (place / lists).is_dir(),
+        lambda place: _unpack(place, archives),
+    )
+
+
+def _torchvision(name: str, place: Path) -> None:
+    import torchvision.datasets
+
+    getattr(torchvision.datasets, name)(str(place), download=True)
+
+
+def _unpack(place: Path, archives: Sequence[Archive]) -> None:
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    for url, md5 in archives:
+        download_and_extract_archive(url, str(place), md5=md5, remove_finished=True)
+
+
+# --- how they are read ---------------------------------------------------------------------------------------------
+
 
 def idx_file(raw: Path, stem: str) -> Path | None:
     """The file of that stem, unpacked or gzipped; None where there is neither."""
     return next((path for path in (raw / stem, raw / f"{stem}.gz") if path.is_file()), None)
-
-
-def read_idx(path: Path) -> Tensor:
-    """Read a file of unsigned bytes in the IDX format (http://yann.lecun.com/exdb/mnist), gzipped or not.
-
-    Returns:
-        uint8 of the shape that the file tells.
-
-    Raises:
-        ValueError: when the file is damaged, naming it.
-    """
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rb") as stream:
-            zero, kind, dims = struct.unpack(">HBB", stream.read(4))
-            shape = struct.unpack(f">{dims}I", stream.read(4 * dims))
-            data = np.frombuffer(bytearray(stream.read()), dtype=np.uint8)
-        if (zero, kind) != (0, 8):
-            raise ValueError("its head does not announce unsigned bytes")
-        return torch.from_numpy(data.reshape(shape))
-    except (struct.error, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"cannot read {str(path)!r} as an IDX file ({error}): get a whole copy of it") from error
 
 
 def read_mnist(raw: Path) -> tuple[TensorSamples, TensorSamples]:
@@ -66,11 +164,52 @@ def read_mnist(raw: Path) -> tuple[TensorSamples, TensorSamples]:
     found = [idx_file(raw, stem) for stem in IDX_STEMS]
     if None in found:
         raise ValueError(f"expected {IDX_STEMS[found.index(None)]}[.gz] in {str(raw)!r}, found none")
-    train_x, train_y, test_x, test_y = (read_idx(path) for path in found if path is not None)
+    train_x, train_y, test_x, test_y = (_read_idx(path) for path in found if path is not None)
     return (
         TensorSamples(train_x.unsqueeze(1), train_y, scale=1 / 255),
         TensorSamples(test_x.unsqueeze(1), test_y, scale=1 / 255),
     )
+
+
+def _read_idx(path: Path) -> Tensor:
+    """Images, (N, 28, 28) uint8, or labels, (N,) int64, of a file in the IDX format, gzipped or not."""
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+    from torchvision.datasets.utils import extract_archive
+
+    read = read_image_file if "idx3" in path.name else read_label_file
+    try:
+        if path.suffix != ".gz":
+            return read(str(path))
+        # torchvision reads unpacked files only, and the data folder may be read-only
+        with tempfile.TemporaryDirectory() as folder:
+            return read(extract_archive(str(path), folder))
+    except Exception as error:  # torchvision asserts, and gzip has errors of its own
+        raise ValueError(f"cannot read {str(path)!r} as an IDX file ({error}): get a whole copy of it") from error
+
+
+def read_cifar(place: Path, name: str) -> tuple[TensorSamples, TensorSamples, list[str]]:
+    """Training and test samples, (3, 32, 32) pixels, and class names.
+
+    Args:
+        place: the folder that holds the folder of the Python version.
+        name: ``CIFAR10`` or ``CIFAR100``.
+
+    Raises:
+        DataNotFound: when files are missing, or differ from those that their authors published.
+    """
+    import torchvision.datasets
+
+    try:
+        parts = [getattr(torchvision.datasets, name)(str(place), train=train) for train in (True, False)]
+    except RuntimeError as error:  # torchvision's checksums
+        raise DataNotFound(
+            f"{name} in {str(place)!r} is damaged or incomplete: put a whole copy of it there"
+        ) from error
+    train, test = (
+        TensorSamples(torch.from_numpy(part.data).permute(0, 3, 1, 2), torch.tensor(part.targets), scale=1 / 255)
+        for part in parts
+    )
+    return train, test, list(parts[0].classes)
 
 
 def tiny_imagenet_files(place: Path) -> tuple[Files, Files, list[str]]:
@@ -87,15 +226,21 @@ def tiny_imagenet_files(place: Path) -> tuple[Files, Files, list[str]]:
     return _files(train), _files([(place / "val" / "images" / name, y) for name, y in sorted(rows)]), names
 
 
-def omniglot_files(background: Path) -> tuple[Files, list[str]]:
+def omniglot_files(place: Path) -> tuple[Files, list[str]]:
     """All drawings of the background set and their characters' names; characters are numbered by alphabet and name.
 
     Args:
-        background: the folder ``images_background``.
+        place: the folder that holds ``omniglot-py``.
     """
+    background = next(each for each in _omniglot_places(place) if each.is_dir())
     characters = sorted(path for path in background.glob("*/*") if path.is_dir())
     pairs = [(path, i) for i, character in enumerate(characters) for path in sorted(character.glob("*.png"))]
     return _files(pairs), [f"{character.parent.name}/{character.name}" for character in characters]
+
+
+def _omniglot_places(place: Path) -> list[Path]:
+    # Avalanche joins the folder's name twice, torchvision once
+    return [place / "omniglot-py" / "images_background", place / "omniglot-py" / "omniglot-py" / "images_background"]
 
 
 def core50_files(place: Path, pictures: Path, protocol: str, run: int) -> tuple[list[Files], Files]:

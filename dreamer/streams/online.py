@@ -1,4 +1,4 @@
-"""A stream in small pieces, each of which is met once."""
+"""A stream in small pieces, each of which is seen once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def online(stream: Stream, size: int = 100, seed: int = 0) -> Stream:
     Task-free, online continual learning (Aljundi et al. 2019, arXiv 1812.03596), as Avalanche's
     ``split_online_stream``. Pieces are experiences like any other: a night may follow each, and no class is known
     before the piece that brings it. They share test and held-out data of the experience that they come from, which is
-    examined, and counts, once.
+    evaluated, and counts, once.
 
     Args:
         stream: what is cut.

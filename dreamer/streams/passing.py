@@ -23,24 +23,24 @@ def from_iterable(
     name: str = "iterable",
     class_names: Sequence[str] = (),
 ) -> Stream:
-    """A stream out of batches that are read as they are lived, in order, once.
+    """A stream out of batches that are read while the run goes on, in order, once.
 
     No more than one experience is held. Which classes an experience brings is known when it begins, and not before: it
-    is read then. A life that is resumed in a new process reads the iterable from its start and lets pass what has been
-    lived, so it goes on as before where the iterable gives the same batches again.
+    is read then. A run that is resumed in a new process reads the iterable from its start and skips what has been
+    trained on, so it goes on as before where the iterable gives the same batches again.
 
     Args:
         batches: gives (B, *S) samples with (B,) integer labels, as a ``DataLoader`` of an ``IterableDataset`` does, for
-            as long as it likes. An iterator, which cannot begin anew, serves one life.
-        test: what is examined: one set for the whole stream, or one for each experience.
-        experiences: how many are lived; the iterable may go on behind them.
+            as long as it likes. An iterator, which cannot begin anew, serves one run.
+        test: what the run is evaluated on: one set for the whole stream, or one for each experience.
+        experiences: how many there are; the iterable may go on behind them.
         size: samples of each experience, whatever the size of the batches.
         num_classes: K; by default one more than the largest test label.
         name: how the stream is called in tables.
         class_names: K names; by default the numbers.
 
     Raises:
-        ValueError: when there is no experience, nothing to be examined on, or not as many test sets as experiences;
+        ValueError: when there is no experience, nothing to be evaluated on, or not as many test sets as experiences;
             when an experience begins: when the iterable has ended, or gives something else.
     """
     if experiences < 1 or size < 1:
@@ -58,7 +58,7 @@ def from_iterable(
     k = max(int(each.y.max()) for each in tests) + 1 if num_classes is None else num_classes
     shape = tests[0].sample_shape
     source = _Source(name, batches, size, shape, k)
-    met = [
+    passing = [
         Experience(
             index,
             _Classes(source, index),
@@ -69,7 +69,7 @@ def from_iterable(
         for index in range(experiences)
     ]
     names = tuple(class_names) or tuple(str(label) for label in range(k))
-    return Stream(name, tuple(met), k, shape, "class", names, passing=True)
+    return Stream(name, tuple(passing), k, shape, "class", names, passing=True)
 
 
 class _Source:
@@ -185,7 +185,7 @@ class PassingSamples:
 
 
 class _Classes(Sequence[int]):
-    """The sorted classes of one experience, which is read when they are asked for."""
+    """The sorted classes of one experience, which is read when they are first needed."""
 
     def __init__(self, source: _Source, index: int):
         self._source = source

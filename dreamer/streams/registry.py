@@ -80,7 +80,7 @@ def build(name: str, *, root: str | Path | None = None, seed: int = 0, **options
     Args:
         name: a key of :func:`available`, or a dotted path.
         root: the data root, for streams that have one.
-        seed: the seed of the life, for streams that have one.
+        seed: the seed of the run, for streams that have one.
         options: the stream's own.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import queue
@@ -12,7 +14,6 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -78,17 +79,17 @@ def answers(url: str) -> bool:
     """Whether the host of a URL answers within three seconds, name look-up included."""
     heard: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def request() -> None:
         try:
             urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_PATIENCE).close()
         except urllib.error.HTTPError as refusal:
-            refusal.close()  # a refusal is an answer, too
+            refusal.close()  # a refusal is a reply, too
         except (OSError, ValueError, HTTPException):
             return heard.put(False)
         heard.put(True)
 
     # a look-up of names has no time limit of its own, so it waits in a thread that may be left behind
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=request, daemon=True).start()
     try:
         return heard.get(timeout=_PATIENCE)
     except queue.Empty:
@@ -117,7 +118,9 @@ def _download(source: Source, place: Path) -> str:
     try:
         above = next(parent for parent in (place, *place.parents) if parent.is_dir())
         with tempfile.TemporaryDirectory(prefix=".download-", dir=above) as name, _impatience():
-            source.download(Path(name))
+            # what torchvision prints would stand in the middle of our tables
+            with contextlib.redirect_stdout(io.StringIO()):
+                source.download(Path(name))
             if not source.present(Path(name)):
                 return "its download is incomplete"
             _move(Path(name), place)
@@ -136,7 +139,7 @@ def _move(here: Path, there: Path) -> None:
             shutil.move(str(path), target)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _impatience() -> Iterator[None]:
     """Let sockets that say nothing for a while fail."""
     before = socket.getdefaulttimeout()

@@ -53,14 +53,14 @@ def split_stream(
     Args:
         name: how the stream is called in tables.
         train: samples of all classes, to learn from.
-        test: samples of all classes, to be examined on.
+        test: samples of all classes, to be evaluated on.
         experiences: how many; the classes are dealt out as evenly as possible.
         seed: decides the order of the classes.
         shuffle: False keeps the order 0, 1, 2 ...
         class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class`` and ``task`` keep the data set's labels; ``domain`` relabels every class with its position
             within its experience, in the order in which it was dealt.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
         class_names: one per label.
 
@@ -70,16 +70,16 @@ def split_stream(
     check_scenario(scenario)
     order = deal_order(train.y.unique().tolist(), seed, shuffle, class_order)
     dealt = split_by_class(train, test, experiences, None, order=order)
-    shares = [(learnt, tested) for _, learnt, tested in dealt]
+    pairs = [(learnt, tested) for _, learnt, tested in dealt]
     if scenario == "domain":
         tables = [{label: i for i, label in enumerate(sorted(own, key=order.index))} for own, _, _ in dealt]
-        shares = [(_relabel(a, table), _relabel(b, table)) for (a, b), table in zip(shares, tables, strict=True)]
-        return make_stream(name, shares, validation=validation, split_seed=split_seed, scenario=scenario)
+        pairs = [(_relabel(a, table), _relabel(b, table)) for (a, b), table in zip(pairs, tables, strict=True)]
+        return make_stream(name, pairs, validation=validation, split_seed=split_seed, scenario=scenario)
     k = max(len(class_names), max(order) + 1)
     names = tuple(class_names) if len(class_names) == k else ()
     return make_stream(
         name,
-        shares,
+        pairs,
         validation=validation,
         split_seed=split_seed,
         scenario=scenario,
@@ -90,7 +90,7 @@ def split_stream(
 
 def chain_stream(
     name: str,
-    shares: Sequence[tuple[Samples, Samples]],
+    pairs: Sequence[tuple[Samples, Samples]],
     tasks: Sequence[int],
     *,
     scenario: Scenario | None = None,
@@ -104,29 +104,29 @@ def chain_stream(
 
     Args:
         name: how the stream is called in tables.
-        shares: (train, test) of each experience.
+        pairs: (train, test) of each experience.
         tasks: the task of each experience, from 0; matters in the scenario ``task`` alone.
         scenario: None means ``domain`` where every experience brings the same classes, else ``class``. In ``task``,
             labels that several tasks share are moved apart.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
         num_classes: K; by default one more than the largest label.
         class_names: K names.
         origins: of each experience, see :class:`dreamer.streams.Experience`.
 
     Raises:
-        ValueError: when an experience has nothing to learn from or to be examined on, or sample shapes differ.
+        ValueError: when an experience has nothing to learn from or to be evaluated on, or sample shapes differ.
     """
-    scenario = natural_scenario([train.y for train, _ in shares]) if scenario is None else scenario
+    scenario = natural_scenario([train.y for train, _ in pairs]) if scenario is None else scenario
     check_scenario(scenario)
-    if scenario == "task" and overlap([train.y for train, _ in shares], tasks):
-        shares, num_classes = separate(shares, tasks), None
-    for index, (_, test) in enumerate(shares):
+    if scenario == "task" and overlap([train.y for train, _ in pairs], tasks):
+        pairs, num_classes = separate(pairs, tasks), None
+    for index, (_, test) in enumerate(pairs):
         if not len(test):
             raise ValueError(f"stream {name!r}: experience {index} has no test samples of its classes")
     return make_stream(
         name,
-        shares,
+        pairs,
         validation=validation,
         split_seed=split_seed,
         scenario=scenario,
@@ -178,17 +178,17 @@ def overlap(labels: Sequence[Tensor], tasks: Sequence[int]) -> bool:
     )
 
 
-def separate(shares: Sequence[tuple[Samples, Samples]], tasks: Sequence[int]) -> list[tuple[Samples, Samples]]:
+def separate(pairs: Sequence[tuple[Samples, Samples]], tasks: Sequence[int]) -> list[tuple[Samples, Samples]]:
     """Give the classes of different tasks different labels.
 
     Args:
-        shares: (train, test) of each experience.
+        pairs: (train, test) of each experience.
         tasks: the task of each experience, from 0; its labels are moved up by task times the number of labels.
     """
-    k = max(int(part.y.max()) for pair in shares for part in pair if len(part)) + 1
+    k = max(int(part.y.max()) for pair in pairs for part in pair if len(part)) + 1
     return [
         (train.with_labels(train.y + task * k), test.with_labels(test.y + task * k))
-        for (train, test), task in zip(shares, tasks, strict=True)
+        for (train, test), task in zip(pairs, tasks, strict=True)
     ]
 
 

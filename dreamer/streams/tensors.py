@@ -39,17 +39,17 @@ def from_tensors(
     Args:
         x: (N, *S) samples of any dtype (float64 becomes float32); pixels lie in [0, 1] after ``scale``.
         y: (N,) integer labels, at least 0.
-        test_x: (M, *S) samples to be examined on; without them a share is split off.
+        test_x: (M, *S) samples to be evaluated on; without them a fraction is split off.
         test_y: (M,) labels of these.
         experiences: how many.
         name: how the stream is called in tables.
-        test: share of each class that is split off where no test tensors are given, in (0, 1).
+        test: fraction of each class that is split off where no test tensors are given, in (0, 1).
         seed: decides the order of the classes.
         shuffle: False keeps the order 0, 1, 2 ...
         class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
-        validation: share of each experience's training data that is held out, in [0, 1).
-        split_seed: decides which samples are held out, and which are test data where a share is split off.
+        validation: fraction of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out, and which are test data where a fraction is split off.
         scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for 8-bit pixels.
         class_names: one per label.
 
@@ -96,7 +96,7 @@ def from_datasets(
     limit_bytes: int = LIMIT_BYTES,
     workers: int = 0,
 ) -> Stream:
-    """A stream out of (train, test) datasets, one pair per experience, in the order in which they are met.
+    """A stream out of (train, test) datasets, one pair per experience, in the order in which they are seen.
 
     Args:
         pairs: map-style datasets of (sample, integer label, ...) items, or of items with named fields.
@@ -106,7 +106,7 @@ def from_datasets(
         inputs: where in an item the sample lies, see :func:`dreamer.streams.fields.picked`; None finds it.
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``domain`` where every experience brings the
             same classes, else ``class``. In ``task``, labels that several experiences share are moved apart.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
         num_classes: K; by default one more than the largest label.
         class_names: K names.
@@ -122,11 +122,11 @@ def from_datasets(
         chosen = part if isinstance(part, Samples) or not len(part) else picked(part, inputs, label)
         return materialise(chosen, limit_bytes, targets=given, workers=workers)
 
-    shares = [(read(train), read(test)) for train, test in pairs]
+    read_pairs = [(read(train), read(test)) for train, test in pairs]
     return chain_stream(
         name,
-        shares,
-        range(len(shares)),
+        read_pairs,
+        range(len(read_pairs)),
         scenario=scenario,
         validation=validation,
         split_seed=split_seed,
@@ -141,19 +141,19 @@ def split_off(name: str, whole: Samples, fraction: float, seed: int) -> tuple[Sa
     Args:
         name: the stream, for messages.
         whole: all samples.
-        fraction: share of each class that becomes test data, in (0, 1).
+        fraction: fraction of each class that becomes test data, in (0, 1).
         seed: decides which samples.
 
     Raises:
         ValueError: when the fraction is not in (0, 1) or a class has fewer than two samples.
     """
     if not 0.0 < fraction < 1.0:
-        raise ValueError(f"stream {name!r}: expected a share of test data in (0, 1), got {fraction}")
+        raise ValueError(f"stream {name!r}: expected a fraction of test data in (0, 1), got {fraction}")
     labels, counts = whole.y.unique(return_counts=True)
     if len(counts) and int(counts.min()) < 2:
         lonely = int(labels[int(counts.argmin())])
         raise ValueError(f"stream {name!r}: class {lonely} has one sample, expected two or more to split test data off")
     train, held = hold_out(whole, fraction, seed, least=1)
     if held is None or set(train.y.unique().tolist()) != set(labels.tolist()):
-        raise ValueError(f"stream {name!r}: a share of {fraction} test data leaves a class without training data")
+        raise ValueError(f"stream {name!r}: a fraction of {fraction} test data leaves a class without training data")
     return train, held

@@ -25,7 +25,7 @@ from dreamer.report.neighbours import draw_neighbours
 from dreamer.report.results import read_results
 from dreamer.stages import NREM
 from dreamer.streams import from_tensors
-from tests.lives import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
 
 SHARES = ("precision", "recall", "fidelity", "coverage", "balance")
 
@@ -88,35 +88,35 @@ def test_few_samples_leave_out_what_they_cannot_tell() -> None:
 def lived(folder: Path | None, stop: pl.Callback | None = None, **changes: Any) -> tuple[Any, DreamQuality]:
     stream = changes.pop("stream", None) or tiny_stream()
     ckpt = changes.pop("ckpt_path", None)
-    health = DreamQuality(folder, **changes.pop("health", {}))
+    quality = DreamQuality(folder, **changes.pop("quality", {}))
     module = tiny_life(stream, **changes)
-    callbacks = [health] if folder is None else [RunFolder(folder), health, RunCheckpoint(folder / "checkpoints")]
+    callbacks = [quality] if folder is None else [RunFolder(folder), quality, RunCheckpoint(folder / "checkpoints")]
     logger = False if folder is None else ResumableCSVLogger(folder)
     live(module, stream, ckpt_path=ckpt, callbacks=[*callbacks, *([stop] if stop else [])], logger=logger)
-    return module, health
+    return module, quality
 
 
 def test_a_life_that_is_looked_at_is_the_same_life() -> None:
     alone = tiny_life(tiny_stream())
     live(alone, tiny_stream())
     torch.rand(3)
-    seen, health = lived(None)
-    assert len(health.rows) == 3
+    seen, quality = lived(None)
+    assert len(quality.rows) == 3
     assert seen.results()["accuracy_matrix"] == alone.results()["accuracy_matrix"]
     for name, weight in seen.state_dict().items():
         assert torch.equal(weight, alone.state_dict()[name]), name
 
 
 def test_every_night_is_told_to_the_results_the_logger_and_in_a_picture(tmp_path: Path) -> None:
-    _, health = lived(tmp_path)
+    _, quality = lived(tmp_path)
     rows = read_results(tmp_path)["dreams"]
     assert [row["night"] for row in rows] == [0, 1, 2]
     # a quarter of twelve samples of two more classes each night
     assert [row["samples"] for row in rows] == [6, 12, 18]
-    assert rows == health.rows
+    assert rows == quality.rows
     for row in rows:
         assert all(0 <= row[name] <= 1 for name in SHARES)
-        assert (tmp_path / "health" / f"night_{row['night']:02d}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "dream_quality" / f"night_{row['night']:02d}.png").read_bytes().startswith(b"\x89PNG")
     with (tmp_path / "metrics.csv").open(newline="") as file:
         logged = [line for line in csv.DictReader(file) if line["dreams/recall"]]
     assert [(float(line["sleep/night"]), int(line["step"])) for line in logged] == [
@@ -137,34 +137,34 @@ class Stop(pl.Callback):
 
 
 def test_a_resumed_life_has_the_rows_of_all_its_nights(tmp_path: Path) -> None:
-    whole, health = lived(tmp_path / "whole")
+    whole, quality = lived(tmp_path / "whole")
     second = whole.hypnogram[5]
     with pytest.raises(RuntimeError, match="broken off"):
         lived(tmp_path / "cut", stop=Stop(second.first_step + second.steps + 2))
     saved = next((tmp_path / "cut" / "checkpoints").glob("*.ckpt"))
     _, resumed = lived(tmp_path / "cut", ckpt_path=str(saved))
-    assert resumed.rows == health.rows
+    assert resumed.rows == quality.rows
     assert read_results(tmp_path / "cut")["dreams"] == read_results(tmp_path / "whole")["dreams"]
 
 
 def test_without_held_out_data_or_dreams_nothing_is_measured(tmp_path: Path) -> None:
-    _, health = lived(tmp_path / "none", stream=tiny_stream(validation=0.0))
-    assert health.rows == [] and not (tmp_path / "none" / "health").exists()
+    _, quality = lived(tmp_path / "none", stream=tiny_stream(validation=0.0))
+    assert quality.rows == [] and not (tmp_path / "none" / "dream_quality").exists()
     assert read_results(tmp_path / "none")["dreams"] == []
-    _, health = lived(tmp_path / "days", night=[])
-    assert health.rows == []
+    _, quality = lived(tmp_path / "days", night=[])
+    assert quality.rows == []
 
 
 def test_every_other_night_and_fewer_samples(tmp_path: Path) -> None:
-    _, health = lived(tmp_path, health={"every": 2, "samples": 7})
-    assert [(row["night"], row["samples"]) for row in health.rows] == [(0, 6), (2, 7)]
+    _, quality = lived(tmp_path, quality={"every": 2, "samples": 7})
+    assert [(row["night"], row["samples"]) for row in quality.rows] == [(0, 6), (2, 7)]
 
 
 def test_a_memory_keeps_what_it_met() -> None:
-    _, health = lived(None, generator=None, memory=ClassBalanced(100), night=[NREM(2, 8)])
-    assert len(health.rows) == 3
+    _, quality = lived(None, generator=None, memory=ClassBalanced(100), night=[NREM(2, 8)])
+    assert len(quality.rows) == 3
     # real samples, so as far from the held-out ones as these from each other
-    assert all(row["precision"] > 0.8 and 0.5 < row["novelty"] < 1.5 for row in health.rows)
+    assert all(row["precision"] > 0.8 and 0.5 < row["novelty"] < 1.5 for row in quality.rows)
 
 
 def test_samples_that_are_no_images_have_numbers_and_no_picture(tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ def test_samples_that_are_no_images_have_numbers_and_no_picture(tmp_path: Path) 
     x = torch.randn(240, 2, 3, 2, 2, generator=rng) + y.view(-1, 1, 1, 1, 1)
     stream = from_tensors(x[:160], y[:160], x[160:], y[160:], experiences=2, validation=0.25)
     generator = VAE(stream.sample_shape, 4, 2, (8,), likelihood="gaussian")
-    _, health = lived(tmp_path, stream=stream, generator=generator, night=[NREM(2, 8)])
-    assert len(health.rows) == 2 and all(row["recall"] is not None for row in health.rows)
-    assert not (tmp_path / "health").exists()
+    _, quality = lived(tmp_path, stream=stream, generator=generator, night=[NREM(2, 8)])
+    assert len(quality.rows) == 2 and all(row["recall"] is not None for row in quality.rows)
+    assert not (tmp_path / "dream_quality").exists()
 
 
 def test_neighbours_are_the_nearest_ones_and_rows_the_classes(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 from dreamer.callbacks import progress as progress_module
+from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.progress import Pace, RunProgress
-from tests.lives import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
 
 
 class Terminal(io.StringIO):
@@ -70,7 +71,7 @@ def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypat
     for stage in module.hypnogram:
         where = f"experience {stage.experience + 1} of 3, stage {stage.index + 1} of 9"
         assert re.search(rf"{stage.kind} +.*{where}.*step {stage.steps} of {stage.steps}", text), stage
-    assert "examining the newborn network" in text and "examining" in text.split("stage 1 of 9")[-1]
+    assert "evaluating the untrained network" in text and "evaluating" in text.split("stage 1 of 9")[-1]
     assert f"accuracy so far {sum(module.ledger.rows[-1]['accuracy']) / 3:.1%}" in text
     assert re.search(r"\d:\d\d:\d\d left", text)
 
@@ -87,8 +88,20 @@ def test_between_two_refreshes_nothing_is_formatted(terminal, monkeypatch):
     module = tiny_life(stream)
     live(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
     steps = sum(module.hypnogram.steps().values())
-    # birth, the end of every stage that is examined, and of the life; no step while the clock stands
+    # the start, the end of every stage that is evaluated, and of the run; no step while the clock stands
     assert len(drawn) == 2 + sum(stage.evaluated for stage in module.hypnogram) < steps
+
+
+@pytest.mark.parametrize(("stop", "stage"), [(3, 1), (4, 2), (8, 3)], ids=["awake", "at a last step", "in a night"])
+def test_a_run_resumed_within_a_stage_shows_that_stage(terminal, tmp_path, stop, stage):
+    stream, pipe = tiny_stream(), io.StringIO()
+    live(tiny_life(stream), stream, callbacks=[RunCheckpoint(tmp_path, every_n_steps=1)], max_steps=stop)
+    for out in (terminal, pipe):
+        bar = RunProgress(file=out)
+        live(tiny_life(stream), stream, str(tmp_path / "last.ckpt"), callbacks=[bar], enable_progress_bar=True)
+    assert f"stage {stage} of 9" in pipe.getvalue().splitlines()[0]
+    assert len(pipe.getvalue().splitlines()) == 10 - stage
+    assert "untrained" not in terminal.getvalue() and "stage 9 of 9" in terminal.getvalue()
 
 
 def test_refresh_rate_and_disable(terminal):
@@ -155,7 +168,7 @@ def test_pace_by_hand():
     pace.add("wake", 5, 10.0)
     assert pace.left(ahead, 3) == pytest.approx(16 * 2.0), "kinds not seen yet go as fast as the others"
     pace.add("nrem", 5, 5.0)
-    pace.add("examination", 2, 1.0)
+    pace.add("evaluation", 2, 1.0)
     assert pace.left(ahead, 3) == pytest.approx(10 * 2.0 + 4 * 1.0 + 2 * 1.5 + 3 * 0.5)
 
 

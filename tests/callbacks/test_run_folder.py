@@ -13,7 +13,7 @@ from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.run_folder import RunFolder
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.report.results import read_results
-from tests.lives import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
 
 PICTURES = ["hypnogram.png", "matrix.png", "dreams/night_00.png", "dreams/night_01.png", "dreams/night_02.png"]
 

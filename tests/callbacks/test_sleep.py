@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections
 import importlib
 import math
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -396,57 +394,6 @@ def test_a_day_that_the_module_cuts_short_has_no_night(pl1: Any) -> None:
     fit(pl1, callback, module, make_stream(pl1, batch_size=8))
     assert nights(module) == [(4, 0), (1, 0), (4, 3)]
     assert callback.diary.met == list(range(6))
-
-
-# -------------------------------------------------------------------- several devices
-
-
-PROCESSES = """
-import sys, torch
-from pathlib import Path
-import pytorch_lightning as pl
-from dreamer import NREM, SleepCallback
-from tests.callbacks.test_sleep import QUIET, make_module, make_stream, nights
-
-module, callback = make_module(pl), SleepCallback([NREM(3, batch_size=8)])
-trainer = pl.Trainer(
-    callbacks=[callback], max_epochs=3, reload_dataloaders_every_n_epochs=1, devices=2, strategy="ddp_fork", **QUIET
-)
-
-class Look(pl.Callback):
-    def on_train_end(self, trainer, module):
-        ends = trainer.strategy.all_gather(module.head.weight.detach())
-        assert torch.equal(ends[0], ends[1])
-        # each process met its own half of the day, and keeps a memory of its own
-        held = trainer.strategy.all_gather(callback.memory.held["x"][:16].clone())
-        assert not torch.equal(held[0], held[1])
-        assert nights(module) == [(2, 0), (2, 3), (2, 3)]
-        trainer.save_checkpoint(sys.argv[1] + "/two.ckpt")
-        # two processes would write into each other's lines
-        Path(sys.argv[1], f"steps_{trainer.global_rank}").write_text(str(trainer.global_step))
-
-trainer.callbacks.append(Look())
-trainer.fit(module, datamodule=make_stream(pl, batch_size=8))
-"""
-
-
-def test_two_processes_sleep_alike_and_keep_their_own_memories(pl1: Any, tmp_path: Any) -> None:
-    checkout = Path(__file__).parent.parent.parent
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROCESSES, str(tmp_path)],
-        cwd=checkout,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(checkout), os.environ.get("PYTHONPATH", "")])},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [(tmp_path / f"steps_{rank}").read_text() for rank in (0, 1)] == ["12", "12"]
-    saved = torch.load(tmp_path / "two.ckpt", weights_only=True)["callbacks"]["SleepCallback"]
-    assert [state["memory"]["size"] for state in saved["ranks"]] == [48, 48]
-    alone = SleepCallback([NREM(3, batch_size=8)])
-    alone.load_state_dict(saved)
-    assert len(alone.memory) == 96
 
 
 # -------------------------------------------------------------------- what must not change

@@ -92,19 +92,3 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(
 def test_seeds_and_streams_of_other_studies_stand_in_their_yaml() -> None:
     with pytest.raises(ConfigError, match="--stream and --seeds are an ablation's"):
         cli.study("gaussian", seeds="3")
-
-
-def test_it_is_typed_lived_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    night = "night=[{name: nrem, steps: 2, batch_size: 8, perturbations: [], objectives: [cross_entropy]}]"
-    words = ["memories", *SHORT, night, "--seeds", "1", "--workers", "2"]
-    monkeypatch.setattr(sys, "argv", ["dreamer", "study", "ablation", *words])
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    assert left.value.code == 0
-    folder = tmp_path / "runs/study/ablation-memories-digits"
-    assert f"report: {folder.relative_to(tmp_path)}/report.html" in capsys.readouterr().out
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "What each part of the nights of memories gives on digits" in page and "without nights" in page

@@ -6,10 +6,6 @@ import csv
 import io
 import json
 import re
-import shutil
-import subprocess
-
-import pytest
 
 from dreamer.compare.analysis import Ranking, analyse, explained
 from dreamer.compare.results import Comparison, Lived, Missing
@@ -28,7 +24,7 @@ from dreamer.compare.tables import (
     terminal_rows,
     write_tables,
 )
-from tests.fakes import fake_life
+from tests.helpers.made_up_runs import fake_life
 
 SCORES = {"er": [0.5, 0.52, 0.54], "avalanche:Replay": [0.6, 0.64, None], "bir": [0.4, 0.4, 0.4]}
 
@@ -175,17 +171,6 @@ def test_latex_escapes_what_latex_reads():
     bodies = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL)
     counts = [{len(re.findall(r"(?<!\\)&", row)) for row in body.strip().splitlines()} for body in bodies]
     assert counts == [{7}, {4}, {7}, {4}]
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles_with_booktabs_alone(tmp_path):
-    comparison = toy(names={"er": r"e&r_50%<|>", "bir": r"[#1] {\x}$~^*"})
-    write_tables(comparison, analyse(comparison), tmp_path)
-    page = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table.tex}\end{document}"
-    (tmp_path / "page.tex").write_text(page)
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0 and (tmp_path / "page.pdf").is_file(), done.stdout[-2000:]
 
 
 def test_notes_name_the_arms_unless_all_share_them():

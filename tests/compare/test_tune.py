@@ -6,10 +6,7 @@ import csv
 import json
 import math
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +28,6 @@ from dreamer.runs.run_config import run_config
 
 pytest.importorskip("optuna", reason="needs Optuna: pip install 'dreamer[tune]'")
 
-CHECKOUT = Path(__file__).parent.parent.parent
 SHORT = ("wake.steps=3", "stream.experiences=2")
 ER = Task("er", "digits", SHORT, (1001,))
 RATE = {"optimizer.lr": Range(1e-4, 1e-2, log=True)}
@@ -401,26 +397,3 @@ def test_real_lives_are_lived_and_no_test_accuracy_is_printed(tmp_path, monkeypa
         accuracy = f"{100 * row['metrics']['average_accuracy']:.2f}"
         assert accuracy not in said or accuracy in [f"{100 * value:.2f}" for value in held]
     assert "test" not in said
-
-
-@pytest.mark.slow
-def test_killed_and_started_again_it_ends_with_all_trials(tmp_path):
-    words = ["tune", "er", *SHORT, "--trials", "2", "--seeds", "1001", "--out", "out"]
-    command = [sys.executable, "-m", "dreamer.cli", *words]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while not (tmp_path / "out/trials/1/seed1001/cell.log").is_file():
-        assert time.monotonic() < until and process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "out" / tuned.TUNING).exists()
-    drawn = json.loads((tmp_path / "out/trials/1/parameters.json").read_text())
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "begins   trials/0" not in done.stderr
-    rows = table(tmp_path / "out")
-    assert [row["state"] for row in rows] == ["done", "done"]
-    assert float(rows[1]["optimizer.lr"]) == drawn["optimizer.lr"]
-    assert json.loads((tmp_path / "out" / tuned.TUNING).read_text())["tuning"] == {"trials": 2, "seeds": [1001]}

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,8 +15,8 @@ from dreamer.interop.avalanche.benchmarks import from_benchmark, quiet
 from dreamer.streams import DataNotFound, DatasetSamples, Stream, sources
 from dreamer.streams.classic import CLASSIC, classic
 from dreamer.streams.registry import available, build, signature
-from tests.interop import native_files
-from tests.streams.contract import check_stream, everything, same
+from tests.helpers import native_files
+from tests.helpers.stream_contract import check_stream, everything, same
 
 
 @pytest.fixture(autouse=True)
@@ -519,36 +518,6 @@ def test_what_is_no_benchmark_is_refused():
 
 
 # --- Avalanche kept at the door ------------------------------------------------------------------------------------
-
-
-def _python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def test_streams_by_name_do_not_import_avalanche(small_mnist: Path):
-    code = f"""
-import sys
-from dreamer.streams.registry import available, build, signature
-available(), signature("core50")
-build("digits"), build("permuted_mnist", root={str(small_mnist)!r})
-print("avalanche" in sys.modules)
-"""
-    assert _python(code) == "False"
-
-
-def test_avalanche_is_imported_without_traces():
-    code = """
-import sys
-from torch.utils.data import Dataset
-before = Dataset.__add__
-from dreamer.interop.avalanche.benchmarks import quiet
-with quiet():
-    import avalanche
-print("avalanche" in sys.modules, Dataset.__add__ is before)
-"""
-    assert _python(code) == "True True"
 
 
 def test_a_patch_that_the_user_brought_stays(monkeypatch: pytest.MonkeyPatch):

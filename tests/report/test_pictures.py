@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
-from tests.fakes import fake_life
+from tests.helpers.made_up_runs import fake_life
 
 
 def pixels(path):
@@ -101,15 +98,3 @@ def test_what_cannot_be_shown_has_no_picture(tmp_path):
     assert draw_dreams(torch.rand(4, 7, 8, 8), torch.arange(4), path) is None
     assert draw_dreams(torch.rand(0, 1, 8, 8), torch.arange(0), path) is None
     assert not path.exists()
-
-
-def test_matplotlib_is_imported_when_drawing_and_pyplot_never(tmp_path):
-    program = f"""
-import sys
-from dreamer.report import pictures
-assert "matplotlib" not in sys.modules
-import torch
-pictures.draw_dreams(torch.rand(2, 1, 4, 4), torch.arange(2), {str(tmp_path / "dreams.png")!r})
-assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dreamer.report.results import compose, read_results, versions, write_results
-from tests.fakes import fake_life
+from tests.helpers.made_up_runs import fake_life
 
 
 def test_what_is_written_is_read_back(tmp_path):

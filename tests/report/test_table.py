@@ -6,7 +6,7 @@ import io
 import re
 
 from dreamer.report.table import cost_lines, experience_rows, metric_rows, plain_table, print_table
-from tests.fakes import fake_life
+from tests.helpers.made_up_runs import fake_life
 
 
 def test_cells_by_hand():

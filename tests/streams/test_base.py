@@ -5,7 +5,7 @@ import torch
 
 from dreamer.streams import Samples, TensorSamples, hold_out, make_stream, split_by_class
 from dreamer.streams.split import chain_stream
-from tests.streams.contract import everything
+from tests.helpers.stream_contract import everything
 
 
 def samples(n: int = 20, k: int = 4) -> TensorSamples:

@@ -26,8 +26,8 @@ from dreamer.streams import Stream, blurred, from_iterable, online, repeated
 from dreamer.streams.base import JoinedSamples, TensorSamples, joined, make_stream
 from dreamer.streams.passing import PassingSamples
 from dreamer.streams.registry import resolve_change
-from tests.lives import live, tiny_life, tiny_stream
-from tests.streams.contract import everything, rows, same
+from tests.helpers.stream_contract import everything, rows, same
+from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
 
 STREAM = tiny_stream(experiences=4, per_class=20)
 
@@ -119,7 +119,7 @@ def test_pieces_have_their_size():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: blurred(STREAM, 1.0), r"blurred: expected a share of samples that leave in \[0, 1\), got 1.0"),
+        (lambda: blurred(STREAM, 1.0), r"blurred: expected a fraction of samples that leave in \[0, 1\), got 1.0"),
         (lambda: blurred(tiny_stream(1)), r"blurred: expected a reach .* in two or more experiences, got 1.0 in 1"),
         (lambda: repeated(STREAM, 1.5), r"repeated: expected a chance again in \[0, 1\]"),
         (lambda: repeated(blurred(STREAM, 0.3)), "repeated: expected experiences with classes of their own"),

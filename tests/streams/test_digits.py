@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dreamer.streams import Stream, digits
-from tests.streams.contract import check_stream, everything, same
+from tests.helpers.stream_contract import check_stream, everything, same
 
 
 @pytest.mark.parametrize("scenario", ["class", "domain", "task"])

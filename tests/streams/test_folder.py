@@ -10,7 +10,7 @@ from PIL import Image
 from dreamer.streams import DataNotFound, DatasetSamples, TensorSamples, folder
 from dreamer.streams.folder import default_experiences
 from dreamer.streams.pixels import coloured, pixels
-from tests.streams.contract import check_stream, everything, same
+from tests.helpers.stream_contract import check_stream, everything, same
 
 
 def picture(seed: int, size: tuple[int, int] = (12, 9), mode: str = "RGB") -> Image.Image:

@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from dreamer.streams import DatasetSamples, TensorSamples, find_labels, from_datasets, from_tensors, materialise
-from tests.streams.contract import check_stream, everything, same
+from tests.helpers.stream_contract import check_stream, everything, same
 
 
 def tensors(n: int = 60, k: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,7 +108,7 @@ def test_pictures_are_read_once_and_kept_as_bytes():
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # Python 3.12 on every fork
-@pytest.mark.parametrize("workers", [0, 100])
+@pytest.mark.parametrize("workers", [0, pytest.param(100, marks=pytest.mark.process)])
 def test_lazy_samples_equal_those_in_memory(workers: int):
     lazy, held = materialise(Pictures(), limit_bytes=10, workers=workers), materialise(Pictures())
     assert isinstance(lazy, DatasetSamples) and isinstance(held, TensorSamples)

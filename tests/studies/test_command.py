@@ -13,7 +13,7 @@ from dreamer.jobs import pool
 from dreamer.report.results import write_results
 from dreamer.studies import run as session
 from dreamer.studies.experiments import base
-from tests.studies.asked import asked
+from tests.helpers.toy_study import asked
 
 
 @pytest.fixture

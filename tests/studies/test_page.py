@@ -14,8 +14,8 @@ from dreamer.studies import words
 from dreamer.studies.findings import Findings, find
 from dreamer.studies.page import write_page
 from dreamer.studies.study import Study
-from tests.studies.asked import toy_study
-from tests.studies.toys import Toy
+from tests.helpers.toy_experiment import Toy
+from tests.helpers.toy_study import toy_study
 
 
 def lived(study: Study, folder: Path) -> Findings:

@@ -8,17 +8,17 @@ import pytest
 
 from dreamer.config.binding import ConfigError
 from dreamer.studies import study
-from tests.studies.asked import asked, toy_study
+from tests.helpers.toy_study import asked, toy_study
 
 
 def test_a_cell_for_every_arm_data_and_seed_with_its_settings_laid_over_the_experiments() -> None:
     data = {"coins": {"seeds": [1, 2], "set": {"noise": 0.5}}, "dice": {"seeds": [3]}}
-    read = toy_study(data=data, experiment={"name": "tests.studies.toys.Toy", "noise": 0.1}, primary=[])
+    read = toy_study(data=data, experiment={"name": "tests.helpers.toy_experiment.Toy", "noise": 0.1}, primary=[])
     assert [(cell.data, cell.arm, cell.seed) for cell in read.cells] == [
         ("coins", "plain", 1), ("coins", "plain", 2), ("coins", "lucky", 1), ("coins", "lucky", 2),
         ("dice", "plain", 3), ("dice", "lucky", 3),
     ]  # fmt: skip
-    assert read.cells[2].settings == {"name": "tests.studies.toys.Toy", "noise": 0.5, "gain": 0.1}
+    assert read.cells[2].settings == {"name": "tests.helpers.toy_experiment.Toy", "noise": 0.5, "gain": 0.1}
     assert read.cells[2].folder == Path("cells/coins/lucky/seed1")
 
 
@@ -63,7 +63,7 @@ def test_an_arm_that_is_null_is_left_out() -> None:
             "primary: 'lucky' is not lived on coins",
         ),
         ({"experiment": {}}, r"experiment\.name: expected the dotted path of an experiment, got None"),
-        ({"experiment": {"name": "tests.studies.toys.Top"}}, "has no class 'Top'; did you mean 'Toy'"),
+        ({"experiment": {"name": "tests.helpers.toy_experiment.Top"}}, "has no class 'Top'; did you mean 'Toy'"),
         ({"experiment": {"name": "pathlib.Path"}}, "expected an Experiment, got 'pathlib.Path'"),
         ({"arms": {"plain": {"set": {"gian": 1}}}}, r"experiment\.gian: unknown key of Toy; did you mean 'gain'"),
         ({"arms": {"plain": {"set": {"gain": 3}}}}, "experiment: expected a gain of at most 1, got 3"),

@@ -7,7 +7,7 @@ from scipy import stats
 
 from dreamer.studies.study import Contrast
 from dreamer.studies.verdicts import agreements, equivalence, judge
-from tests.studies.asked import toy_study
+from tests.helpers.toy_study import toy_study
 
 STUDY = toy_study()
 

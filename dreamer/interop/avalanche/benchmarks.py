@@ -1,4 +1,4 @@
-"""Any Avalanche benchmark object as a stream, and Avalanche's downloads.
+"""Any Avalanche benchmark object as a stream.
 
 Avalanche is imported here and in its two neighbours, always inside functions: its import takes seconds.
 """
@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,7 +53,7 @@ def from_benchmark(
 ) -> Stream:
     """Any Avalanche benchmark with a ``train_stream`` and a ``test_stream``.
 
-    Each training experience is examined on the test experience that it was cut out of where it belongs to an online
+    Each training experience is evaluated on the test experience that it was cut out of where it belongs to an online
     stream, on the one of the same position where both streams are equally long, else on the test samples of its
     classes. Where the classes lie in several test experiences, as in the pieces of a blurry stream, it is the one
     from which most of its samples come. Pieces of one experience count once (see
@@ -69,7 +68,7 @@ def from_benchmark(
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``task`` where task labels differ, ``domain``
             where every experience brings the same classes, else ``class``. In ``task``, labels that several tasks share
             are moved apart.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
         num_classes: K; by default one more than the largest label.
         class_names: K names.
@@ -83,76 +82,28 @@ def from_benchmark(
         if not hasattr(benchmark, stream):
             raise ValueError(f"expected an Avalanche benchmark with a {stream}, got {type(benchmark).__name__}")
     with quiet():
-        lived, examined = list(benchmark.train_stream), list(benchmark.test_stream)
+        trained, tested = list(benchmark.train_stream), list(benchmark.test_stream)
         read = partial(_read_experience, transforms=transforms, limit_bytes=limit_bytes, workers=workers)
-        trains, tests = [read(each) for each in lived], [read(each) for each in examined]
-        origins = [_origin(each) for each in lived]
-        tasks = [_task(each) for each in lived]
-    examined_on = _examinations(trains, origins, tests)
-    shares = [(train, test) for train, (test, _) in zip(trains, examined_on, strict=True)]
+        trains, tests = [read(each) for each in trained], [read(each) for each in tested]
+        origins = [_origin(each) for each in trained]
+        tasks = [_task(each) for each in trained]
+    matched = _evaluated_on(trains, origins, tests)
+    pairs = [(train, test) for train, (test, _) in zip(trains, matched, strict=True)]
     if scenario is None and len(set(tasks)) > 1:
         scenario = "task"
     if len(set(tasks)) < 2:
-        tasks = list(range(len(shares)))
+        tasks = list(range(len(pairs)))
     return chain_stream(
         name,
-        shares,
+        pairs,
         tasks,
         scenario=scenario,
         validation=validation,
         split_seed=split_seed,
         num_classes=num_classes,
         class_names=class_names,
-        origins=[origin for _, origin in examined_on],
+        origins=[origin for _, origin in matched],
     )
-
-
-def download_mnist(place: Path) -> None:
-    """Download MNIST into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets.external_datasets.mnist import get_mnist_dataset
-
-        get_mnist_dataset(place)
-
-
-def download_fmnist(place: Path) -> None:
-    """Download Fashion-MNIST into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets.external_datasets.fmnist import get_fmnist_dataset
-
-        get_fmnist_dataset(place)
-
-
-def download_cifar(place: Path, classes: int) -> None:
-    """Download CIFAR-10 or CIFAR-100 into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets.external_datasets import cifar
-
-        {10: cifar.get_cifar10_dataset, 100: cifar.get_cifar100_dataset}[classes](place)
-
-
-def download_tiny_imagenet(place: Path) -> None:
-    """Download Tiny ImageNet into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets import TinyImagenet
-
-        TinyImagenet(root=place)
-
-
-def download_omniglot(place: Path) -> None:
-    """Download Omniglot's both parts into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets.omniglot import Omniglot
-
-        Omniglot(root=str(place), download=True)
-
-
-def download_core50(place: Path, mini: bool) -> None:
-    """Download CORe50 and its file lists into a folder."""
-    with quiet():
-        from avalanche.benchmarks.datasets import CORe50Dataset
-
-        CORe50Dataset(root=place, mini=mini)
 
 
 def _read_experience(experience: Any, transforms: bool, limit_bytes: int, workers: int) -> Samples:
@@ -199,10 +150,10 @@ def _unmasked(experience: Any) -> contextlib.AbstractContextManager[Any]:
     )
 
 
-def _examinations(
+def _evaluated_on(
     trains: list[Samples], origins: list[int | None], tests: list[Samples]
 ) -> list[tuple[Samples, int | None]]:
-    """What every experience is examined on, and, where it is a piece, of which test experience."""
+    """What every experience is evaluated on, and, where it is a piece, of which test experience."""
     if trains and all(origin is not None and origin < len(tests) for origin in origins):
         return [(tests[origin], origin) for origin in origins if origin is not None]
     if len(tests) == len(trains):

@@ -1,0 +1,7 @@
+"""Problems: what the learner is asked. One file each; the rest of the project does not know which it is."""
+
+from dreamer.problems.base import Problem, Tally
+from dreamer.problems.classification import Classification
+from dreamer.problems.regression import Regression
+
+__all__ = ["Classification", "Problem", "Regression", "Tally"]

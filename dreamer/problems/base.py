@@ -1,0 +1,160 @@
+"""The contract of the family: what the learner is asked, how its output is judged, and how it is scored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from dreamer.core.types import Dream, Output
+
+if TYPE_CHECKING:
+    from dreamer.streams.base import Stream
+
+Groups = Literal["class", "domain"]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A score while it is being counted: batches are added, and the sum is divided once, at the end.
+
+    Attributes:
+        total: what has been summed up.
+        weight: over how much: samples, numbers, bytes.
+
+    >>> (Tally(3, 4) + Tally(1, 1)).value
+    0.8
+    """
+
+    total: float = 0
+    weight: float = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.total + other.total, self.weight + other.weight)
+
+    @property
+    def value(self) -> float | None:
+        """The score; None of nothing."""
+        return self.total / self.weight if self.weight else None
+
+
+class Problem(ABC):
+    """What the learner is asked.
+
+    A problem knows what a target is and what an output for it looks like. All else, memories, generators, stages and
+    schedules, sees samples, targets and the *groups* by which a replay is balanced: the classes where targets are
+    classes, else the domains, one for each experience of the stream. A sample of a language model is (T,) tokens, its
+    output (T, V), its target the next tokens; a shape below stands for whatever it is there.
+
+    Attributes:
+        groups: what balances a replay: the ``class`` of a sample, which is its target, or its ``domain``.
+        score: what the score is called.
+        unit: in what it is counted; ``%`` for fractions of 1, which are written times 100.
+        higher_is_better: which way the score is better.
+    """
+
+    groups: Groups
+    score: str
+    unit: str
+    higher_is_better: bool
+
+    # ---------------------------------------------------------------- samples and targets
+
+    @abstractmethod
+    def check(self, stream: Stream) -> None:
+        """Refuse a stream that asks something else.
+
+        Raises:
+            ValueError: with the reason.
+        """
+
+    @abstractmethod
+    def output_shape(self, stream: Stream) -> tuple[int, ...]:
+        """The shape of a learner's output for one sample: (K,) logits or numbers, (T, V) logits."""
+
+    @abstractmethod
+    def soft_targets(self, samples: Dream, outputs: int) -> Tensor:
+        """The targets as a perturbation may mix them.
+
+        Args:
+            samples: B of them.
+            outputs: length of a learner's output.
+
+        Returns:
+            (B, outputs) floating numbers; ``samples.p`` itself where that is set.
+        """
+
+    # ---------------------------------------------------------------- how an output is judged
+
+    @abstractmethod
+    def hard_loss(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
+        """Judge outputs by the targets.
+
+        Args:
+            output: of the learner, for B samples.
+            target: what was shown: ``y``, or ``p`` where a perturbation has mixed targets.
+            active: see :meth:`active`.
+
+        Returns:
+            Scalar, the mean over the batch.
+        """
+
+    @abstractmethod
+    def soft_loss(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
+        """Judge outputs by a teacher's, ``target.teacher``; arguments as for :meth:`hard_loss`."""
+
+    def active(self, table: Tensor | None, samples: Dream) -> Tensor | None:
+        """Which outputs take part for each sample.
+
+        Args:
+            table: (G, K) bool, row g says which outputs are active for a sample of group g; None when all always are.
+            samples: B of them.
+
+        Returns:
+            (B, K) bool; None for all.
+        """
+        return None
+
+    # ---------------------------------------------------------------- what a teacher says
+
+    @abstractmethod
+    def known(self, outputs: Tensor, groups: Tensor) -> Tensor:
+        """What a teacher that knows some groups alone has to say.
+
+        Args:
+            outputs: of the teacher, for B samples.
+            groups: (G,) bool, the groups that it has learnt.
+
+        Returns:
+            Its outputs in float32, ``-inf`` where it knows nothing.
+        """
+
+    @abstractmethod
+    def name(self, outputs: Tensor, candidates: Tensor) -> Tensor:
+        """The targets of B samples whose targets nobody knows, as a teacher sees them.
+
+        Args:
+            outputs: of the teacher, in float32.
+            candidates: (B, G) bool, the groups that a sample may be of.
+
+        Returns:
+            Targets as the stream has them.
+        """
+
+    @abstractmethod
+    def sureness(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """(B,) how well outputs agree with targets ``y``, the larger the better; the surest teacher speaks."""
+
+    # ---------------------------------------------------------------- how it is scored
+
+    @abstractmethod
+    def tally(self, outputs: Tensor, y: Tensor, active: Tensor | None) -> Tally:
+        """Score a batch.
+
+        Args:
+            outputs: of the learner, for B samples.
+            y: their targets.
+            active: (K,) bool, the outputs that take part; None for all.
+        """

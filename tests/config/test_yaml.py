@@ -1,0 +1,283 @@
+"""Configurations are merged, checked against signatures, and refused with one clear sentence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import torch
+
+from dreamer import config
+from dreamer.config import registry
+from dreamer.config.binding import ConfigError, bind, check
+from dreamer.runs.run_config import run_config
+from dreamer.streams.base import TensorSamples, make_stream
+
+TOYS = '''
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+class Toy(Protocol):
+    """The contract, with a data member."""
+
+    size: int
+'''
+DRUM = '''
+from __future__ import annotations
+from toybox.base import *
+
+class Drum:
+    """A drum."""
+
+    def __init__(self, size: int = 3, pitch: float = 1.0, skin: Literal["calf", "goat"] = "calf", loud: bool = False,
+                 sticks: Sequence[int] = (1, 2), inner: Toy | None = None, box: Sequence[Toy] = (),
+                 where: Path | None = None, span: tuple[int, int] = (0, 1)):
+        if size < 1:
+            raise ValueError(f"expected a size of at least 1, got {size}")
+        self.__dict__.update(locals())
+'''
+FLUTE = '''
+from __future__ import annotations
+
+class Flute:
+    """A flute."""
+
+    def __init__(self, holes: int, num_classes: int, count: int | float = 1):
+        self.holes, self.num_classes, self.count = holes, num_classes, count
+'''
+
+
+@pytest.fixture
+def drum(tmp_path, monkeypatch):
+    """The class of a part in a family that is written here."""
+    folder = tmp_path / "toybox"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    for name, text in {"base": TOYS, "drum": DRUM, "flute": FLUTE}.items():
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.FAMILIES, "toys", "toybox")
+    yield registry.resolve("toys", "drum")
+    for module in [name for name in sys.modules if name.partition(".")[0] == "toybox"]:
+        del sys.modules[module]
+
+
+def written(tmp_path: Path, name: str, text: str) -> str:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+class TestMerging:
+    def test_files_merge_left_to_right_and_words_come_last(self, tmp_path):
+        first = written(tmp_path, "first", "a: {x: 1, y: 2}\nb: [1, 2]\n")
+        second = written(tmp_path, "second", "a: {y: 3}\nb: [4]\n")
+        assert config.read("a.y=5", first, second, "c=1e-3") == {
+            "a": {"x": 1, "y": 5},
+            "b": [4],
+            "c": 0.001,
+            "name": "first-second",
+        }
+
+    @pytest.mark.parametrize(
+        ("word", "value"),
+        [("true", True), ("null", None), ("[1, 2]", [1, 2]), ("1e-3", 0.001), ("a=b", "a=b"), ("{p: q}", {"p": "q"})],
+    )
+    def test_words_are_typed(self, tmp_path, word, value):
+        read = config.read(written(tmp_path, "empty", "{}"), f"key={word}")["key"]
+        assert read == value
+        assert type(read) is type(value)
+
+    def test_another_name_replaces_the_node_and_its_stale_keys(self):
+        under = {"memory": {"name": "reservoir", "capacity": 10}}
+        assert config.merge(under, {"memory": {"name": "other", "k": 1}}) == {"memory": {"name": "other", "k": 1}}
+        assert config.merge(under, {"memory": "other"}) == {"memory": {"name": "other"}}
+
+    def test_the_same_name_keeps_the_other_keys(self):
+        under = {"memory": {"name": "reservoir", "capacity": 10}}
+        for over in ("reservoir", {"name": "reservoir"}, {}):
+            assert config.merge(under, {"memory": over}) == under
+        assert config.merge(under, {"memory": {"store": "uint8"}})["memory"]["capacity"] == 10
+        assert config.merge({"memory": "reservoir"}, {"memory": {"capacity": 5}}) == {
+            "memory": {"name": "reservoir", "capacity": 5}
+        }
+
+    def test_the_name_of_the_life_itself_is_no_part(self):
+        assert config.merge({"name": "a", "seed": 1}, {"name": "b"}) == {"name": "b", "seed": 1}
+
+    def test_null_takes_a_value_back(self):
+        assert config.merge({"memory": {"name": "reservoir"}}, {"memory": None}) == {"memory": None}
+
+    def test_a_word_reaches_into_a_list(self):
+        under = {"night": [{"name": "nrem", "steps": 1}, "rem"]}
+        merged = config.merge(under, {"night": {"0": {"steps": 9}, "1": {"steps": 4}}})
+        assert merged == {"night": [{"name": "nrem", "steps": 9}, {"name": "rem", "steps": 4}]}
+        with pytest.raises(ConfigError, match=r"night\.2: the list has 2 items"):
+            config.merge(under, {"night": {"2": {"steps": 9}}})
+
+    def test_a_yaml_can_be_written_over_another(self, tmp_path):
+        lower = written(tmp_path, "lower", "a: {x: 1, y: 1}\n")
+        upper = written(tmp_path, "upper", f"base: {lower}\na: {{x: 2}}\n")
+        assert config.read(upper) == {"a": {"x": 2, "y": 1}, "name": "upper"}
+
+    def test_interpolations_are_resolved_over_the_merged_whole(self, tmp_path):
+        plain = config.read(written(tmp_path, "one", "a: 1\nb: ${a}\n"), "a=2")
+        assert plain["b"] == 2
+        with pytest.raises(ConfigError, match=r"b: .*nothing"):
+            config.read(written(tmp_path, "two", "b: ${nothing}\n"))
+
+    def test_no_argument_means_the_embedded_digits(self):
+        assert config.read() == config.read("digits")
+        assert config.read("seed=3")["stream"]["name"] == "digits"
+
+    def test_merging_changes_neither_side(self):
+        under, over = {"a": {"x": [1]}}, {"a": {"y": 2}}
+        config.merge(under, over)
+        assert (under, over) == ({"a": {"x": [1]}}, {"a": {"y": 2}})
+
+
+class TestReadingRefuses:
+    def test_an_unknown_name(self):
+        with pytest.raises(ConfigError, match="no configuration called 'digit'; did you mean 'digits'"):
+            config.read("digit")
+
+    def test_a_missing_file(self):
+        with pytest.raises(ConfigError, match=r"expected a YAML file at 'no/such\.yaml'"):
+            config.read("no/such.yaml")
+
+    @pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "a: ${b\n", "a: ???\n"])
+    def test_a_file_that_cannot_be_read(self, tmp_path, text):
+        with pytest.raises(ConfigError) as caught:
+            config.read(written(tmp_path, "bad", text))
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("word", ["=5", "a..b=1", "a=[1", ".a=2"])
+    def test_a_word_that_is_none(self, word):
+        with pytest.raises(ConfigError) as caught:
+            config.read("digits", word)
+        assert "\n" not in str(caught.value)
+
+
+class TestBinding:
+    def test_values_get_the_type_of_the_hint(self, drum):
+        built = bind(drum, {"pitch": 2, "size": 4.0, "sticks": [1], "where": "a/b", "span": [2, 3]}).build()
+        assert built.pitch == 2.0 and type(built.pitch) is float
+        assert built.size == 4 and type(built.size) is int
+        assert built.sticks == (1,) and built.where == Path("a/b") and built.span == (2, 3)
+
+    def test_nothing_configured_keeps_the_signatures_defaults(self, drum):
+        assert bind(drum, {}).options == {}
+
+    def test_null_means_none_where_none_is_allowed_and_the_default_elsewhere(self, drum):
+        assert bind(drum, {"inner": None, "size": None}).options == {"inner": None}
+
+    def test_parts_nest_alone_and_in_lists(self, drum):
+        built = bind(drum, {"inner": "drum", "box": [{"name": "drum", "size": 7}, "drum"]}).build()
+        assert isinstance(built.inner, drum)
+        assert [toy.size for toy in built.box] == [7, 3]
+
+    def test_what_only_the_stream_knows_is_handed_in_while_building(self, drum):
+        plan = bind(drum, {"inner": {"name": "flute", "holes": 6}}, given=("num_classes",))
+        assert plan.build(num_classes=10, other=1).inner.num_classes == 10
+        own = bind(drum, {"inner": {"name": "flute", "holes": 6, "num_classes": 3}}, given=("num_classes",))
+        assert own.build(num_classes=10).inner.num_classes == 3
+
+    def test_a_count_and_a_share_are_told_apart(self, drum):
+        flute = registry.resolve("toys", "flute")
+        for value in (1, 1.0):
+            bound = bind(flute, {"holes": 1, "count": value}, given=("num_classes",)).options["count"]
+            assert type(bound) is type(value)
+
+    def test_a_dotted_path_of_the_users_own(self, drum):
+        assert isinstance(bind(drum, {"inner": {"name": "toybox.drum.Drum"}}).build().inner, drum)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"sise": 1}, r"^toy\.sise: unknown key of Drum; did you mean 'size'\? expected one of: box, inner"),
+            ({"size": "big"}, r"^toy\.size: expected a whole number, got 'big'$"),
+            ({"size": True}, r"^toy\.size: expected a whole number, got True$"),
+            ({"size": 1.5}, r"^toy\.size: expected a whole number, got 1\.5$"),
+            ({"pitch": "high"}, r"^toy\.pitch: expected a number, got 'high'$"),
+            ({"loud": 1}, r"^toy\.loud: expected true or false, got 1$"),
+            ({"skin": "goats"}, r"^toy\.skin: expected one of calf, goat, got 'goats'; did you mean 'goat'\?$"),
+            ({"sticks": 1}, r"^toy\.sticks: expected a list \(each a whole number\), got 1$"),
+            ({"sticks": [1, "two"]}, r"^toy\.sticks\.1: expected a whole number, got 'two'$"),
+            ({"span": [1]}, r"^toy\.span: expected a list of 2 values, got 1$"),
+            ({"inner": {"name": "drun"}}, r"^toy\.inner\.name: there is no 'drun' here; did you mean 'drum'\?"),
+            ({"inner": {"size": 3}}, r"^toy\.inner\.name: missing; expected one of: drum, flute$"),
+            ({"inner": {"name": "flute"}}, r"^toy\.inner\.holes: missing; Flute needs a whole number$"),
+            ({"box": [{"name": "drum", "size": "x"}]}, r"^toy\.box\.0\.size: expected a whole number, got 'x'$"),
+            ({"inner": {"name": "no.such.Thing"}}, r"^toy\.inner\.name: cannot import 'no\.such'"),
+            ("loud", r"^toy: expected keys with values, got 'loud'$"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused_with_its_path(self, drum, options, message):
+        with pytest.raises(ConfigError, match=message):
+            bind(drum, options, "toy", given=("num_classes",))
+
+    def test_what_a_constructor_refuses_is_reported_with_its_path(self, drum):
+        with pytest.raises(ConfigError, match=r"^toy\.box\.0: expected a size of at least 1, got 0$"):
+            bind(drum, {"box": [{"name": "drum", "size": 0}]}, "toy").build()
+
+    def test_a_refused_key_says_so(self, drum):
+        with pytest.raises(ConfigError, match="loud: cannot be configured, because the run sets it itself"):
+            bind(drum, {"loud": True}, refused=("loud",))
+
+    def test_a_part_without_a_name_is_another_of_the_defaults_kind(self, drum):
+        contract = sys.modules["toybox.base"].Toy
+        assert check({"size": 2}, contract, "toy", default=drum()).target is drum
+
+    def test_a_contract_may_be_written_outside_its_family(self, drum):
+        class Toy(Protocol):
+            size: int
+
+        assert check("flute", Toy, "toy", given=("holes", "num_classes")).target.__name__ == "Flute"
+
+
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "omniglot": (1, 28, 28), "tinyimagenet": (3, 64, 64)}
+STRATEGIES = sorted(name for name, path in config.catalog().items() if path.parent.name == "strategies")
+LIVES = sorted(set(config.catalog()) - set(STRATEGIES))
+
+
+def planned(*items: str):
+    """The plan of a configuration's life on two made-up experiences of the stream's shape."""
+    plan = run_config(config.read(*items))
+    name = config.read(*items)["stream"]["name"]
+    shape = next((shape for word, shape in SHAPES.items() if word in name), (3, 32, 32))
+    shares = [TensorSamples(torch.zeros(8, *shape), torch.tensor([0, 1] * 4) + 2 * i) for i in range(2)]
+    stream = make_stream(name, [(samples, samples) for samples in shares])
+    module = plan.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes)
+    assert module(torch.zeros(3, *shape)).shape == (3, 4)
+    return module.plan(stream)
+
+
+class TestShelf:
+    @pytest.mark.parametrize("name", LIVES)
+    def test_every_life_builds_and_can_be_planned(self, name):
+        kinds = {stage.kind for stage in planned(name)}
+        assert kinds == {"wake", "nrem", "rem"}
+
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    @pytest.mark.parametrize("name", ["split_mnist", "split_cifar10"])
+    def test_every_strategy_goes_over_every_life(self, name, strategy):
+        assert planned(name, strategy)[0].kind == "wake"
+
+    @pytest.mark.parametrize("strategy", ["fine_tune", "er"])
+    def test_lives_without_sleep_have_no_night(self, strategy):
+        assert {stage.kind for stage in planned("digits", strategy)} == {"wake"}
+
+    @pytest.mark.parametrize("name", [*LIVES, *STRATEGIES])
+    def test_opens_with_the_command_that_runs_it_and_what_it_is(self, name):
+        first, second = config.catalog()[name].read_text().splitlines()[:2]
+        assert first.startswith("# dreamer run ") and name in first.split()
+        assert second.startswith("# ") and second == f"# {config.describe()[name]}"
+
+    def test_no_stale_key_survives_a_change_of_the_part(self):
+        assert planned("split_mnist", "network=small_conv")
+        assert "hidden" not in config.read("digits", "network=small_conv")["network"]

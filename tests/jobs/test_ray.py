@@ -1,0 +1,107 @@
+"""What the Ray pool refuses, and how it stops tasks, without a Ray."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dreamer.config.binding import ConfigError
+from dreamer.jobs import ray as ray_pool
+from dreamer.jobs.ray import live_all_on_ray
+from dreamer.jobs.tracker import Event, JobTracker
+from dreamer.runs import run as runs
+from tests.helpers.stand_in_job import SOURCE, cells
+
+
+def shipped(folder: Path) -> list[str]:
+    """The stand-in's command, which is sent to the workers by value."""
+    return [sys.executable, "-c", SOURCE, str(folder)]
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"not installed: pip install 'dreamer\[ray\]'"):
+        live_all_on_ray([])
+
+
+def test_what_is_needed_to_go_on_is_what_a_life_keeps_for_it():
+    assert ray_pool.LEFT_BEHIND == (runs.CHECKPOINTS,)
+
+
+def test_addresses_that_lead_nowhere_are_refused_at_once():
+    pytest.importorskip("ray", reason="needs ray: pip install 'dreamer[ray]'")
+    for wrong in ("nonsense", "ray://localhost:10001", "localhost:", "localhost:1e3"):
+        with pytest.raises(ConfigError, match=r"address: expected auto, or HOST:PORT"):
+            live_all_on_ray([], address=wrong)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"address: no Ray cluster answers at '{address}'"):
+            live_all_on_ray([], address=address)
+    for wrong in ({"threads": 0}, {"retries": -1}):
+        with pytest.raises(ConfigError, match="expected"):
+            live_all_on_ray([], **wrong)
+
+
+class DeafRay:
+    """A cluster whose tasks begin at once, and end at the n-th time they are asked to, or when they are forced."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(self, ends_at: int):
+        self.ends_at = ends_at
+        self.asked: dict[Iterator[str], int] = {}
+        self.forced: list[Iterator[str]] = []
+
+    def remote(self, **options):
+        def task(job):
+            yield "begun"
+            raise RuntimeError("cancelled")
+
+        def send(job):
+            sent = task(job)
+            self.asked[sent] = 0
+            return sent
+
+        return lambda function: SimpleNamespace(remote=send)
+
+    def cancel(self, task, force=False):
+        self.asked[task] += 1
+        self.forced += [task] * force
+
+    def wait(self, tasks, timeout):
+        if not any(self.asked.values()):
+            return tasks[:1], tasks[1:]
+        return [task for task in tasks if self.asked[task] >= self.ends_at], []
+
+    def get(self, word):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "forced", "reason"), [(1, 0, "cancelled"), (3, 0, "cancelled"), (99, 1, "asked to")]
+)
+def test_a_task_that_does_not_hear_is_asked_again_and_ended_in_the_end(tmp_path, monkeypatch, ends_at, forced, reason):
+    clock = itertools.count()
+    monkeypatch.setattr(ray_pool.time, "monotonic", lambda: float(next(clock)))
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if event.kind == "started":
+            raise KeyboardInterrupt
+
+    deaf, folders = DeafRay(ends_at), cells(tmp_path, "hang")
+    fleet = ray_pool.RayPool(deaf, JobTracker(folders, 1, watch), 1, 0.0, shipped)
+    with pytest.raises(KeyboardInterrupt):
+        fleet.work()
+    fleet.replayer()
+    assert [event.kind for event in events] == ["started", "stopped"]
+    assert events[-1].reason.endswith(reason)
+    assert len(deaf.forced) == forced

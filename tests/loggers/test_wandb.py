@@ -1,0 +1,197 @@
+"""Weights & Biases: offline by itself, everything on disk, no question asked and no network touched."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from dreamer.callbacks.run_folder import RunFolder
+from dreamer.loggers import wandb as door
+from dreamer.report.results import read_results
+from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+
+
+@pytest.fixture(autouse=True)
+def stranger(monkeypatch, tmp_path):
+    """A user whom W&B does not know, in an empty folder."""
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "settings-of-the-user"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*arguments, **_):
+        raise AssertionError(f"the network was touched: {arguments}")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+
+
+@pytest.fixture
+def server():
+    """A host that accepts connections, and its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed():
+    """An address on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+    return address
+
+
+@pytest.fixture
+def told(monkeypatch):
+    lines = []
+    monkeypatch.setattr(door, "rank_zero_info", lines.append)
+    return lines
+
+
+def settled(history, names) -> bytes:
+    """What a run has written; its service, a process of its own, may on a busy machine still be at it for a while."""
+    for _ in range(600):
+        content = history.read_bytes()
+        if all(name.encode() in content for name in names):
+            break
+        time.sleep(0.1)
+    return content
+
+
+@pytest.mark.process
+def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, told):
+    out = tmp_path / "run"
+    logger = door.wandb_logger(out, group="seeds", job_type="life", name="first", config={"marker": {"deep": "k4711"}})
+    stream = tiny_stream()
+    try:
+        live(tiny_life(stream), stream, callbacks=[RunFolder(out, {"marker": 1}, "tiny")], logger=logger)
+        summary = dict(logger.experiment.summary)
+    finally:
+        door.finish(logger)
+    (folder,) = (out / "wandb").glob("offline-run-*")
+    assert told == [f"W&B is offline (no API key for api.wandb.ai); to upload the run later: wandb sync {folder}"]
+    assert "WANDB_MODE" not in os.environ, "the next run of this process decides for itself"
+    (history,) = folder.glob("run-*.wandb")
+    names = ("k4711", "seeds", "wake/loss", "rem/loss", "sleep/gain", "test/accuracy/experience_2", "results.json")
+    content = settled(history, names)
+    for name in names:
+        assert name.encode() in content, name
+    assert (folder / "files" / "results.json").read_bytes() == (out / "results.json").read_bytes()
+    media = folder / "files" / "media" / "images"
+    assert len(list(media.glob("sleep/dreams_*.png"))) == 3
+    assert len(list(media.glob("stream/hypnogram_*.png"))) == len(list(media.glob("stream/accuracy_matrix_*.png"))) == 1
+    assert summary["complete"] is True
+    assert summary["stream/average_accuracy"] == pytest.approx(read_results(out)["metrics"]["average_accuracy"])
+    assert {"stream/forgetting", "stream/backward_transfer", "stream/forward_transfer"} <= set(summary)
+
+
+def test_without_a_key_the_host_is_not_even_asked(no_network):
+    assert door.why_offline() == "no API key for api.wandb.ai"
+
+
+def test_a_host_that_does_not_answer(monkeypatch, closed):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://{closed}")
+    assert door.why_offline().startswith("127.0.0.1 cannot be reached: ")
+
+
+def test_a_silent_host_is_waited_for_no_longer_than_the_timeout(monkeypatch):
+    waited = []
+
+    def silent(address, timeout):
+        waited.append((address, timeout))
+        raise TimeoutError("timed out")
+
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(socket, "create_connection", silent)
+    assert door.why_offline() == "api.wandb.ai cannot be reached: timed out"
+    assert waited == [(("api.wandb.ai", 443), 3.0)]
+
+
+def test_key_and_host_mean_online(monkeypatch, server):
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://{server}")
+    assert door.why_offline() == "no API key for 127.0.0.1"
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert door.why_offline() is None
+
+
+def test_keys_are_found_where_wandb_keeps_them(monkeypatch, tmp_path, server):
+    folder = tmp_path / "settings-of-the-user"
+    folder.mkdir()
+    (folder / "settings").write_text(f"[default]\nbase_url = http://{server}\n")
+    assert door.why_offline() == "no API key for 127.0.0.1"
+    (tmp_path / "netrc").write_text(f"machine elsewhere login user password {'1' * 40}\n")
+    assert door.why_offline() == "no API key for 127.0.0.1"
+    (tmp_path / "netrc").write_text(f"machine {server} login user password {'1' * 40}\n")
+    assert door.why_offline() is None
+    (tmp_path / "netrc").write_text("machine without anything that makes sense\n")
+    assert door.why_offline() == "no API key for 127.0.0.1"
+    (folder / "settings").write_text("this is no settings file")
+    assert door.why_offline() == "no API key for api.wandb.ai"
+
+
+class FakeLogger:
+    """Takes the arguments of WandbLogger and begins no run."""
+
+    def __init__(self, **arguments):
+        self.arguments = arguments
+        self.axes = {}
+        self.experiment = SimpleNamespace(
+            dir="folder/files", define_metric=lambda name, step_metric=None: self.axes.update({name: step_metric})
+        )
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "reachable", "decided"),
+    [
+        (None, True, True, "online"),
+        (None, True, False, "offline"),
+        (None, False, True, "offline"),
+        ("online", True, True, "online"),
+        ("online", False, False, "offline"),
+        ("offline", True, True, "offline"),
+        ("dryrun", True, True, "offline"),
+        ("disabled", True, True, "disabled"),
+        ("disabled", False, False, "disabled"),
+    ],
+)
+def test_the_mode_is_decided_beforehand(monkeypatch, tmp_path, server, closed, told, mode, key, reachable, decided):
+    monkeypatch.setattr("pytorch_lightning.loggers.WandbLogger", FakeLogger)
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://{server if reachable else closed}")
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    if mode is not None:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    logger = door.wandb_logger(tmp_path / "new", name="x", config={"a": 1})
+    assert logger.arguments["mode"] == decided
+    assert len(told) == (decided == "offline")
+    assert logger.arguments["project"] == "dreamer" and logger.arguments["config"] == {"a": 1}
+    assert logger.arguments["save_dir"] == tmp_path / "new"
+
+
+def test_own_axes(monkeypatch, tmp_path, no_network, told):
+    monkeypatch.setattr("pytorch_lightning.loggers.WandbLogger", FakeLogger)
+    axes = door.wandb_logger(tmp_path).axes
+    assert axes["stream/*"] == axes["stream/average_accuracy"] == "stream/experience"
+    assert axes["sleep/*"] == axes["sleep/gain"] == axes["sleep/dreams"] == "sleep/night"
+    assert axes["stream/experience"] is axes["sleep/night"] is None
+
+
+@pytest.mark.process
+def test_disabled_writes_nothing_and_disturbs_nothing(monkeypatch, tmp_path, no_network, told):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    out = tmp_path / "run"
+    logger = door.wandb_logger(out)
+    stream = tiny_stream()
+    live(tiny_life(stream), stream, callbacks=[RunFolder(out)], logger=logger)
+    door.finish(logger)
+    assert told == [] and (out / "results.json").is_file()
+    assert not list(out.glob("wandb/*run-*"))

@@ -1,0 +1,462 @@
+"""What makes no sense together is refused when the life is planned, with the reason, and nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dreamer.generators import ClassConditionalVAE, Generator
+from dreamer.generators.brain_inspired import BrainInspired
+from dreamer.generators.latent_gaussians import LatentGaussians
+from dreamer.generators.model_inversion import ModelInversion
+from dreamer.generators.vae_per_class import VAEPerClass
+from dreamer.memory import ClassBalanced, ClassStatistics, Herding, LatentCodes, Memory, Reservoir
+from dreamer.networks import MLP, LikelihoodClassifier, RandomFourierLDA
+from dreamer.objectives import (
+    CrossEntropy,
+    Distillation,
+    FeatureDistillation,
+    LogitMatching,
+)
+from dreamer.perturbations import (
+    Adversarial,
+    Affine,
+    Colour,
+    CropFlip,
+    LatentJitter,
+    LatentMixing,
+    Noise,
+    Temperature,
+)
+from dreamer.plasticity import Downscaling, MovingAverage, SynapticIntelligence
+from dreamer.schedules import Drift, EveryNSteps, Plateau
+from dreamer.stages import NREM, REM, Absorb, Hebbian, Wake
+from dreamer.streams import Stream
+from dreamer.streams.base import TensorSamples, make_stream
+from dreamer.training.module import WakeSleepModule
+from tests.helpers.tiny_runs import tiny_network, tiny_stream
+
+SHAPE, K = (1, 4, 4), 6
+STREAM = tiny_stream()
+
+
+def shared_classes() -> Stream:
+    """The same two classes in both experiences, as flat samples."""
+    samples = TensorSamples(torch.rand(12, 8), torch.arange(12) % 2)
+    return make_stream("looks", [(samples, samples)] * 2, scenario="domain")
+
+
+def two_channels() -> Stream:
+    samples = TensorSamples(torch.rand(12, 2, 4, 4), torch.arange(12) % 2)
+    return make_stream("pairs of images", [(samples, samples)] * 2, scenario="domain")
+
+
+def mlp(**options: Any) -> MLP:
+    return MLP(SHAPE, K, (8,), **options)
+
+
+def closed_form() -> nn.Module:
+    """A learner without gradients."""
+    return RandomFourierLDA(SHAPE, K, 9)
+
+
+def plain() -> nn.Module:
+    """A learner without features."""
+    return tiny_network(STREAM)
+
+
+def vae(shape: tuple[int, ...] = SHAPE, classes: int = K) -> Generator:
+    return ClassConditionalVAE(shape, classes, 3, (8,), components=2)
+
+
+def features_generator() -> Generator:
+    return LatentGaussians(SHAPE, K, space="features")
+
+
+class Codeless(ClassConditionalVAE):
+    """A generator that takes nothing on the way of its dreams."""
+
+    spaces = frozenset()
+
+
+def codeless() -> Generator:
+    return Codeless(SHAPE, K, 3, (8,), components=2)
+
+
+class Unscaled:
+    """A perturbation of somebody's own, which does not say what makes it strong."""
+
+    space = "pixel"
+
+    def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return 1 - x, p
+
+
+class Mirror:
+    """A perturbation of somebody's own that bends codes and looks at the learner."""
+
+    space = "latent"
+    amounts = ()
+
+    def bind_model(self, network: nn.Module) -> Mirror:
+        return self
+
+    def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return -x, p
+
+
+class Unresettable(nn.Module):
+    """A learner with a parameter that nobody can draw anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(K))
+        self.layers = mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.layers(x)
+
+
+def refused(reason: str, stream: Stream = STREAM, devices: int = 1, **life: Any) -> None:
+    module = WakeSleepModule(**{"network": mlp(), **life})
+    with pytest.raises(ValueError, match=reason):
+        module.plan(stream, devices)
+
+
+def planned(stream: Stream = STREAM, **life: Any) -> None:
+    """What a refusal is held against: the same life without what is wrong with it."""
+    assert len(WakeSleepModule(**{"network": mlp(), **life}).plan(stream))
+
+
+def replay(**options: Any) -> Wake:
+    return Wake(replay=4, **{"replay_objectives": (CrossEntropy(),), **options})
+
+
+# ---------------------------------------------------------------- where it is recalled from
+
+
+@pytest.mark.parametrize(
+    ("life", "reason"),
+    [
+        ({"wake": replay()}, "^wake: recalls, but the life has neither a memory nor a generator"),
+        ({"night": [NREM()]}, "^night stage 0 .nrem.: recalls, but the life has neither"),
+        ({"night": [Hebbian(thresholds=0.1)]}, "^night stage 0 .nrem.: recalls, but the life has neither"),
+        ({"night": [REM(source="memory")], "generator": vae()}, "source='memory' needs a memory"),
+        ({"night": [NREM(), REM(source="both")], "memory": Reservoir(5)}, "1 .rem.: source='both' needs a gen"),
+        ({"wake": replay(source="generator"), "memory": Reservoir(5)}, "^wake: source='generator' needs a generator"),
+        ({"wake": replay(source="both"), "generator": vae()}, "^wake: source='both' needs a memory"),
+    ],
+)
+def test_a_source_that_the_life_has_not(life: dict[str, Any], reason: str) -> None:
+    refused(reason, **life)
+
+
+@pytest.mark.parametrize("source", ["auto", "both"])
+def test_samples_and_features_are_not_recalled_together(source: Any) -> None:
+    reason = "memory and generator cannot be recalled together, because one gives samples and the other features"
+    refused(reason, memory=LatentCodes(5), generator=vae(), wake=replay(source=source), night=())
+    refused(reason, memory=Reservoir(5), generator=features_generator(), night=[NREM(source=source)])
+    planned(memory=LatentCodes(5), generator=features_generator(), night=[NREM(source=source)])
+    planned(memory=Reservoir(5), generator=features_generator(), night=[NREM(source="memory")])
+
+
+def test_a_generator_is_made_for_the_stream() -> None:
+    refused(r"makes samples of shape \(1, 5, 5\), the stream gives \(1, 4, 4\)", generator=vae((1, 5, 5)))
+    refused("the generator knows 4 classes, the stream has 6", generator=vae(classes=4))
+
+
+# ---------------------------------------------------------------- how it is bent
+
+
+@pytest.mark.parametrize("part", [LatentMixing(), LatentJitter()])
+@pytest.mark.parametrize(
+    "life", [{"memory": Reservoir(5)}, {"generator": codeless()}, {"memory": ClassStatistics(space="samples")}]
+)
+def test_codes_are_bent_where_there_are_some(life: dict[str, Any], part: Any) -> None:
+    reason = f"{type(part).__name__} bends latent codes, but what is recalled there has none that could be bent"
+    refused(f"^night stage 0 .rem.: {reason}", night=[REM(perturbations=(part,))], **life)
+    refused(f"^wake: {reason}", wake=replay(replay_perturbations=(part,)), night=(), **life)
+    planned(night=[REM(perturbations=(part,))], memory=LatentCodes(5))
+    planned(night=[REM(perturbations=(part,))], memory=Reservoir(5), generator=vae())
+
+
+@pytest.mark.parametrize("life", [{"memory": Reservoir(5)}, {"generator": codeless()}, {"memory": LatentCodes(5)}])
+def test_noise_is_bent_where_a_generator_draws_some(life: dict[str, Any]) -> None:
+    reason = "Temperature bends the noise from which codes are drawn, but what is recalled there has none"
+    refused(reason, night=[REM(perturbations=(Temperature(),))], **life)
+    planned(night=[REM(perturbations=(Temperature(),))], generator=vae())
+
+
+@pytest.mark.parametrize("part", [Affine(), Noise(), Adversarial()])
+@pytest.mark.parametrize(
+    "life", [{"memory": LatentCodes(5)}, {"memory": ClassStatistics()}, {"generator": features_generator()}]
+)
+def test_features_are_not_bent_as_samples(life: dict[str, Any], part: Any) -> None:
+    reason = f"{type(part).__name__} bends samples, but what is recalled there are features of the learner"
+    refused(reason, night=[REM(perturbations=(part,))], **life)
+    refused(reason, wake=replay(replay_perturbations=(part,)), night=(), **life)
+
+
+def test_a_learner_that_is_entered_behind_its_features_is_not_looked_at() -> None:
+    night = [REM(perturbations=(Mirror(),))]
+    refused("Mirror looks at the learner, which is not entered with samples there", night=night, memory=LatentCodes(5))
+    planned(night=night, generator=vae())
+
+
+@pytest.mark.parametrize("part", [LatentMixing(), Temperature()])
+def test_real_samples_have_neither_codes_nor_noise(part: Any) -> None:
+    reason = f"{type(part).__name__} is a {part.space} perturbation, which cannot bend real samples"
+    refused(f"^wake: {reason}", wake=Wake(perturbations=(part,)))
+
+
+def test_samples_that_a_perturbation_cannot_bend() -> None:
+    flat = {"network": MLP((8,), 2, (8,)), "stream": shared_classes()}
+    images = {"network": MLP((2, 4, 4), 2, (8,)), "stream": two_channels(), "memory": Reservoir(5)}
+    refused(
+        "^wake: CropFlip bends images of shape .* got samples of shape", wake=Wake(perturbations=(CropFlip(),)), **flat
+    )
+    refused("^night stage 0 .rem.: Colour bends images of 1 or 3", night=[REM(perturbations=(Colour(),))], **images)
+    planned(night=[REM(perturbations=(CropFlip(),))], **images)
+
+
+def test_a_strength_needs_a_part_that_can_be_scaled() -> None:
+    reason = "^night stage 0 .rem.: expected Unscaled to name in 'amounts'"
+    refused(reason, night=[REM(perturbations=(Unscaled(),), strength=(1, 0.5))], memory=Reservoir(5))
+    planned(night=[REM(perturbations=(Unscaled(),))], memory=Reservoir(5))
+
+
+def test_the_day_under_a_teachers_eyes_is_bent_once() -> None:
+    refused("leave replay_perturbations empty", wake=Wake(source="day", replay_perturbations=(Affine(),)))
+    planned(wake=Wake(source="day", perturbations=(Affine(),)))
+
+
+# ---------------------------------------------------------------- what judges it
+
+
+@pytest.mark.parametrize("life", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
+def test_nothing_can_be_learnt_about_features_behind_them(life: dict[str, Any]) -> None:
+    reason = "FeatureDistillation looks at features of the learner, but what is recalled there enters behind them"
+    refused(f"^night stage 0 .nrem.: {reason}", night=[NREM(objectives=(FeatureDistillation(),))], **life)
+    refused(f"^wake: {reason}", wake=replay(replay_objectives=(FeatureDistillation(),)), night=(), **life)
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        {"memory": Reservoir(5)},
+        {"memory": ClassStatistics(space="samples")},
+        {"generator": vae()},
+        {"memory": Reservoir(5, logits=True), "generator": vae()},
+    ],
+)
+def test_stored_logits_have_to_be_stored(life: dict[str, Any]) -> None:
+    reason = "LogitMatching matches the logits that were kept with a sample: recall from a memory alone, .*logits=True"
+    refused(f"^wake: {reason}", wake=replay(replay_objectives=(LogitMatching(),)), night=(), **life)
+    refused(f"^night stage 0 .nrem.: {reason}", night=[NREM(objectives=(LogitMatching(),))], **life)
+    planned(night=[NREM(source="memory", objectives=(LogitMatching(),))], memory=Reservoir(5, logits=True))
+
+
+@pytest.mark.parametrize("memory", [Reservoir(5, logits=True), Herding(5, logits=True)])
+@pytest.mark.parametrize(("network", "wake"), [(mlp, Wake(objectives=())), (lambda: closed_form(), Absorb())])
+def test_logits_are_kept_where_the_learner_answers(
+    network: Callable[[], nn.Module], wake: Wake, memory: Memory
+) -> None:
+    reason = rf"{type(memory).__name__} keeps the learner's logits \(logits=True\), but without objectives"
+    refused(reason, network=network(), wake=wake, memory=memory, night=())
+
+
+@pytest.mark.parametrize(
+    "objective", [Distillation(), FeatureDistillation(), LogitMatching(), LogitMatching(to="teacher")]
+)
+def test_the_day_has_no_teacher_but_where_one_is_asked(objective: Any) -> None:
+    refused("an objective on real samples has no teacher and no stored logits", wake=Wake(objectives=(objective,)))
+
+
+def test_an_average_teaches_where_one_is_kept() -> None:
+    reason = "asks teacher='average', but no plasticity of the life keeps one"
+    asleep = {"memory": Reservoir(5), "night": [NREM(teacher="average")]}
+    awake = {
+        "memory": Reservoir(5),
+        "wake": replay(teacher="average", replay_objectives=(Distillation(),)),
+        "night": (),
+    }
+    for life in (asleep, awake):
+        refused(f"Distillation {reason}", plasticity=[SynapticIntelligence()], **life)
+        planned(plasticity=[MovingAverage()], **life)
+
+
+def test_an_average_is_examined_where_one_is_kept() -> None:
+    with pytest.raises(ValueError, match="evaluated='average' needs a plasticity part that keeps a moving average"):
+        WakeSleepModule(mlp(), evaluated="average")
+
+
+def test_the_first_night_has_no_teacher_from_before_the_first_day() -> None:
+    life = {"memory": Reservoir(5), "night": [NREM(3, teacher="dawn")]}
+    refused("^night stage 0 .nrem.: asks teacher='dawn', who is not there in the first experience", **life)
+    planned(schedule=EveryNSteps(2), wake=Wake(steps=1), **life)
+    planned(memory=Reservoir(5), night=[NREM(teacher="dawn", objectives=(CrossEntropy(),))])
+
+
+def test_what_is_recalled_has_to_be_learnt_from() -> None:
+    life = {"memory": Reservoir(5)}
+    refused(
+        "^wake: recalls, but learns nothing from it: expected replay_objectives",
+        wake=replay(replay_objectives=()),
+        **life,
+    )
+    refused(
+        "stage 0 .rem.: recalls, but learns nothing from it: expected objectives", night=[REM(objectives=())], **life
+    )
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        {"memory": LatentCodes(5)},
+        {"memory": ClassStatistics()},
+        {"memory": Reservoir(5), "night": [NREM(objectives=(FeatureDistillation(),))]},
+        {"memory": Reservoir(5), "wake": replay(replay_objectives=(FeatureDistillation(),)), "night": ()},
+        {"schedule": Drift(watch="features")},
+    ],
+)
+def test_features_need_a_learner_that_has_them(life: dict[str, Any]) -> None:
+    refused("looks at the learner's features, but Sequential has no features", network=plain(), **life)
+    planned(**life)
+
+
+@pytest.mark.parametrize("generator", [features_generator, lambda: BrainInspired(SHAPE, K)])
+def test_generators_that_live_on_features_refuse_a_learner_without(generator: Callable[[], Generator]) -> None:
+    with pytest.raises(ValueError, match=r"expected a network with the methods features\(x\) .* got Sequential"):
+        WakeSleepModule(plain(), generator=generator())
+
+
+# ---------------------------------------------------------------- which outputs compete
+
+
+def test_tasks_have_classes_of_their_own() -> None:
+    reason = "active_outputs='task' needs experiences with classes of their own, but experiences of looks share classes"
+    refused(reason, shared_classes(), network=MLP((8,), 2, (8,)), active_outputs="task")
+
+
+def test_who_meets_everything_has_seen_everything() -> None:
+    refused("data='joint' meets all classes every day", wake=Wake(data="joint"), active_outputs="seen")
+    planned(wake=Wake(data="cumulative"), active_outputs="seen")
+
+
+# ---------------------------------------------------------------- who lives like that
+
+
+@pytest.mark.parametrize("plasticity", [Downscaling(), MovingAverage(), SynapticIntelligence()])
+def test_a_newborn_learner_has_no_past(plasticity: Any) -> None:
+    life = {"memory": ClassBalanced(5), "night": [NREM(objectives=(CrossEntropy(),), from_scratch=True)]}
+    name = type(plasticity).__name__
+    refused(
+        f"from_scratch=True makes a newborn learner, but {name} goes on from the one before it",
+        plasticity=[plasticity],
+        **life,
+    )
+    planned(**life)
+
+
+@pytest.mark.parametrize("life", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
+def test_a_newborn_learner_does_not_know_the_features_of_another(life: dict[str, Any]) -> None:
+    reason = "from_scratch=True makes a newborn learner, but what is recalled there are features of the one before it"
+    refused(reason, night=[REM(perturbations=(), from_scratch=True)], **life)
+
+
+def test_a_learner_that_cannot_be_newborn() -> None:
+    life = {"memory": Reservoir(5), "night": [NREM(from_scratch=True)]}
+    refused(
+        r"a newborn learner needs reset_parameters\(\) in every layer, Unresettable", network=Unresettable(), **life
+    )
+
+
+def test_a_learner_that_cannot_absorb() -> None:
+    refused(r"Absorb expects a network with the method absorb\(x, y\), .* got MLP", wake=Absorb())
+
+
+def test_a_generator_beside_a_learner_that_absorbs_learns_nothing() -> None:
+    life = {"network": closed_form(), "wake": Absorb(), "night": ()}
+    refused(
+        "Absorb learns without gradients, from which ClassConditionalVAE would learn nothing", generator=vae(), **life
+    )
+    planned(generator=LatentGaussians(SHAPE, K), **life)
+
+
+@pytest.mark.parametrize(
+    ("life", "who"),
+    [
+        ({}, "wake"),
+        ({"wake": Absorb(), "memory": Reservoir(5), "night": [NREM()]}, "night stage 0 .nrem."),
+        ({"wake": Absorb(), "plasticity": [MovingAverage()]}, "MovingAverage"),
+    ],
+)
+def test_gradients_need_something_to_change(life: dict[str, Any], who: str) -> None:
+    reason = f"^{who}: needs a learner with trainable parameters, but RandomFourierLDA has none"
+    refused(reason, network=closed_form(), **life)
+
+
+def test_a_learner_that_answers_with_its_generator_needs_a_fitting_one() -> None:
+    for life, reason in [
+        ({}, "LikelihoodClassifier answers with a generator, but the life has none"),
+        ({"generator": vae()}, "expects a generator with log_likelihood"),
+        ({"generator": VAEPerClass((1, 5, 5), K)}, r"expects a generator of samples \(1, 4, 4\) and 6 classes"),
+    ]:
+        with pytest.raises(ValueError, match=reason):
+            WakeSleepModule(LikelihoodClassifier(SHAPE, K), **life)
+
+
+def test_a_learner_without_layers_cannot_be_inverted() -> None:
+    with pytest.raises(ValueError, match="expected a learner with linear, convolutional or batch normalisation layers"):
+        WakeSleepModule(closed_form(), generator=ModelInversion(SHAPE, K))
+
+
+# ---------------------------------------------------------------- Hebbian sleep
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(16, K), nn.Sigmoid()), "its layer '2' is Sigmoid"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, K)), "linear layer '2' has no nn.ReLU before it"),
+        (closed_form(), "its layer '' is RandomFourierLDA|it has no linear layer"),
+    ],
+)
+def test_a_learner_that_cannot_spike(network: nn.Module, reason: str) -> None:
+    refused(reason, network=network, memory=Reservoir(5), night=[Hebbian(thresholds=0.1)])
+
+
+def test_a_threshold_for_every_layer_that_spikes() -> None:
+    refused("one for each of the 2 linear layers of MLP, got 3", memory=Reservoir(5), night=[Hebbian()])
+
+
+@pytest.mark.parametrize("life", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
+def test_spikes_enter_with_samples(life: dict[str, Any]) -> None:
+    reason = "^night stage 0 .nrem.: Hebbian sleeps on samples, but what is recalled there are features"
+    refused(reason, night=[Hebbian(thresholds=0.1)], **life)
+
+
+# ---------------------------------------------------------------- when, and where
+
+
+@pytest.mark.parametrize("schedule", [Plateau(), Drift()])
+def test_a_schedule_that_watches_the_loss_needs_one(schedule: Any) -> None:
+    reason = f"{type(schedule).__name__} watches the loss of the day, but wake has no objectives"
+    refused(reason, wake=Wake(objectives=()), memory=Reservoir(5), schedule=schedule)
+    planned(wake=Wake(objectives=()), memory=Reservoir(5), schedule=Drift(watch="features"))
+
+
+def test_what_learns_without_gradients_stays_on_one_device() -> None:
+    absorbs = {"network": closed_form(), "wake": Absorb()}
+    refused("Absorb learns without gradients, which 2 devices cannot share", devices=2, **absorbs)
+    sleeps = {"memory": Reservoir(5), "night": [Hebbian(thresholds=0.1)]}
+    refused("Hebbian learns without gradients, which 2 devices cannot share", devices=2, **sleeps)
+    planned(**absorbs), planned(**sleeps)
+
+
+def test_a_night_has_a_cycle() -> None:
+    refused("a night needs at least one cycle, got cycles=0", memory=Reservoir(5), cycles=0)

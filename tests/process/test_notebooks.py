@@ -1,0 +1,60 @@
+"""The notebooks run from top to bottom and come to what their texts say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def lived(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
+    """The notebook after all its cells have run in a folder."""
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    notebook = nbformat.read(CHECKOUT / "examples" / "notebooks" / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+def said(notebook: nbformat.NotebookNode) -> str:
+    """All text: what was printed, and what was displayed, as rich does in a notebook."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+def shown(notebook: nbformat.NotebookNode, kind: str) -> int:
+    return sum(kind in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def test_a_first_night_shows_forgetting_and_what_nights_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = lived("a_first_night", tmp_path, monkeypatch)
+    assert shown(notebook, "image/png") == 4
+    text = said(notebook)
+    without, with_ = (float(re.findall(rf"average accuracy {word} nights: +([\d.]+)", text)[-1]) for word in
+                      ("without", "with"))  # fmt: skip
+    assert without < 0.4 and with_ > 0.7
+    nights = [(float(before), float(after)) for before, after in re.findall(r"([\d.]+) % before, +([\d.]+) %", text)]
+    assert len(nights) == 5
+    # there is nothing to bring back before the second day
+    assert all(after > before + 20 for before, after in nights[1:])
+    assert "steps: wake 500, nrem 250, rem 500" in text, "the plan was not shown"
+
+
+def test_comparing_strategies_concludes_no_more_than_three_pairs_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = lived("comparing_strategies", tmp_path, monkeypatch)
+    text = said(notebook)
+    assert re.search(r"images +3 +\d", text) and re.search(r"dreams +3 +\d", text)
+    differences = [float(number) for number in re.findall(r"[+-][\d.]+", re.findall(r"differences: (.*)", text)[0])]
+    mean = float(re.findall(r"^difference ([+-][\d.]+) points", text, flags=re.M)[0])
+    assert len(differences) == 3 and mean == pytest.approx(sum(differences) / 3, abs=0.11)
+    assert float(re.findall(r"^p = ([\d.]+)", text, flags=re.M)[0]) >= 0.25
+    assert shown(notebook, "image/png") == 1 and shown(notebook, "text/markdown") == 1
+    assert (tmp_path / "runs" / "compare" / "notebook" / "report.html").is_file()

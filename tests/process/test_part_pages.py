@@ -1,0 +1,19 @@
+"""The example of every part's page runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dreamer.runs import run as runs
+from tests.project.test_part_pages import every_part, examples, laid_over, page_of
+
+
+@pytest.mark.filterwarnings("ignore")
+@every_part
+def test_the_example_can_be_lived(family: str, name: str, tmp_path: Path) -> None:
+    """One step of every stage: what only shows when parts meet in a batch."""
+    for number, block in enumerate(examples(page_of(family, name), "yaml")):
+        lived = runs.run(laid_over(block.text), "trainer.limit_train_batches=1", out=str(tmp_path / str(number)))
+        assert lived["complete"]
