@@ -1,4 +1,7 @@
-"""The pictures of a life: its hypnogram, its accuracy matrix, and what it dreamt.
+"""The pictures of one run, as PNG files of its folder: its hypnogram, its accuracy matrix, and what it dreamt.
+
+Matplotlib draws them, so that they open anywhere and loggers can show them; pages of many runs are drawn in SVG, see
+:mod:`dreamer.report.svg`.
 
 Colours are those of Okabe & Ito 2008 ("Color Universal Design") and of the perceptually uniform colour maps of
 matplotlib: they stay apart for colour-blind readers and in grey.
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dreamer.metrics.continual import AccuracyRow, average_seen, whole_rows
+from dreamer.metrics.continual import AccuracyRow, average_seen
 from dreamer.report._canvas import (
     GAP,
     GREY,
@@ -26,6 +29,7 @@ from dreamer.report._canvas import (
     scale_of,
     shown_classes,
 )
+from dreamer.report.results import evaluations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +38,7 @@ KIND_COLOURS = {"wake": "#E69F00", "nrem": "#0072B2", "rem": "#CC79A7"}
 # from the bottom; sleep medicine draws REM between wake and the deeper stages
 _LEVELS = ("nrem", "rem", "wake")
 _NIGHT = "#E9EEF5"
-_HEALTH = {
+_QUALITY = {
     "precision": "#0072B2",
     "fidelity": "#009E73",
     "coverage": "#56B4E9",
@@ -45,10 +49,10 @@ _HEALTH = {
 
 
 def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
-    """Draw the stages of a life over its steps, and the accuracy on every experience under them.
+    """Draw the stages of a run over its steps, and the accuracy on every experience under them.
 
-    Nights are shaded. An experience's line begins with the examination after its first wake stage; open circles are
-    examinations after wake, filled ones after a night. Where dreams were measured, measures of
+    Nights are shaded. An experience's line begins with the evaluation after its first wake stage; open circles are
+    evaluations after wake, filled ones after a night. Where dreams were measured, measures of
     :class:`dreamer.callbacks.dream_quality.DreamQuality` are a third panel, at the end of each night.
 
     Args:
@@ -58,7 +62,7 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     Returns:
         The path.
     """
-    stages, rows = results["hypnogram"], _rows(results)
+    stages, rows = results["hypnogram"], evaluations(results)
     dreams = results.get("dreams") or ()
     figure = new_figure(width=min(15.0, 8.0 + 0.09 * len(stages)), height=5.6 + 1.6 * bool(dreams))
     kinds = [kind for kind in _LEVELS if any(stage["kind"] == kind for stage in stages)]
@@ -69,7 +73,7 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     _draw_stages(upper, stages, spans, kinds)
     _draw_accuracies(lower, stages, spans, rows)
     if dreams:
-        _draw_health(panels[2], spans, dreams)
+        _draw_quality(panels[2], spans, dreams)
     for axes in panels:
         _shade_nights(axes, stages, spans)
         axes.set_xlim(0, spans[-1][1])
@@ -81,8 +85,8 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
 def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     """Draw the accuracy matrix: measured after each wake beside measured after each night.
 
-    A row is what was lived through last, a column what was examined; the framed diagonal is what had just been learnt,
-    and right of it lie experiences not yet met. The first row is the untrained network.
+    A row is the experience trained on last, a column the one evaluated; the framed diagonal is what had just been learnt,
+    and right of it lie experiences not yet seen. The first row is the untrained network.
 
     Args:
         results: the content of ``results.json``.
@@ -91,7 +95,7 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     Returns:
         The path.
     """
-    rows = _rows(results)
+    rows = evaluations(results)
     experiences = len(rows[0]["accuracy"])
     panels = [("after each wake", "wake"), ("after each night", "night")]
     panels = [(title, after) for title, after in panels if any(row["after"] == after for row in rows)] or panels[:1]
@@ -99,10 +103,10 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     figure = new_figure(width=side * len(panels) + 1.2, height=side + 0.9)
     every = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, after) in zip(every, panels, strict=True):
-        image = _draw_matrix(axes, _with_birth(rows, after))
+        image = _draw_matrix(axes, _with_initial(rows, after))
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("accuracy on experience")
-    every[0].set_ylabel("having lived through experience")
+    every[0].set_ylabel("after experience")
     bar = figure.colorbar(image, ax=every, shrink=0.85, pad=0.02, format=lambda value, _: f"{value:.0%}")
     bar.outline.set_visible(False)
     figure.suptitle(_title(results), x=0.01, ha="left", fontsize=11)
@@ -127,7 +131,7 @@ def draw_dreams(
         y: (N,) the classes that were dreamt of.
         path: where to write the PNG.
         class_names: K names; by default the numbers.
-        confidence: (N,) how sure the teacher is of the class dreamt of, in [0, 1], written above each dream.
+        confidence: (N,) confidence of the teacher in the class dreamt of, in [0, 1], written above each dream.
 
     Returns:
         The path, or None when the samples cannot be shown or there are none.
@@ -169,13 +173,8 @@ def _title(results: Mapping[str, Any]) -> str:
     if average is not None:
         parts.append(f"average accuracy {average:.1%}")
     if not results["complete"]:
-        parts.append("broke off")
+        parts.append("stopped early")
     return "   ·   ".join(parts)
-
-
-def _rows(results: Mapping[str, Any]) -> list[AccuracyRow]:
-    """The examinations; where experiences came in pieces, as if they had come whole."""
-    return whole_rows(results["accuracy_matrix"]["rows"], results["protocol"].get("origins"))
 
 
 def _spans(stages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
@@ -212,9 +211,9 @@ def _draw_stages(
     axes.tick_params(length=0)
 
 
-def _draw_health(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> None:
+def _draw_quality(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> None:
     highest = 1.0
-    for place, (name, colour) in enumerate(_HEALTH.items()):
+    for place, (name, colour) in enumerate(_QUALITY.items()):
         known = [(spans[row["stage"]][1], row[name]) for row in rows if row[name] is not None]
         if known:
             times, values = zip(*known, strict=True)
@@ -234,28 +233,28 @@ def _draw_accuracies(
     spans: Sequence[tuple[int, int]],
     rows: Sequence[AccuracyRow],
 ) -> None:
-    examined = [row for row in rows if row["stage"] >= 0]
-    times = [spans[row["stage"]][1] for row in examined]
+    evaluated = [row for row in rows if row["stage"] >= 0]
+    times = [spans[row["stage"]][1] for row in evaluated]
     experiences = len(rows[0]["accuracy"]) if rows else 0
     colours = _experience_colours(experiences)
     few = experiences <= 12
     for j in range(experiences):
         points = [
             (time, row["accuracy"][j], row["after"])
-            for time, row in zip(times, examined, strict=True)
+            for time, row in zip(times, evaluated, strict=True)
             if row["experience"] >= j and row["accuracy"][j] is not None
         ]
         _draw_line(axes, points, colours[j], few)
     # under a few marked lines the mean is a broad shadow, among many thin ones a thin dark line on top
     thick, thin = {"color": "#B5B5B5", "linewidth": 4.5, "zorder": 2}, {"color": INK, "linewidth": 1.3, "zorder": 5}
     average = {"solid_joinstyle": "round"} | (thick if few else thin)
-    _draw_average(axes, times, examined, average)
+    _draw_average(axes, times, evaluated, average)
     axes.set(ylabel="accuracy", ylim=(0, 1.03))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
-    _legend(axes, colours, average, [row["after"] for row in examined] if few else [])
+    _legend(axes, colours, average, [row["after"] for row in evaluated] if few else [])
 
 
 def _draw_line(axes: Axes, points: Sequence[tuple[int, float, str]], colour: Any, marked: bool) -> None:
@@ -280,7 +279,7 @@ def _draw_average(axes: Axes, times: Sequence[int], rows: Sequence[AccuracyRow],
 def _legend(axes: Axes, colours: Sequence[Any], average: Mapping[str, Any], after: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label="mean of those met", **average)]
+    handles = [Line2D([], [], label="mean of those seen", **average)]
     for kind, face, label in (("wake", "white", "after wake"), ("night", GREY, "after a night")):
         if kind in after:
             handles.append(
@@ -298,14 +297,14 @@ def _experience_colours(experiences: int) -> list[Any]:
     return [colormaps["viridis"](0.88 * j / max(1, experiences - 1)) for j in range(experiences)]
 
 
-def _with_birth(rows: Sequence[AccuracyRow], after: str) -> tuple[Tensor, list[str]]:
-    """(M, E) the birth row and the last examination of each experience, NaN where there is none, and the row names."""
+def _with_initial(rows: Sequence[AccuracyRow], after: str) -> tuple[Tensor, list[str]]:
+    """(M, E) the untrained row and the last one of each experience, NaN where there is none, and the row names."""
     experiences = len(rows[0]["accuracy"])
-    last = {row["experience"]: row["accuracy"] for row in rows if row["after"] in ("birth", after)}
+    last = {row["experience"]: row["accuracy"] for row in rows if row["stage"] < 0 or row["after"] == after}
     unknown = [None] * experiences
     lines = [last.get(i, unknown) for i in range(-1, experiences)]
     values = [[float("nan") if value is None else value for value in line] for line in lines]
-    return torch.tensor(values), ["birth", *map(str, range(experiences))]
+    return torch.tensor(values), ["untrained", *map(str, range(experiences))]
 
 
 def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]]) -> Any:

@@ -1,11 +1,12 @@
-"""The table of results that a life prints at its end: what was learnt, what sleep changed, what it cost."""
+"""The table of results that a run prints at its end: accuracies, metrics and costs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from dreamer.metrics.continual import whole_rows
+from dreamer.core.text import aligned, percent, size
+from dreamer.report.results import evaluations
 
 _METRICS = {
     "average_accuracy": "average accuracy",
@@ -25,11 +26,11 @@ def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
         results: the content of ``results.json``.
 
     Returns:
-        (experience, classes, after its wake, after its night, at the end of the life), in percent; ``-`` where the
-        network was not examined.
+        (experience, classes, after its wake, after its night, at the end of the run), in percent; a dash where the
+        network was not evaluated.
     """
     origins = results["protocol"].get("origins")
-    rows = whole_rows(results["accuracy_matrix"]["rows"], origins)
+    rows = evaluations(results)
     order = results["protocol"]["class_order"]
     if origins is not None:
         whole = [[classes for classes, own in zip(order, origins, strict=True) if own == i] for i in sorted({*origins})]
@@ -37,27 +38,27 @@ def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     final = rows[-1]["accuracy"] if rows and rows[-1]["stage"] >= 0 else [None] * len(order)
     lines = []
     for i, classes in enumerate(order):
-        day, night = (
+        wake, night = (
             next(
                 (row["accuracy"][i] for row in reversed(rows) if (row["after"], row["experience"]) == (after, i)), None
             )
             for after in ("wake", "night")
         )
-        lines.append((str(i), _classes(classes), _percent(day), _percent(night), _percent(final[i])))
+        lines.append((str(i), _classes(classes), percent(wake, 2), percent(night, 2), percent(final[i], 2)))
     return lines
 
 
 def metric_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """(name, value in percentage points) of the numbers of the whole life; undefined ones are left out."""
+    """(name, value in percentage points) of the numbers of the whole run; undefined ones are left out."""
     return [
-        (name, f"{100 * results['metrics'][key]:.2f}")
+        (name, percent(results["metrics"][key], 2))
         for key, name in _METRICS.items()
         if results["metrics"].get(key) is not None
     ]
 
 
 def cost_lines(results: Mapping[str, Any]) -> list[str]:
-    """What the life took: steps, samples and seconds awake and asleep, and bytes kept beside the network."""
+    """What the run took: steps, samples and seconds awake and asleep, and bytes kept beside the network."""
     cost = results["cost"]
     steps, samples, seconds, sizes = (cost[key] for key in ("optimizer_steps", "samples", "seconds", "bytes"))
     asleep = {key: cost[key]["nrem"] + cost[key]["rem"] for key in ("optimizer_steps", "samples", "seconds")}
@@ -66,7 +67,7 @@ def cost_lines(results: Mapping[str, Any]) -> list[str]:
         + (f" and {samples['replayed']:,} replayed" if samples["replayed"] else "")
         + f", {seconds['wake']:.1f} s",
         f"asleep {asleep['optimizer_steps']:,} steps, {asleep['samples']:,} dreams, {asleep['seconds']:.1f} s"
-        f"; examinations {seconds['examination']:.1f} s",
+        f"; evaluations {seconds['examination']:.1f} s",
         "kept   " + ", ".join(f"{name} {size(nbytes)}" for name, nbytes in sizes.items()),
     ]
 
@@ -75,10 +76,7 @@ def plain_table(results: Mapping[str, Any]) -> str:
     """The table as plain text of fixed width, for files, pipes and logs."""
     header = ("experience", "classes", "after wake", "after night", "final")
     rows = [header, *experience_rows(results)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = [_heading(results), ""]
-    lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.append("")
+    lines = [_heading(results), "", *aligned(rows, left=()), ""]
     width = max(len(name) for name in _METRICS.values())
     lines += [f"{name:<{width}}  {value:>7} %" for name, value in metric_rows(results)]
     return "\n".join([*lines, "", *cost_lines(results)])
@@ -99,25 +97,25 @@ def print_table(results: Mapping[str, Any], file: IO[str] | None = None) -> None
     if not console.is_terminal:
         console.print(Text(plain_table(results)), soft_wrap=True)
         return
-    life = Table(header_style="bold")
+    table = Table(header_style="bold")
     for name in ("experience", "classes", "after wake", "after night", "final"):
-        life.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     for row in experience_rows(results):
-        life.add_row(*row)
+        table.add_row(*row)
     numbers = Table.grid(padding=(0, 2))
     numbers.add_column()
     numbers.add_column(justify="right")
     for name, value in metric_rows(results):
         numbers.add_row(Text(name), f"{value} %", style="bold" if name == _METRICS["average_accuracy"] else "")
     console.print(Text(_heading(results), style="bold"))
-    console.print(life, numbers, "", Text("\n".join(cost_lines(results)), style="dim"), sep="\n")
+    console.print(table, numbers, "", Text("\n".join(cost_lines(results)), style="dim"), sep="\n")
 
 
 def _heading(results: Mapping[str, Any]) -> str:
     protocol = results["protocol"]
-    # a life without a run folder has no name of its own
+    # a run without a run folder has no name of its own
     name = results.get("name", protocol["stream"])
-    state = "" if results["complete"] else " (broke off)"
+    state = "" if results["complete"] else " (stopped early)"
     return (
         f"{name}{state}: {protocol['stream']}, {protocol['scenario']}-incremental, "
         f"active outputs: {protocol['active_outputs']}, seed {results['seed']}; accuracies in %"
@@ -127,15 +125,3 @@ def _heading(results: Mapping[str, Any]) -> str:
 def _classes(labels: Sequence[int]) -> str:
     shown = [str(label) for label in labels[:_MOST_CLASSES]]
     return " ".join(shown) + (f" … ({len(labels)})" if len(labels) > _MOST_CLASSES else "")
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
-
-
-def size(count: int) -> str:
-    """Bytes in the unit in which they are easiest to read, in powers of 1000."""
-    for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= one:
-            return f"{count / one:.1f} {unit}"
-    return f"{count} B"

@@ -13,8 +13,8 @@ def repeated(stream: Stream, again: float = 0.2, extra: int = 0, seed: int = 0) 
 
     Class-incremental learning with repetition (Cossu et al. 2022, arXiv 2112.02925; Hemati et al. 2023,
     arXiv 2301.11396, whose sampling generator draws first occurrences too; here they stay where the stream has them).
-    The samples of a class are dealt out evenly over the experiences in which it occurs, so every sample is still seen in one
-    alone. Each experience keeps its test and held-out data, those of the classes that it brings first.
+    The samples of a class are dealt out evenly over the experiences in which it occurs, so every sample is still
+    seen in one alone. Each experience keeps its test and held-out data, those of the classes that it brings first.
 
     Args:
         stream: its experiences have classes of their own.

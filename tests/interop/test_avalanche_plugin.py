@@ -16,9 +16,9 @@ from torch.utils.data import TensorDataset
 from dreamer.core.types import Stage
 from dreamer.generators import ClassConditionalVAE
 from dreamer.generators.base import UntrainedError
+from dreamer.interop.avalanche.accounting import RunRecord
 from dreamer.interop.avalanche.benchmarks import quiet
 from dreamer.interop.avalanche.plugin import DreamPlugin
-from dreamer.interop.avalanche.strategies import _Account
 from dreamer.loop.batches import RankInfo, day_batches
 from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
@@ -325,7 +325,7 @@ def test_avalanche_scores_a_learner_as_we_do():
     train(strategy, benchmark.train_stream)
     found = strategy.eval(benchmark.test_stream)
     theirs = [found[f"Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp{index:03d}"] for index in range(3)]
-    data = _Account(stream, torch.device("cpu"))._data
+    data = RunRecord(stream, torch.device("cpu")).data
     ours, _ = evaluate(strategy.model, data, Classification(), "all", 2, torch.device("cpu"))
     assert theirs == pytest.approx(ours)
     assert max(theirs) > 0
