@@ -694,6 +694,7 @@ class WakeSleepModule(pl.LightningModule):
             "seed": self.seed,
             "protocol": {
                 "problem": name_of(type(self.problem)),
+                "groups": self.problem.groups,
                 "score": self.problem.score,
                 "unit": self.problem.unit,
                 "higher_is_better": self.problem.higher_is_better,

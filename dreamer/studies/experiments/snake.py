@@ -161,7 +161,9 @@ class Snake(Experiment):
         y = classes.repeat_interleave(round(each / self.keep))
         y = y[torch.randperm(len(y), generator=rng)]
         pixel = [part for part in perturbations if part.space == "pixel"]
-        noise, latent = (_perturb([part for part in perturbations if part.space == space]) for space in ("noise", "latent"))
+        noise, latent = (
+            _perturb([part for part in perturbations if part.space == space]) for space in ("noise", "latent")
+        )
         x = torch.cat([generator.dream(part, rng, Perturbations(noise, latent)).x for part in y.split(4096)])
         if teacher is not None:
             chosen = _trusted(teacher(x), y, each)
