@@ -1,4 +1,4 @@
-"""What every picture of a life is drawn on and with.
+"""What every picture of a run is drawn on and with.
 
 Colours are those of Okabe & Ito 2008 ("Color Universal Design"). Figures are made by matplotlib's Agg canvas directly,
 without pyplot, so that no state is shared with whatever the user draws.
