@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ NAMES = registry.names("generators")
 SMALL: dict[str, dict[str, Any]] = {
     "brain_inspired": {"latent_dim": 6, "hidden": (24,)},
     "class_conditional_vae": {"latent_dim": 6, "hidden": (24,), "components": 2},
+    "flow_matching": {"hidden": (64, 64)},
     "gan": {"hidden": (24,)},
     "latent_gaussians": {"latent_dim": 8},
     "model_inversion": {"iterations": 30, "batch_size": 32},
@@ -34,7 +37,8 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def learner() -> nn.Module:
+@functools.cache
+def learnt() -> nn.Module:
     """Has learnt all six classes, so that its features and gradients mean something."""
     torch.manual_seed(1)
     network = MLP((1, 4, 4), 6, (24,))
@@ -45,6 +49,10 @@ def learner() -> nn.Module:
         nn.functional.cross_entropy(network(x), y).backward()
         optimizer.step()
     return network
+
+
+def learner() -> nn.Module:
+    return copy.deepcopy(learnt())
 
 
 def modes(name: str) -> list[str | None]:
