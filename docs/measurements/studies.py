@@ -2,7 +2,7 @@
 
     python docs/measurements/studies.py
 
-``dreamer study NAME`` writes such a ``courses.csv`` into its folder; those of the full studies lie in ``docs/studies``.
+``dreamer study NAME`` writes such a ``curves.csv`` into its folder; those of the full studies lie in ``docs/studies``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 STUDIES = HERE.parent / "studies"
 EMPTY_ROOM = {
-    "awake_bent": ("awake, the day's images bent", "#e69f00"),
-    "dreams_bent": ("asleep, bent dreams", "#cc79a7"),
+    "awake_perturbed": ("awake, the day's images bent", "#e69f00"),
+    "dreams_perturbed": ("asleep, bent dreams", "#cc79a7"),
     "dreams_plain": ("asleep, dreams as they come", "#0072b2"),
     "awake": ("awake, the day's images as they are", "#009e73"),
     "nothing": ("nothing", "#7f7f7f"),
@@ -51,7 +51,7 @@ def read(study: str, data: str, measure: str) -> dict[str, list[Course]]:
     """A measure along its axis, in per cent where it is a share, a course for each seed, by arm."""
     factor = 1 if measure == "frechet" else 100
     found: dict[str, dict[str, Course]] = defaultdict(lambda: defaultdict(dict))
-    with (STUDIES / study / "courses.csv").open(encoding="utf-8", newline="") as file:
+    with (STUDIES / study / "curves.csv").open(encoding="utf-8", newline="") as file:
         lines = csv.DictReader(file)
         axis = (lines.fieldnames or ())[3]
         for row in lines:

@@ -17,7 +17,7 @@ from dreamer.config.binding import ConfigError
 from dreamer.core.suggest import one_of
 
 if TYPE_CHECKING:
-    from dreamer.compare.run import Resources
+    from dreamer.jobs.runner import Resources
     from dreamer.compare.tuning.results import Trial
     from dreamer.runs.run import Run
 
@@ -192,7 +192,7 @@ def compare(
 def _compare(asked: Mapping[str, Any], folder: Path, means: Resources, mix: bool) -> None:
     """Live a grid and say where its report is."""
     from dreamer.compare import run as session
-    from dreamer.jobs.tracker import Interrupted
+    from dreamer.jobs.job import Interrupted
 
     try:
         comparison = session.compare(asked, folder, means, mix, _typed())
@@ -244,7 +244,7 @@ def study(
         raise ConfigError(
             "--stream and --seeds are an ablation's; a study's own stand in its YAML: data.NAME.seeds=[11,12]"
         )
-    from dreamer.jobs.tracker import Interrupted
+    from dreamer.jobs.job import Interrupted
     from dreamer.studies import run as session
     from dreamer.studies import study as studies
     from dreamer.studies.tables import plain_findings
@@ -252,7 +252,7 @@ def study(
     asked = studies.load(name, items or [], quick)
     folder = out or Path("runs") / "study" / (f"{asked.name}-quick" if quick else asked.name)
     try:
-        findings = session.conduct(asked, folder, session.Resources(workers, threads), mix, _typed())
+        findings = session.conduct(asked, folder, session.Resources(workers=workers, threads=threads), mix, _typed())
     except Interrupted:
         typer.echo(f"stopped; the same command goes on with what is missing in {folder}", err=True)
         raise typer.Exit(130) from None
@@ -325,7 +325,7 @@ def tune(
     _lives()
     from dreamer.compare.tuning import space as spaces
     from dreamer.compare.tuning import tune as tuning
-    from dreamer.jobs.tracker import Interrupted
+    from dreamer.jobs.job import Interrupted
 
     for item in items or []:
         if "=" not in item:
@@ -336,7 +336,8 @@ def tune(
     devices = None if gpus is None else gpus.split(",")
     searched = None if space is None else spaces.read(space)
     try:
-        tuned = tuning.tune(task, folder, searched, trials, workers, threads, devices, mix_code=mix, watch=_show_trial)
+        resources = tuning.Resources(workers=workers, threads=threads, devices=devices)
+        tuned = tuning.tune(task, folder, searched, trials, resources, mix, _show_trial)
     except Interrupted:
         typer.echo(f"stopped; the same command goes on with what is missing in {folder}", err=True)
         raise typer.Exit(130) from None
