@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dreamer.callbacks.sleep.callback import SleepCallback
     from dreamer.config.binding import ConfigError
     from dreamer.core.hypnogram import Hypnogram
+    from dreamer.interop.avalanche.plugin import DreamPlugin
     from dreamer.runs.run import run
     from dreamer.stages import NREM, REM, Wake
     from dreamer.streams.base import Stream, make_stream
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ConfigError": "dreamer.config.binding",
+    "DreamPlugin": "dreamer.interop.avalanche.plugin",
     "Hypnogram": "dreamer.core.hypnogram",
     "NREM": "dreamer.stages",
     "REM": "dreamer.stages",
@@ -36,6 +38,7 @@ _HOMES = {
 
 __all__ = [
     "ConfigError",
+    "DreamPlugin",
     "Hypnogram",
     "NREM",
     "REM",

@@ -1,1 +1,9 @@
 """Lightning callbacks: sleep between epochs, run folder, checkpoint, progress, dream quality."""
+
+from dreamer.callbacks.checkpoint import RunCheckpoint
+from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.callbacks.progress import RunProgress
+from dreamer.callbacks.run_folder import RunFolder
+from dreamer.callbacks.sleep.callback import SleepCallback
+
+__all__ = ["DreamQuality", "RunCheckpoint", "RunFolder", "RunProgress", "SleepCallback"]

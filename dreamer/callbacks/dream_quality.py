@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from dreamer import metrics
+from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch
 from dreamer.loggers.pictures import log_pictures
@@ -114,7 +113,8 @@ class DreamQuality(Callback):
         # the surplus is left out at random, not from the last class alone
         dreams = _sample(Batch(seen.x, seen.y), len(real.y), rng)
         row = {"night": stage.night, "stage": stage.index, "global_step": step, "samples": len(dreams.y)}
-        with _evaluation(module.network):
+        # measuring must not move the global random state
+        with evaluating(module.network), torch.random.fork_rng():
             found, logits = _measured(module, dreams, real)
         self.rows.append(row | found)
         named = {f"dreams/{name}": value for name, value in found.items() if value is not None}
@@ -184,16 +184,3 @@ def _outputs(network: nn.Module, x: Tensor, device: torch.device) -> tuple[Tenso
     logits = torch.cat([output.logits.cpu() for output in outputs])
     features = [output.logits if output.features is None else output.features for output in outputs]
     return logits, torch.cat([part.cpu() for part in features]).flatten(1)
-
-
-@contextmanager
-def _evaluation(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and a global random state that is given back."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

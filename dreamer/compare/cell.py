@@ -44,7 +44,7 @@ def _run_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
     prepared = runs.prepare(cell.config, folder)
     config.save(cell.config, folder / runs.CONFIG)
     module, wake = prepared.module, prepared.module.wake
-    record = avalanche_strategies.live(
+    record = avalanche_strategies.run(
         cell.avalanche["name"],
         cell.avalanche.get("options") or {},
         memory=cell.avalanche.get("memory"),

@@ -14,7 +14,7 @@ from dreamer.compare.cells import AVALANCHE, Cell
 from dreamer.config import registry
 from dreamer.config.binding import ConfigError, at, check, parameters
 from dreamer.core.suggest import one_of
-from dreamer.interop.avalanche import strategies as avalanche_strategies
+from dreamer.interop.avalanche import options as avalanche_options
 from dreamer.jobs import manifest
 from dreamer.jobs.manifest import Program, slug
 from dreamer.streams import registry as streams
@@ -202,7 +202,7 @@ def _cell(
     if arm.avalanche is None:
         return Cell(arm.label, label, seed, plain)
     options = dict(_pair(word) for word in arm.words)
-    avalanche_strategies.verify(arm.avalanche, options)
+    avalanche_options.verify(arm.avalanche, options)
     return Cell(arm.label, label, seed, plain, {"name": arm.avalanche, "options": options})
 
 

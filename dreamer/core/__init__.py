@@ -1,1 +1,1 @@
-"""What travels between all rooms: types, randomness, the hypnogram, the ledger. Torch only."""
+"""Used by all rooms: types, randomness, the hypnogram, the ledger. Torch only."""

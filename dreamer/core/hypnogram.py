@@ -1,7 +1,7 @@
-"""The plan of a whole life: every stage in order, printed before anything runs.
+"""The plan of a whole run: every stage in order, printed before anything runs.
 
-Where a schedule watches the life, some nights are open: the plan holds them as stages that may still be dropped, and so
-is an upper bound until the last of them is settled.
+With a data-driven schedule some nights are open: the plan holds them as stages that may still be dropped, so it is an
+upper bound until the last of them is decided.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stretch(NamedTuple):
     Attributes:
         steps: its length, at least 1.
         sleep: True when a night follows, False when none does; None leaves it open: whether a night follows is decided
-            when the stretch has been lived.
+            when the stretch is completed.
     """
 
     steps: int
@@ -35,7 +35,7 @@ class Stretch(NamedTuple):
 
 
 class Hypnogram(Sequence[Stage]):
-    """The ordered stages of a life; stage i is Lightning's epoch i.
+    """The ordered stages of a run; stage i is Lightning's epoch i.
 
     Args:
         stages: in order, numbered from 0, each with at least one step.
@@ -46,7 +46,7 @@ class Hypnogram(Sequence[Stage]):
 
     def __init__(self, stages: Sequence[Stage]):
         if not stages:
-            raise ValueError("a life needs at least one stage, got none")
+            raise ValueError("a run needs at least one stage, got none")
         for position, stage in enumerate(stages):
             if stage.index != position:
                 raise ValueError(
@@ -55,20 +55,20 @@ class Hypnogram(Sequence[Stage]):
             if stage.steps < 1:
                 raise ValueError(f"stage {position} ({stage.kind}) needs at least one step, got {stage.steps}")
         self._stages = tuple(stages)
-        # stages from _stale_from on still carry their numbers from before _fewer nights were dropped: to number all of
-        # them again for each night would make every decision of a long life dearer than those of a short one
+        # stages from _stale_from on still carry their numbers from before _fewer nights were dropped: to renumber all
+        # of them for each night would make every decision of a long run slower than those of a short one
         self._stale_from, self._fewer = len(stages), 0
 
     @classmethod
     def plan(cls, days: Sequence[Sequence[Stretch]], night: Sequence[tuple[Kind, int]], cycles: int = 1) -> Hypnogram:
-        """Lay out a life.
+        """Lay out the stages of a run.
 
-        A wake stage is examined unless the night behind it is open and its experience goes on: examining all of them
-        would cost more than living through them.
+        A wake stage is evaluated unless the night after it is open and its experience goes on: evaluating all of them
+        would cost more than training.
 
         Args:
             days: the wake stretches of each experience, in order.
-            night: kind and steps of each sleep stage of one cycle; empty for a life without sleep.
+            night: kind and steps of each sleep stage of one cycle; empty for a run without sleep.
             cycles: how often a night repeats them, at least 1.
 
         Raises:
@@ -81,7 +81,7 @@ class Hypnogram(Sequence[Stage]):
         for experience, stretches in enumerate(days):
             if not stretches:
                 raise ValueError(f"experience {experience} needs at least one wake stretch, got none")
-            lived = 0
+            completed = 0
             for number, stretch in enumerate(stretches, start=1):
                 stages.append(
                     Stage(
@@ -89,12 +89,12 @@ class Hypnogram(Sequence[Stage]):
                         "wake",
                         experience,
                         stretch.steps,
-                        first_step=lived,
-                        opens=lived == 0,
+                        first_step=completed,
+                        opens=completed == 0,
                         evaluated=stretch.sleep is not None or number == len(stretches),
                     )
                 )
-                lived += stretch.steps
+                completed += stretch.steps
                 if stretch.sleep is not False and night:
                     stages += _one_night(len(stages), experience, nights, night, cycles, stretch.sleep is None)
                     nights += 1
@@ -102,12 +102,12 @@ class Hypnogram(Sequence[Stage]):
 
     @classmethod
     def from_records(cls, records: Sequence[Mapping[str, Any]]) -> Hypnogram:
-        """The hypnogram that :meth:`as_records` wrote down."""
+        """The hypnogram that :meth:`as_records` described."""
         named = [{_ATTRIBUTES.get(key, key): value for key, value in record.items()} for record in records]
         return cls([Stage(**{key: value for key, value in stage.items() if key != "label"}) for stage in named])
 
     def granted(self, night: int) -> Hypnogram:
-        """The plan in which an open night is certain, and the wake stage before it is examined.
+        """The plan in which an open night is certain, and the wake stage before it is evaluated.
 
         Args:
             night: its number.
@@ -134,8 +134,8 @@ class Hypnogram(Sequence[Stage]):
         return self._joined(self._numbered(first), self._stages[end:], self._fewer + 1)
 
     def _open_night(self, night: int) -> tuple[int, int]:
-        """Where the stages of an open night begin and end; whatever lies behind them is numbered alike."""
-        # the next open night mostly lies where the last one was settled
+        """First stage of an open night, and the stage after its last one."""
+        # the next open night mostly lies where the last one was decided
         for first in itertools.chain(range(self._stale_from, len(self)), range(self._stale_from)):
             if self._stages[first].tentative and self[first].night == night:
                 break
@@ -149,12 +149,12 @@ class Hypnogram(Sequence[Stage]):
         return first, end
 
     def _numbered(self, end: int) -> list[Stage]:
-        """The stages before a place."""
+        """The stages before ``end``, with their present numbers."""
         certain = self._stages[: min(end, self._stale_from)]
         return [*certain, *(self[place] for place in range(len(certain), end))]
 
     def _all(self) -> tuple[Stage, ...]:
-        """All stages, numbered once and for all."""
+        """All stages, with their present numbers."""
         if self._stale_from < len(self):
             stages = tuple(self._numbered(len(self)))
             self._stages, self._stale_from, self._fewer = stages, len(stages), 0
@@ -167,9 +167,9 @@ class Hypnogram(Sequence[Stage]):
         return plan
 
     def sampled(self, steps: int) -> Hypnogram:
-        """The shortest life that shows every kind of stage of this one: the first wake stage and the first night.
+        """The shortest plan with every kind of stage of this one: the first wake stage and the first night.
 
-        Its night is certain, even where that of this life is open.
+        Its night is certain, even where it is open in this plan.
 
         Args:
             steps: steps of each stage.
@@ -228,7 +228,7 @@ class Hypnogram(Sequence[Stage]):
         return {kind: sum(stage.steps for stage in self if stage.kind == kind) for kind in KINDS}
 
     def bounds(self) -> tuple[int, int]:
-        """The least and the most steps of the whole life: without, and with, every open night."""
+        """The least and the most steps of the whole run: without, and with, every open night."""
         certain = sum(stage.steps for stage in self if not stage.tentative)
         return certain, sum(stage.steps for stage in self)
 
@@ -262,18 +262,18 @@ def _row(stage: Stage) -> str:
 
 
 def _one_night(
-    first: int, experience: int, night: int, recipe: Sequence[tuple[Kind, int]], cycles: int, tentative: bool
+    first: int, experience: int, night: int, stages: Sequence[tuple[Kind, int]], cycles: int, tentative: bool
 ) -> list[Stage]:
-    total = cycles * len(recipe)
+    total = cycles * len(stages)
     return [
         Stage(
             first + i,
-            recipe[i % len(recipe)][0],
+            stages[i % len(stages)][0],
             experience,
-            recipe[i % len(recipe)][1],
+            stages[i % len(stages)][1],
             night=night,
-            cycle=i // len(recipe),
-            index_in_night=i % len(recipe),
+            cycle=i // len(stages),
+            index_in_night=i % len(stages),
             evaluated=i == total - 1,
             tentative=tentative,
         )

@@ -1,4 +1,4 @@
-"""The running record of a life: where it stands, what it scored, what it cost, in plain numbers."""
+"""The record of a run so far: its position, its accuracies, its costs, in plain numbers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from dreamer.core.types import KINDS
 
 @dataclass
 class Ledger:
-    """Written by the module of the life alone.
+    """Written by one owner, the wake-sleep cycle, and saved in every checkpoint.
 
     Attributes:
-        stage: index of the stage that is lived now, or comes next.
+        stage: index of the current stage, or of the next one.
         step: batches of it that are done.
-        finished: True when its last batch is done but it is not closed yet: dusk and examination are pending.
+        finished: True when its last batch is done but it is not closed yet: dusk and evaluation are pending.
+        experience: the experience that was trained on last, from 0; -1 before the first step.
         ahead: steps by which the samples of the experience are ahead of its steps, since the number of devices changed.
-        opened_at: global step at which it began.
+        opened_at: global step at which the stage began.
         saved_at: global step when the ledger was saved last.
         optimizer_steps: per kind of stage, of all closed stages.
-        samples: ``wake`` real ones, ``replayed`` while awake, ``nrem`` and ``rem`` dreamt ones.
-        seconds: per kind of stage, and for ``examination``.
+        samples: ``wake`` real ones, ``replayed`` while awake, ``nrem`` and ``rem`` dreams.
+        seconds: per kind of stage; evaluations under the key ``examination``.
         rows: the rows of the accuracy matrix (see ``WakeSleepModule.results``).
     """
 
     stage: int = 0
     step: int = 0
     finished: bool = False
+    experience: int = -1
     ahead: int = 0
     opened_at: int = 0
     saved_at: int = 0

@@ -1,7 +1,7 @@
 """Explicit randomness: every random number is drawn from a generator seeded by where it is needed.
 
-Nothing depends on how many numbers were drawn before, so a life that is killed and resumed dreams the same dreams,
-and two strategies with the same seed meet the same data in the same order.
+Nothing depends on how many numbers were drawn before, so a run that is killed and resumed dreams the same dreams,
+and two strategies with the same seed see the same data in the same order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MASK = (1 << 64) - 1
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for; two purposes never share numbers."""
+    """What random numbers are for; two purposes never use the same numbers."""
 
     ORDER = 1
     DREAM = 2
@@ -45,10 +45,10 @@ def mix(*keys: int) -> int:
 
 
 def randoms(seed: int, purpose: Purpose, *keys: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator for one purpose at one place, e.g. ``randoms(seed, Purpose.DREAM, stage, step)``.
+    """A new generator for one purpose at one place, e.g. ``randoms(seed, Purpose.DREAM, stage, step)``.
 
     Args:
-        seed: the seed of the life.
+        seed: the seed of the run.
         purpose: what the numbers are for.
         keys: where they are needed (experience, stage, step, rank ...), any integers.
         device: where the numbers will be drawn.

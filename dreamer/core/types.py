@@ -1,4 +1,4 @@
-"""Every tensor letter, range and record that travels between the rooms, written once.
+"""The letters of tensor shapes, and the types that all rooms pass to each other.
 
 Letters used in all shapes of this project:
 
@@ -34,11 +34,11 @@ Perturb = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """Perturbs (B, ...) samples or codes with their (B, K) label distributions; every perturbation is one."""
 
 UNLABELLED = -1
-"""The label of a dream whose class nobody asked for: a teacher has to say it."""
+"""The label of a dream from an unconditional generator: a teacher assigns it."""
 
 
 class Perturbations(NamedTuple):
-    """How a generator's dreams are perturbed on their way.
+    """How a generator's dreams are perturbed before they are decoded.
 
     Attributes:
         noise: perturbs the standard-normal numbers from which a code or a sample is made; None leaves them.
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
     Attributes:
         x: (B, *S) samples.
-        y: their targets: (B,) int64 labels in [0, K), or whatever the problem asks for (see ``dreamer.problems``).
+        y: their targets: (B,) int64 labels in [0, K), or whatever the problem needs (see ``dreamer.problems``).
         group: (B,) int64, the domains that they are of; None where the labels ``y`` balance a replay.
     """
 
@@ -69,18 +69,18 @@ class Batch(NamedTuple):
 
 
 class Dream(NamedTuple):
-    """A batch made in sleep (or replayed while awake): samples, labels, and who says so.
+    """A batch made in sleep (or replayed while awake): samples, and labels, hard, soft or both.
 
     Attributes:
         x: (B, *S) samples; (B, H) features of the learner where ``is_features``.
         y: their targets: (B,) int64 labels in [0, K), the class that was dreamt of, :data:`UNLABELLED` until a teacher
-            has said it; or whatever the problem asks for.
+            assigns it; or whatever the problem needs.
         p: (B, K) targets where a perturbation has mixed them: distributions over the classes, or numbers; None: ``y``.
-        teacher: (B, K) logits of a teacher, ``-inf`` for classes that it never met; None without a teacher.
+        teacher: (B, K) logits of a teacher, ``-inf`` for classes that it has not seen; None without a teacher.
         teacher_features: (B, H) features of the teacher; None unless an objective needs them.
-        logits: (B, K) the learner's own logits from when it met the samples; None where they were not kept.
+        logits: (B, K) the learner's own logits from when it first saw the samples; None where they were not kept.
         clean: (B, *S) the samples before they were perturbed; None where ``x`` was not.
-        is_features: True when ``x`` enters the learner behind its features, as in replay of internal representations.
+        is_features: True when ``x`` are features, which enter the learner's last layers (latent replay).
         group: (B,) int64, the domains that they are of; None where the labels ``y`` balance a replay.
     """
 
@@ -101,11 +101,11 @@ class Dream(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a network says of a batch.
+    """The output of a network for a batch.
 
     Attributes:
         logits: (B, K).
-        features: (B, H) inputs of its last layers; None unless they were asked for.
+        features: (B, H) inputs of its last layers; None unless requested.
     """
 
     logits: Tensor
@@ -113,13 +113,13 @@ class Output(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What the loader hands to one training step.
+    """The batch of one training step, as the loader gives it.
 
     Attributes:
         stage: index of the stage in the hypnogram (the Lightning epoch).
         step: number of the step within the stage, from 0.
         day: the real batch; None in sleep.
-        dream: the replayed or dreamt batch; None in a wake step without awake replay.
+        dream: the replayed or generated batch; None in a wake step without replay.
     """
 
     stage: int
@@ -129,7 +129,7 @@ class Step(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A change of weights that no gradient asks for.
+    """A change of weights that comes from no gradient.
 
     Attributes:
         weight: a parameter of the learner.
@@ -142,13 +142,13 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Losses:
-    """What a stage returns; the module alone calls backward on :attr:`total` and applies :attr:`changes`.
+    """What a stage returns; one caller differentiates :attr:`total` and applies :attr:`changes`.
 
     Attributes:
         total: scalar, the sum that is differentiated; None where a stage learns without gradients.
         parts: the named summands, detached, for the logs.
-        answer: (B, K) detached logits on the day's batch, for memories that keep them; None in sleep.
-        surprise: detached scalar, the learner's loss on the day's batch alone, for schedules that watch; None in sleep.
+        answer: (B, K) detached logits on the real batch, for memories that keep them; None in sleep.
+        surprise: detached scalar, the learner's loss on the real batch alone, for data-driven schedules; None in sleep.
         changes: changes of weights without gradients.
     """
 
@@ -160,7 +160,7 @@ class Losses:
 
     @classmethod
     def of(cls, *, answer: Tensor | None = None, surprise: Tensor | None = None, **terms: Tensor | None) -> Losses:
-        """Sum the given scalar terms; terms that are None are left out, and without any there is nothing to learn.
+        """Sum the given scalar terms; terms that are None are left out, and without any ``total`` is None.
 
         Args:
             answer: see :attr:`answer`.
@@ -179,7 +179,7 @@ class Stage:
     Attributes:
         index: position in the hypnogram, from 0.
         kind: ``wake``, ``nrem`` or ``rem``.
-        experience: the experience lived through (wake) or lived through last (sleep), from 0.
+        experience: the experience that is learnt (wake) or was learnt last (sleep), from 0.
         steps: batches of the stage, at least 1.
         night: number of the night from 0; -1 when awake.
         cycle: number of the nrem/rem cycle within the night, from 0; 0 when awake.
@@ -210,14 +210,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class SleepContext:
-    """What a stage may look at, and may not change.
+    """What a stage may read, and may not change.
 
     Attributes:
         network: the learner; maps (B, *S) to (B, K) logits.
-        dawn: frozen copy of the learner from before the day; None without teachers or before the first day.
-        dusk: frozen copy of the learner from after the day; None without teachers or before the first dusk.
+        dawn: frozen copy of the learner from before the experience; None without teachers or in the first experience.
+        dusk: frozen copy of the learner from after the wake stage; None without teachers or before the first dusk.
         averages: moving averages of the learner (see ``dreamer.plasticity``), the slowest last; empty without any.
-        memory: what is kept of the day, or None (see ``dreamer.memory``).
+        memory: the rehearsal memory, or None (see ``dreamer.memory``).
         generator: what makes dreams, or None (see ``dreamer.generators``).
         old_classes: (K,) bool, classes seen before the current experience.
         new_classes: (K,) bool, classes of the current experience.

@@ -183,7 +183,7 @@ class Generator(nn.Module, ABC):
         batches = list(day)
         if self.continual == "rehearse":
             batches += self._old_days(batches, rng)
-        classes = torch.cat([batch.y for batch in batches]).unique()
+        classes = torch.cat([batch.groups for batch in batches]).unique()
         if self.continual == "rehearse":
             # an unconditional generator's old dreams bear no labels, and yet it dreams of those classes
             classes = torch.cat([classes, self.dreamable.nonzero().flatten()]).unique()
@@ -247,7 +247,7 @@ class Generator(nn.Module, ABC):
 
     def _old_days(self, day: Sequence[Batch], rng: torch.Generator) -> list[Batch]:
         """Dreams of the classes that the day did not bring, as many of each as the day had of its own."""
-        present = torch.cat([batch.y for batch in day])
+        present = torch.cat([batch.groups for batch in day])
         old = self.dreamable
         old[present] = False
         if not (old.any() and self.conditional):

@@ -76,6 +76,7 @@ class BrainInspired(Generator):
         self.gating = gating
         self.prior = prior
         self.conditional = prior == "classes" or gating > 0
+        self.needs_classes = self.conditional
         self.is_features = space == "features"
         self.likelihood: Likelihood = "gaussian" if self.is_features else likelihood
         self.bounds = bounds(self.likelihood)
@@ -108,7 +109,9 @@ class BrainInspired(Generator):
         if seen.teacher is not None:
             return functional.softmax(seen.teacher / self.temperature, dim=1)
         return (
-            functional.one_hot(seen.y, self.num_classes).to(torch.float32) if self.conditional else seen.x.new_empty(0)
+            functional.one_hot(seen.groups, self.num_classes).to(torch.float32)
+            if self.conditional
+            else seen.x.new_empty(0)
         )
 
     def _divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, share: Tensor) -> Tensor:

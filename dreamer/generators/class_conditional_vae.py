@@ -86,7 +86,7 @@ class ClassConditionalVAE(Generator):
         self.decoder = relu_layers([latent_dim + num_classes, *reversed(hidden), size])
 
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
-        flat, label = seen.x.flatten(1), functional.one_hot(seen.y, self.num_classes).to(seen.x.dtype)
+        flat, label = seen.x.flatten(1), functional.one_hot(seen.groups, self.num_classes).to(seen.x.dtype)
         mean, log_variance = self._encode(flat, label)
         answer = self.decoder(torch.cat([draw(mean, log_variance, rng), label], dim=1))
         bound = misfit(answer, flat, self.likelihood).sum() + self.beta * divergence(mean, log_variance).sum()
@@ -98,7 +98,8 @@ class ClassConditionalVAE(Generator):
     def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         assert isinstance(dreamer, _Decoder)
         codes, labels = [], []
-        for x, y in day:
+        for batch in day:
+            x, y = batch.x, batch.groups
             mean, log_variance = self._encode(x.flatten(1), functional.one_hot(y, self.num_classes).to(x.dtype))
             # mixtures fitted to the means alone would dream too sharply: the decoder learnt from noisy codes
             codes.append(draw(mean, log_variance, rng).float())

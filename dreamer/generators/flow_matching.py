@@ -92,7 +92,7 @@ class FlowMatching(Generator):
         t = self._times(len(x), rng)
         noise = torch.randn(x.shape, generator=rng, device=x.device)
         on_way = torch.lerp(noise, x, _along(t, x))
-        p = functional.one_hot(seen.y, self.num_classes).to(x.dtype)
+        p = functional.one_hot(seen.groups, self.num_classes).to(x.dtype)
         return functional.mse_loss(_velocity(self.denoiser(on_way, t, p), on_way, t), x - noise)
 
     def _times(self, count: int, rng: torch.Generator) -> Tensor:

@@ -115,7 +115,7 @@ class GAN(Generator):
     def players(self, seen: Dream, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """The scalar losses of critic and artist; neither has a gradient in the other player's parameters."""
         real = self.span.enter(seen.x)
-        p = functional.one_hot(seen.y, self.num_classes).to(real.dtype)
+        p = functional.one_hot(seen.groups, self.num_classes).to(real.dtype)
         z = torch.randn(len(real), self.latent_dim, generator=rng, device=real.device)
         slowed = {name: self.pace * weight for name, weight in self.artist.named_parameters()}
         made = self.span.keep(functional_call(self.artist, slowed, (_code(z, p),)))

@@ -103,7 +103,7 @@ class LatentGaussians(Generator):
         assert isinstance(dreamer, _Gaussians)
         batches = list(day)
         flat = torch.cat([batch.x for batch in batches]).flatten(1).float()
-        labels = torch.searchsorted(dreamer.classes, torch.cat([batch.y for batch in batches]))
+        labels = torch.searchsorted(dreamer.classes, torch.cat([batch.groups for batch in batches]))
         dreamer.least.copy_(flat.min(dim=0).values)
         dreamer.largest.copy_(flat.max(dim=0).values)
         dreamer.fit(flat if self.is_features else dreamer.project(flat), labels, rng)
@@ -118,8 +118,8 @@ class LatentGaussians(Generator):
     def _felt(self, day: Iterable[Batch]) -> Iterable[Batch]:
         """The day as features of the learner, in evaluation mode."""
         learner = Frozen(self._met())
-        for x, y in day:
-            yield Batch(learner.features(x), y)
+        for batch in day:
+            yield Batch(learner.features(batch.x), batch.groups)
 
     def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
         return dreamer.to(self.store)

@@ -69,6 +69,7 @@ class ModelInversion(Generator):
     """
 
     spaces = frozenset({"latent", "noise"})
+    needs_classes = True
     kept: Tensor
     mass: Tensor
     newest: Tensor
@@ -180,7 +181,7 @@ class ModelInversion(Generator):
             self.mass[0] = self.mass.sum()
         self.newest.fill_(experience)
         self.kept[1] = torch.stack(learner.over(batch.x for batch in day))
-        self.mass[1] = len(torch.cat([batch.y for batch in day]).unique())
+        self.mass[1] = len(torch.cat([batch.groups for batch in day]).unique())
         return pooled([Moments(*part) for part in self.kept], self.mass)
 
     @torch.enable_grad()

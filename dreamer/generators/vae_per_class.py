@@ -65,8 +65,8 @@ class VAEPerClass(Generator):
 
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
         flat = seen.x.flatten(1)
-        mean, log_variance = _gaussians(self.encoders.each(flat, seen.y))
-        answer = self.decoders.each(draw(mean, log_variance, rng), seen.y)
+        mean, log_variance = _gaussians(self.encoders.each(flat, seen.groups))
+        answer = self.decoders.each(draw(mean, log_variance, rng), seen.groups)
         bound = misfit(answer, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
         return bound / flat.numel()
 

@@ -1,47 +1,18 @@
-"""The steps of one stage, and the loader through which they reach the Trainer, awake or asleep."""
+"""The steps of one stage, awake or asleep: real batches in their order, and dreams."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch, Dream, SleepContext, Stage, Step
-from dreamer.loop.checks import StageSpec
+from dreamer.loop.plan import StageSpec
 from dreamer.streams.base import Samples
-
-
-class StageLoader:
-    """Yields the steps of one stage, beginning where the life stands.
-
-    Its length is known, so Lightning fetches nothing ahead: a batch is drawn after the step before it is done.
-
-    Args:
-        stage: the stage.
-        steps: gives the steps that are left; called when the first batch is asked for.
-    """
-
-    def __init__(self, stage: Stage, steps: Callable[[], Iterator[Step]]):
-        self.stage = stage
-        self._steps = steps
-
-    def __len__(self) -> int:
-        return self.stage.steps
-
-    def __iter__(self) -> Iterator[Step]:
-        # a generator: nothing is asked before the first batch, and by then a checkpoint has been loaded
-        yield from self._steps()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the position lies in the ledger. Its presence tells Lightning that the loader can be resumed."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to load, see :meth:`state_dict`."""
 
 
 class RankInfo(NamedTuple):

@@ -1,4 +1,4 @@
-"""The contract of the family, and a rehearsal buffer of fixed capacity whose children decide who stays."""
+"""The contract of the family, and a rehearsal buffer of fixed capacity whose children decide which samples stay."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ _BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
 
 @runtime_checkable
 class Memory(Protocol):
-    """What is kept of the day.
+    """What is kept of past experiences.
 
-    Where several processes live one life, each has a memory of what it met itself, and they are one memory together:
-    a capacity is that of all. It is no ``nn.Module``: as module buffers its content would be broadcast from rank 0 by
+    Where several processes share one run, each has a memory of its own samples, and they are one memory together: a
+    capacity is that of all. It is no ``nn.Module``: as module buffers its content would be broadcast from rank 0 by
     DDP.
+
+    Memories balance by group: the label of a sample, or its domain where targets are no labels.
 
     Attributes:
         is_features: True when it keeps features of the learner rather than samples.
         logits: True when it keeps the learner's logits beside them.
-        needs_dawn: True when :meth:`settle` needs the learner as it was at dawn.
+        needs_dawn: True when :meth:`end_experience` needs the learner as it was at dawn.
         rank: number of this process, from 0.
         ranks: how many there are; see :meth:`share`.
     """
@@ -48,37 +50,41 @@ class Memory(Protocol):
         """Bytes of what is held now, on this process."""
         ...
 
-    def planned_bytes(self, shape: tuple[int, ...], num_classes: int, itemsize: int = 4) -> int:
+    def planned_bytes(self, shape: tuple[int, ...], outputs: int, itemsize: int = 4, target_bytes: int = 8) -> int:
         """Bytes when full, of all processes together.
 
         Args:
             shape: *S of a sample, or (H,) of a feature where :attr:`is_features`.
-            num_classes: K.
+            outputs: K, numbers that a learner puts out for a sample.
             itemsize: bytes of an element of a sample as it comes: 4 for float32, 8 for the int64 of tokens.
+            target_bytes: of a sample's target and domain: 8 for an int64 label.
         """
         ...
 
-    def add(self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None) -> None:
-        """Offer samples of the day, each of them once.
+    def add(
+        self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None, group: Tensor | None = None
+    ) -> None:
+        """Offer real samples, each of them once.
 
         Args:
             x: (B, *S) samples.
-            y: (B,) int64 labels.
+            y: their targets, (B,) int64 labels where ``group`` is None.
             rng: generator on the CPU.
-            logits: (B, K) the learner's answer to them, where :attr:`logits`.
+            logits: (B, K) the learner's output for them, where :attr:`logits`.
+            group: (B,) int64 domains by which they are balanced; None balances by label.
         """
         ...
 
     def end_experience(
         self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
     ) -> None:
-        """At dusk, choose from the whole day, or write what the learner now makes of it.
+        """At dusk, choose from the whole experience, or write what the learner now makes of it.
 
         Args:
             day: real batches of the experience, read once; where nights cut an experience, a later call brings them
-                again among those met since, and replaces what the earlier call wrote.
+                again among those seen since, and replaces what the earlier call wrote.
             learner: as it is now, in evaluation mode.
-            dawn: as it was before the day, where :attr:`needs_dawn` and not in the first experience.
+            dawn: as it was before the experience, where :attr:`needs_dawn` and not in the first experience.
             experience: its number.
             rng: generator on the CPU.
         """
@@ -137,16 +143,16 @@ class Memory(Protocol):
 
 
 class Buffer:
-    """Real samples with their labels, as contiguous tensors.
+    """Real samples with their targets, as contiguous tensors.
 
-    Children decide who stays: awake, sample by sample, in :meth:`_slot`; or at dusk, in :meth:`settle`.
+    Children decide which stay: awake, sample by sample, in :meth:`_slot`; or at dusk, in :meth:`end_experience`.
 
     Args:
         capacity: samples that fit, at least 1; on several processes together.
         store: ``float32`` keeps samples as they come, whole numbers too; ``float16`` rounds them to half the size;
             ``uint8`` keeps values in [0, 1] in 255 steps, four times smaller and without loss for pixels that were read
             from 8-bit images.
-        logits: keep the learner's logits too, as it gave them when it met the sample (dark experience replay, Buzzega
+        logits: keep the learner's logits too, as it gave them when the sample was real (dark experience replay, Buzzega
             et al. 2020, arXiv 2004.07211).
 
     Attributes:
@@ -180,7 +186,7 @@ class Buffer:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples, labels and logits held now."""
+        """Bytes of the samples, targets and logits held now."""
         return sum(self.size * column[0].numel() * column.element_size() for column in self.held.values())
 
     @property
@@ -188,13 +194,15 @@ class Buffer:
         """Least and largest value that it can store; None for any."""
         return (0.0, 1.0) if self.store == "uint8" else None
 
-    def planned_bytes(self, shape: tuple[int, ...], num_classes: int, itemsize: int = 4) -> int:
+    def planned_bytes(self, shape: tuple[int, ...], outputs: int, itemsize: int = 4, target_bytes: int = 8) -> int:
         """See :meth:`Memory.planned_bytes`."""
         elements = int(torch.Size(shape).numel())
         each = itemsize if self.store == "float32" else _BYTES[self.store]
-        return self.total * (elements * each + 8 + (4 * num_classes if self.logits else 0))
+        return self.total * (elements * each + target_bytes + (4 * outputs if self.logits else 0))
 
-    def add(self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None) -> None:
+    def add(
+        self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None, group: Tensor | None = None
+    ) -> None:
         """Offer samples, each of which is kept or not; see :meth:`Memory.add`.
 
         Raises:
@@ -202,7 +210,7 @@ class Buffer:
         """
         # a slot that is filled twice within the batch keeps the later sample
         kept: dict[int, int] = {}
-        for position, label in enumerate(y.tolist()):
+        for position, label in enumerate((y if group is None else group).tolist()):
             slot = self._slot(label, rng)
             self.offered += 1
             if slot is not None:
@@ -212,10 +220,11 @@ class Buffer:
         if self.logits and logits is None:
             raise ValueError("the memory keeps the learner's logits, but none came with the samples")
         rows = {"x": x, "y": y} | ({"logits": logits.float()} if self.logits and logits is not None else {})
+        rows |= {} if group is None else {"group": group}
         self._write(list(kept), {name: row[list(kept.values())] for name, row in rows.items()})
 
     def _slot(self, label: int, rng: torch.Generator) -> int | None:
-        """The slot, in [0, capacity), for the next sample; None, as for all by default, to drop it.
+        """The slot, in [0, capacity), for the next sample, of group ``label``; None, the default, to drop it.
 
         It counts in ``size`` what it fills; slots are filled from 0 upwards.
         """
@@ -229,13 +238,14 @@ class Buffer:
     def draw(self, count: int, rng: torch.Generator) -> Dream:
         """Draw samples uniformly; see :meth:`Memory.draw`."""
         if not self.size:
-            raise RuntimeError("the memory is empty: it must live through a day before it is asked for samples")
+            raise RuntimeError("the memory is empty: it must be offered samples before any are drawn")
         if count <= self.size:
             index = torch.randperm(self.size, generator=rng, device=rng.device)[:count]
         else:
             index = torch.randint(self.size, (count,), generator=rng, device=rng.device)
         drawn = self._rows(index)
-        return Dream(drawn["x"], drawn["y"], logits=drawn.get("logits"), is_features=self.is_features)
+        logits, group = drawn.get("logits"), drawn.get("group")
+        return Dream(drawn["x"], drawn["y"], logits=logits, is_features=self.is_features, group=group)
 
     def to(self, device: torch.device | str) -> None:
         """Move what is held to a device."""
@@ -287,11 +297,13 @@ class Buffer:
         return {"held": held, "size": len(rows), "offered": offered} | self._regrouped(states, hands)
 
     def _piles(self, state: Mapping[str, Any]) -> Piles:
-        """Which rows of a state belong together: by default those of a class, where there are classes."""
-        y = state["held"].get("y", torch.empty(0, dtype=torch.int64))
-        classes = y.tolist() if y.ndim == 1 and not y.is_floating_point() else [0] * len(y)
+        """Which rows of a state belong together: by default those of a group."""
+        held = state["held"]
+        y = held.get("group", held.get("y", torch.empty(0, dtype=torch.int64)))
+        # targets of a stranger's that are no labels, without domains
+        groups = y.tolist() if y.ndim == 1 and not y.is_floating_point() else [0] * len(y)
         piles: dict[Key, list[int]] = {}
-        for row, label in enumerate(classes):
+        for row, label in enumerate(groups):
             piles.setdefault((label,), []).append(row)
         return piles
 

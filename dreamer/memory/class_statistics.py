@@ -42,6 +42,7 @@ class ClassStatistics:
 
     logits = False
     needs_dawn = False
+    needs_classes = True
 
     def __init__(
         self,
@@ -69,17 +70,19 @@ class ClassStatistics:
         """Bytes of the statistics held now."""
         return sum(row.numel() * row.element_size() for bank in self.banks for row in bank.values())
 
-    def planned_bytes(self, shape: tuple[int, ...], num_classes: int, itemsize: int = 4) -> int:
+    def planned_bytes(self, shape: tuple[int, ...], outputs: int, itemsize: int = 4, target_bytes: int = 8) -> int:
         """See :meth:`dreamer.memory.Memory.planned_bytes`.
 
         Every class is counted once: those that come back take twice as much while the experience lasts that brings
         them. A shared covariance is counted twice, for the latest experience and for those before.
         """
         dims = math.prod(shape)
-        spread = {"full": dims * dims * num_classes, "diagonal": dims * num_classes, "shared": 2 * dims * dims}
-        return self.ranks * (num_classes * (8 + 8 + 4 * dims) + 4 * spread[self.covariance])
+        spread = {"full": dims * dims * outputs, "diagonal": dims * outputs, "shared": 2 * dims * dims}
+        return self.ranks * (outputs * (8 + 8 + 4 * dims) + 4 * spread[self.covariance])
 
-    def add(self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None) -> None:
+    def add(
+        self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None, group: Tensor | None = None
+    ) -> None:
         """See :meth:`dreamer.memory.Memory.add`; nothing is kept while awake."""
 
     @torch.no_grad()
@@ -92,10 +95,10 @@ class ClassStatistics:
             ValueError: when features are measured and the learner has none (see :class:`dreamer.networks.Featured`).
         """
         today = Moments(self.covariance)
-        for x, y in day:
-            h = featured(learner).features(x) if self.is_features else x
-            self.shape, device = tuple(h.shape[1:]), x.device
-            today.observe(h.reshape(len(h), -1), y)
+        for batch in day:
+            h = featured(learner).features(batch.x) if self.is_features else batch.x
+            self.shape, device = tuple(h.shape[1:]), h.device
+            today.observe(h.reshape(len(h), -1), batch.y)
         if experience != self.experience and len(self.banks) == 2:
             self.banks = [join(*self.banks, self.covariance)]
         elif experience == self.experience:
@@ -109,7 +112,7 @@ class ClassStatistics:
         A class of which there are two Gaussians is drawn from either, as often as it was met there.
         """
         if not self.banks:
-            raise RuntimeError("the memory is empty: it must live through a day before it is asked for samples")
+            raise RuntimeError("the memory is empty: an experience must end before anything is drawn")
         label = self._labels().to(rng.device)
         met = torch.cat([bank["count"] for bank in self.banks]).to(rng.device, torch.float32)
         classes = label.unique()

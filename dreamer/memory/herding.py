@@ -1,4 +1,4 @@
-"""The samples whose mean is the mean of their class."""
+"""The samples whose mean is the mean of their group."""
 
 from __future__ import annotations
 
@@ -41,17 +41,20 @@ class Herding(Buffer):
     def end_experience(
         self, day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, experience: int, rng: torch.Generator
     ) -> None:
-        """Choose the exemplars of the day's classes; see :meth:`dreamer.memory.Memory.end_experience`."""
+        """Choose the exemplars of the new groups; see :meth:`dreamer.memory.Memory.end_experience`."""
         seen: dict[str, list[Tensor]] = {"x": [], "y": [], "logits": [], "view": []}
-        for x, y in day:
-            answer = forward(learner, x, features=isinstance(learner, Featured))
-            view = answer.logits if answer.features is None else answer.features
-            seen["x"].append(self._encode(x))
-            seen["y"].append(y)
-            seen["logits"].append(answer.logits.float())
+        for batch in day:
+            output = forward(learner, batch.x, features=isinstance(learner, Featured))
+            view = output.logits if output.features is None else output.features
+            seen["x"].append(self._encode(batch.x))
+            seen["y"].append(batch.y)
+            seen["logits"].append(output.logits.float())
             seen["view"].append(functional.normalize(view.flatten(1).float()))
+            if batch.group is not None:
+                seen.setdefault("group", []).append(batch.group)
         y, view = torch.cat(seen["y"]), torch.cat(seen["view"])
-        members = {label: (y == label).nonzero().flatten() for label in y.unique().tolist()}
+        group = torch.cat(seen["group"]) if "group" in seen else y
+        members = {label: (group == label).nonzero().flatten() for label in group.unique().tolist()}
         stay, shares = self._lists.renew(
             self.total, (self.rank, self.ranks), experience, {label: len(index) for label, index in members.items()}
         )
@@ -59,6 +62,8 @@ class Herding(Buffer):
         rows = {"x": self._decode(torch.cat(seen["x"])[index]), "y": y[index]}
         if self.logits:
             rows["logits"] = torch.cat(seen["logits"])[index]
+        if "group" in seen:
+            rows["group"] = group[index]
         kept = self._rows(torch.tensor(stay, dtype=torch.int64))
         self._hold({name: torch.cat([kept[name], row]) if stay else row for name, row in rows.items()})
 

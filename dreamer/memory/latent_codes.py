@@ -77,10 +77,10 @@ class LatentCodes(Buffer):
         numbers = torch.tensor([number for _, number, _ in self._lists.entries], dtype=torch.int64)
         return numbers.repeat_interleave(counts)
 
-    def planned_bytes(self, shape: tuple[int, ...], num_classes: int, itemsize: int = 4) -> int:
+    def planned_bytes(self, shape: tuple[int, ...], outputs: int, itemsize: int = 4, target_bytes: int = 8) -> int:
         """See :meth:`dreamer.memory.Memory.planned_bytes`."""
         # 8 bytes by which a sample is recognised
-        return super().planned_bytes(shape, num_classes) + 8 * self.total
+        return super().planned_bytes(shape, outputs, target_bytes=target_bytes) + 8 * self.total
 
     @torch.no_grad()
     def end_experience(
@@ -93,8 +93,8 @@ class LatentCodes(Buffer):
         """
         again = bool(self._lists.entries) and self._lists.entries[-1][1] == experience
         met = _read(day, learner, dawn if self.refresh and self.size and not again else None, self.logits)
-        y = met.rows["y"]
-        members = {label: (y == label).nonzero().flatten() for label in y.unique().tolist()}
+        group = met.rows.get("group", met.rows["y"])
+        members = {label: (group == label).nonzero().flatten() for label in group.unique().tolist()}
         earlier = self._rows((self.written == experience).nonzero().flatten()) if again else {}
         stay, shares = self._lists.renew(
             self.total, (self.rank, self.ranks), experience, {label: len(own) for label, own in members.items()}
@@ -159,11 +159,14 @@ class _Met(NamedTuple):
 def _read(day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, logits: bool) -> _Met:
     rows: dict[str, list[Tensor]] = {"x": [], "y": [], "key": []} | ({"logits": []} if logits else {})
     before = []
-    for x, y in day:
+    for batch in day:
+        x = batch.x
         h = featured(learner).features(x)
         rows["x"].append(h.float())
-        rows["y"].append(y)
+        rows["y"].append(batch.y)
         rows["key"].append(_keys(x))
+        if batch.group is not None:
+            rows.setdefault("group", []).append(batch.group)
         if logits:
             rows["logits"].append(featured(learner).classify(h).float())
         if dawn is not None:

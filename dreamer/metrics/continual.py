@@ -1,9 +1,12 @@
-"""The numbers of a life: pure functions of predictions and of the accuracy rows that examinations leave behind.
+"""The numbers of a run: pure functions of predictions and of the rows of scores that evaluations leave behind.
 
 Notation: R is the (E, E) accuracy matrix, R[i, j] the accuracy on the test data of experience j at the end of
 experience i (after its last night, or after its last wake stage where no night followed), and b the (E,) accuracies of
-the untrained network. All are fractions of 1. A number that is not defined, such as the forgetting of a life of one
-experience or anything of a life that broke off, is None: never NaN and never a made-up 0.
+the untrained network. All are fractions of 1. A number that is not defined, such as the forgetting of a run of one
+experience or anything of a run that was stopped, is None: never NaN and never a made-up 0.
+
+A problem may have another score than accuracy, and less of it may be better. The rows hold that score under the same
+key; forgetting is still how much worse it became, transfer and gain how much better (:func:`summarise`).
 """
 
 from __future__ import annotations
@@ -16,16 +19,16 @@ from torch import Tensor
 
 
 class AccuracyRow(TypedDict):
-    """What one examination leaves behind.
+    """What one evaluation leaves behind.
 
     Attributes:
         after: ``birth`` (the untrained network), ``wake`` or ``night``.
-        experience: the experience lived through last, from 0; -1 at birth.
+        experience: the experience trained on last, from 0; -1 for the untrained network.
         night: number of the night, from 0; -1 when awake.
-        stage: index of the stage in the hypnogram; -1 at birth.
+        stage: index of the stage in the hypnogram; -1 for the untrained network.
         global_step: optimiser steps taken so far.
-        accuracy: (E,) on the test data of every experience; None where there are no test data.
-        validation: (E,) on the held-out data; None where there are none, or None altogether.
+        accuracy: (E,) the score on the test data of every experience; None where there are no test data.
+        validation: (E,) the score on the held-out data; None where there are none, or None altogether.
     """
 
     after: Literal["birth", "wake", "night"]
@@ -38,7 +41,10 @@ class AccuracyRow(TypedDict):
 
 
 class Metrics(TypedDict):
-    """The numbers of one whole life, fractions of 1; None where undefined."""
+    """The numbers of one whole run, in units of the score (accuracies: fractions of 1); None where undefined.
+
+    ``average_accuracy`` is the average score, whatever the score is.
+    """
 
     average_accuracy: float | None
     forgetting: float | None
@@ -49,7 +55,7 @@ class Metrics(TypedDict):
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> float | None:
-    """Share of samples whose predicted label is the true one: ``1/N * sum_n [predictions_n = targets_n]``.
+    """Fraction of samples whose predicted label is the true one: ``1/N * sum_n [predictions_n = targets_n]``.
 
     Args:
         predictions: (N,) predicted labels.
@@ -84,14 +90,14 @@ def experience_accuracies(predictions: Sequence[Tensor], targets: Sequence[Tenso
 
 
 def accuracy_matrix(rows: Sequence[AccuracyRow], after: Literal["wake", "night"] | None = None) -> Tensor | None:
-    """R: for every experience the last examination that belongs to it.
+    """R: for every experience the last evaluation that belongs to it.
 
     Args:
-        rows: all examinations of a life, in order.
-        after: take only the examinations after wake stages, or only those after nights; None takes both.
+        rows: all evaluations of a run, in order.
+        after: take only the evaluations after wake stages, or only those after nights; None takes both.
 
     Returns:
-        (E, E) float64, NaN where an experience has no test data; None when an experience has no such examination.
+        (E, E) float64, NaN where an experience has no test data; None when an experience has no such evaluation.
     """
     last = {
         row["experience"]: row["accuracy"] for row in rows if row["after"] in ((after,) if after else ("wake", "night"))
@@ -103,16 +109,15 @@ def accuracy_matrix(rows: Sequence[AccuracyRow], after: Literal["wake", "night"]
 
 
 def whole_rows(rows: Sequence[AccuracyRow], origins: Sequence[int] | None) -> list[AccuracyRow]:
-    """The rows of a life whose experiences came in pieces, as if each had come whole.
+    """The rows of a run whose experiences came in pieces, as if each had come whole.
 
     Pieces of one experience share its test data. Here these have one column, and the pieces one number, so that an
-    experience counts once however many pieces it was cut into: it has been met when its first piece has, and learnt
-    when the last examination before the next one's first piece is over.
+    experience counts once however many pieces it was cut into: it has been seen when its first piece has, and learnt
+    when the last evaluation before the next one's first piece is over.
 
     Args:
-        rows: examinations of a life of E pieces.
-        origins: (E,) the experience that each is a piece of, numbered from 0 in the order in which they are first met;
-            None where all are whole.
+        rows: evaluations of a run of E pieces.
+        origins: (E,) the experience that each is a piece of, numbered from 0 in their order; None where all are whole.
     """
     if origins is None or len(set(origins)) == len(origins):
         return list(rows)
@@ -133,28 +138,31 @@ def whole_rows(rows: Sequence[AccuracyRow], origins: Sequence[int] | None) -> li
 
 
 def birth_accuracies(rows: Sequence[AccuracyRow]) -> Tensor | None:
-    """b: (E,) float64 accuracies of the network as it was initialised; None when it was not examined."""
+    """b: (E,) float64 accuracies of the network as it was initialised; None when it was not evaluated."""
     return next((_tensor(row["accuracy"]) for row in rows if row["after"] == "birth"), None)
 
 
 def average_accuracy(matrix: Tensor) -> float | None:
-    """ACC: mean over all experiences at the end of the life, ``1/E * sum_j R[E-1, j]``.
+    """ACC: mean over all experiences at the end of the run, ``1/E * sum_j R[E-1, j]``.
 
     Every experience counts the same, however many test samples it has. Source: Lopez-Paz & Ranzato 2017,
     "Gradient Episodic Memory for Continual Learning", eq. 2.
 
     Args:
         matrix: R, (E, E).
+
+    >>> average_accuracy(torch.tensor([[1.0, 0.0], [0.5, 1.0]]))
+    0.75
     """
     return _mean(matrix[-1])
 
 
 def average_seen(accuracies: Sequence[float | None], experience: int) -> float | None:
-    """Mean accuracy over the experiences met so far: ``1/(i+1) * sum_{j<=i} a_j``.
+    """Mean accuracy over the experiences seen so far: ``1/(i+1) * sum_{j<=i} a_j``.
 
     Args:
         accuracies: (E,) one row of the accuracy matrix.
-        experience: i, the experience lived through last, from 0; with -1 (birth) none was met and the mean is None.
+        experience: i, the experience trained on last, from 0; with -1 none was seen and the mean is None.
     """
     return _mean(_tensor(accuracies)[: experience + 1])
 
@@ -162,12 +170,15 @@ def average_seen(accuracies: Sequence[float | None], experience: int) -> float |
 def forgetting(matrix: Tensor) -> float | None:
     """First minus last: ``1/(E-1) * sum_{j<E-1} (R[j, j] - R[E-1, j])``.
 
-    The accuracy right after the night in which an experience was learnt, minus the accuracy at the end of the life.
+    The accuracy right after the night in which an experience was learnt, minus the accuracy at the end of the run.
     Negative when later experiences helped. Source: Avalanche's ``Forgetting``, averaged over all experiences but the
     last.
 
     Args:
         matrix: R, (E, E).
+
+    >>> forgetting(torch.tensor([[1.0, 0.0], [0.5, 1.0]]))
+    0.5
     """
     return _mean((matrix.diagonal() - matrix[-1])[:-1])
 
@@ -197,9 +208,9 @@ def backward_transfer(matrix: Tensor) -> float | None:
 
 
 def forward_transfer(matrix: Tensor, birth: Tensor) -> float | None:
-    """FWT: ``1/(E-1) * sum_{j>=1} (R[j-1, j] - b[j])``: what earlier experiences teach about one not yet met.
+    """FWT: ``1/(E-1) * sum_{j>=1} (R[j-1, j] - b[j])``: what earlier experiences teach about one not yet seen.
 
-    Source: Lopez-Paz & Ranzato 2017, eq. 4, with b measured on this life's own untrained network.
+    Source: Lopez-Paz & Ranzato 2017, eq. 4, with b measured on this run's own untrained network.
 
     Args:
         matrix: R, (E, E).
@@ -208,14 +219,15 @@ def forward_transfer(matrix: Tensor, birth: Tensor) -> float | None:
     return _mean(matrix.diagonal(1) - birth[1:])
 
 
-def night_gains(rows: Sequence[AccuracyRow]) -> list[float | None]:
-    """What each night changed: ``mean_{j<=i} a_j`` after it minus the same before it, i the experience lived last.
+def night_gains(rows: Sequence[AccuracyRow], higher_is_better: bool = True) -> list[float | None]:
+    """What each night gained: ``mean_{j<=i} a_j`` after it minus the same before it, i the experience trained on last.
 
     Args:
-        rows: all examinations of a life, in order.
+        rows: all evaluations of a run, in order.
+        higher_is_better: False for scores that a night betters by lowering them.
 
     Returns:
-        One number per examined night, in order; None for a night before which the network was not examined.
+        One number per evaluated night, in order; None for a night before which the network was not evaluated.
     """
     before: AccuracyRow | None = None
     gains: dict[int, float | None] = {}
@@ -226,34 +238,42 @@ def night_gains(rows: Sequence[AccuracyRow]) -> list[float | None]:
         known = before is not None and before["experience"] == row["experience"]
         start = average_seen(before["accuracy"], row["experience"]) if known else None
         end = average_seen(row["accuracy"], row["experience"])
-        # a night that is examined more than once counts from its dusk to its last examination
-        gains[row["night"]] = None if start is None or end is None else end - start
+        # a night that is evaluated more than once counts from its dusk to its last evaluation
+        gains[row["night"]] = None if start is None or end is None else end - start if higher_is_better else start - end
     return list(gains.values())
 
 
-def sleep_gain(rows: Sequence[AccuracyRow]) -> float | None:
+def sleep_gain(rows: Sequence[AccuracyRow], higher_is_better: bool = True) -> float | None:
     """Mean of :func:`night_gains` over the nights where it is defined; None without such a night."""
-    return _mean(_tensor([gain for gain in night_gains(rows) if gain is not None]))
+    return _mean(_tensor([gain for gain in night_gains(rows, higher_is_better) if gain is not None]))
 
 
-def summarise(rows: Sequence[AccuracyRow], origins: Sequence[int] | None = None) -> Metrics:
-    """All numbers of a life from its examinations.
+def summarise(
+    rows: Sequence[AccuracyRow], origins: Sequence[int] | None = None, higher_is_better: bool = True
+) -> Metrics:
+    """All numbers of a run from its evaluations.
+
+    Of a score of which less is better the negative takes the place of the accuracy: forgetting is positive where the
+    score became worse, transfer and gain are positive where it became better. The average is the score itself.
 
     Args:
-        rows: all examinations, in order. While the life has not reached its last experience, only the gain of the
-            nights so far is defined.
+        rows: all evaluations, in order. While the run has not reached its last experience, only the gain of the nights
+            so far is defined.
         origins: where experiences came in pieces, see :func:`whole_rows`.
+        higher_is_better: False for scores of which less is better.
     """
     rows = whole_rows(rows, origins)
     matrix, birth = accuracy_matrix(rows), birth_accuracies(rows)
-    whole = matrix is not None
+    whole, average = matrix is not None, None if matrix is None else average_accuracy(matrix)
+    if not higher_is_better:
+        matrix, birth = None if matrix is None else -matrix, None if birth is None else -birth
     return {
-        "average_accuracy": average_accuracy(matrix) if whole else None,
+        "average_accuracy": average,
         "forgetting": forgetting(matrix) if whole else None,
         "forgetting_max": forgetting_max(matrix) if whole else None,
         "backward_transfer": backward_transfer(matrix) if whole else None,
         "forward_transfer": forward_transfer(matrix, birth) if whole and birth is not None else None,
-        "sleep_gain": sleep_gain(rows),
+        "sleep_gain": sleep_gain(rows, higher_is_better),
     }
 
 

@@ -1,4 +1,4 @@
-"""Somebody else's network as the way to features, and a linear layer behind it."""
+"""A network of another library that gives features, and a linear layer behind it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.modes import evaluating
 from dreamer.networks._zoo import headless, load_weights
 from dreamer.networks.base import dummy_input
 from dreamer.networks.heads import head
@@ -20,11 +21,11 @@ class Backbone(nn.Module):
     """A network of torchvision, of timm or of your own gives features; a linear layer classifies them.
 
     A frozen one stays in evaluation mode, so that no running statistics move either. Where it stays frozen and sees
-    each sample as it is, :func:`dreamer.streams.embedded.embedded` computes its features once, before the life.
+    each sample as it is, :func:`dreamer.streams.embedded.embedded` computes its features once, before the run.
 
     Args:
         sample_shape: *S.
-        num_classes: K.
+        outputs: K, what it puts out for a sample: logits of classes, or numbers.
         model: the name of a classifier of torchvision or timm, whose last layer is cut off; or a module that maps
             (B, *S) samples to features, which are flattened to (B, H).
         weights: file with the model's state dict, that of the whole classifier for a named one; None leaves the model
@@ -33,10 +34,14 @@ class Backbone(nn.Module):
         size: side in pixels to which images are resized (bilinear, antialiased); None leaves them.
         mean: of each channel, taken off beforehand; None means ImageNet's for a named model, and nothing for a module.
         std: of each channel, by which it is divided then; None likewise.
-        growing: let outputs appear when their classes are first met (see :class:`dreamer.networks.GrowingHead`).
+        growing: let outputs appear when their classes are first seen (see :class:`dreamer.networks.GrowingHead`).
 
     Raises:
         ValueError: when there is no such model, it is none for such samples, or the weights are not its own.
+
+    >>> network = Backbone((3, 32, 32), 10, nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16)), frozen=True)
+    >>> network.features(torch.rand(2, 3, 32, 32)).shape, network.trunk[1].weight.requires_grad
+    (torch.Size([2, 16]), False)
     """
 
     mean: Tensor | None
@@ -45,7 +50,7 @@ class Backbone(nn.Module):
     def __init__(
         self,
         sample_shape: Sequence[int],
-        num_classes: int,
+        outputs: int,
         model: nn.Module | str,
         weights: str | None = None,
         frozen: bool = False,
@@ -68,18 +73,16 @@ class Backbone(nn.Module):
         for name, given, default in zip(("mean", "std"), (mean, std), defaults, strict=True):
             values = default if given is None else given
             self.register_buffer(name, None if values is None else torch.tensor(values).view(-1, 1, 1))
-        self.head = head(self._width(model, tuple(sample_shape)), num_classes, growing=growing)
+        self.head = head(self._width(model, tuple(sample_shape)), outputs, growing=growing)
 
     def features(self, x: Tensor) -> Tensor:
         """Map (B, *S) samples to (B, H) features."""
         x = self._prepared(x)
         if not self.frozen:
             return self.trunk(x).flatten(1)
-        # evaluation mode only while it answers: Lightning warns of modules that are found in it when a fit starts
-        self.trunk.eval()
-        h = self.trunk(x).flatten(1)
-        self.trunk.train(self.training)
-        return h
+        # evaluation mode only while it runs: Lightning warns of modules that are found in it when a fit starts
+        with evaluating(self.trunk):
+            return self.trunk(x).flatten(1)
 
     def classify(self, h: Tensor) -> Tensor:
         """Map (B, H) features to (B, K) logits."""
@@ -99,16 +102,12 @@ class Backbone(nn.Module):
 
     def _width(self, model: Any, sample_shape: tuple[int, ...]) -> int:
         name = model if isinstance(model, str) else type(model).__name__
-        modes = [(part, part.training) for part in self.trunk.modules()]
-        self.trunk.eval()
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with evaluating(self.trunk), torch.no_grad(), torch.random.fork_rng(devices=[]):
                 h = self.trunk(self._prepared(dummy_input(self.trunk, sample_shape)))
         except Exception as error:  # whatever somebody else's module raises
             why = " ".join(str(error).split())[:200]
-            raise ValueError(f"{name} cannot answer to samples of shape {sample_shape}: {why}") from error
-        for part, mode in modes:
-            part.training = mode
+            raise ValueError(f"{name} cannot take samples of shape {sample_shape}: {why}") from error
         if not isinstance(h, Tensor):
             raise ValueError(
                 f"expected {name} to give features as one tensor, got a {type(h).__name__}: wrap it in a module whose "

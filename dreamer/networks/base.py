@@ -1,4 +1,4 @@
-"""What networks of any kind share: a size in bytes, how they are asked, a frozen copy that teaches, a new birth."""
+"""What networks of any kind share: a size in bytes, how they are called, frozen copies that teach, new weights."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Featured(Protocol):
 
 
 class Frozen(nn.Module):
-    """A frozen copy of a network, which always answers in evaluation mode.
+    """A frozen copy of a network, which always runs in evaluation mode.
 
-    It sits inside the module of the life, so it moves to the training device and is saved with it.
+    It sits inside the Lightning module, so it moves to the training device and is saved with it.
 
     Args:
         network: what to copy; later states of it are taken over by :meth:`copy_from`.
@@ -63,28 +63,28 @@ class Frozen(nn.Module):
 
     @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The copied network's answer, without gradients."""
-        # evaluation mode only while it answers: Lightning warns of modules that are found in it when a fit starts
+        """The copied network's output, without gradients."""
+        # evaluation mode only while it runs: Lightning warns of modules that are found in it when a fit starts
         self.network.eval()
-        answer = self.network(*args, **kwargs)
+        output = self.network(*args, **kwargs)
         self.network.train()
-        return answer
+        return output
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """The copied network's (B, H) features, without gradients."""
         self.network.eval()
-        answer = featured(self.network).features(x)
+        output = featured(self.network).features(x)
         self.network.train()
-        return answer
+        return output
 
     @torch.no_grad()
     def classify(self, h: Tensor) -> Tensor:
         """The copied network's (B, K) logits for (B, H) features, without gradients."""
         self.network.eval()
-        answer = featured(self.network).classify(h)
+        output = featured(self.network).classify(h)
         self.network.train()
-        return answer
+        return output
 
 
 def featured(network: nn.Module) -> Any:
@@ -133,7 +133,7 @@ def dummy_input(network: nn.Module, sample_shape: Sequence[int], count: int = 1)
 def at_least_float32(x: Tensor) -> Tensor:
     """A tensor in float32 at least.
 
-    What a network answers in half precision has to be judged in float32: on a CPU autocast leaves softmax and sums in
+    What a network puts out in half precision has to be judged in float32: on a CPU autocast leaves softmax and sums in
     half, which is too coarse to learn from.
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -154,7 +154,7 @@ def check_resettable(network: nn.Module) -> None:
     for module in _layers(network, learning=True):
         if not hasattr(module, "reset_parameters"):
             raise ValueError(
-                f"a newborn learner needs reset_parameters() in every layer, {type(module).__name__} has none"
+                f"a learner that is trained from scratch needs reset_parameters() in every layer, {type(module).__name__} has none"
             )
 
 

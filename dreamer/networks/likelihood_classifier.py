@@ -1,4 +1,4 @@
-"""A classifier that asks a generator how likely a sample is under each class."""
+"""A classifier by how likely a generator finds a sample under each class."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Likelihoods(Protocol):
-    """What is asked: a generator that knows how likely a sample is under each of its classes."""
+    """A generator that says how likely a sample is under each of its classes."""
 
     sample_shape: tuple[int, ...]
     num_classes: int
 
     def log_likelihood(self, x: Tensor, samples: int, rng: torch.Generator) -> Tensor:
-        """(B, K) estimates of log p(x | class) from so many importance samples; ``-inf`` for classes never met."""
+        """(B, K) estimates of log p(x | class) from so many importance samples; ``-inf`` for classes never seen."""
         ...
 
 
 class LikelihoodClassifier(nn.Module):
     """Bayes' rule with classes that are equally likely beforehand: a logit is log p(x | class).
 
-    The generative classifier of van de Ven, Li and Tolias (2021, arXiv 2104.10093). It has nothing to learn: the life's
-    generator learns, and is met through :meth:`attach`. The same batch gets the same answer in every examination: the
+    The generative classifier of van de Ven, Li and Tolias (2021, arXiv 2104.10093). It has nothing to learn: the
+    generator learns, and comes in through :meth:`attach`. The same batch gets the same logits in every evaluation: the
     importance noise is drawn from the same seed each time.
 
     Args:
@@ -39,6 +39,8 @@ class LikelihoodClassifier(nn.Module):
         ValueError: when ``samples`` is below 1.
     """
 
+    needs_classes = True
+
     def __init__(self, sample_shape: Sequence[int], num_classes: int, samples: int = 50, seed: int = 0):
         super().__init__()
         if samples < 1:
@@ -47,11 +49,11 @@ class LikelihoodClassifier(nn.Module):
         self.num_classes = num_classes
         self.samples = samples
         self.seed = seed
-        # a tuple hides it from torch: the generator is saved, moved and optimised by the life, not a second time here
-        self._asked: tuple[Likelihoods, ...] = ()
+        # a tuple hides it from torch: the generator is saved, moved and optimised by the module, not a second time here
+        self._generator: tuple[Likelihoods, ...] = ()
 
     def attach(self, generator: nn.Module) -> None:
-        """Meet the generator, once, when the life is built.
+        """Take the generator, once, when the module is built.
 
         Raises:
             ValueError: when it cannot say how likely a sample is, or is made for other samples or classes.
@@ -67,17 +69,17 @@ class LikelihoodClassifier(nn.Module):
                 f"LikelihoodClassifier expects a generator of samples {own[0]} and {own[1]} classes, "
                 f"got one of samples {other[0]} and {other[1]} classes"
             )
-        self._asked = (generator,)
+        self._generator = (generator,)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, K) log-likelihoods; those of classes never met are the lowest number.
+        """Map (B, *S) samples to (B, K) log-likelihoods; those of classes never seen are the lowest number.
 
         Raises:
             RuntimeError: before a generator was attached.
         """
-        if not self._asked:
-            raise RuntimeError("LikelihoodClassifier has no generator to ask: a life with one attaches it")
+        if not self._generator:
+            raise RuntimeError("LikelihoodClassifier has no generator yet: a module that has one attaches it")
         rng = torch.Generator(x.device).manual_seed(self.seed)
-        logits = self._asked[0].log_likelihood(x, self.samples, rng)
+        logits = self._generator[0].log_likelihood(x, self.samples, rng)
         return logits.clamp_min(torch.finfo(logits.dtype).min)

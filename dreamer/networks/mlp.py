@@ -17,24 +17,30 @@ class MLP(nn.Module):
 
     Args:
         sample_shape: *S; samples are flattened.
-        num_classes: K.
+        outputs: K, what it puts out for a sample: logits of classes, or numbers.
         hidden: width of each hidden layer.
         bias: give the layers biases.
-        dropout: share of each hidden layer's activations that is dropped in training, in [0, 1).
+        dropout: fraction of each hidden layer's activations that is dropped in training, in [0, 1).
         rescale: when what is dropped is made up for: in ``training``, where torch enlarges what is left, or in
             ``evaluation``, where all is shrunk, as dropout was first described. Both mean the same function, but with
             the second, weights behind a hidden layer are larger and learn more slowly.
         spread: initial weights are uniform in [-spread, spread]; None keeps torch's own.
-        growing: let outputs appear when their classes are first met (see :class:`dreamer.networks.GrowingHead`).
+        growing: let outputs appear when their classes are first seen (see :class:`dreamer.networks.GrowingHead`).
 
     Raises:
         ValueError: when ``dropout`` is not in [0, 1), ``spread`` is not positive, or ``rescale`` is neither.
+
+    >>> import torch
+    >>> network = MLP((1, 8, 8), 10, hidden=(32,))
+    >>> x = torch.rand(5, 1, 8, 8)
+    >>> network(x).shape, network.features(x).shape
+    (torch.Size([5, 10]), torch.Size([5, 32]))
     """
 
     def __init__(
         self,
         sample_shape: Sequence[int],
-        num_classes: int,
+        outputs: int,
         hidden: Sequence[int] = (400, 400),
         bias: bool = True,
         dropout: float = 0.0,
@@ -56,7 +62,7 @@ class MLP(nn.Module):
             if dropout:
                 layers.append(nn.Dropout(dropout) if rescale == "training" else ShrinkingDropout(dropout))
         self.trunk = nn.Sequential(*layers)
-        self.head = head(widths[-1], num_classes, bias, growing)
+        self.head = head(widths[-1], outputs, bias, growing)
         if spread is not None:
             for layer in self.modules():
                 if isinstance(layer, nn.Linear | GrowingHead):

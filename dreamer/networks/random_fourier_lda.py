@@ -42,6 +42,7 @@ class RandomFourierLDA(nn.Module):
         ValueError: when a number is out of its range.
     """
 
+    needs_classes = True
     frequencies: Tensor
     phases: Tensor
     count: Tensor

@@ -9,24 +9,28 @@ from torch.nn import functional
 
 
 class ResNet18(nn.Module):
-    """Eighteen layers with short cuts (He et al. 2016, arXiv 1512.03385, table 1), in the form for small images.
+    """Eighteen layers with shortcuts (He et al. 2016, arXiv 1512.03385, table 1), in the form for small images.
 
     The first convolution is 3 x 3 with stride 1 and no pooling follows it, as in the networks for CIFAR-10 of that
     paper's section 4.2 and in aimagelab/mammoth (backbone/ResNetBlock.py), whose protocol is published with it. It has
-    batch normalisation, whose running statistics follow the day; convolutions without it are in
+    batch normalisation, whose running statistics follow the experience at hand; convolutions without it are in
     :class:`dreamer.networks.SmallConv`.
 
     Args:
         sample_shape: (C, H, W) of the images.
-        num_classes: K.
+        outputs: K, what it puts out for a sample: logits of classes, or numbers.
         width: channels of the first group of layers; the others have 2, 4 and 8 times as many. 20 is what is called
             slim.
 
     Raises:
         ValueError: when samples are not images.
+
+    >>> import torch
+    >>> ResNet18((3, 8, 8), 10, width=4)(torch.rand(2, 3, 8, 8)).shape
+    torch.Size([2, 10])
     """
 
-    def __init__(self, sample_shape: Sequence[int], num_classes: int, width: int = 64):
+    def __init__(self, sample_shape: Sequence[int], outputs: int, width: int = 64):
         super().__init__()
         if len(sample_shape) != 3:
             raise ValueError(f"expected images of shape (C, H, W), got samples of {tuple(sample_shape)}")
@@ -37,7 +41,7 @@ class ResNet18(nn.Module):
             layers += [_Block(into, out, stride), _Block(out, out, 1)]
             into = out
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(into, num_classes)
+        self.head = nn.Linear(into, outputs)
 
     def features(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images in [0, 1] to (B, H) features, the global means of the last block."""
@@ -53,7 +57,7 @@ class ResNet18(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions, and a short cut around them (figure 5, left; option B where shapes differ)."""
+    """Two convolutions, and a shortcut around them (figure 5, left; option B where shapes differ)."""
 
     def __init__(self, into: int, out: int, stride: int):
         super().__init__()

@@ -17,18 +17,23 @@ class SmallConv(nn.Module):
 
     Args:
         sample_shape: (C, H, W) of the images, H and W of at least ``2 ** len(channels)``.
-        num_classes: K.
+        outputs: K, what it puts out for a sample: logits of classes, or numbers.
         channels: output channels of each block, multiples of 8.
-        growing: let outputs appear when their classes are first met (see :class:`dreamer.networks.GrowingHead`).
+        growing: let outputs appear when their classes are first seen (see :class:`dreamer.networks.GrowingHead`).
 
     Raises:
         ValueError: when samples are not images, or too small for that many blocks.
+
+    >>> import torch
+    >>> network = SmallConv((1, 8, 8), 10, channels=(8, 16))
+    >>> network(torch.rand(5, 1, 8, 8)).shape
+    torch.Size([5, 10])
     """
 
     def __init__(
         self,
         sample_shape: Sequence[int],
-        num_classes: int,
+        outputs: int,
         channels: Sequence[int] = (32, 64, 128),
         growing: bool = False,
     ):
@@ -46,7 +51,7 @@ class SmallConv(nn.Module):
             blocks += [nn.Conv2d(into, out, 3, padding=1), nn.GroupNorm(8, out), nn.ReLU(), nn.MaxPool2d(2)]
             into = out
         self.trunk = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = head(into, num_classes, growing=growing)
+        self.head = head(into, outputs, growing=growing)
 
     def features(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images in [0, 1] to (B, H) features, the global means of the last block."""

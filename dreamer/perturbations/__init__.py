@@ -1,4 +1,4 @@
-"""Perturbations: they bend a dream. One file each; parameters are drawn per sample from the passed generator."""
+"""Perturbations of samples, latent codes and noise. One file each; parameters are drawn per sample."""
 
 from dreamer.perturbations.adversarial import Adversarial
 from dreamer.perturbations.affine import Affine

@@ -1,15 +1,15 @@
-"""Dreams move to where the learner begins to doubt."""
+"""Adversarial perturbation: samples move towards the learner's decision boundary."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.modes import evaluating
 from dreamer.perturbations.base import along, need_float, uniform
 
 
@@ -23,8 +23,8 @@ class Adversarial:
     leaves its ball and nothing has to be projected. A sample that crosses the boundary goes on: ``epsilon`` says how
     far a label holds.
 
-    It looks at the learner: bind it with :meth:`bind_model`. The learner answers in evaluation mode (no dropout, no change
-    of running statistics), gets no gradients, and is left in the mode in which it was found.
+    It needs the learner: bind it with :meth:`bind_model`. The learner is called in evaluation mode (no dropout, no
+    change of running statistics), gets no gradients, and is left in the mode in which it was found.
 
     Args:
         epsilon: the largest distance; a sample's own is uniform in [0, epsilon]. ``linf``: of any element; ``l2``: root
@@ -41,6 +41,7 @@ class Adversarial:
 
     space: Literal["pixel"] = "pixel"
     amounts = ("epsilon",)
+    needs_classes = True
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class Adversarial:
         self.network: nn.Module | None = None
 
     def bind_model(self, network: nn.Module) -> Adversarial:
-        """A copy that looks at the given learner, which maps (B, *S) samples to (B, K) logits."""
+        """A copy that is bound to the given learner, which maps (B, *S) samples to (B, K) logits."""
         bound = copy.copy(self)
         bound.network = network
         return bound
@@ -75,21 +76,19 @@ class Adversarial:
             ValueError: when there is only one class.
         """
         if self.network is None:
-            raise RuntimeError(
-                "Adversarial must look at the learner: bind it with bind_model(network) before calling it"
-            )
+            raise RuntimeError("Adversarial needs the learner: bind it with bind_model(network) before calling it")
         need_float(x, "Adversarial")
         if p.shape[1] < 2:
             raise ValueError(f"Adversarial needs at least 2 classes, got label distributions of shape {tuple(p.shape)}")
         stride = along(uniform(len(x), 0.0, self.epsilon, x, rng) / self.steps, x)
-        bent = x.detach()
+        moved = x.detach()
         # dreams are made without gradients
-        with torch.inference_mode(False), torch.enable_grad(), _evaluating(self.network):
+        with torch.inference_mode(False), torch.enable_grad(), evaluating(self.network):
             label = p.argmax(dim=1, keepdim=True)
             for _ in range(self.steps):
-                bent = bent - stride * self._uphill(self.network, bent, label)
-                bent = bent if self.clip is None else bent.clamp(*self.clip)
-        return bent, p
+                moved = moved - stride * self._uphill(self.network, moved, label)
+                moved = moved if self.clip is None else moved.clamp(*self.clip)
+        return moved, p
 
     def _uphill(self, network: nn.Module, x: Tensor, label: Tensor) -> Tensor:
         """(B, *S) directions, of length 1 in the norm, in which the margin grows; 0 where the learner does not move."""
@@ -109,17 +108,5 @@ def margin(logits: Tensor, label: Tensor) -> Tensor:
         logits: (B, K).
         label: (B, 1) int64.
     """
-    rival = logits.scatter(1, label, -torch.inf).amax(dim=1)
-    return logits.gather(1, label).squeeze(1) - rival
-
-
-@contextlib.contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; then every submodule is in its own mode again."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    largest_other = logits.scatter(1, label, -torch.inf).amax(dim=1)
+    return logits.gather(1, label).squeeze(1) - largest_other

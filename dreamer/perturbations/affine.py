@@ -19,7 +19,7 @@ class Affine:
 
     Args:
         degrees: rotation, uniform in [-degrees, degrees].
-        shift: shift along each axis as a share of the side, uniform in [-shift, shift].
+        shift: shift along each axis as a fraction of the side, uniform in [-shift, shift].
         zoom: factor of size, log-uniform in [1 / (1 + zoom), 1 + zoom].
         shear: shear angle in degrees, uniform in [-shear, shear].
 
@@ -47,7 +47,7 @@ class Affine:
         angle = uniform(count, -self.degrees, self.degrees, x, rng) * (math.pi / 180)
         shear = torch.tan(uniform(count, -self.shear, self.shear, x, rng) * (math.pi / 180))
         zoom = torch.exp(uniform(count, -1.0, 1.0, x, rng) * math.log1p(self.zoom))
-        # grid coordinates span [-1, 1]: a share of the side is twice as much in them
+        # grid coordinates span [-1, 1], so the side has length 2
         right = 2 * uniform(count, -self.shift, self.shift, x, rng)
         down = 2 * uniform(count, -self.shift, self.shift, x, rng)
         cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom

@@ -1,4 +1,4 @@
-"""The contract of the family: how several are applied, scaled, and shown the learner."""
+"""The contract of the family: how perturbations are applied, scaled, and bound to the learner."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Part = TypeVar("Part")
 
 @runtime_checkable
 class Perturbation(Protocol):
-    """Perturbations samples, latent codes, or the noise of which a generator makes either.
+    """Perturbs samples, latent codes, or the noise from which a generator makes either.
 
     Never in place; the same generator state gives the same result; every parameter is drawn per sample. Labels that
-    stay as they are come back as the very same tensor.
+    do not change are returned as the very same tensor.
 
-    A perturbation whose strength can be changed (:func:`scaled`) names in ``amounts: tuple[str, ...]`` those of its
-    attributes that say how strongly it bends, 0 not at all; where multiplying them is not right, it has a method
-    ``scaled(strength)`` too, which answers as :func:`scaled` does. One that must look at the learner has a method
+    A perturbation whose strength can be changed (:func:`scaled`) names in ``amounts: tuple[str, ...]`` the attributes
+    that say how strong it is, 0 for no change; where multiplying them is not right, it also has a method
+    ``scaled(strength)``, which returns what :func:`scaled` does. One that needs the learner has a method
     ``bind_model(network)`` that returns a copy bound to it (:func:`bound`); calling it unbound raises a RuntimeError.
 
     Attributes:
-        space: what is bent: ``pixel`` (B, *S) samples, ``latent`` (B, D) codes, or ``noise``, the (B, D) standard
+        space: what is perturbed: ``pixel`` (B, *S) samples, ``latent`` (B, D) codes, or ``noise``, the (B, D) standard
             normal numbers from which a generator makes codes or samples.
     """
 
@@ -41,7 +41,7 @@ class Perturbation(Protocol):
             rng: generator on the device of ``x``.
 
         Returns:
-            What was bent and its label distributions, of the same shapes.
+            The perturbed batch and its label distributions, of the same shapes.
         """
         ...
 
@@ -54,15 +54,15 @@ def perturb(perturbations: Iterable[Perturbation], x: Tensor, p: Tensor, rng: to
 
 
 def scaled(part: Part, strength: float) -> Part:
-    """A copy that bends more or less strongly; the part itself stays as it is.
+    """A copy that perturbs more or less strongly; the part itself does not change.
 
     Args:
         part: a perturbation.
-        strength: at least 0; 0 leaves samples and labels alone, 1 is as strong as the part, 2 twice as strong, as far
-            as its amounts have room.
+        strength: at least 0; 0 changes neither samples nor labels, 1 is as strong as the part, 2 twice as strong,
+            as far as its amounts allow.
 
     Raises:
-        ValueError: when ``strength`` is negative, or the part does not say what makes it strong.
+        ValueError: when ``strength`` is negative, or the part does not say which attributes are its amounts.
     """
     if not 0 <= strength < math.inf:
         raise ValueError(f"expected a finite strength of at least 0, got {strength}")
@@ -71,7 +71,7 @@ def scaled(part: Part, strength: float) -> Part:
         return own(strength)
     if not hasattr(part, "amounts"):
         raise ValueError(
-            f"expected {type(part).__name__} to name in 'amounts' the attributes that say how strongly it bends, "
+            f"expected {type(part).__name__} to name in 'amounts' the attributes that say how strong it is, "
             "or to have a method scaled(strength), got neither: it cannot be scaled"
         )
     return multiplied(part, strength)
@@ -86,7 +86,7 @@ def multiplied(part: Part, strength: float, most: float = math.inf) -> Part:
 
 
 def bound(perturbations: Iterable[Perturbation], network: nn.Module) -> tuple[Perturbation, ...]:
-    """Show the learner to those perturbations that must look at it; the others pass through.
+    """Bind those perturbations that need the learner to it; the others are returned as they are.
 
     Args:
         perturbations: any.
@@ -103,7 +103,7 @@ def uniform(count: int, low: float, high: float, like: Tensor, rng: torch.Genera
 def beta(count: int, alpha: float, device: torch.device, rng: torch.Generator) -> Tensor:
     """(count,) float32 numbers of Beta(alpha, alpha).
 
-    A share is ``a / (a + b)`` of two gamma variates. torch's own Beta takes no generator, its gamma kernel does. A
+    Each is ``a / (a + b)`` of two gamma variates. torch's own Beta takes no generator, its gamma kernel does. A
     gamma variate of shape ``alpha`` is one of shape ``alpha + 1`` times ``u ** (1 / alpha)`` (Marsaglia and Tsang
     2000, "A simple method for generating gamma variables", note on page 371): as logarithms these are exact for any
     ``alpha``, where the variates themselves would underflow for small ones.
@@ -119,8 +119,8 @@ def beta(count: int, alpha: float, device: torch.device, rng: torch.Generator) -
         seed = int(torch.randint(2**31, (1,), generator=rng, device=device))
         return beta(count, alpha, torch.device("cpu"), torch.Generator().manual_seed(seed)).to(device)
     larger = torch._standard_gamma(torch.full((2, count), alpha + 1, device=device), generator=rng)
-    luck = torch.rand(2, count, generator=rng, device=device)
-    logs = larger.log() + torch.log1p(-luck) / alpha
+    u = torch.rand(2, count, generator=rng, device=device)
+    logs = larger.log() + torch.log1p(-u) / alpha
     return torch.sigmoid(logs[0] - logs[1])
 
 
@@ -150,7 +150,7 @@ def partners(label: Tensor, rng: torch.Generator) -> Tensor:
     opens[1:] = ordered[1:] != ordered[:-1]
     closes = torch.ones_like(opens)
     closes[:-1] = opens[1:]
-    # within the shuffled samples of one label everybody takes the next, and the last takes the first
+    # within the shuffled samples of one label each takes the next, and the last takes the first
     first = torch.arange(count, device=label.device).where(opens, 0).cummax(dim=0).values
     partner = torch.empty_like(order)
     partner[order] = order[torch.where(closes, first, following)]
@@ -165,10 +165,10 @@ def any_partners(p: Tensor, rng: torch.Generator) -> Tensor:
 def need_images(x: Tensor, who: str) -> None:
     """Raise a ValueError unless ``x`` is a batch of images."""
     if x.ndim != 4:
-        raise ValueError(f"{who} bends images of shape (B, C, H, W), got samples of shape {tuple(x.shape)}")
+        raise ValueError(f"{who} perturbs images of shape (B, C, H, W), got samples of shape {tuple(x.shape)}")
 
 
 def need_float(x: Tensor, who: str) -> None:
     """Raise a ValueError unless ``x`` has a floating dtype."""
     if not x.is_floating_point():
-        raise ValueError(f"{who} bends floating-point samples, got {x.dtype}")
+        raise ValueError(f"{who} perturbs floating-point samples, got {x.dtype}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from dreamer.perturbations.base import along, multiplied, need_float, need_images, uniform
 
 _LUMA = (0.2989, 0.587, 0.114)
-"""Shares of red, green and blue in the grey of a pixel (ITU-R BT.601), in the digits that torchvision uses."""
+"""Weights of red, green and blue in the grey of a pixel (ITU-R BT.601), in the digits that torchvision uses."""
 
 
 class Colour:
@@ -61,7 +61,7 @@ class Colour:
         need_images(x, "Colour")
         need_float(x, "Colour")
         if x.shape[1] not in (1, 3):
-            raise ValueError(f"Colour bends images of 1 or 3 channels, got samples of shape {tuple(x.shape)}")
+            raise ValueError(f"Colour perturbs images of 1 or 3 channels, got samples of shape {tuple(x.shape)}")
         factors = [
             uniform(len(x), max(0.0, 1 - amount), 1 + amount, x, rng)
             for amount in (self.brightness, self.contrast, self.saturation)

@@ -13,18 +13,18 @@ from dreamer.perturbations.base import along, need_images
 
 
 class CropFlip:
-    """Pad every image with zeros, cut a window of its own size out of it, and mirror it left to right by chance.
+    """Pad every image with zeros, crop a window of its original size, and flip it left to right at random.
 
     The usual augmentation of CIFAR-10 (He et al. 2016, arXiv 1512.03385, section 4.2), where the window and the
-    mirror are drawn for every image. Pixels are moved by whole places, so none is blurred.
+    flip are drawn for every image. Pixels are moved by whole places, so none is blurred.
 
     Args:
-        padding: zeros on each side, in pixels when it is whole, as a share of the side in [0, 1] when it is not; the
-            shift along each axis is uniform in -padding ... padding. He et al.: 4 on 32 x 32.
-        flip: chance of the mirror image, in [0, 1]. He et al.: 0.5.
+        padding: zeros on each side: an int counts pixels, a float in [0, 1] is a fraction of the side; the shift
+            along each axis is uniform in -padding ... padding. He et al.: 4 on 32 x 32.
+        flip: probability of the flip, in [0, 1]. He et al.: 0.5.
 
     Raises:
-        ValueError: when ``padding`` is negative, a share above 1, or ``flip`` is not in [0, 1].
+        ValueError: when ``padding`` is negative, a fraction above 1, or ``flip`` is not in [0, 1].
     """
 
     space: Literal["pixel"] = "pixel"
@@ -32,14 +32,14 @@ class CropFlip:
 
     def __init__(self, padding: int | float = 4, flip: float = 0.5):
         if padding < 0 or (isinstance(padding, float) and padding > 1):
-            raise ValueError(f"expected padding in whole pixels or as a share in [0, 1] of the side, got {padding}")
+            raise ValueError(f"expected padding in whole pixels or as a fraction in [0, 1] of the side, got {padding}")
         if not 0 <= flip <= 1:
-            raise ValueError(f"expected a flip chance in [0, 1], got {flip}")
+            raise ValueError(f"expected a flip probability in [0, 1], got {flip}")
         self.padding = padding
         self.flip = flip
 
     def scaled(self, strength: float) -> CropFlip:
-        """See :func:`dreamer.perturbations.scaled`; pixels stay whole, shares and chances at most 1."""
+        """See :func:`dreamer.perturbations.scaled`; pixels stay whole, fractions and probabilities at most 1."""
         copied = copy.copy(self)
         padding = strength * self.padding
         copied.padding = round(padding) if isinstance(self.padding, int) else min(padding, 1.0)

@@ -1,4 +1,4 @@
-"""A piece of another image is pasted in."""
+"""CutMix: a box of another image is pasted in."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class CutMix:
 
     With ``l ~ Beta(alpha, alpha)`` the box has sides ``H sqrt(1 - l)`` and ``W sqrt(1 - l)`` around a centre that is
     uniform in the image; what sticks out is cut off (Yun et al. 2019, arXiv 1905.04899, equations 1 and 2). The label
-    counts the pixels that really changed hands. The official ``train.py`` (``rand_bbox``) draws one box per batch and
+    counts the pixels that were really replaced. The official ``train.py`` (``rand_bbox``) draws one box per batch and
     rounds its sides down to even numbers; here every image has its own box, with sides rounded down.
 
     Args:
         alpha: above 0. Yun et al.: 1, so that ``l`` is uniform.
-        rate: chance that an image gets a box, in [0, 1]. Yun et al.: 0.5 on CIFAR, 1 on ImageNet (per batch).
+        rate: probability that an image gets a box, in [0, 1]. Yun et al.: 0.5 on CIFAR, 1 on ImageNet (per batch).
 
     Raises:
         ValueError: when ``alpha`` is not above 0, or ``rate`` is not in [0, 1].
@@ -38,7 +38,7 @@ class CutMix:
         self.rate = rate
 
     def scaled(self, strength: float) -> CutMix:
-        """See :func:`dreamer.perturbations.scaled`; a chance of at most 1."""
+        """See :func:`dreamer.perturbations.scaled`; a probability of at most 1."""
         return multiplied(self, strength, most=1.0)
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -50,9 +50,9 @@ class CutMix:
         chosen = torch.rand(count, generator=rng, device=x.device) < self.rate
         rows, columns = _interval(stretch, height, rng), _interval(stretch, width, rng)
         pasted = rows[:, :, None] & columns[:, None, :] & chosen[:, None, None]
-        share = pasted.to(torch.float64 if p.dtype == torch.float64 else torch.float32).mean(dim=(1, 2))
-        bent = torch.where(pasted[:, None], x[partner], x)
-        return bent, torch.lerp(p, p[partner], along(share.to(p.dtype), p))
+        area = pasted.to(torch.float64 if p.dtype == torch.float64 else torch.float32).mean(dim=(1, 2))
+        mixed = torch.where(pasted[:, None], x[partner], x)
+        return mixed, torch.lerp(p, p[partner], along(area.to(p.dtype), p))
 
 
 def _interval(stretch: Tensor, side: int, rng: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Latent codes tremble."""
+"""Gaussian noise on latent codes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dreamer.perturbations.base import along, need_float, uniform
 class LatentJitter:
     """Add Gaussian noise to every latent code; every code draws its own strength.
 
-    By default the noise is measured in each dimension's own spread over the batch: generators differ in the scale of
-    their codes, and in one and the same generator dimensions that carry much spread widely while unused ones do not, so
-    that one absolute amount would drown the one and not touch the other. A code that is alone in its batch has no
-    spread and stays as it is.
+    By default the noise is measured in units of each dimension's own standard deviation over the batch: generators
+    differ in the scale of their codes, and within one generator used dimensions vary widely while unused ones do not,
+    so one absolute amount would be too much for some and nothing for others. A code that is alone in its batch has no
+    standard deviation and does not change.
 
     Args:
         std: the largest standard deviation of the noise; a code's own is uniform in [0, std]. 0.5 is the weight of the

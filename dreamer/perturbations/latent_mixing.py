@@ -1,4 +1,4 @@
-"""Two memories become one."""
+"""Interpolation of latent codes: two samples become one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dreamer.perturbations.base import any_partners, multiplied, partners, unifo
 
 
 class LatentMixing:
-    """Move every latent code towards that of another sample of the batch, and its label with it.
+    """Interpolate every latent code towards that of another sample of the batch, and its label alike.
 
     The recombination of the REM phase of perturbed and adversarial dreaming (Deperrois et al. 2022, eLife
-    11:e76384), which mixes 0.25 of one memory, 0.25 of another and 0.5 of noise; here the share is drawn per sample.
+    11:e76384), which mixes 0.25 of one memory, 0.25 of another and 0.5 of noise; here the weight is drawn per sample.
 
     Args:
-        strength: the largest share of the other code; a sample's own is uniform in [0, strength], at most 1.
+        strength: the largest weight of the other code; a sample's own is uniform in [0, strength], at most 1.
         within_class: mix with samples of the same class only, so that labels stay as they are.
 
     Raises:
@@ -40,5 +40,5 @@ class LatentMixing:
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Perturb (B, D) codes and (B, K) label distributions."""
         partner = partners(p.argmax(dim=1), rng) if self.within_class else any_partners(p, rng)
-        share = uniform(len(x), 0.0, self.strength, x, rng)[:, None]
-        return torch.lerp(x, x[partner], share), torch.lerp(p, p[partner], share.to(p.dtype))
+        weight = uniform(len(x), 0.0, self.strength, x, rng)[:, None]
+        return torch.lerp(x, x[partner], weight), torch.lerp(p, p[partner], weight.to(p.dtype))

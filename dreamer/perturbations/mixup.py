@@ -1,4 +1,4 @@
-"""Two samples shine through each other."""
+"""Mixup: two samples are blended, and their labels alike."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Mixup:
     sample has its own.
 
     Args:
-        alpha: above 0; small values leave one of the two almost alone, 1 makes all shares equally likely. Zhang et al.
-            on CIFAR-10: 1.
-        strength: factor of the other sample's share ``1 - l``, in [0, 1]. Zhang et al.: 1.
+        alpha: above 0; small values leave one of the two almost alone, 1 makes all weights equally likely. Zhang et
+            al. on CIFAR-10: 1.
+        strength: factor of the other sample's weight ``1 - l``, in [0, 1]. Zhang et al.: 1.
 
     Raises:
         ValueError: when ``alpha`` is not above 0, or ``strength`` is not in [0, 1].
@@ -45,6 +45,6 @@ class Mixup:
         """Perturb (B, *S) samples and (B, K) label distributions."""
         need_float(x, "Mixup")
         partner = any_partners(p, rng)
-        share = self.strength * beta(len(x), self.alpha, x.device, rng)
-        bent = torch.lerp(x, x[partner], along(share.to(x.dtype), x))
-        return bent, torch.lerp(p, p[partner], along(share.to(p.dtype), p))
+        weight = self.strength * beta(len(x), self.alpha, x.device, rng)
+        mixed = torch.lerp(x, x[partner], along(weight.to(x.dtype), x))
+        return mixed, torch.lerp(p, p[partner], along(weight.to(p.dtype), p))

@@ -35,5 +35,5 @@ class Noise:
         """Perturb (B, *S) samples; labels stay."""
         need_float(x, "Noise")
         std = along(uniform(len(x), 0.0, self.std, x, rng), x)
-        bent = x + std * torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
-        return bent if self.clip is None else bent.clamp(*self.clip), p
+        noisy = x + std * torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+        return noisy if self.clip is None else noisy.clamp(*self.clip), p

@@ -1,4 +1,4 @@
-"""Random tiles go dark."""
+"""Occlusion: random tiles are set to zero."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Occlusion:
     11:e76384), which draws one tile size and one rate per batch; here every image draws its own.
 
     Args:
-        rate: the largest share of dark tiles; an image's own is uniform in [0, rate]. PAD: 1.
+        rate: the largest fraction of dark tiles; an image's own is uniform in [0, rate]. PAD: 1.
         tile: the largest side of a tile in pixels; an image's own is uniform in 1 ... tile. PAD: 8 on 32 x 32.
 
     Raises:
@@ -45,10 +45,10 @@ class Occlusion:
         count, _, height, width = x.shape
         side = torch.randint(1, self.tile + 1, (count, 1), generator=rng, device=x.device)
         rate = uniform(count, 0.0, self.rate, torch.empty(0, device=x.device), rng).view(-1, 1, 1)
-        luck = torch.rand(count, height, width, generator=rng, device=x.device)
-        # all pixels of a tile look up the luck of the same cell
+        drawn = torch.rand(count, height, width, generator=rng, device=x.device)
+        # all pixels of a tile look up the number of the same cell
         row = torch.arange(height, device=x.device) // side
         column = torch.arange(width, device=x.device) // side
         cell = (row[:, :, None] * width + column[:, None, :]).flatten(1)
-        dark = luck.flatten(1).gather(1, cell).view(count, height, width) < rate
+        dark = drawn.flatten(1).gather(1, cell).view(count, height, width) < rate
         return x.masked_fill(dark[:, None], 0), p

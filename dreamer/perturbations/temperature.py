@@ -1,4 +1,4 @@
-"""Dreams that are more typical, or stranger."""
+"""Temperature of dreams: more typical, or less."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dreamer.perturbations.base import along, need_float, uniform
 class Temperature:
     """Multiply the noise from which a generator dreams; every dream draws its own factor.
 
-    Below 1 dreams gather around what is typical, above 1 they are stranger than what was lived. The factor of the
-    standard deviation is what Glow calls temperature (Kingma and Dhariwal 2018, arXiv 1807.03039, section 6).
+    Below 1 dreams concentrate on what is typical, above 1 they are less typical than the training data. The factor of
+    the standard deviation is what Glow calls temperature (Kingma and Dhariwal 2018, arXiv 1807.03039, section 6).
 
     Args:
         low: the smallest factor, at least 0. Kingma and Dhariwal show samples at 0.7.
@@ -35,7 +35,7 @@ class Temperature:
         self.high = high
 
     def scaled(self, strength: float) -> Temperature:
-        """See :func:`dreamer.perturbations.scaled`; a factor of 1 bends nothing, so its distance to 1 is multiplied."""
+        """See :func:`dreamer.perturbations.scaled`; a factor of 1 changes nothing, so the distance to 1 is scaled."""
         copied = copy.copy(self)
         for name in self.amounts:
             setattr(copied, name, max(strength * getattr(self, name) + (1 - strength), 0.0))

@@ -1,4 +1,4 @@
-"""Plasticity: what acts on the learner's synapses rather than on its answers. One file each."""
+"""Plasticity: what acts on the learner's weights rather than on its outputs. One file each."""
 
 from dreamer.plasticity.base import Plasticity
 from dreamer.plasticity.downscaling import Downscaling

@@ -1,4 +1,4 @@
-"""The contract of the family, and what its parts go over."""
+"""The contract of the family, and the weights that its parts act on."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dreamer.networks.base import module_bytes, plain_name
 
 
 class Plasticity(nn.Module):
-    """Follows the learner's weights through the life: penalises their change, averages them, scales them.
+    """Follows the learner's weights through the run: penalises their change, averages them, scales them.
 
-    Every hook does nothing by default; a part overrides those that it is about. Its state lies in buffers and
-    submodules, all made in :meth:`prepare`, so it moves to the training device, is saved with the life, and has a known
-    size. Nothing in it is trained. Hooks may be called between any two steps, and are called again in the same order
-    when a killed life is lived on.
+    Every hook does nothing by default; a part overrides those that it needs. Its state lies in buffers and submodules,
+    all made in :meth:`prepare`, so it moves to the training device, is saved in checkpoints, and has a known size.
+    Nothing in it is trained. Hooks may be called between any two steps, and are called again in the same order when a
+    killed run is resumed.
     """
 
     def prepare(self, network: nn.Module) -> None:
-        """Make room for the state, once, when the life is built.
+        """Register the state, once, when the run is built.
 
         Args:
-            network: the learner, newborn.
+            network: the learner as initialised.
         """
 
     def dawn(self, network: nn.Module) -> None:
@@ -40,20 +40,20 @@ class Plasticity(nn.Module):
         return None
 
     def after_step(self, network: nn.Module, kind: Kind, rng: torch.Generator) -> None:
-        """The optimiser has made a step; gradients are still there.
+        """Called after an optimiser step; gradients are still there.
 
         Args:
             network: the learner; its weights may be changed in place, without gradients.
             kind: of the stage.
-            rng: generator on the CPU, seeded by the place of the step.
+            rng: generator on the CPU, seeded by stage and step.
         """
 
     def dusk(self, network: nn.Module) -> None:
-        """A stretch of wake has ended (an experience may have several)."""
+        """A wake stage has ended (an experience may have several)."""
 
     @property
     def average(self) -> nn.Module | None:
-        """A moving copy of the learner that can teach and be examined, or None."""
+        """A moving average of the learner that can teach and be evaluated, or None."""
         return None
 
     @property

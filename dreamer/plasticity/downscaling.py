@@ -1,4 +1,4 @@
-"""Sleep takes back what the day has made synapses grow."""
+"""Synaptic downscaling: sleep scales down weights that grew while awake."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from dreamer.plasticity.base import Plasticity, synapses
 
 
 class Downscaling(Plasticity):
-    """Scale every neuron's incoming weights down in sleep, until they are as strong together as they were at dawn.
+    """Scale every neuron's incoming weights down in sleep, until their norm is what it was at dawn.
 
     The synaptic homeostasis hypothesis: learning makes synapses grow on balance, and slow-wave sleep renormalises them,
     at best the weakest first (Tononi and Cirelli 2006, doi 10.1016/j.smrv.2005.05.002; 2014, "Sleep and the price of
     plasticity", doi 10.1016/j.neuron.2013.12.025). After every step of such sleep each neuron whose incoming weights
-    have a larger Euclidean norm than at dawn gets them multiplied by ``1 - rate``, or by just what is missing.
+    have a larger Euclidean norm than at dawn gets them multiplied by ``1 - rate``, or by the factor that just reaches
+    that norm.
 
-    Plain decay in every night would end in a silent network, and one factor for all would change little but how sure
-    the learner is. So the norm at dawn is the floor, and every neuron has its own: relative strengths within a neuron
-    stay, while neurons that grew beyond others fall back, the outputs of the day's classes first of all. Neurons that
-    lost strength get nothing back. Biases and other weights with one dimension are left alone.
+    Plain decay in every night would end in a silent network, and one factor for all would change little but the
+    learner's confidence. So the norm at dawn is the floor, and every neuron has its own: relative strengths within a
+    neuron stay, while neurons that grew more than others fall back, the outputs of the new classes first of all.
+    Neurons that lost strength get nothing back. Biases and other weights with one dimension do not change.
 
     Args:
-        rate: largest share that a weight loses in a step, in [0, 1); 0.001 takes at most 18 % in 200 steps.
-        protect: share of each neuron's strongest weights that lose nothing, in [0, 1); the weaker ones then lose more.
+        rate: largest fraction that a weight loses in a step, in [0, 1); 0.001 takes at most 18 % in 200 steps.
+        protect: fraction of each neuron's strongest weights that lose nothing, in [0, 1); the weaker ones then lose
+            more.
         during: the kind of sleep; ``nrem`` is where the hypothesis places it, ``both`` adds ``rem``.
 
     Raises:
@@ -36,9 +38,9 @@ class Downscaling(Plasticity):
 
     def __init__(self, rate: float = 0.001, protect: float = 0.0, during: Literal["nrem", "rem", "both"] = "nrem"):
         super().__init__()
-        for name, share in {"rate": rate, "protect": protect}.items():
-            if not 0 <= share < 1:
-                raise ValueError(f"expected {name} in [0, 1), got {share}")
+        for name, fraction in {"rate": rate, "protect": protect}.items():
+            if not 0 <= fraction < 1:
+                raise ValueError(f"expected {name} in [0, 1), got {fraction}")
         self.rate = rate
         self.protect = protect
         self.during = during

@@ -1,4 +1,4 @@
-"""A slow copy of the learner."""
+"""A moving average of the learner's weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class MovingAverage(Plasticity):
 
     A semantic memory of CLS-ER (Arani et al. 2022, arXiv 2201.12604; ``models/clser.py`` of NeurAI-Lab/CLS-ER). After a
     step, with probability ``rate``, ``average = a * average + (1 - a) * learner`` with
-    ``a = min(1 - 1 / (t + 1), decay)``, where t counts all steps of the life, this one included: a young average
-    forgets the newborn's weights quickly. It follows the learner in sleep as it does awake.
+    ``a = min(1 - 1 / (t + 1), decay)``, where t counts all steps of the run, this one included: an average over few
+    steps forgets the initial weights quickly. It follows the learner asleep as well as awake.
 
     CLS-ER keeps two: a plastic one, which follows quickly, and a stable one, which follows more rarely; the one that is
     surer of a replayed sample teaches. Statistics of batch normalisation are copied at every update; the official code
@@ -52,10 +52,10 @@ class MovingAverage(Plasticity):
         # always one number, so that parts that draw after this one draw the same whatever its rate
         if float(torch.rand((), generator=rng)) >= self.rate:
             return
-        # 1 - a, kept on the device: asking for its value would make a GPU wait at every step
-        share = (1 / (self.steps + 1)).clamp(min=1 - self.decay)
+        # 1 - a, kept on the device: reading its value would make a GPU wait at every step
+        update = (1 / (self.steps + 1)).clamp(min=1 - self.decay)
         for average, weight in zip(self.follower.network.parameters(), network.parameters(), strict=True):
-            average.lerp_(weight, share.to(average.dtype))
+            average.lerp_(weight, update.to(average.dtype))
         for average, statistic in zip(self.follower.network.buffers(), network.buffers(), strict=True):
             average.copy_(statistic)
 

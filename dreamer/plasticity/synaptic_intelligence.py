@@ -1,4 +1,4 @@
-"""Synapses that mattered hold on to their strength."""
+"""Synaptic intelligence: a penalty holds weights that mattered for earlier experiences."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dreamer.plasticity.base import Plasticity, synapses
 class SynapticIntelligence(Plasticity):
     """Penalise the change of a weight by how much it has lowered the loss so far.
 
-    Synaptic intelligence (Zenke et al. 2017, arXiv 1703.04200). Awake, every weight adds up its share of the fall of
-    the loss, ``w -= gradient * change``, after every step (eq. 3). At dusk its importance grows by
+    Synaptic intelligence (Zenke et al. 2017, arXiv 1703.04200). Awake, every weight adds up its contribution to the
+    fall of the loss, ``w -= gradient * change``, after every step (eq. 3). At dusk its importance grows by
     ``w / (D^2 + epsilon)``, where D is how far it moved since dawn, or since it last slept (eq. 5), and the penalty
     ``c * sum importance * (weight - reference)^2`` (eq. 4) holds it to where it then is.
 
@@ -22,8 +22,8 @@ class SynapticIntelligence(Plasticity):
     importance may be negative. Zenke et al. take the gradients without the penalty and cut negative importance off
     (``pathint/protocols.py`` of ganguli-lab/pathint).
 
-    In sleep it rests: there is no penalty, nothing is added up, and the reference follows the weights. Dreams speak for
-    the past themselves, and what holds against the next day is the learner that the night has left.
+    It is inactive in sleep: there is no penalty, nothing is added up, and the reference follows the weights. Dreams
+    already stand for earlier experiences, and what is held during the next experience is the learner after the night.
 
     Args:
         c: strength of the penalty; 0.1 is van de Ven et al.'s for class-incremental Split MNIST, found by grid search
@@ -52,7 +52,7 @@ class SynapticIntelligence(Plasticity):
             self.register_buffer(f"before__{name}", weight.detach().clone())
 
     def dawn(self, network: nn.Module) -> None:
-        self._settle(network)
+        self._move_reference(network)
 
     def penalty(self, network: nn.Module, kind: Kind) -> Tensor | None:
         if kind != "wake":
@@ -66,7 +66,7 @@ class SynapticIntelligence(Plasticity):
     @torch.no_grad()
     def after_step(self, network: nn.Module, kind: Kind, rng: torch.Generator) -> None:
         if kind != "wake":
-            self._settle(network)
+            self._move_reference(network)
             return
         for name, weight in synapses(network):
             before = self.get_buffer(f"before__{name}")
@@ -83,11 +83,11 @@ class SynapticIntelligence(Plasticity):
             moved = weight - self.get_buffer(f"reference__{name}")
             self.get_buffer(f"importance__{name}").add_(path / (moved.square() + self.epsilon))
             path.zero_()
-        self._settle(network)
+        self._move_reference(network)
 
     @torch.no_grad()
-    def _settle(self, network: nn.Module) -> None:
-        """What is walked from here on is measured from the weights as they are."""
+    def _move_reference(self, network: nn.Module) -> None:
+        """Measure the path and the penalty from the present weights from here on."""
         for name, weight in synapses(network):
             self.get_buffer(f"reference__{name}").copy_(weight)
             self.get_buffer(f"before__{name}").copy_(weight)

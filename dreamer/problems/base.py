@@ -60,6 +60,11 @@ class Problem(ABC):
     unit: str
     higher_is_better: bool
 
+    @property
+    def key(self) -> str:
+        """What columns of logs call the score: ``accuracy``, ``mean_squared_error``."""
+        return self.score.replace(" ", "_")
+
     # ---------------------------------------------------------------- samples and targets
 
     @abstractmethod
@@ -75,15 +80,15 @@ class Problem(ABC):
         """The shape of a learner's output for one sample: (K,) logits or numbers, (T, V) logits."""
 
     @abstractmethod
-    def soft_targets(self, samples: Dream, outputs: int) -> Tensor:
+    def soft_targets(self, samples: Dream, groups: int) -> Tensor:
         """The targets as a perturbation may mix them.
 
         Args:
             samples: B of them.
-            outputs: length of a learner's output.
+            groups: G.
 
         Returns:
-            (B, outputs) floating numbers; ``samples.p`` itself where that is set.
+            (B, K) floating numbers; ``samples.p`` itself where that is set.
         """
 
     # ---------------------------------------------------------------- how an output is judged

@@ -50,8 +50,8 @@ class Classification(Problem):
     def output_shape(self, stream: Stream) -> tuple[int, ...]:
         return (stream.num_classes,)
 
-    def soft_targets(self, samples: Dream, outputs: int) -> Tensor:
-        return functional.one_hot(samples.y, outputs).to(torch.float32) if samples.p is None else samples.p
+    def soft_targets(self, samples: Dream, groups: int) -> Tensor:
+        return functional.one_hot(samples.y, groups).to(torch.float32) if samples.p is None else samples.p
 
     def hard_loss(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         return cross_entropy(output.logits, target.y if target.p is None else target.p, active)

@@ -43,8 +43,8 @@ class Regression(Problem):
     def output_shape(self, stream: Stream) -> tuple[int, ...]:
         return (stream.num_classes,)
 
-    def soft_targets(self, samples: Dream, outputs: int) -> Tensor:
-        return samples.y.reshape(-1, outputs) if samples.p is None else samples.p
+    def soft_targets(self, samples: Dream, groups: int) -> Tensor:
+        return samples.y.reshape(len(samples.y), -1) if samples.p is None else samples.p
 
     def hard_loss(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         wanted = target.y if target.p is None else target.p

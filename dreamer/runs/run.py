@@ -120,7 +120,7 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
         raise ConfigError(str(error)) from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(checked.seed, Purpose.INIT))
-        module = checked.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes)
+        module = checked.build_module(stream)
     checkpoint = RunCheckpoint(directory / CHECKPOINTS)
     watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), checkpoint]
     if checked.dream_quality is not None:

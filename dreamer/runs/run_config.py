@@ -19,7 +19,9 @@ from dreamer.config.binding import ComponentSpec, ConfigError, at, bind, check, 
 from dreamer.core.suggest import one_of
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.loggers.wandb import wandb_logger
+from dreamer.problems import Classification
 from dreamer.streams import registry as streams
+from dreamer.streams.base import Stream
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
@@ -33,7 +35,7 @@ OWNED = (
 )
 """Arguments of the Trainer that a run sets itself."""
 
-_FROM_STREAM = ("sample_shape", "num_classes")
+_FROM_STREAM = ("sample_shape", "num_classes", "outputs")
 _READING: dict[str, Any] = {"root": str | None, "workers": int, "limit_bytes": int}
 
 
@@ -48,7 +50,7 @@ class RunConfig:
         out: the configured run folder, or None.
         stream: builds the stream.
         datamodule: builds the data module, given the stream.
-        module: builds the module, given ``sample_shape`` and ``num_classes``.
+        module: builds the module, given ``sample_shape``, ``num_classes`` (or domains) and ``outputs``.
         trainer: arguments of the Trainer.
         loggers: build the loggers, given the run folder and the configuration.
         dream_quality: builds the callback that measures dreams, given the run folder; None where none is wanted.
@@ -64,6 +66,21 @@ class RunConfig:
     trainer: dict[str, Any]
     loggers: tuple[ComponentSpec, ...]
     dream_quality: ComponentSpec | None
+
+    def build_module(self, stream: Stream) -> WakeSleepModule:
+        """The module, its parts made for a stream.
+
+        Raises:
+            ConfigError: when a part refuses a value, or the stream asks something else than the problem.
+        """
+        problem = self.module.options.get("problem")
+        asked = Classification() if problem is None else problem.build()
+        try:
+            asked.check(stream)
+        except ValueError as error:
+            raise ConfigError(at("problem", str(error))) from error
+        outputs = asked.output_shape(stream)[-1]
+        return self.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_groups, outputs=outputs)
 
 
 def run_config(plain: Mapping[str, Any]) -> RunConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dreamer.core.hypnogram import Hypnogram
-from dreamer.loop.checks import a_few, days_kept
+from dreamer.loop.plan import few_samples, kept_bytes
 from dreamer.networks.heads import grows
 from dreamer.streams.base import Stream
 from dreamer.training.module import WakeSleepModule
@@ -35,9 +35,9 @@ def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
         if module.memory.is_features:
             shape, itemsize = module.feature_shape(stream.sample_shape), 4
         else:
-            shape, itemsize = stream.sample_shape, a_few(stream, 1).element_size()
+            shape, itemsize = stream.sample_shape, few_samples(stream, 1).element_size()
         sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes, itemsize)
-    sizes["memory"] += days_kept(stream, len(stream) - 1, module.wake)
+    sizes["memory"] += kept_bytes(stream, len(stream) - 1, module.wake)
     if module.generator is not None:
         sizes["generator"] = module.generator.planned_bytes(stream.class_order)
     return sizes

@@ -1,4 +1,4 @@
-"""Schedules: when does the next night come? One file each: plain ones plan it, data-driven ones watch the day."""
+"""Schedules decide when the next night comes. One file each: plain ones plan it, data-driven ones watch training."""
 
 from dreamer.schedules.base import Schedule
 from dreamer.schedules.boundary import Boundary

@@ -1,4 +1,4 @@
-"""What schedules that watch the day share: how often they may look up, and how far apart their nights lie."""
+"""Common to the data-driven schedules: how often they decide, and how many wake steps lie between their nights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dreamer.core.hypnogram import Stretch
 
 
 class Checks:
-    """Cuts the day into stretches with open nights, and keeps the nights that are granted apart.
+    """Cuts wake steps into stretches with open nights, and keeps granted nights apart.
 
     Args:
         check_every: wake steps between two decisions, at least 1.
@@ -45,10 +45,10 @@ class Checks:
             stretches[-1] = stretches[-1]._replace(sleep=True)
         return stretches
 
-    def grant(self, asked: bool) -> bool:
-        """True when a night may come and is asked for, or would be too late at the next decision."""
+    def grant(self, wanted: bool) -> bool:
+        """True when a night is allowed and wanted, or would come too late at the next decision."""
         late = self.most is not None and self.awake + self.check_every > self.most
-        return self.awake >= self.least and (asked or late)
+        return self.awake >= self.least and (wanted or late)
 
     def __str__(self) -> str:
         most = "" if self.most is None else f" and at most {self.most}"

@@ -12,10 +12,10 @@ from dreamer.core.hypnogram import Stretch
 
 
 class Schedule(ABC):
-    """Says after which wake steps a night comes.
+    """Decides after which wake steps a night comes.
 
-    A plain schedule says so in the plan and needs :meth:`cut` alone. A data-driven one leaves nights open there: it is
-    shown every wake step (:meth:`observe`), and asked when a stretch with an open night has been lived
+    A plain schedule does so in the plan and needs :meth:`cut` alone. A data-driven one leaves nights open there: it
+    sees every wake step (:meth:`observe`), and decides when a stretch with an open night is completed
     (:meth:`decide`).
 
     Attributes:
@@ -27,12 +27,12 @@ class Schedule(ABC):
     wants_features: bool = False
 
     @abstractmethod
-    def cut(self, steps: int, lived: int, last: bool) -> list[Stretch]:
+    def cut(self, steps: int, completed: int, last: bool) -> list[Stretch]:
         """Cut the wake steps of one experience; the same arguments always give the same stretches.
 
         Args:
             steps: wake steps of the experience, at least 1.
-            lived: wake steps of all experiences before it.
+            completed: wake steps of all experiences before it.
             last: True for the last experience of the stream.
 
         Returns:
@@ -40,27 +40,27 @@ class Schedule(ABC):
         """
 
     def rule(self) -> str:
-        """When open nights are granted, and how many steps they lie apart: one sentence that is printed under the plan.
+        """When open nights are granted, and how many steps lie between them: one sentence, printed under the plan.
 
         Empty where no night is open.
         """
         return ""
 
     def observe(self, loss: float, features: Tensor | None) -> None:
-        """Look at a wake step; on several devices each of them must be shown the same.
+        """Look at a wake step; on several devices each must pass the same values.
 
         Args:
-            loss: the learner's loss on the day's batch, before the step.
-            features: (H,) mean of the learner's features over that batch; None where they are not asked for.
+            loss: the learner's loss on the real batch, before the step.
+            features: (H,) mean of the learner's features over that batch; None unless :attr:`wants_features`.
         """
         return None
 
     def decide(self) -> bool:
-        """True when a night follows the stretch that has just been lived; asking changes nothing that it learnt."""
+        """True when a night follows the stretch that has just been completed; the call changes no state."""
         return False
 
     def slept(self) -> None:
-        """A night has come, open or planned: begin anew."""
+        """A night has come, open or planned: start again."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,5 +68,5 @@ class Schedule(ABC):
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state, as if nothing had happened."""
+        """Restore what :meth:`state_dict` gave."""
         return None

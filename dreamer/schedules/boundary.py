@@ -12,6 +12,6 @@ class Boundary(Schedule):
     The schedule of nearly all replay methods that know where an experience ends (e.g. van de Ven et al. 2020).
     """
 
-    def cut(self, steps: int, lived: int, last: bool) -> list[Stretch]:
-        """Leave an experience whole; see :meth:`dreamer.schedules.Schedule.cut`."""
+    def cut(self, steps: int, completed: int, last: bool) -> list[Stretch]:
+        """One stretch for the whole experience; see :meth:`dreamer.schedules.Schedule.cut`."""
         return [Stretch(steps, sleep=True)]

@@ -1,4 +1,4 @@
-"""Sleep when the stream has changed."""
+"""Drift: sleep when the stream has changed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dreamer.schedules.base import Schedule
 _ODD = 3.0
 """Standard deviations that a single step counts at most: one odd batch is no drift."""
 _REACH = 10
-"""Steps over which the moving average of the features reaches back: it has to follow what learning itself moves."""
+"""Steps over which the moving average of the features reaches back: it has to follow what learning itself changes."""
 _TINY = 1e-12
 """Keeps a division finite where nothing varies."""
 
 
 class Drift(Schedule):
-    """Watch for a lasting rise of the loss, or of the distance of the features, and sleep on what was before.
+    """Sleep when the loss, or the distance of the features from their average, has risen for good.
 
     Serves streams without known boundaries. The test of Page (1954, "Continuous inspection schemes", Biometrika 41) and
     Hinkley (1971, Biometrika 58): with x_t the watched value, ``m_t = sum_{i<=t} (x_i - mean_i - slack)`` is kept since
@@ -32,13 +32,13 @@ class Drift(Schedule):
     found is remembered until a night comes.
 
     Args:
-        watch: ``loss``, the learner's on the day's batches; ``features``, how far their mean features lie from a
-            moving average of these, relative to its length, which needs a network that has features.
+        watch: ``loss``, the learner's on real batches; ``features``, how far their mean features lie from a moving
+            average of these, relative to its length, which needs a network that has features.
         threshold: rise in standard deviations, summed over steps, that is drift, above 0. Default: this project's own;
             a thousand steps of steady normal noise stay below it, a rise by two deviations passes it in about seven.
-        slack: standard deviations that are forgiven each step, at least 0; the customary half of the smallest rise
+        slack: standard deviations that are tolerated each step, at least 0; the customary half of the smallest rise
             worth finding, which is one deviation.
-        warmup: steps after a night that teach the test what is normal before it judges, at least 2. Default as
+        warmup: steps after a night that estimate mean and deviation before the test begins, at least 2. Default as
             ``min_instances`` of river's ``PageHinkley``.
         check_every: wake steps between two decisions, at least 1.
         least: wake steps between two nights, at least.
@@ -76,7 +76,7 @@ class Drift(Schedule):
         self.warmup = warmup
         self.slept()
 
-    def cut(self, steps: int, lived: int, last: bool) -> list[Stretch]:
+    def cut(self, steps: int, completed: int, last: bool) -> list[Stretch]:
         return self.checks.cut(steps, last)
 
     def rule(self) -> str:
@@ -94,18 +94,18 @@ class Drift(Schedule):
         """
         self.checks.awake += 1
         if self.watch == "loss":
-            self._judge(loss)
+            self._update(loss)
             return
         if features is None:
-            raise ValueError("drift watches features, but was shown none: the network has to give them")
+            raise ValueError("drift watches features, but got none: the network needs features(x) and classify(h)")
         seen = features.detach().cpu().double()
         if self._usual is None:
             self._usual = seen
             return
-        self._judge(float(torch.dist(seen, self._usual) / self._usual.norm().clamp_min(_TINY)))
+        self._update(float(torch.dist(seen, self._usual) / self._usual.norm().clamp_min(_TINY)))
         self._usual = torch.lerp(self._usual, seen, 1 / _REACH)
 
-    def _judge(self, value: float) -> None:
+    def _update(self, value: float) -> None:
         if self._count >= self.warmup:
             deviation = math.sqrt(self._squares / (self._count - 1))
             rise = min((value - self._mean) / max(deviation, _TINY), _ODD)
@@ -121,7 +121,7 @@ class Drift(Schedule):
         return self.checks.grant(self._found)
 
     def slept(self) -> None:
-        """Forget what was normal: a night changes losses and features."""
+        """Reset the test: a night changes losses and features."""
         self.checks.awake = 0
         self._count, self._mean, self._squares, self._sum, self._found = 0, 0.0, 0.0, 0.0, False
         self._usual: Tensor | None = None

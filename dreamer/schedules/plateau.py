@@ -1,4 +1,4 @@
-"""Sleep when nothing more is learnt."""
+"""Plateau: sleep when the loss has stopped falling."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from dreamer.schedules.base import Schedule
 
 
 class Plateau(Schedule):
-    """Sleep when the loss has fallen and then stopped falling: the day has been learnt, and can be consolidated.
+    """Sleep when the loss has fallen and then stopped falling: what is new has been learnt, and can be consolidated.
 
     That a plateau of the online loss behind a peak is the moment to consolidate is the idea of task-free continual
     learning (Aljundi, Kelchtermans and Tuytelaars 2019, arXiv 1812.03596), which compares mean and variance of a window
     of losses with fixed thresholds. Here the loss is smoothed as the mean of ``check_every`` wake steps, and measured
-    against the highest such mean of the life, so that nothing depends on its scale. A check at which the smoothed loss
+    against the highest such mean of the run, so that nothing depends on its scale. A check at which the smoothed loss
     lies further than ``gain`` from its level makes it the new level: a fall means that something was learnt, a rise
     that something new has come, and both restart the waiting. A slow fall adds up, since the level stays where it was.
-    Where nothing was learnt since the last night, there is nothing to sleep on.
+    Where nothing was learnt since the last night, no night comes.
 
     Args:
-        patience: checks in a row without a new level before a night is asked for, at least 1. Default: this project's
-            own.
-        gain: change that makes a new level, as a share of the highest smoothed loss so far, in (0, 1). Default: this
-            project's own; of the loss of a newborn learner of ten classes, ln 10, it is 0.12.
+        patience: checks in a row without a new level before a night is due, at least 1. Default: this project's own.
+        gain: change that makes a new level, as a fraction of the highest smoothed loss so far, in (0, 1). Default:
+            this project's own; of the loss of an untrained learner of ten classes, ln 10, it is 0.12.
         check_every: wake steps of a check and between two decisions, at least 1.
         least: wake steps between two nights, at least.
         most: wake steps between two nights, at most; None for no limit.
@@ -58,7 +57,7 @@ class Plateau(Schedule):
         self._highest = 0.0
         self.slept()
 
-    def cut(self, steps: int, lived: int, last: bool) -> list[Stretch]:
+    def cut(self, steps: int, completed: int, last: bool) -> list[Stretch]:
         return self.checks.cut(steps, last)
 
     def rule(self) -> str:
@@ -88,7 +87,7 @@ class Plateau(Schedule):
         return self.checks.grant(self._learnt and self._still >= self.patience)
 
     def slept(self) -> None:
-        """Find a new level: a night changes the loss."""
+        """Reset the level: a night changes the loss."""
         self.checks.awake = 0
         self._sum = 0.0
         self._level: float | None = None

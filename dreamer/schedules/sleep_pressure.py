@@ -1,4 +1,4 @@
-"""New learning makes tired."""
+"""Sleep pressure: sleep when enough has been learnt awake."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from dreamer.schedules.base import Schedule
 
 
 class SleepPressure(Schedule):
-    """Sleep when the pressure that surprise has built up crosses a threshold.
+    """Sleep when a pressure that grows with the loss of wake steps crosses a threshold.
 
     The homeostatic process S of the two-process model of sleep (Borbély 1982, Human Neurobiology 1; Daan, Beersma and
     Borbély 1984): awake it saturates, ``S = 1 - (1 - S_0) exp(-t / tau)``, asleep it falls exponentially, and sleep
     begins at an upper threshold. Here the clock runs with what there is to learn instead of hours: t is the summed loss
-    of the wake steps, so a day that surprises makes tired soon, and one that is already known hardly at all. Nights
-    have a fixed length, so each leaves the same share of the pressure.
+    of the wake steps, so an experience that is hard to predict brings a night soon, and an easy one hardly at all.
+    Nights have a fixed length, so each leaves the same fraction of the pressure.
 
     Args:
-        threshold: pressure, in (0, 1), from which a night is asked for; default: the mean upper threshold 0.67 of Daan
-            et al.
-        left: share of the pressure that a night leaves, in [0, 1); default: their lower threshold over the upper one,
-            0.17 / 0.67.
+        threshold: pressure, in (0, 1), from which a night is due; default: the mean upper threshold 0.67 of Daan et al.
+        left: fraction of the pressure that a night leaves, in [0, 1); default: their lower threshold over the upper
+            one, 0.17 / 0.67.
         capacity: tau, the summed loss that fills 63 % of what is missing to full pressure, above 0. Default: this
             project's own; a mean loss of 0.5 then brings a night about every 550 wake steps.
         check_every: wake steps between two decisions, at least 1.
@@ -62,7 +61,7 @@ class SleepPressure(Schedule):
         self.capacity = capacity
         self.pressure = 0.0
 
-    def cut(self, steps: int, lived: int, last: bool) -> list[Stretch]:
+    def cut(self, steps: int, completed: int, last: bool) -> list[Stretch]:
         return self.checks.cut(steps, last)
 
     def rule(self) -> str:
@@ -73,14 +72,14 @@ class SleepPressure(Schedule):
 
     def observe(self, loss: float, features: Tensor | None) -> None:
         self.checks.awake += 1
-        # losses below 0 are no surprise, and no rest either
+        # losses below 0 neither raise nor lower the pressure
         self.pressure = 1 - (1 - self.pressure) * math.exp(-max(loss, 0.0) / self.capacity)
 
     def decide(self) -> bool:
         return self.checks.grant(self.pressure >= self.threshold)
 
     def slept(self) -> None:
-        """Discharge."""
+        """Lower the pressure to what a night leaves."""
         self.checks.awake = 0
         self.pressure *= self.left
 

@@ -42,5 +42,5 @@ class Absorb(Wake):
         assert step.day is not None
         self.check(context.network)
         absorb = context.network.absorb
-        absorb(*step.day)
+        absorb(step.day.x, step.day.y)
         return Losses.of()

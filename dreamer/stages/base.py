@@ -10,12 +10,12 @@ from torch import nn
 
 from dreamer.core.types import Dream, Losses, SleepContext, Step
 from dreamer.networks.base import check_resettable, forward
-from dreamer.objectives import CrossEntropy, Distillation, Objective
+from dreamer.objectives import HardTargets, Objective, SoftTargets
 from dreamer.objectives.base import judge
 from dreamer.perturbations.base import Perturbation
-from dreamer.stages.replay import Replayer, Source, Teacher, active_classes, wants_features, wants_teacher
+from dreamer.stages.replay import Replayer, Source, Teacher, wants_features, wants_teacher
 
-USUAL: tuple[Objective, ...] = (CrossEntropy(), Distillation())
+USUAL: tuple[Objective, ...] = (HardTargets(), SoftTargets())
 """What the learner learns from a dream where nothing else is asked for."""
 
 
@@ -85,7 +85,9 @@ class Sleep:
         assert step.dream is not None
         dream = step.dream
         answer = forward(context.network, dream.x, dream.is_features, wants_features(self.objectives))
-        return Losses.of(learner=judge(self.objectives, answer, dream, active_classes(context, dream)))
+        return Losses.of(
+            learner=judge(self.objectives, answer, dream, self.replayer.problem.active(context.active, dream))
+        )
 
 
 def check_anneal(where: str, anneal: float) -> None:

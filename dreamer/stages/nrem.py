@@ -24,7 +24,8 @@ class NREM(Sleep):
         source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whatever the life has).
         perturbations: light ones.
         strength: factor of what the perturbations bend; a list gives one for each night, the last for all further ones.
-        objectives: what the learner learns from a dream; by default cross-entropy and distillation.
+        objectives: what the learner learns from a dream; by default the problem's hard and soft loss
+            (cross-entropy and distillation of classes).
         teacher: who labels softly: ``dawn``, ``dusk``, ``both`` (dawn for the old classes, dusk for the day's own), or
             ``average`` (the learner's moving averages).
         teacher_sees_perturbed: show the teacher the bent sample; False asks for the same answer as to the faithful one.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dreamer.core.types import Dream, Output, Perturbations, SleepContext
 from dreamer.generators import Generator
@@ -17,9 +17,11 @@ from dreamer.networks.base import forward
 from dreamer.objectives.base import Objective
 from dreamer.perturbations import LatentMixing, Noise, Perturbation, perturb
 from dreamer.perturbations.base import bound, scaled
+from dreamer.problems import Classification, Problem
 
 Source = Literal["auto", "memory", "generator", "both", "day"]
 Teacher = Literal["dawn", "dusk", "both", "average"]
+Stage = TypeVar("Stage")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Replayer:
             average of the learner that is surest of a sample's label.
         teacher_sees_perturbed: show the teacher the bent sample rather than the clean one.
         strength: how strongly dreams are bent, by night: the n-th night takes the n-th number, or the last.
+        problem: what the learner is asked.
     """
 
     source: Source
@@ -44,6 +47,7 @@ class Replayer:
     teacher: Teacher
     teacher_sees_perturbed: bool
     strength: tuple[float, ...] = (1.0,)
+    problem: Problem = field(default_factory=Classification)
 
     def sources(self, context: SleepContext) -> tuple[bool, bool]:
         """Whether memory and generator take part.
@@ -72,8 +76,9 @@ class Replayer:
         return (LatentMixing(),) if codes else (Noise(clip=None),)
 
     def unlabelled(self, generator: Generator | None) -> bool:
-        """True when a teacher must say what the dreams are, because the generator does not know."""
-        return generator is not None and not generator.conditional and self.source not in ("memory", "day")
+        """True when a teacher must say what the targets of dreams are, because the generator does not know."""
+        knows = generator is None or (generator.conditional and self.problem.groups == "class")
+        return not knows and self.source not in ("memory", "day")
 
     def perturbations_at(self, context: SleepContext) -> tuple[Perturbation, ...]:
         """The perturbations that apply in this night, bound to the learner where they look at it."""
@@ -93,7 +98,7 @@ class Replayer:
 
         Args:
             context: the life so far.
-            classes: (K,) bool, the classes that a generator may dream of.
+            classes: (G,) bool, the groups that a generator may dream of.
             count: B.
             rng: generator on the training device.
             objectives: what will be learnt from it; the teacher adds what they need.
@@ -106,16 +111,16 @@ class Replayer:
             parts.append(self._remember(context, remembered, perturbations, rng))
         if count - remembered:
             parts.append(self._invent(context, classes, count - remembered, perturbations, rng))
-        clean = _join(parts, len(classes))
+        clean = self._join(parts, len(classes))
         pixel = [] if clean.is_features else [part for part in perturbations if part.space == "pixel"]
         dream = clean
         if pixel:
-            x, p = perturb_labelled(pixel, clean, len(classes), rng)
+            x, p = perturb_labelled(self.problem, pixel, clean, len(classes), rng)
             dream = clean._replace(x=x, p=p, clean=clean.x)
         if not wants_teacher(objectives):
             return dream
         shown = dream.x if self.teacher_sees_perturbed else clean.x
-        taught = self.teach(context, shown, clean.y, clean.is_features, wants_features(objectives))
+        taught = self.teach(context, shown, clean, wants_features(objectives))
         return dream._replace(teacher=taught.logits, teacher_features=taught.features)
 
     def _remember(
@@ -125,7 +130,7 @@ class Replayer:
         latent = [part for part in perturbations if part.space == "latent"]
         if not (drawn.is_features and latent):
             return drawn
-        x, p = perturb_labelled(latent, drawn, len(context.old_classes), rng)
+        x, p = perturb_labelled(self.problem, latent, drawn, len(context.old_classes), rng)
         return drawn._replace(x=x, p=p)
 
     def _invent(
@@ -140,19 +145,17 @@ class Replayer:
         bound = {space: functools.partial(perturb, chosen) if chosen else None for space, chosen in on_way.items()}
         asked = balanced_labels(classes, count, rng)
         dream: Dream = context.generator.dream(asked, rng, Perturbations(**bound))
-        if context.generator.conditional:
-            return dream
-        return dream._replace(y=self._name(context, dream, asked))
+        return self._named(context, dream, asked) if self.unlabelled(context.generator) else dream
 
     def own_day(self, context: SleepContext, x: Tensor, rng: torch.Generator, features: bool) -> Dream:
         """The day's own (B, *S) samples as the dawn teacher sees them (learning without forgetting)."""
-        dream = Dream(x, balanced_labels(context.old_classes, len(x), rng))
-        dream = dream._replace(y=self._name(context, dream, dream.y))
-        taught = self.teach(context, x, dream.y, features=features)
+        asked = balanced_labels(context.old_classes, len(x), rng)
+        dream = self._named(context, Dream(x, asked), asked)
+        taught = self.teach(context, x, dream, features)
         return dream._replace(teacher=taught.logits, teacher_features=taught.features)
 
-    def _name(self, context: SleepContext, dream: Dream, asked: Tensor) -> Tensor:
-        """(B,) labels of dreams that nobody asked for, as the teacher sees them.
+    def _named(self, context: SleepContext, dream: Dream, asked: Tensor) -> Dream:
+        """Dreams whose targets nobody knows, with those that the teacher sees in them.
 
         Where tasks are known, a task is drawn for every dream with ``asked``, and the label is the best of its classes.
         """
@@ -162,26 +165,25 @@ class Replayer:
         candidates = context.old_classes if context.night < 0 else context.old_classes | context.new_classes
         of_task = context.active_classes(asked)
         candidates = candidates.expand(len(asked), -1) if of_task is None else candidates & of_task
-        logits = forward(teacher, dream.x, dream.is_features).logits.float()
-        return logits.masked_fill(~candidates, -torch.inf).argmax(dim=1)
+        y = self.problem.name(forward(teacher, dream.x, dream.is_features).logits.float(), candidates)
+        # mixed codes have mixed groups, which are no targets where groups are domains
+        return dream._replace(y=y) if self.problem.groups == "class" else dream._replace(y=y, p=None, group=asked)
 
-    def teach(
-        self, context: SleepContext, x: Tensor, y: Tensor, is_features: bool = False, features: bool = False
-    ) -> Output:
-        """The teachers' logits among the classes that they met, ``-inf`` elsewhere, and their features if asked.
+    def teach(self, context: SleepContext, x: Tensor, samples: Dream, features: bool = False) -> Output:
+        """The teachers' outputs for the groups that they have seen, ``-inf`` elsewhere, and their features if asked.
 
         Args:
             context: the life so far.
-            x: (B, *S) samples, or (B, H) features when ``is_features``.
-            y: (B,) labels; they decide which teacher speaks.
-            is_features: see :class:`dreamer.core.types.Dream`.
+            x: (B, *S) samples as they are shown to the teachers, or (B, H) features where ``samples`` are.
+            samples: what they are; their groups, or targets, decide which teacher speaks.
             features: give the teachers' features too.
 
         Raises:
             ValueError: when there is no teacher yet.
         """
+        is_features = samples.is_features
         if self.teacher == "average":
-            return _surest(context, x, y, is_features, features)
+            return self._surest(context, x, samples, features)
         dawn = (
             None if context.dawn is None or self.teacher == "dusk" else forward(context.dawn, x, is_features, features)
         )
@@ -189,19 +191,54 @@ class Replayer:
             None if context.dusk is None or self.teacher == "dawn" else forward(context.dusk, x, is_features, features)
         )
         own = context.new_classes if dawn is not None else context.old_classes | context.new_classes
-        dawn = None if dawn is None else dawn._replace(logits=_masked(dawn.logits, context.old_classes))
-        dusk = None if dusk is None else dusk._replace(logits=_masked(dusk.logits, own))
+        dawn = None if dawn is None else dawn._replace(logits=self.problem.known(dawn.logits, context.old_classes))
+        dusk = None if dusk is None else dusk._replace(logits=self.problem.known(dusk.logits, own))
         if dawn is None or dusk is None:
             only = dusk if dawn is None else dawn
             if only is None:
                 raise ValueError(f"a stage asks its teacher={self.teacher!r}, but there is none yet")
             return only
         # a class that the day brought back in a new look is the dusk's
-        return _choose((context.old_classes & ~context.new_classes)[y].to(torch.int64), (dusk, dawn))
+        return _choose((context.old_classes & ~context.new_classes)[samples.groups].to(torch.int64), (dusk, dawn))
+
+    def _surest(self, context: SleepContext, x: Tensor, samples: Dream, features: bool) -> Output:
+        """The average that agrees best with a sample's target speaks for it (CLS-ER, Arani et al. 2022)."""
+        if not context.averages:
+            raise ValueError("a stage asks its teacher='average', but the life keeps no moving average of the learner")
+        outputs = [forward(average, x, samples.is_features, features) for average in context.averages]
+        sure = torch.stack([self.problem.sureness(output.logits, samples.y) for output in outputs])
+        seen = context.old_classes | context.new_classes
+        known = [output._replace(logits=self.problem.known(output.logits, seen)) for output in outputs]
+        return _choose(sure.argmax(dim=0), known)
+
+    def _join(self, parts: Sequence[Dream], groups: int) -> Dream:
+        if len(parts) == 1:
+            return parts[0]
+        mixed = any(part.p is not None for part in parts)
+        kept = [part.logits for part in parts if part.logits is not None]
+        domains = [part.group for part in parts if part.group is not None]
+        return Dream(
+            torch.cat([part.x for part in parts]),
+            torch.cat([part.y for part in parts]),
+            torch.cat([self.problem.soft_targets(part, groups) for part in parts]) if mixed else None,
+            logits=torch.cat(kept) if len(kept) == len(parts) else None,
+            is_features=parts[0].is_features,
+            group=torch.cat(domains) if len(domains) == len(parts) else None,
+        )
+
+
+def for_problem(stage: Stage, problem: Problem) -> Stage:
+    """A copy of a stage whose objectives and teachers judge what this problem asks."""
+    bound = copy.copy(stage)
+    for name in ("objectives", "replay_objectives"):
+        if hasattr(bound, name):
+            setattr(bound, name, tuple(objective.for_problem(problem) for objective in getattr(bound, name)))
+    bound.replayer = replace(bound.replayer, problem=problem)
+    return bound
 
 
 def balanced_labels(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    """(count,) int64 labels in random order, each of the (K,) bool ``classes`` equally often, give or take one."""
+    """(count,) int64 groups in random order, each of the (G,) bool ``classes`` equally often, give or take one."""
     present = classes.nonzero().flatten()
     shuffled = present[torch.randperm(len(present), generator=rng, device=rng.device)]
     labels = shuffled.repeat(count // len(present) + 1)[:count]
@@ -209,20 +246,13 @@ def balanced_labels(classes: Tensor, count: int, rng: torch.Generator) -> Tensor
 
 
 def perturb_labelled(
-    perturbations: Sequence[Perturbation], samples: Dream, num_classes: int, rng: torch.Generator
+    problem: Problem, perturbations: Sequence[Perturbation], samples: Dream, groups: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
-    """Perturb (B, *S) samples; their label distributions come back only when something has mixed them."""
-    before = _distribution(samples, num_classes)
+    """Perturb (B, *S) samples; their soft targets come back only when something has mixed them."""
+    before = problem.soft_targets(samples, groups)
     x, p = perturb(perturbations, samples.x, before, rng)
     # perturbations that leave labels alone hand back the very same tensor
     return x, samples.p if p is before else p
-
-
-def active_classes(context: SleepContext, samples: Dream) -> Tensor | None:
-    """(B, K) bool, the outputs that compete for (B, *S) samples: those for any class that is in one; None for all."""
-    if context.active is None or samples.p is None:
-        return context.active_classes(samples.y)
-    return (samples.p > 0).to(torch.float32) @ context.active.to(torch.float32) > 0
 
 
 def wants_teacher(objectives: Sequence[Objective]) -> bool:
@@ -235,43 +265,9 @@ def wants_features(objectives: Sequence[Objective]) -> bool:
     return any(objective.needs_features for objective in objectives)
 
 
-def _surest(context: SleepContext, x: Tensor, y: Tensor, is_features: bool, features: bool) -> Output:
-    """The average that gives a sample's label the largest probability speaks for it (CLS-ER, Arani et al. 2022)."""
-    if not context.averages:
-        raise ValueError("a stage asks its teacher='average', but the life keeps no moving average of the learner")
-    answers = [forward(average, x, is_features, features) for average in context.averages]
-    sure = torch.stack([functional.softmax(answer.logits.float(), dim=1).gather(1, y[:, None]) for answer in answers])
-    met = context.old_classes | context.new_classes
-    return _choose(
-        sure.argmax(dim=0).flatten(), [answer._replace(logits=_masked(answer.logits, met)) for answer in answers]
-    )
-
-
 def _choose(index: Tensor, answers: Sequence[Output]) -> Output:
     """For every sample the answer of the (B,) int64 index."""
     row = torch.arange(len(index), device=index.device)
     logits = torch.stack([answer.logits for answer in answers])[index, row]
     features = [answer.features for answer in answers if answer.features is not None]
     return Output(logits, torch.stack(features)[index, row] if features else None)
-
-
-def _masked(logits: Tensor, classes: Tensor) -> Tensor:
-    return logits.float().masked_fill(~classes, -torch.inf)
-
-
-def _join(parts: Sequence[Dream], num_classes: int) -> Dream:
-    if len(parts) == 1:
-        return parts[0]
-    mixed = any(part.p is not None for part in parts)
-    kept = [part.logits for part in parts if part.logits is not None]
-    return Dream(
-        torch.cat([part.x for part in parts]),
-        torch.cat([part.y for part in parts]),
-        torch.cat([_distribution(part, num_classes) for part in parts]) if mixed else None,
-        logits=torch.cat(kept) if len(kept) == len(parts) else None,
-        is_features=parts[0].is_features,
-    )
-
-
-def _distribution(dream: Dream, num_classes: int) -> Tensor:
-    return functional.one_hot(dream.y, num_classes).to(torch.float32) if dream.p is None else dream.p

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
 from dreamer.networks.base import forward
-from dreamer.objectives import CrossEntropy, Distillation, Objective
+from dreamer.objectives import HardTargets, Objective, SoftTargets
 from dreamer.objectives.base import judge
 from dreamer.perturbations.base import Perturbation, bound
 from dreamer.stages.base import check_anneal
-from dreamer.stages.replay import Replayer, Source, active_classes, perturb_labelled, wants_features, wants_teacher
+from dreamer.stages.replay import Replayer, Source, perturb_labelled, wants_features, wants_teacher
 
 ReplayWeight = Literal["experience", "equal"]
 Data = Literal["experience", "cumulative", "joint"]
@@ -39,9 +39,9 @@ class Wake:
             de Ven et al. 2020), ``equal`` one half; a number weighs the replay with it, and the day with 1.
         source: where replay comes from (see :class:`dreamer.stages.replay.Replayer`); with ``day`` as many samples are
             replayed as the day has, whatever ``replay`` says, and the teacher is asked what it sees in them.
-        objectives: what the learner learns from real samples, by default cross-entropy; empty where nothing is learnt
-            from them while awake.
-        replay_objectives: what it learns from replayed ones, by default distillation.
+        objectives: what the learner learns from real samples, by default the problem's hard loss (cross-entropy of
+            classes); empty where nothing is learnt from them while awake.
+        replay_objectives: what it learns from replayed ones, by default the problem's soft loss (distillation).
         teacher: who teaches while replaying: the copy from ``dawn``, or the learner's moving ``average``.
         perturbations: augmentation of the real samples.
         replay_perturbations: bend the replayed samples; the teacher labels them as they were.
@@ -87,8 +87,8 @@ class Wake:
         self.data: Data = data
         self.replay = replay
         self.replay_weight = replay_weight
-        self.objectives = (CrossEntropy(),) if objectives is None else tuple(objectives)
-        self.replay_objectives = (Distillation(),) if replay_objectives is None else tuple(replay_objectives)
+        self.objectives = (HardTargets(),) if objectives is None else tuple(objectives)
+        self.replay_objectives = (SoftTargets(),) if replay_objectives is None else tuple(replay_objectives)
         self.perturbations = tuple(perturbations)
         self.replayer = Replayer(source, tuple(replay_perturbations), teacher, teacher_sees_perturbed=False)
         self.from_scratch = False
@@ -133,28 +133,30 @@ class Wake:
             rng: generator on the training device.
         """
         assert step.day is not None
-        x, y = step.day
         generated = (
             None
             if context.generator is None
-            else context.generator.loss(x, y, rng, self._rehearsal(context, step.dream))
+            else context.generator.loss(step.day.x, step.day.groups, rng, self._rehearsal(context, step.dream))
         )
-        day = Dream(x, y)
+        problem = self.replayer.problem
+        day = Dream(step.day.x, step.day.y, group=step.day.group)
         if self.perturbations:
-            x, p = perturb_labelled(bound(self.perturbations, context.network), day, len(context.new_classes), rng)
-            day = Dream(x, y, p)
+            x, p = perturb_labelled(
+                problem, bound(self.perturbations, context.network), day, len(context.new_classes), rng
+            )
+            day = day._replace(x=x, p=p)
         past = step.dream
         if self.replayer.source == "day" and context.old_classes.any():
             past = self.replayer.own_day(context, day.x, rng, wants_features(self.replay_objectives))
         if not self.objectives and past is None:
             return Losses.of(generator=generated)
         answer, again = self._ask(context, day, past)
-        learner = judge(self.objectives, answer, day, active_classes(context, day))
+        learner = judge(self.objectives, answer, day, problem.active(context.active, day))
         kept = answer.logits.detach()
         surprise = None if learner is None else learner.detach()
         if past is None or again is None:
             return Losses.of(answer=kept, surprise=surprise, learner=learner, generator=generated)
-        replay = judge(self.replay_objectives, again, past, active_classes(context, past))
+        replay = judge(self.replay_objectives, again, past, problem.active(context.active, past))
         weight, other = self._weights(context)
         return Losses.of(
             answer=kept,

@@ -1,7 +1,8 @@
-"""What a stream is: experiences met one after the other, each with data to learn from and data to be examined on."""
+"""What a stream is: experiences one after the other, each with data to learn from and data to be evaluated on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch
 
 Scenario = Literal["class", "domain", "task"]
+Groups = Literal["class", "domain"]
 
 
 class DataNotFound(FileNotFoundError):
@@ -21,10 +23,10 @@ class DataNotFound(FileNotFoundError):
 
 @runtime_checkable
 class Samples(Protocol):
-    """Labelled samples that can be read in any order.
+    """Samples with targets that can be read in any order.
 
     Attributes:
-        y: (N,) int64 labels, on the CPU or on the training device.
+        y: (N,) int64 labels, or floating targets, (N,) or (N, K); on the CPU or on the training device.
     """
 
     y: Tensor
@@ -58,20 +60,26 @@ class TensorSamples:
 
     Args:
         x: (N, *S) samples of any dtype; float64 becomes float32, the type of a network's weights.
-        y: (N,) integer labels.
+        y: (N,) integer labels; or targets that are floating numbers, (N,) or (N, K).
         scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for pixels stored as uint8;
             None hands them out as they are.
+        group: (N,) int64, the domain of each sample; None where labels are the groups that balance a replay.
 
     Raises:
         ValueError: when x and y differ in length.
+
+    >>> samples = TensorSamples(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 1, 0]))
+    >>> len(samples), samples.sample_shape, samples.subset(torch.tensor([1, 2])).y
+    (4, (1, 8, 8), tensor([1, 1]))
     """
 
-    def __init__(self, x: Tensor, y: Tensor, scale: float | None = None):
+    def __init__(self, x: Tensor, y: Tensor, scale: float | None = None, group: Tensor | None = None):
         if len(x) != len(y):
             raise ValueError(f"expected as many labels as samples, got {len(x)} samples and {len(y)} labels")
         self.x = single(x).contiguous()
-        self.y = y.to(torch.int64).contiguous()
+        self.y = targets(y).contiguous()
         self.scale = scale
+        self.group = group
 
     def __len__(self) -> int:
         return len(self.y)
@@ -90,24 +98,45 @@ class TensorSamples:
             index = index.to(self.y.device)
             x = self.x.index_select(0, index)
             yield Batch(
-                x if self.scale is None else x.to(torch.float32).mul_(self.scale), self.y.index_select(0, index)
+                x if self.scale is None else x.to(torch.float32).mul_(self.scale),
+                self.y.index_select(0, index),
+                None if self.group is None else self.group.index_select(0, index),
             )
 
     def subset(self, index: Tensor) -> TensorSamples:
-        return TensorSamples(self.x[index], self.y[index], self.scale)
+        group = None if self.group is None else self.group[index]
+        return TensorSamples(self.x[index], self.y[index], self.scale, group)
 
     def with_labels(self, y: Tensor) -> TensorSamples:
-        return TensorSamples(self.x, y.to(self.y.device), self.scale)
+        return TensorSamples(self.x, y.to(self.y.device), self.scale, self.group)
+
+    def in_domain(self, number: int) -> TensorSamples:
+        """The same samples, all of one domain."""
+        group = torch.full((len(self),), number, dtype=torch.int64, device=self.y.device)
+        return TensorSamples(self.x, self.y, self.scale, group)
 
     def to(self, device: torch.device | str) -> TensorSamples:
         if self.x.device == torch.device(device):
             return self
-        return TensorSamples(self.x.to(device), self.y.to(device), self.scale)
+        group = None if self.group is None else self.group.to(device)
+        return TensorSamples(self.x.to(device), self.y.to(device), self.scale, group)
 
 
 def single(x: Tensor) -> Tensor:
     """The tensor, in float32 where it is float64 (tables and numpy arrays often are)."""
     return x.to(torch.float32) if x.dtype == torch.float64 else x
+
+
+def targets(y: Tensor) -> Tensor:
+    """Targets as they are kept: labels in int64, numbers in float32; one number a sample is (N,)."""
+    if not y.is_floating_point():
+        return y.to(torch.int64)
+    return single(y).squeeze(1) if y.ndim == 2 and y.shape[1] == 1 else single(y)
+
+
+def are_labels(y: Tensor) -> bool:
+    """Whether targets are labels of classes, one a sample."""
+    return y.ndim == 1 and not y.is_floating_point()
 
 
 class JoinedSamples:
@@ -135,15 +164,15 @@ class JoinedSamples:
         for index in indices:
             index = index.cpu()
             owner = torch.bucketize(index, self._ends, right=True)
-            xs, ys, places = [], [], []
+            read, places = [], []
             for number in owner.unique().tolist():
                 own = (owner == number).nonzero().flatten()
-                x, y = next(iter(self.parts[number].batches([index[own] - self._starts[number]])))
-                xs.append(x)
-                ys.append(y)
+                read.append(next(iter(self.parts[number].batches([index[own] - self._starts[number]]))))
                 places.append(own)
-            back = torch.cat(places).argsort().to(ys[0].device)
-            yield Batch(torch.cat(xs)[back], torch.cat(ys)[back])
+            back = torch.cat(places).argsort().to(read[0].y.device)
+            x, y = torch.cat([part.x for part in read]), torch.cat([part.y for part in read])
+            group = [part.group for part in read if part.group is not None]
+            yield Batch(x[back], y[back], torch.cat(group)[back] if len(group) == len(read) else None)
 
     def subset(self, index: Tensor) -> JoinedSamples:
         index = index.cpu()
@@ -167,10 +196,12 @@ def joined(parts: Sequence[Samples]) -> Samples:
     if len(parts) == 1:
         return parts[0]
     held = [part for part in parts if isinstance(part, TensorSamples)]
-    kinds = {(part.scale, part.x.dtype, part.x.device) for part in held}
+    kinds = {(part.scale, part.x.dtype, part.x.device, part.group is None) for part in held}
     if len(held) < len(parts) or len(kinds) != 1:
         return JoinedSamples(parts)
-    return TensorSamples(torch.cat([part.x for part in held]), torch.cat([part.y for part in held]), held[0].scale)
+    x, y = torch.cat([part.x for part in held]), torch.cat([part.y for part in held])
+    group = [part.group for part in held if part.group is not None]
+    return TensorSamples(x, y, held[0].scale, torch.cat(group) if group else None)
 
 
 @dataclass(frozen=True)
@@ -179,12 +210,12 @@ class Experience:
 
     Attributes:
         index: position in the stream, from 0.
-        classes: sorted labels that occur in ``train``.
-        train: what is lived through.
+        classes: sorted groups that occur in ``train``: labels, or the numbers of domains.
+        train: what is learnt from.
         test: what the accuracy matrix is measured on; never feeds anything.
         validation: held-out part of the training data (plateau, early stopping, tuning); None when it is switched off.
         origin: number of the experience that this one is a piece of; pieces of one experience share its test and
-            held-out data, which are examined, and count, once. None: it is whole.
+            held-out data, which are evaluated, and count, once. None: it is whole.
     """
 
     index: int
@@ -197,17 +228,19 @@ class Experience:
 
 @dataclass(frozen=True)
 class Stream:
-    """Experiences met one after the other, never again.
+    """Experiences one after the other, never again.
 
     Attributes:
         name: how it is called in tables.
-        experiences: in the order in which they are met.
-        num_classes: K, the outputs that a learner of the whole stream needs.
+        experiences: in their order.
+        num_classes: K, the outputs that a learner of the whole stream needs: classes, or numbers of a target.
         sample_shape: *S.
-        scenario: ``class`` (new classes come), ``domain`` (the same classes in new looks) or ``task`` (the experience
-            is known at test time, so only its own classes compete).
-        class_names: K names, for pictures.
+        scenario: ``class`` (new classes come), ``domain`` (the same question in new looks) or ``task`` (the experience
+            is known at test time, so only its own classes are active).
+        class_names: names of the groups, for pictures.
         passing: True where an experience is read when it begins, and is gone when the next one does.
+        groups: what balances a replay: the ``class`` of a sample, which is its target; or its ``domain``, where targets
+            are no labels.
     """
 
     name: str
@@ -217,13 +250,21 @@ class Stream:
     scenario: Scenario = "class"
     class_names: tuple[str, ...] = ()
     passing: bool = False
+    groups: Groups = "class"
 
     def __len__(self) -> int:
         return len(self.experiences)
 
     @property
+    def num_groups(self) -> int:
+        """G: the K classes, or the domains."""
+        if self.groups == "class":
+            return self.num_classes
+        return 1 + max(number for each in self.experiences for number in each.classes)
+
+    @property
     def class_order(self) -> tuple[tuple[int, ...], ...]:
-        """The classes of each experience, in the order in which they are met.
+        """The classes, or the domains, of each experience, in their order.
 
         Of a passing stream those that are known so far: none of an experience that is still to come.
         """
@@ -231,7 +272,7 @@ class Stream:
 
     @property
     def origins(self) -> tuple[int, ...]:
-        """For each experience the number of its examination, from 0, in the order in which they are first met.
+        """For each experience the number of its column in the accuracy matrix, from 0.
 
         Pieces of one experience have one in common (see :attr:`Experience.origin`).
         """
@@ -246,12 +287,12 @@ class Stream:
 
     @property
     def disjoint(self) -> bool:
-        """True when every class is met in one experience alone."""
+        """True when every class occurs in one experience alone."""
         labels = [label for classes in self.class_order for label in classes]
         return not self.passing and len(labels) == len(set(labels))
 
     def with_training(self, trains: Sequence[Samples | None], name: str) -> Stream:
-        """The stream with other training samples, examined as before.
+        """The stream with other training samples, evaluated as before.
 
         Args:
             trains: of each experience; any beyond the last one are pieces of it.
@@ -266,23 +307,35 @@ class Stream:
                 raise ValueError(f"stream {name!r}: experience {index} is left without training samples")
             like = self.experiences[min(index, len(self) - 1)]
             origin = origins[like.index] if len(trains) > len(self) else like.origin
-            classes = tuple(train.y.unique().tolist())
-            experiences.append(replace(like, index=index, classes=classes, train=train, origin=origin))
+            experiences.append(replace(like, index=index, classes=groups_in(train), train=train, origin=origin))
         return replace(self, name=name, experiences=tuple(experiences))
 
 
+def groups_of(samples: Samples) -> Tensor:
+    """(N,) int64, the group of each sample: its label, or its domain where targets are no labels."""
+    if isinstance(samples, JoinedSamples):
+        return torch.cat([groups_of(part) for part in samples.parts])
+    group = getattr(samples, "group", None)
+    return samples.y if group is None else group
+
+
+def groups_in(samples: Samples) -> tuple[int, ...]:
+    """The groups that occur, sorted."""
+    return tuple(groups_of(samples).unique().tolist())
+
+
 def refuse_passing(stream: Stream, who: str) -> None:
-    """Raise a ValueError when a stream cannot be read before it is lived."""
+    """Raise a ValueError when a stream cannot be read before it is run."""
     if stream.passing:
-        raise ValueError(f"{who}: {stream.name} is read as it is lived, and cannot be dealt out anew beforehand")
+        raise ValueError(f"{who}: {stream.name} is read as it is run, and cannot be dealt out anew beforehand")
 
 
 def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tuple[Samples, Samples | None]:
-    """Split samples, class by class, into a part to learn from and a held-out part.
+    """Split samples, class by class where there are classes, into a part to learn from and a held-out part.
 
     Args:
         train: all samples.
-        fraction: share to hold out, in [0, 1); 0 holds out nothing.
+        fraction: of them to hold out, in [0, 1); 0 holds out nothing.
         seed: decides which samples.
         least: samples of each class that are held out at least, however small the class.
 
@@ -294,7 +347,7 @@ def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tupl
     """
     if not 0.0 <= fraction < 1.0:
         raise ValueError(f"expected a held-out fraction in [0, 1), got {fraction}")
-    y = train.y.cpu()
+    y = train.y.cpu() if are_labels(train.y) else torch.zeros(len(train), dtype=torch.int64)
     held = torch.zeros(len(y), dtype=torch.bool)
     for label in y.unique().tolist():
         members = (y == label).nonzero().flatten()
@@ -358,39 +411,66 @@ def make_stream(
 ) -> Stream:
     """Build a stream from (train, test) pairs, one per experience, and hold out validation data from each.
 
+    Where targets are floating numbers, each experience is a domain.
+
     Args:
         name: how the stream is called in tables.
         shares: (train, test) of each experience.
-        validation: share of each experience's training data that is held out, in [0, 1).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
         scenario: see :class:`Stream`.
         num_classes: K; by default one more than the largest label.
-        class_names: K names; by default the numbers.
+        class_names: names of the classes, or of the domains; by default the numbers.
         origins: of each experience, see :class:`Experience`.
 
     Raises:
-        ValueError: when there is no experience, one is empty, or their sample shapes differ.
+        ValueError: when there is no experience, one is empty, or their sample shapes or kinds of targets differ.
     """
     if not shares:
         raise ValueError(f"stream {name!r}: expected at least one experience, got none")
-    largest = max(int(part.y.max()) if len(part) else -1 for pair in shares for part in pair)
-    k = largest + 1 if num_classes is None else num_classes
-    shapes = {part.sample_shape for pair in shares for part in pair if len(part)}
+    parts = [part for pair in shares for part in pair if len(part)]
+    shapes = {part.sample_shape for part in parts}
     if len(shapes) != 1:
         raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")
+    domains = [
+        index if origins is None or origins[index] is None else int(origins[index]) for index in range(len(shares))
+    ]
+    k, groups = _outputs(name, parts) if num_classes is None or not are_labels(parts[0].y) else (num_classes, "class")
+    if groups == "domain":
+        shares = [
+            tuple(_in_domain(name, part, number) for part in pair) for pair, number in zip(shares, domains, strict=True)
+        ]
     experiences = []
     pooled: dict[int, list[Samples]] = {}
     for index, (train, test) in enumerate(shares):
         if not len(train):
             raise ValueError(f"stream {name!r}: experience {index} has no training samples")
         learnt, held = hold_out(train, validation, split_seed)
-        classes = tuple(train.y.unique().tolist())
         origin = None if origins is None else origins[index]
         if origin is not None:
             pooled.setdefault(origin, []).extend([] if held is None else [held])
-        experiences.append(Experience(index, classes, learnt, test, held, origin))
-    # pieces of one experience are examined on what was held out of all of them
+        experiences.append(Experience(index, groups_in(train), learnt, test, held, origin))
+    # pieces of one experience are evaluated on what was held out of all of them
     shared = {origin: joined(parts) if parts else None for origin, parts in pooled.items()}
     experiences = [e if e.origin is None else replace(e, validation=shared[e.origin]) for e in experiences]
-    names = tuple(class_names) or tuple(str(label) for label in range(k))
-    return Stream(name, tuple(experiences), k, shapes.pop(), scenario, names)
+    count = k if groups == "class" else 1 + max(domains)
+    names = tuple(class_names) or tuple(str(number) for number in range(count))
+    return Stream(name, tuple(experiences), k, shapes.pop(), scenario, names, groups=groups)
+
+
+def _outputs(name: str, parts: Sequence[Samples]) -> tuple[int, Groups]:
+    """K, from the targets themselves, and what balances a replay of them."""
+    if all(are_labels(part.y) for part in parts):
+        return max(int(part.y.max()) for part in parts) + 1, "class"
+    sizes = {math.prod(part.y.shape[1:]) for part in parts if part.y.is_floating_point() and part.y.ndim <= 2}
+    if len(sizes) != 1 or not all(part.y.is_floating_point() for part in parts):
+        raise ValueError(
+            f"stream {name!r}: expected one integer label for each sample, or floating targets of one length everywhere"
+        )
+    return sizes.pop(), "domain"
+
+
+def _in_domain(name: str, samples: Samples, number: int) -> Samples:
+    if not isinstance(samples, TensorSamples):
+        raise ValueError(f"stream {name!r}: expected floating targets in tensors, got {type(samples).__name__}")
+    return samples.in_domain(number)

@@ -47,10 +47,10 @@ def embedded(
         # pieces of one experience share their test data
         if id(samples) not in seen:
             parts = [
-                backbone.features(x.to(device)).float().cpu()
-                for x, _ in samples.batches(torch.arange(len(samples)).split(batch_size))
+                backbone.features(batch.x.to(device)).float().cpu()
+                for batch in samples.batches(torch.arange(len(samples)).split(batch_size))
             ]
-            seen[id(samples)] = TensorSamples(torch.cat(parts), samples.y.cpu())
+            seen[id(samples)] = TensorSamples(torch.cat(parts), samples.y.cpu(), group=getattr(samples, "group", None))
         return seen[id(samples)]
 
     experiences = tuple(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from dreamer.core.randomness import Purpose, randoms
-from dreamer.streams.base import Experience, Stream, refuse_passing
+from dreamer.streams.base import Experience, Stream, groups_in, refuse_passing
 
 
 def online(stream: Stream, size: int = 100, seed: int = 0) -> Stream:
@@ -34,6 +34,5 @@ def online(stream: Stream, size: int = 100, seed: int = 0) -> Stream:
         order = torch.randperm(len(experience.train), generator=randoms(seed, Purpose.CUT, experience.index))
         for some in order.split(size):
             train = experience.train.subset(some.sort().values)
-            classes = tuple(train.y.unique().tolist())
-            pieces.append(replace(experience, index=len(pieces), classes=classes, train=train, origin=origin))
+            pieces.append(replace(experience, index=len(pieces), classes=groups_in(train), train=train, origin=origin))
     return replace(stream, name=f"{stream.name} online", experiences=tuple(pieces))

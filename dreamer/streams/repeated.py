@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dreamer.core.randomness import Purpose, randoms
-from dreamer.streams.base import Samples, Stream, joined, refuse_passing
+from dreamer.streams.base import Samples, Stream, groups_of, joined, refuse_passing
 
 
 def repeated(stream: Stream, again: float = 0.2, extra: int = 0, seed: int = 0) -> Stream:
@@ -13,8 +13,8 @@ def repeated(stream: Stream, again: float = 0.2, extra: int = 0, seed: int = 0) 
 
     Class-incremental learning with repetition (Cossu et al. 2022, arXiv 2112.02925; Hemati et al. 2023,
     arXiv 2301.11396, whose sampling generator draws first occurrences too; here they stay where the stream has them).
-    The samples of a class are dealt out evenly over the experiences in which it occurs, so every sample is still seen in one
-    alone. Each experience keeps its test and held-out data, those of the classes that it brings first.
+    The samples of a class are dealt out evenly over the experiences in which it occurs, so every sample is still
+    seen in one alone. Each experience keeps its test and held-out data, those of the classes that it brings first.
 
     Args:
         stream: its experiences have classes of their own.
@@ -40,7 +40,7 @@ def repeated(stream: Stream, again: float = 0.2, extra: int = 0, seed: int = 0) 
             back = torch.rand(count, generator=rng) < again
             back[: experience.index + 1] = False
             back[experience.index] = True
-            own = (experience.train.y == label).nonzero().flatten().cpu()
+            own = (groups_of(experience.train) == label).nonzero().flatten().cpu()
             own = own[torch.randperm(len(own), generator=rng)]
             places = back.nonzero().flatten().tolist()
             for place, some in zip(places, own.tensor_split(len(places)), strict=True):

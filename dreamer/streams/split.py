@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamer.core.randomness import Purpose, randoms
-from dreamer.streams.base import Samples, Scenario, Stream, make_stream, split_by_class
+from dreamer.streams.base import Samples, Scenario, Stream, are_labels, make_stream, split_by_class
 
 
 def deal_order(classes: Sequence[int], seed: int, shuffle: bool, class_order: Sequence[int] | None) -> list[int]:
@@ -154,11 +154,13 @@ def check_scenario(scenario: str) -> None:
 
 
 def natural_scenario(labels: Sequence[Tensor]) -> Scenario:
-    """``domain`` when every experience brings the same classes, else ``class``.
+    """``domain`` when every experience brings the same classes, or targets are no labels; else ``class``.
 
     Args:
-        labels: (N,) training labels of each experience.
+        labels: training targets of each experience.
     """
+    if not all(are_labels(y) for y in labels):
+        return "domain"
     sets = [frozenset(y.unique().tolist()) for y in labels]
     return "domain" if len(sets) > 1 and len(set(sets)) == 1 else "class"
 

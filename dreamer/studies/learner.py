@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.modes import evaluating
 from dreamer.perturbations import Perturbation
 from dreamer.streams.base import Samples
 
@@ -32,15 +33,13 @@ def predict(
     Returns:
         (N, K) logits and (N,) labels.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     logits = []
-    for x, y in samples.batches(torch.arange(len(samples)).split(_BATCH)):
-        if perturbation is not None and rng is not None:
-            x = perturbation(x, functional.one_hot(y).float(), rng)[0]
-        logits.append(network(x))
-    for module, mode in modes:
-        module.training = mode
+    with evaluating(network):
+        for batch in samples.batches(torch.arange(len(samples)).split(_BATCH)):
+            x = batch.x
+            if perturbation is not None and rng is not None:
+                x = perturbation(x, functional.one_hot(batch.y).float(), rng)[0]
+            logits.append(network(x))
     return torch.cat(logits), samples.y
 
 
@@ -59,7 +58,7 @@ def probe(features: Callable[[Tensor], Tensor], trained: Samples, tested: Sample
     sets = []
     for samples in (trained, tested):
         batches = samples.batches(torch.arange(len(samples)).split(_BATCH))
-        sets.append((torch.cat([features(x) for x, _ in batches]).numpy(), samples.y.numpy()))
+        sets.append((torch.cat([features(batch.x) for batch in batches]).numpy(), samples.y.numpy()))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     classifier.fit(*sets[0])
     return float(classifier.score(*sets[1]))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 
-from dreamer.core.types import Batch, Step
+from dreamer.core.types import Batch, Stage, Step
 from dreamer.streams.base import Experience, Samples, Stream
 
 if TYPE_CHECKING:
-    from dreamer.loop.batches import StageLoader
     from dreamer.training.module import WakeSleepModule
 
 
@@ -21,21 +20,21 @@ class StreamDataModule(pl.LightningDataModule):
     """Gives the Trainer the current stage's loader, and one evaluation loader per experience.
 
     Args:
-        stream: what the life will meet.
-        examination_batch: samples per batch when the network is examined.
+        stream: the experiences, in order.
+        evaluation_batch: samples per batch when the network is evaluated.
         resident: keep the experiences on the training device; switch it off for streams that do not fit there.
     """
 
-    def __init__(self, stream: Stream, examination_batch: int = 1000, resident: bool = True):
+    def __init__(self, stream: Stream, evaluation_batch: int = 1000, resident: bool = True):
         super().__init__()
         self.stream = stream
-        self.examination_batch = examination_batch
+        self.evaluation_batch = evaluation_batch
         self.resident = resident
         self._moved: dict[tuple[int, str], Samples] = {}
         self._validation_limit: float | None = None
 
     def setup(self, stage: str) -> None:
-        """Ask the Trainer for a new loader with every stage, and leave examinations to the module.
+        """Ask the Trainer for a new loader with every stage, and leave evaluation to the module.
 
         Raises:
             ValueError: when the Trainer was told to reload more rarely.
@@ -44,11 +43,11 @@ class StreamDataModule(pl.LightningDataModule):
             return
         if self.trainer.reload_dataloaders_every_n_epochs > 1:
             raise ValueError(
-                "a life needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
+                "a run needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
                 f"got {self.trainer.reload_dataloaders_every_n_epochs}"
             )
         self.trainer.reload_dataloaders_every_n_epochs = 1
-        # the module examines itself after each wake and each night, so the Trainer's own validation loop rests
+        # the module evaluates after each wake stretch and each night, so the Trainer's own validation loop rests
         self._validation_limit = self.trainer.limit_val_batches
         self.trainer.limit_val_batches = 0
 
@@ -66,8 +65,13 @@ class StreamDataModule(pl.LightningDataModule):
         """The Trainer's ``limit_val_batches`` as the user set it."""
         return 1.0 if self._validation_limit is None else self._validation_limit
 
+    @property
+    def held_out(self) -> list[int]:
+        """The experiences that have held-out training data."""
+        return [experience.index for experience in self.stream.experiences if experience.validation is not None]
+
     def experience(self, index: int, device: torch.device | str) -> Experience:
-        """An experience, moved to the device once when it may stay there."""
+        """An experience, moved to the device once where it may stay there."""
         experience = self.stream.experiences[index]
         if not self.resident:
             return experience
@@ -86,15 +90,15 @@ class StreamDataModule(pl.LightningDataModule):
             self._moved[key] = samples.to(device)
         return self._moved[key]
 
-    def examination(self, samples: Samples, limit: float | None = 1.0) -> ExaminationLoader:
-        """A loader over all samples in order, cut to a Lightning limit (a share, or a number of batches)."""
-        batches = -(-len(samples) // self.examination_batch)
+    def evaluation_loader(self, samples: Samples, limit: float | None = 1.0) -> EvaluationLoader:
+        """A loader over all samples in order, cut to a Lightning limit (a fraction, or a number of batches)."""
+        batches = -(-len(samples) // self.evaluation_batch)
         if limit is not None:
             batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        return ExaminationLoader(samples, self.examination_batch, batches)
+        return EvaluationLoader(samples, self.evaluation_batch, batches)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Steps are drawn on the training device; only samples that cannot live there travel."""
+        """Steps are drawn on the training device; only samples that do not fit there travel."""
         if isinstance(batch, Step):
             present = [part for part in (batch.day, batch.dream) if part is not None]
             if all(part.x.device == device for part in present):
@@ -107,17 +111,17 @@ class StreamDataModule(pl.LightningDataModule):
         module: WakeSleepModule = self.trainer.lightning_module  # type: ignore[assignment]
         return module.stage_loader(min(self.trainer.current_epoch, len(module.hypnogram) - 1))
 
-    def val_dataloader(self) -> list[ExaminationLoader]:
-        """One loader of held-out training data per experience, for ``trainer.validate``."""
-        held = [experience.validation for experience in self.stream.experiences]
-        return [self.examination(samples) for samples in held if samples is not None]
+    def val_dataloader(self) -> list[EvaluationLoader]:
+        """One loader for each experience with held-out training data, for ``trainer.validate``."""
+        held = [self.stream.experiences[index].validation for index in self.held_out]
+        return [self.evaluation_loader(samples) for samples in held if samples is not None]
 
-    def test_dataloader(self) -> list[ExaminationLoader]:
+    def test_dataloader(self) -> list[EvaluationLoader]:
         """One loader of test data per experience."""
-        return [self.examination(experience.test) for experience in self.stream.experiences]
+        return [self.evaluation_loader(experience.test) for experience in self.stream.experiences]
 
 
-class ExaminationLoader:
+class EvaluationLoader:
     """Batches of samples in order.
 
     Args:
@@ -137,3 +141,32 @@ class ExaminationLoader:
     def __iter__(self) -> Iterator[Batch]:
         order = torch.arange(min(len(self._samples), self._batches * self._batch_size))
         return self._samples.batches(order.split(self._batch_size) if len(order) else [])
+
+
+class StageLoader:
+    """Yields the steps of one stage, beginning where the run stands.
+
+    Its length is known, so Lightning fetches nothing ahead: a batch is drawn after the step before it is done.
+
+    Args:
+        stage: the stage.
+        steps: gives the steps that are left; called when the first batch is asked for.
+    """
+
+    def __init__(self, stage: Stage, steps: Callable[[], Iterator[Step]]):
+        self.stage = stage
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return self.stage.steps
+
+    def __iter__(self) -> Iterator[Step]:
+        # a generator: nothing is drawn before the first batch, and by then a checkpoint has been loaded
+        yield from self._steps()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the position lies in the ledger. Its presence tells Lightning that the loader can be resumed."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to load, see :meth:`state_dict`."""

@@ -1,95 +1,100 @@
-"""Scoring a network on every experience, met or not."""
+"""The one way to score a network: for the accuracy matrix, ``trainer.validate`` and ``trainer.test``."""
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from dreamer.loop.checks import ActiveOutputs, active_classes
+from dreamer.core.modes import evaluating
+from dreamer.core.types import Batch
+from dreamer.loop.plan import ActiveOutputs, evaluated_classes
+from dreamer.problems import Problem, Tally
 from dreamer.streams.base import Samples
 from dreamer.training.data import StreamDataModule
+
+Scores = list[float | None]
+"""One score for each experience; None where nothing was measured."""
 
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, data: StreamDataModule, active_outputs: ActiveOutputs, lived: int, device: torch.device
-) -> tuple[list[float | None], list[float | None]]:
-    """Measure accuracies, in evaluation mode, within the Trainer's limits and precision.
+    network: nn.Module,
+    data: StreamDataModule,
+    problem: Problem,
+    active_outputs: ActiveOutputs,
+    reached: int,
+    device: torch.device,
+) -> tuple[Scores, Scores]:
+    """Score a network on every experience, in evaluation mode, within the Trainer's limits and precision.
 
     Args:
         network: maps (B, *S) to (B, K) logits; its modes are restored.
         data: the stream, attached to a Trainer.
-        active_outputs: which outputs compete.
-        lived: number of the experience that is lived through, -1 before the first.
+        problem: scores it.
+        active_outputs: which outputs are active.
+        reached: the experience that was trained on last, from 0; -1 before the first.
         device: where the network is.
 
     Returns:
-        Test accuracy on each experience, and accuracy on its held-out training data, where there are any; fractions
-        of 1, None where the limit leaves nothing.
+        The score on each experience's test data, and on its held-out training data (empty where no experience has
+        any); accuracies are fractions of 1, None where the limit leaves nothing.
     """
     assert data.trainer is not None
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    # pieces of one experience are examined on the same data, once
+    # pieces of one experience are evaluated on the same data, once
     found: dict[int, tuple[float | None, float | None]] = {}
-    for index, origin in enumerate(data.stream.origins):
-        if origin in found:
-            continue
-        experience = data.experience(index, device)
-        row = _active_classes(data, active_outputs, index, lived)
-        tested = accuracy(network, data, experience.test, data.trainer.limit_test_batches, row, device)
-        held = None
-        if experience.validation is not None:
-            held = accuracy(network, data, experience.validation, data.validation_limit, row, device)
-        found[origin] = tested, held
-    for module, mode in modes:
-        module.training = mode
+    with evaluating(network):
+        for index, origin in enumerate(data.stream.origins):
+            if origin in found:
+                continue
+            experience = data.experience(index, device)
+            active = evaluated_classes(data.stream, active_outputs, index, reached)
+            tested = score(network, data, problem, experience.test, data.trainer.limit_test_batches, active, device)
+            held = None
+            if experience.validation is not None:
+                held = score(network, data, problem, experience.validation, data.validation_limit, active, device)
+            found[origin] = tested, held
     tests, helds = zip(*(found[origin] for origin in data.stream.origins), strict=True)
     return list(tests), [] if all(held is None for held in helds) else list(helds)
 
 
-def accuracy(
+def score(
     network: nn.Module,
     data: StreamDataModule,
+    problem: Problem,
     samples: Samples,
     limit: float | None,
-    active_classes: Tensor | None,
+    active: Tensor | None,
     device: torch.device,
 ) -> float | None:
-    """Share of the samples whose largest logit is that of their class; None when the limit leaves no sample.
+    """Score a network on samples; None when the limit leaves none.
 
     Args:
         network: maps (B, *S) to (B, K) logits.
         data: the stream, attached to a Trainer.
+        problem: scores it.
         samples: what to read.
         limit: Lightning's ``limit_*_batches``.
-        active_classes: (K,) bool, the outputs that compete; None for all.
+        active: (K,) bool, the active classes; None for all.
         device: where the network is.
     """
     trainer = data.trainer
     assert trainer is not None
-    right, count = 0, 0
-    for batch in data.examination(samples, limit):
-        x, y = trainer.strategy.batch_to_device(batch, device)
-        logits = _answer(network, x, trainer)
-        if active_classes is not None:
-            logits = logits.masked_fill(~active_classes.to(device), -torch.inf)
-        right += int((logits.argmax(dim=1) == y).sum())
-        count += len(y)
-    return right / count if count else None
+    precision, total = trainer.precision_plugin, Tally()
+    for batch in data.evaluation_loader(samples, limit):
+        batch = trainer.strategy.batch_to_device(batch, device)
+        with precision.forward_context():
+            total += tally(network, batch._replace(x=precision.convert_input(batch.x)), problem, active)
+    return total.value
 
 
-def _answer(network: nn.Module, x: Tensor, trainer: pl.Trainer) -> Tensor:
-    precision = trainer.precision_plugin
-    with precision.forward_context():
-        return network(precision.convert_input(x))
+def tally(network: nn.Module, batch: Batch, problem: Problem, active: Tensor | None) -> Tally:
+    """Score a network on one batch; every evaluation comes through here.
 
-
-def _active_classes(data: StreamDataModule, active_outputs: ActiveOutputs, index: int, lived: int) -> Tensor | None:
-    """The outputs that compete on an experience: those of its own task, or of the classes seen so far."""
-    table = active_classes(data.stream, max(lived, 0), active_outputs)
-    if table is None:
-        return None
-    # with known tasks, samples of the experience have active_classes of their own; else all classes have the same
-    return table[data.stream.experiences[index].classes[0] if active_outputs == "task" else 0]
+    Args:
+        network: maps (B, *S) to (B, K) logits.
+        batch: the samples.
+        problem: scores it.
+        active: (K,) bool, the active classes; None for all.
+    """
+    outputs: Tensor = network(batch.x)
+    return problem.tally(outputs, batch.y, None if active is None else active.to(outputs.device))

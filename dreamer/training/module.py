@@ -17,36 +17,41 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from dreamer import metrics
+from dreamer.config.registry import name_of
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
+from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, mix, randoms
 from dreamer.core.types import Batch, Dream, Losses, SleepContext, Stage, Step
 from dreamer.generators import Generator
-from dreamer.loop.batches import RankInfo, StageLoader, local_count, pass_order, stage_steps
-from dreamer.loop.checks import (
+from dreamer.loop.batches import RankInfo, local_count, pass_order, stage_steps
+from dreamer.loop.checks import check_learner, check_parts
+from dreamer.loop.plan import (
     ActiveOutputs,
     Parts,
     SleepStage,
     StageSpec,
-    a_few,
     active_classes,
-    check_learner,
-    check_parts,
     class_mask,
-    day_of,
-    days_kept,
-    plan_life,
+    evaluated_classes,
+    few_samples,
+    kept_bytes,
+    plan_run,
+    seen_experiences,
+    training_samples,
 )
 from dreamer.memory import Memory
 from dreamer.networks.base import Frozen, dummy_input, forward, module_bytes, plain_name, reset_parameters
 from dreamer.networks.heads import add_classes
 from dreamer.plasticity import Plasticity
+from dreamer.problems import Classification, Problem
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
-from dreamer.streams.base import JoinedSamples, Samples, Stream
-from dreamer.training.data import StreamDataModule
+from dreamer.stages.replay import for_problem
+from dreamer.streams.base import Samples, Stream, groups_of
+from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import all_gather, held_elsewhere, rebalance, restore
-from dreamer.training.evaluation import evaluate
+from dreamer.training.evaluation import evaluate, tally
 from dreamer.training.resume import align_loops, change_devices
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
@@ -76,6 +81,7 @@ class WakeSleepModule(pl.LightningModule):
         active_outputs: the softmax runs over ``all`` outputs, those of classes ``seen`` so far, or those of the
             sample's own ``task`` (which must then be known at test time).
         evaluated: what is evaluated: the ``network``, or the slowest of its moving averages (``average``).
+        problem: what the learner is asked; by default the class of a sample.
         seed: of everything that is drawn in this life.
 
     Raises:
@@ -96,13 +102,16 @@ class WakeSleepModule(pl.LightningModule):
         generator_lr: float | None = None,
         active_outputs: ActiveOutputs = "all",
         evaluated: Literal["network", "average"] = "network",
+        problem: Problem | None = None,
         seed: int = 0,
     ):
         super().__init__()
         sleeps = memory is not None or generator is not None
         self.network = network
-        self.wake = Wake() if wake is None else wake
-        self.night = tuple(night) if night is not None else (NREM(), REM()) if sleeps else ()
+        self.problem = Classification() if problem is None else problem
+        self.wake = for_problem(Wake() if wake is None else wake, self.problem)
+        night = night if night is not None else (NREM(), REM()) if sleeps else ()
+        self.night = tuple(for_problem(stage, self.problem) for stage in night)
         self.memory = memory
         self.generator = generator
         self.plasticity = nn.ModuleList(plasticity)
@@ -132,7 +141,7 @@ class WakeSleepModule(pl.LightningModule):
             self.generator.attach(self.network)
         if meet is not None:
             if self.generator is None:
-                raise ValueError(f"{type(self.network).__name__} answers with a generator, but the life has none")
+                raise ValueError(f"{type(self.network).__name__} classifies with a generator, but the run has none")
             meet(self.generator)
         for part in self._plastic:
             part.prepare(self.network)
@@ -158,6 +167,7 @@ class WakeSleepModule(pl.LightningModule):
             self._plastic,
             self.schedule,
             self.active_outputs,
+            self.problem,
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -202,10 +212,10 @@ class WakeSleepModule(pl.LightningModule):
         Raises:
             ValueError: when parts make no sense together, with the reason.
         """
-        few = a_few(stream)
+        few = few_samples(stream)
         check_parts(stream, self._parts, few)
         check_learner(stream, self._parts, few)
-        return plan_life(stream, self._parts, self.cycles, devices)
+        return plan_run(stream, self._parts, self.cycles, devices)
 
     def check_trainer(self, trainer: pl.Trainer) -> None:
         """Refuse a Trainer under which no life can be lived.
@@ -337,7 +347,8 @@ class WakeSleepModule(pl.LightningModule):
         if self.memory is not None and new:
             rng = randoms(self.seed, Purpose.MEMORY, stage.index, batch.step, self.global_rank)
             kept = losses.answer if self.memory.logits else None
-            self.memory.add(batch.day.x[:new], batch.day.y[:new], rng, None if kept is None else kept[:new])
+            group = None if batch.day.group is None else batch.day.group[:new]
+            self.memory.add(batch.day.x[:new], batch.day.y[:new], rng, None if kept is None else kept[:new], group)
         if self.schedule.data_driven:
             loss = torch.zeros(()) if losses.surprise is None else self._shared(losses.surprise)
             features = None
@@ -383,16 +394,14 @@ class WakeSleepModule(pl.LightningModule):
 
         Not in later passes, nor what fills up the last batch of one process with what another has met.
         """
-        own = local_count(len(day_of(self.stream, stage.experience, self.wake)), self._place)
+        own = local_count(len(training_samples(self.stream, stage.experience, self.wake)), self._place)
         done = (stage.first_step + step + self.ledger.ahead) * self.wake.batch_size
         return min(max(own - done, 0), self.wake.batch_size)
 
     def _day(self, stage: Stage) -> Samples:
         """What the stage's experience is lived through with, on the training device where it may stay there."""
-        if self.wake.data == "experience":
-            return self._data.experience(stage.experience, self.device).train
-        last = len(self.stream) if self.wake.data == "joint" else stage.experience + 1
-        return JoinedSamples([self._data.experience(index, self.device).train for index in range(last)])
+        read = lambda index: self._data.experience(index, self.device).train  # noqa: E731
+        return training_samples(self.stream, stage.experience, self.wake, read)
 
     @property
     def _place(self) -> RankInfo:
@@ -404,7 +413,7 @@ class WakeSleepModule(pl.LightningModule):
             ledger.samples["wake"] += ranks * len(batch.day.y)
         if batch.dream is not None:
             ledger.samples["replayed" if stage.kind == "wake" else stage.kind] += ranks * len(batch.dream.y)
-        ledger.step = batch.step + 1
+        ledger.step, ledger.experience = batch.step + 1, stage.experience
         ledger.finished = self.trainer.is_last_batch
         now = time.perf_counter()
         ledger.seconds[stage.kind] += now - self._clock
@@ -473,8 +482,7 @@ class WakeSleepModule(pl.LightningModule):
         self.ledger.ahead = 0
         if stage.experience > 0 and self.dawn is not None:
             self.dawn.copy_from(self.network)
-        last = len(self.stream) if self.wake.data == "joint" else stage.experience + 1
-        add_classes(self.network, class_mask(self.stream, range(last)))
+        add_classes(self.network, class_mask(self.stream, seen_experiences(self.stream, stage.experience, self.wake)))
         for part in self._plastic:
             part.dawn(self.network)
 
@@ -492,7 +500,7 @@ class WakeSleepModule(pl.LightningModule):
             held = self._seen(self.ledger.rows[-1], "validation")
             if held is not None:
                 # only held-out training data may steer callbacks; test accuracies go to the loggers alone
-                self.log("val/accuracy", held, batch_size=1, sync_dist=True)
+                self.log(f"val/{self.problem.key}", held, batch_size=1, sync_dist=True)
 
     def on_train_end(self) -> None:
         """Examine a life that was stopped between two examinations, so that its results say where it got."""
@@ -555,14 +563,10 @@ class WakeSleepModule(pl.LightningModule):
             # fewer samples than processes: this one has met none of its own
             return
         rng = randoms(self.seed, Purpose.MEMORY, stage.index, -1, self.global_rank)
-        modes = [(module, module.training) for module in self.network.modules()]
-        self.network.eval()
-        with torch.no_grad():
+        with evaluating(self.network), torch.no_grad():
             memory.end_experience(
                 self._met(stage), self.network, self.dawn if stage.experience else None, stage.experience, rng
             )
-        for module, mode in modes:
-            module.training = mode
 
     def _met(self, stage: Stage, everywhere: bool = False) -> Iterator[Batch]:
         """What has been met of the experience so far, in order; ``everywhere`` adds what other processes met."""
@@ -574,8 +578,8 @@ class WakeSleepModule(pl.LightningModule):
         index = pass_order(len(samples), stage.experience, 0, place)[:count]
         if self.trainer.fast_dev_run:
             few = self.wake.batch_size * int(self.trainer.fast_dev_run)
-            y = samples.y.cpu()
-            index = torch.cat([(y == label).nonzero().flatten()[:few] for label in y.unique()])
+            groups = groups_of(samples).cpu()
+            index = torch.cat([(groups == label).nonzero().flatten()[:few] for label in groups.unique()])
         read = samples.batches(index.sort().values.split(1024))
         return (self.trainer.strategy.batch_to_device(batch, self.device) for batch in read)
 
@@ -584,8 +588,9 @@ class WakeSleepModule(pl.LightningModule):
     def _row(self, after: str, experience: int, night: int, stage: int, global_step: int) -> dict[str, Any]:
         """Examine the network on every experience: one row of the accuracy matrix."""
         started = time.perf_counter()
-        candidate = self._averages[-1] if self.evaluated == "average" else self.network
-        tested, held = evaluate(candidate, self._data, self.active_outputs, experience, self.device)
+        tested, held = evaluate(
+            self.evaluated_network, self._data, self.problem, self.active_outputs, experience, self.device
+        )
         self.ledger.seconds["examination"] += time.perf_counter() - started
         return {
             "after": after,
@@ -599,10 +604,12 @@ class WakeSleepModule(pl.LightningModule):
 
     def _log_row(self, row: dict[str, Any]) -> None:
         (whole,) = metrics.whole_rows([row], self.stream.origins)
-        named = {f"test/accuracy/experience_{index}": value for index, value in enumerate(whole["accuracy"])}
-        named |= {"stream/experience": row["experience"], "stream/average_accuracy": self._seen(row, "accuracy")}
+        score = self.problem.key
+        named = {f"test/{score}/experience_{index}": value for index, value in enumerate(whole["accuracy"])}
+        named |= {"stream/experience": row["experience"], f"stream/average_{score}": self._seen(row, "accuracy")}
         if row["night"] >= 0:
-            named |= {"sleep/night": row["night"], "sleep/gain": metrics.night_gains(self._whole_rows)[-1]}
+            gains = metrics.night_gains(self._whole_rows, self.problem.higher_is_better)
+            named |= {"sleep/night": row["night"], "sleep/gain": gains[-1]}
         present = {name: float(value) for name, value in named.items() if value is not None}
         for logger in self.loggers:
             logger.log_metrics(present, step=row["global_step"])
@@ -617,26 +624,28 @@ class WakeSleepModule(pl.LightningModule):
         return metrics.whole_rows(self.ledger.rows, self.stream.origins)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """For ``trainer.validate``: accuracy on held-out training data per experience."""
-        self._log_accuracy("val", batch, dataloader_idx)
+        """For ``trainer.validate``: the score on held-out training data per experience."""
+        self._log_score("val", batch, self._data.held_out[dataloader_idx])
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """For ``trainer.test``: accuracy on test data per experience."""
-        self._log_accuracy("test", batch, dataloader_idx)
+        """For ``trainer.test``: the score on test data per experience."""
+        self._log_score("test", batch, dataloader_idx)
 
-    def _log_accuracy(self, split: str, batch: Batch, index: int) -> None:
-        logits = self.network(batch.x)
-        if self.active_outputs == "task":
-            classes = class_mask(self.stream, [index]).to(logits.device)
-            logits = logits.masked_fill(~classes, -torch.inf)
-        share = (logits.argmax(dim=1) == batch.y).float().mean()
-        name = f"{split}/accuracy/experience_{index}"
-        self.log(name, share, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
+    def _log_score(self, split: str, batch: Batch, experience: int) -> None:
+        active = evaluated_classes(self.stream, self.active_outputs, experience, self.ledger.experience)
+        score = tally(self.evaluated_network, batch, self.problem, active).value
+        name = f"{split}/{self.problem.key}/experience_{experience}"
+        self.log(name, score, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
+
+    @property
+    def evaluated_network(self) -> nn.Module:
+        """What is evaluated: the network, or the slowest of its moving averages."""
+        return self._averages[-1] if self.evaluated == "average" else self.network
 
     # ---------------------------------------------------------------- what it leaves
 
     def gallery(self, per_class: int) -> Dream | None:
-        """Dreams (or, without a generator, memories) to look at, on the CPU; None when there is nothing to show yet.
+        """Dreams (or, without a generator, memories) with their groups, on the CPU; None when there are none yet.
 
         Drawn with random numbers of their own: looking changes nothing.
 
@@ -647,15 +656,17 @@ class WakeSleepModule(pl.LightningModule):
         if self.generator is not None and self.generator.dreamable.any() and not self.generator.is_features:
             y = self.generator.dreamable.nonzero().flatten().repeat_interleave(per_class)
             dream = self.generator.dream(y, rng)
-            named = y if self.generator.conditional else self._names(dream.x)
+            known = self.generator.conditional or self.problem.groups == "domain"
+            named = y if known else self._names(dream.x)
             return Dream(dream.x.cpu(), named.cpu())
         if self.memory is None or not len(self.memory):
             return None
         if self.memory.is_features:
             return None
-        x, y = self.memory.draw(len(self.memory), rng)[:2]
+        drawn = self.memory.draw(len(self.memory), rng)
+        y = drawn.groups
         chosen = torch.cat([(y == label).nonzero().flatten()[:per_class] for label in y.unique()])
-        return Dream(x[chosen].cpu(), y[chosen].cpu())
+        return Dream(drawn.x[chosen].cpu(), y[chosen].cpu())
 
     def _names(self, x: Tensor) -> Tensor:
         """What the learner sees in (B, *S) dreams that nobody asked for."""
@@ -676,12 +687,16 @@ class WakeSleepModule(pl.LightningModule):
         held = [experience.validation for experience in self.stream.experiences]
         lived = self.hypnogram[min(ledger.stage, len(self.hypnogram) - 1)].experience
         sizes = self.bytes()
-        sizes["memory"] += days_kept(self.stream, lived, self.wake)
+        sizes["memory"] += kept_bytes(self.stream, lived, self.wake)
         origins = self.stream.origins
         return {
             "complete": ledger.stage == len(self.hypnogram),
             "seed": self.seed,
             "protocol": {
+                "problem": name_of(type(self.problem)),
+                "score": self.problem.score,
+                "unit": self.problem.unit,
+                "higher_is_better": self.problem.higher_is_better,
                 "stream": self.stream.name,
                 "scenario": self.stream.scenario,
                 "experiences": len(self.stream),
@@ -696,7 +711,7 @@ class WakeSleepModule(pl.LightningModule):
             },
             "hypnogram": self.hypnogram.as_records(),
             "accuracy_matrix": {"rows": rows},
-            "metrics": dict(metrics.summarise(rows, origins)),
+            "metrics": dict(metrics.summarise(rows, origins, self.problem.higher_is_better)),
             "cost": {
                 "optimizer_steps": steps,
                 "samples": dict(ledger.samples),

@@ -200,7 +200,7 @@ class TestBadInput:
             (["digits", "network=mpl"], "network.name: there is no 'mpl' here; did you mean 'mlp'?"),
             (["digits", "stream=null"], "stream.name: missing"),
             (["digits", "stream.experiences=11"], "11"),
-            (["digits", "generator=null"], "needs a generator, but the life has none"),
+            (["digits", "generator=null"], "needs a generator, but there is none"),
             (["digits", "optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
             (["digits", "optimizer.rl=1"], "optimizer.rl: unknown key of Adam; did you mean 'lr'?"),
             (["digits", "trainer.devics=2"], "trainer.devics: unknown key of Trainer; did you mean 'devices'?"),
@@ -271,6 +271,12 @@ class TestBench:
         assert [row.split()[7:] for row in rows] == [[], ["joint", "data"]]
         assert list(tmp_path.iterdir()) == []
 
+    def test_says_that_it_needs_a_checkout_where_there_is_none(self, tmp_path, typed, monkeypatch):
+        monkeypatch.setattr(package, "__file__", str(tmp_path / "dreamer" / "__init__.py"))
+        done = typed(tmp_path, "bench", "wake")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "needs a checkout" in done.stderr and done.stderr.count("\n") == 1
+
     def test_an_unknown_recipe_is_refused_before_anything_is_measured(self, tmp_path, typed):
         done = typed(tmp_path, "bench", "stream", "er", "derp")
         assert (done.returncode, done.stdout) == (2, "")
@@ -287,9 +293,12 @@ class TestStoppedAndResumed:
 
     def test_goes_on_to_the_numbers_of_an_undisturbed_life(self, stopped):
         folder, _, _ = stopped
-        for words in (["--resume", "here"], ["digits", *SHORT, "wake.steps=300", "--out", "whole"]):
-            done = dreamer(folder, "run", *words, "--quiet")
-            assert done.returncode == 0, done.stderr
+        # the words that were printed, with the display on
+        resumed = dreamer(folder, "run", "--resume", "here")
+        assert resumed.returncode == 0, resumed.stderr
+        assert "rem, night 2 of 2, experience 2 of 2" in resumed.stderr
+        done = dreamer(folder, "run", "digits", *SHORT, "wake.steps=300", "--out", "whole", "--quiet")
+        assert done.returncode == 0, done.stderr
         halved, whole = (json.loads((folder / name / "results.json").read_text()) for name in ("here", "whole"))
         assert halved["complete"]
         assert halved["accuracy_matrix"] == whole["accuracy_matrix"]

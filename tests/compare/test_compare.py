@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dreamer.cli import main as cli
+from dreamer.cli.compare import requested
 
 SHORT = ["stream.experiences=2", "wake.steps=30"]
 
@@ -42,7 +43,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         (["er", "--budget", "steps"], "--budget: expected steps=NUMBER"),
         (["er", "--engine", "slurm"], "--engine: expected local or ray, got 'slurm'"),
         (["--from", "nowhere"], "expected a folder with lives at 'nowhere', found none"),
-        (["er", "--from", "."], "--from reports on lives that have been lived"),
+        (["er", "--from", "."], "--from reports on runs that are there"),
         (["er", "memory.capcity=3"], "memory.capcity: unknown key"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -78,7 +79,7 @@ def test_another_grid_in_the_same_folder_is_refused_before_anything_is_written(
 def test_a_yaml_asks_for_what_words_ask_for(tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text("arms: [er, lwf]\nstreams: [digits]\nseeds: [4, 5]\nset: [wake.steps=3]\n")
-    from_file = cli._asked([str(grid), "wake.batch_size=9"], None, None, "lwf", None, None, None, False)
+    from_file = requested([str(grid), "wake.batch_size=9"], None, None, "lwf", None, None, None, False)
     assert from_file == {
         "arms": ["er", "lwf"],
         "streams": ["digits"],

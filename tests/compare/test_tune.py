@@ -15,6 +15,7 @@ import pytest
 
 from dreamer import config
 from dreamer.cli import main as cli
+from dreamer.cli.compare import requested
 from dreamer.compare import grid
 from dreamer.compare.cell import run_cell
 from dreamer.compare.tuning import results as tuned
@@ -222,7 +223,7 @@ class TestWhatItLeaves:
         found = tuning.tune(Task("dreams", "digits", words, (1001,)), tmp_path, searched, trials=2)
         assert found.best is not None
         arm = f"dreams+{tmp_path / tuned.BEST}"
-        asked = cli._asked(["dreams", arm, *words], None, "1", None, None, None, None, False)
+        asked = requested(["dreams", arm, *words], None, "1", None, None, None, None, False)
         recipe, winner = grid.read(asked).cells
         assert winner.config["optimizer"]["lr"] == found.best.parameters["optimizer.lr"]
         weight = winner.config["night"][1]["objectives"][0]["weight"]

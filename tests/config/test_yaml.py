@@ -252,7 +252,7 @@ def planned(*items: str):
     shape = next((shape for word, shape in SHAPES.items() if word in name), (3, 32, 32))
     shares = [TensorSamples(torch.zeros(8, *shape), torch.tensor([0, 1] * 4) + 2 * i) for i in range(2)]
     stream = make_stream(name, [(samples, samples) for samples in shares])
-    module = plan.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes)
+    module = plan.build_module(stream)
     assert module(torch.zeros(3, *shape)).shape == (3, 4)
     return module.plan(stream)
 

@@ -36,7 +36,7 @@ def test_open_nights_are_planned_and_marked() -> None:
     assert plan.bounds() == (24 + 2 * 5, 24 + 5 * 5)
 
 
-def test_wake_before_an_open_night_is_examined_at_the_end_of_its_experience_alone() -> None:
+def test_wake_before_an_open_night_is_evaluated_at_the_end_of_its_experience_alone() -> None:
     assert [stage.evaluated for stage in wake(open_plan())] == [False, False, True, False, True, True]
     plan = Hypnogram.plan([[Stretch(3, None), Stretch(3, None)]] * 2, NIGHT)
     assert [stage.evaluated for stage in wake(plan)] == [False, True, False, True]
@@ -45,7 +45,7 @@ def test_wake_before_an_open_night_is_examined_at_the_end_of_its_experience_alon
 
 
 @pytest.mark.parametrize("cycles", [1, 2])
-def test_a_granted_night_is_certain_and_examined_before(cycles: int) -> None:
+def test_a_granted_night_is_certain_and_evaluated_before(cycles: int) -> None:
     plan = open_plan(cycles)
     granted = plan.granted(1)
     assert len(granted) == len(plan) and granted.steps() == plan.steps()
@@ -85,12 +85,14 @@ def test_a_plan_whose_open_nights_are_dropped_is_the_plan_without_them() -> None
     ]
 
 
-def settled(stages: list[Stage], night: int, grant: bool) -> list[Stage]:
+def decided(stages: list[Stage], night: int, grant: bool) -> list[Stage]:
     """A night granted or dropped, the plain way: every stage behind it is numbered again."""
     first = next(stage.index for stage in stages if stage.night == night)
     if grant:
         return [
-            replace(stage, perhaps=stage.tentative and stage.night != night, examined=stage.evaluated or i == first - 1)
+            replace(
+                stage, tentative=stage.tentative and stage.night != night, evaluated=stage.evaluated or i == first - 1
+            )
             for i, stage in enumerate(stages)
         ]
     left = [stage for stage in stages if stage.night != night]
@@ -99,7 +101,7 @@ def settled(stages: list[Stage], night: int, grant: bool) -> list[Stage]:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("in_order", [True, False])
-def test_nights_may_be_settled_in_any_order_and_looked_at_between(seed: int, in_order: bool) -> None:
+def test_nights_may_be_decided_in_any_order_and_looked_at_between(seed: int, in_order: bool) -> None:
     random = Random(seed)
     plan = Hypnogram.plan([[Stretch(2, random.choice([None, None, True])) for _ in range(12)]] * 3, NIGHT, cycles=2)
     expected = list(plan)
@@ -107,7 +109,7 @@ def test_nights_may_be_settled_in_any_order_and_looked_at_between(seed: int, in_
         night = still[0] if in_order else random.choice(still)
         grant = random.random() < 0.4
         plan = plan.granted(night) if grant else plan.dropped(night)
-        expected = settled(expected, night, grant)
+        expected = decided(expected, night, grant)
         assert len(plan) == len(expected)
         places = [random.randrange(-len(plan), len(plan)) for _ in range(5)]
         assert [plan[place] for place in places] == [expected[place] for place in places]

@@ -38,7 +38,7 @@ def learner() -> nn.Module:
     """Has learnt all six classes, so that its features and gradients mean something."""
     torch.manual_seed(1)
     network = MLP((1, 4, 4), 6, (24,))
-    x, y = day(tuple(range(6)))
+    x, y = day(tuple(range(6)))[:2]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     for _ in range(100):
         optimizer.zero_grad()
@@ -73,7 +73,7 @@ def learn(generator: Generator, classes: tuple[int, ...], experience: int, steps
     optimizer = torch.optim.Adam(trained, lr=5e-3) if trained else None
     losses = []
     for step in range(steps):
-        loss = generator.loss(*batch, rng(step))
+        loss = generator.loss(batch.x, batch.y, rng(step))
         if loss is None or optimizer is None:
             break
         optimizer.zero_grad()
@@ -145,8 +145,8 @@ def test_state_round_trip_into_a_fresh_generator(name: str, continual: str | Non
     y = torch.tensor([0, 1, 2, 3, 4])
     assert torch.equal(generator.dream(y, rng()).x, fresh.dream(y, rng()).x)
     assert fresh.nbytes == generator.nbytes
-    if generator.loss(*day((0, 1)), rng(2)) is not None:
-        assert torch.equal(generator.loss(*day((0, 1)), rng(2)), fresh.loss(*day((0, 1)), rng(2)))
+    if generator.loss(*day((0, 1))[:2], rng(2)) is not None:
+        assert torch.equal(generator.loss(*day((0, 1))[:2], rng(2)), fresh.loss(*day((0, 1))[:2], rng(2)))
 
 
 @pytest.mark.parametrize(("name", "continual"), BOTH)
@@ -193,10 +193,10 @@ def test_a_rehearsing_generator_learns_its_dreams_beside_the_day(name: str) -> N
         pytest.skip(f"{name} has nothing to rehearse")
     generator = make(name, "rehearse")
     learn(generator, (0, 1), 0, steps=3)
-    if generator.loss(*day((2, 3)), rng(5)) is None or generator.is_features:
+    if generator.loss(*day((2, 3))[:2], rng(5)) is None or generator.is_features:
         return
-    x, y = day((2, 3))
-    old, _ = day((0, 1))
+    x, y = day((2, 3))[:2]
+    old = day((0, 1)).x
     past = Dream(old, torch.zeros(len(old), dtype=torch.int64))
     generator_state = rng(5)
     both = generator.loss(x, y, generator_state, past)
@@ -240,7 +240,7 @@ def test_the_learner_is_no_part_of_the_generator_that_it_feeds() -> None:
 def test_unconditional_replay_is_the_standard_bound() -> None:
     generator = make("vae")
     assert isinstance(generator, VAE)
-    x, y = day((0, 1), count=3)
+    x, y = day((0, 1), count=3)[:2]
     mean, log_variance = generator.encoder(x.flatten(1)).chunk(2, 1)
     z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=rng(4))
     answer = torch.distributions.Bernoulli(logits=generator.decoder(z), validate_args=False)
@@ -255,7 +255,7 @@ def test_unconditional_replay_is_the_standard_bound() -> None:
 def test_the_vae_loss_is_the_negative_evidence_bound_per_pixel() -> None:
     generator = make("class_conditional_vae", latent_dim=2, hidden=(6,))
     assert isinstance(generator, ClassConditionalVAE)
-    x, y = day((0, 1), count=3)
+    x, y = day((0, 1), count=3)[:2]
     label = torch.nn.functional.one_hot(y, 6).float()
     mean, log_variance = generator.encoder(torch.cat([x.flatten(1), label], 1)).chunk(2, 1)
     z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=rng(4))

@@ -71,7 +71,7 @@ def test_axes_without_variance_are_empty() -> None:
 
 def test_full_covariance_gives_each_class_its_own_mean_and_covariance() -> None:
     generator = settled([(0, 1)], clip=False)
-    x, y = day((0, 1))
+    x, y = day((0, 1))[:2]
     for label in (0, 1):
         made = dreams(generator, label)
         covariance = x[y == label].T.cov()
@@ -81,7 +81,7 @@ def test_full_covariance_gives_each_class_its_own_mean_and_covariance() -> None:
 
 def test_a_shared_covariance_is_that_of_discriminant_analysis() -> None:
     generator = settled([(0, 1, 2)], covariance="shared")
-    x, y = day((0, 1, 2))
+    x, y = day((0, 1, 2))[:2]
     reference = LinearDiscriminantAnalysis(solver="lsqr").fit(x.numpy(), y.numpy())
     held = generator.dreamers[0]
     within = held.axes.T @ held.spread[0, 0] @ held.spread[0, 0].T @ held.axes
@@ -125,7 +125,7 @@ def test_a_mixture_keeps_apart_what_a_gaussian_blurs() -> None:
 
 def test_temperature_zero_dreams_the_means() -> None:
     generator = settled([(0, 1)], temperature=0.0)
-    x, y = day((0, 1))
+    x, y = day((0, 1))[:2]
     assert torch.allclose(dreams(generator, 1, 3), x[y == 1].mean(dim=0).expand(3, -1), atol=1e-3)
 
 
@@ -133,7 +133,7 @@ def test_temperature_zero_dreams_the_means() -> None:
 def test_bytes_are_as_planned_and_nothing_is_learnt_step_by_step(options: dict[str, object]) -> None:
     generator = settled([(0, 1), (2, 3)], **options)
     assert generator.nbytes == LatentGaussians((6,), 8, **options).planned_bytes([[0, 1], [2, 3]])
-    assert not list(generator.parameters()) and generator.loss(*day((0,)), rng()) is None
+    assert not list(generator.parameters()) and generator.loss(*day((0,))[:2], rng()) is None
 
 
 def test_codes_can_be_bent() -> None:

@@ -16,14 +16,15 @@ from torch.utils.data import TensorDataset
 from dreamer.core.types import Stage
 from dreamer.generators import ClassConditionalVAE
 from dreamer.generators.base import UntrainedError
+from dreamer.interop.avalanche.accounting import RunRecord
 from dreamer.interop.avalanche.benchmarks import quiet
 from dreamer.interop.avalanche.plugin import DreamPlugin
-from dreamer.interop.avalanche.strategies import _Account
 from dreamer.loop.batches import RankInfo, day_batches
 from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, FeatureDistillation, LogitMatching
 from dreamer.perturbations import Affine, LatentMixing
+from dreamer.problems import Classification
 from dreamer.stages import NREM, REM, Absorb, Wake
 from dreamer.streams.base import Samples, Stream
 from dreamer.streams.digits import digits
@@ -153,7 +154,7 @@ class Fed(Naive):
             def __iter__(self) -> Iterator[list[torch.Tensor]]:
                 begun = next(passes) * per_pass
                 batches = day_batches(stage, size, samples, place, begun)
-                for x, y in itertools.islice(batches, per_pass):
+                for x, y, _ in itertools.islice(batches, per_pass):
                     yield [x, y, torch.zeros_like(y)]
 
         self.dataloader = Loader()
@@ -324,8 +325,8 @@ def test_avalanche_scores_a_learner_as_we_do():
     train(strategy, benchmark.train_stream)
     found = strategy.eval(benchmark.test_stream)
     theirs = [found[f"Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp{index:03d}"] for index in range(3)]
-    data = _Account(stream, torch.device("cpu"))._data
-    ours, _ = evaluate(strategy.model, data, "all", 2, torch.device("cpu"))
+    data = RunRecord(stream, torch.device("cpu")).data
+    ours, _ = evaluate(strategy.model, data, Classification(), "all", 2, torch.device("cpu"))
     assert theirs == pytest.approx(ours)
     assert max(theirs) > 0
 
@@ -464,7 +465,7 @@ def test_shapes_classes_and_parts_that_do_not_fit_are_refused():
         with pytest.raises(ValueError, match=message):
             train(naive(stream, [DreamPlugin(generator=generator)]), benchmark_of(stream).train_stream)
     plugin = DreamPlugin(ClassBalanced(3), night=[NREM(source="generator")])
-    with pytest.raises(ValueError, match="needs a generator, but the life has none"):
+    with pytest.raises(ValueError, match="needs a generator, but there is none"):
         train(naive(stream, [plugin]), benchmark_of(stream).train_stream)
 
 

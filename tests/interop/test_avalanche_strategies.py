@@ -16,8 +16,10 @@ from torch import nn
 from dreamer import metrics
 from dreamer.config.binding import ConfigError
 from dreamer.generators import VAE
+from dreamer.interop.avalanche import accounting
 from dreamer.interop.avalanche import strategies as avalanche_strategies
-from dreamer.interop.avalanche.strategies import UNSUPPORTED, available, live, verify
+from dreamer.interop.avalanche.adapters import AvalancheVAE
+from dreamer.interop.avalanche.options import UNSUPPORTED, available, verify
 from dreamer.networks import MLP
 from dreamer.networks.base import module_bytes
 from dreamer.report.results import compose, read_results, write_results
@@ -47,7 +49,7 @@ def lived(name: str, stream: Stream | None = None, options: dict[str, Any] | Non
     given: dict[str, Any] = {"stream": stream, "batch_size": BATCH, "steps": STEPS}
     given["network"] = changes["network"] if "network" in changes else network(stream)
     given |= {"optimizer": functools.partial(torch.optim.Adam, lr=1e-2), "memory": 12}
-    return live(name, options, **(given | changes))
+    return avalanche_strategies.run(name, options, **(given | changes))
 
 
 def numbers(record: dict[str, Any]) -> list[list[float]]:
@@ -128,16 +130,16 @@ def test_the_newborn_network_scores_as_in_a_life_of_ours_and_is_not_changed():
 
 
 @pytest.fixture
-def examined(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """Copies of the networks that were examined, in order."""
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
+    """Copies of the networks that were evaluated, in order."""
     seen: list[nn.Module] = []
 
     def spy(candidate: nn.Module, *rest: Any) -> Any:
         seen.append(copy.deepcopy(candidate).eval())
         return evaluate(candidate, *rest)
 
-    evaluate = avalanche_strategies.evaluate
-    monkeypatch.setattr(avalanche_strategies, "evaluate", spy)
+    evaluate = accounting.evaluate
+    monkeypatch.setattr(accounting, "evaluate", spy)
     return seen
 
 
@@ -146,11 +148,11 @@ def weights(network: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["Naive", "ICaRL", "GDumb", "JointTraining"])
-def test_scores_are_those_of_the_predictions(name: str, examined: list[nn.Module]):
+def test_scores_are_those_of_the_predictions(name: str, evaluated: list[nn.Module]):
     stream = tiny_stream()
     rows = numbers(lived(name, stream))
-    assert len(rows) == len(examined) == 4
-    for row, candidate in zip(rows, examined, strict=True):
+    assert len(rows) == len(evaluated) == 4
+    for row, candidate in zip(rows, evaluated, strict=True):
         for score, experience in zip(row, stream.experiences, strict=True):
             with torch.no_grad():
                 predicted = candidate(experience.test.x).argmax(dim=1)
@@ -158,7 +160,7 @@ def test_scores_are_those_of_the_predictions(name: str, examined: list[nn.Module
 
 
 @pytest.mark.parametrize("name", ["Replay", "AGEM", "GDumb", "GenerativeReplay"])
-def test_the_seed_decides_everything_and_the_global_generators_are_put_back(name: str, examined: list[nn.Module]):
+def test_the_seed_decides_everything_and_the_global_generators_are_put_back(name: str, evaluated: list[nn.Module]):
     torch.manual_seed(3), random.seed(3), np.random.seed(3)
     expected = torch.rand(1), random.random(), np.random.rand()
     torch.manual_seed(3), random.seed(3), np.random.seed(3)
@@ -169,7 +171,7 @@ def test_the_seed_decides_everything_and_the_global_generators_are_put_back(name
     again, other = lived(name, network=learner, seed=1), lived(name, network=learner, seed=2)
     assert numbers(one) == numbers(again)
     assert one["cost"]["samples"] == again["cost"]["samples"]
-    ends = [weights(network) for network in examined[3::4]]
+    ends = [weights(network) for network in evaluated[3::4]]
     assert torch.equal(ends[0], ends[1])
     assert not torch.equal(ends[0], ends[2])
     assert other["seed"] == 2
@@ -259,7 +261,7 @@ def test_bytes_of_copies_importances_and_generators():
 
 def test_a_generator_like_ours_learns_what_ours_learns():
     vae = VAE((1, 4, 4), 6, latent_dim=3, hidden=(8,))
-    behind = avalanche_strategies._LikeOurs(vae)
+    behind = AvalancheVAE(vae)
     x = torch.rand(5, 1, 4, 4)
     torch.manual_seed(4)
     theirs = behind.bound(x, behind(x))
@@ -299,7 +301,7 @@ def test_a_generator_like_ours_is_ours():
         ("Replay", {"generator": "default"}, "unknown option"),
         ("GenerativeReplay", {"generator": "theirs"}, "expected like_ours, default or options of the VAE"),
         ("GenerativeReplay", {"generator": {"latent": 3}}, "did you mean 'latent_dim'"),
-        ("PNNStrategy", {}, "avalanche:PNNStrategy cannot be lived here: it needs a network of its own kind"),
+        ("PNNStrategy", {}, "avalanche:PNNStrategy cannot run here: it needs a network of its own kind"),
     ],
 )
 def test_unknown_names_and_options_are_refused(name: str, options: dict[str, Any], message: str):
@@ -328,10 +330,10 @@ def test_what_makes_no_sense_is_refused(name: str, changes: dict[str, Any], mess
 # ------------------------------------------------------------------ Avalanche's quirks
 
 
-def test_synaptic_intelligence_on_a_cpu_learns_as_naive_does(examined: list[nn.Module]):
+def test_synaptic_intelligence_on_a_cpu_learns_as_naive_does(evaluated: list[nn.Module]):
     for name in ("Naive", "SynapticIntelligence", "EWC"):
         lived(name, steps=12)
-    naive, synaptic, elastic = (weights(network) for network in examined[3::4])
+    naive, synaptic, elastic = (weights(network) for network in evaluated[3::4])
     assert torch.equal(naive, synaptic)
     assert not torch.equal(naive, elastic)
 
@@ -342,7 +344,7 @@ def test_replay_and_joint_training_learn_the_digits(digits_stream: Stream):
         torch.manual_seed(0)
         learner = MLP(digits_stream.sample_shape, digits_stream.num_classes, hidden=(100,))
         optimizer = functools.partial(torch.optim.Adam, lr=2e-3)
-        record = live(
+        record = avalanche_strategies.run(
             name, stream=digits_stream, network=learner, optimizer=optimizer, batch_size=32, steps=60, memory=200
         )
         scores[name] = record["metrics"]["average_accuracy"]

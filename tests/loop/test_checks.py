@@ -1,4 +1,4 @@
-"""What makes no sense together is refused when the life is planned, with the reason, and nothing is run."""
+"""What makes no sense together is refused when the run is planned, with the reason, and nothing is run."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Unscaled:
 
 
 class Mirror:
-    """A perturbation of somebody's own that bends codes and looks at the learner."""
+    """A perturbation of somebody's own that perturbs codes and needs the learner."""
 
     space = "latent"
     amounts = ()
@@ -121,43 +121,43 @@ class Unresettable(nn.Module):
         return self.scale * self.layers(x)
 
 
-def refused(reason: str, stream: Stream = STREAM, devices: int = 1, **life: Any) -> None:
-    module = WakeSleepModule(**{"network": mlp(), **life})
+def refused(reason: str, stream: Stream = STREAM, devices: int = 1, **parts: Any) -> None:
+    module = WakeSleepModule(**{"network": mlp(), **parts})
     with pytest.raises(ValueError, match=reason):
         module.plan(stream, devices)
 
 
-def planned(stream: Stream = STREAM, **life: Any) -> None:
-    """What a refusal is held against: the same life without what is wrong with it."""
-    assert len(WakeSleepModule(**{"network": mlp(), **life}).plan(stream))
+def planned(stream: Stream = STREAM, **parts: Any) -> None:
+    """What a refusal is held against: the same run without what is wrong with it."""
+    assert len(WakeSleepModule(**{"network": mlp(), **parts}).plan(stream))
 
 
 def replay(**options: Any) -> Wake:
     return Wake(replay=4, **{"replay_objectives": (CrossEntropy(),), **options})
 
 
-# ---------------------------------------------------------------- where it is recalled from
+# ---------------------------------------------------------------- sources
 
 
 @pytest.mark.parametrize(
-    ("life", "reason"),
+    ("parts", "reason"),
     [
-        ({"wake": replay()}, "^wake: recalls, but the life has neither a memory nor a generator"),
-        ({"night": [NREM()]}, "^night stage 0 .nrem.: recalls, but the life has neither"),
-        ({"night": [Hebbian(thresholds=0.1)]}, "^night stage 0 .nrem.: recalls, but the life has neither"),
+        ({"wake": replay()}, "^wake: replays, but there is neither a memory nor a generator"),
+        ({"night": [NREM()]}, "^night stage 0 .nrem.: replays, but there is neither"),
+        ({"night": [Hebbian(thresholds=0.1)]}, "^night stage 0 .nrem.: replays, but there is neither"),
         ({"night": [REM(source="memory")], "generator": vae()}, "source='memory' needs a memory"),
         ({"night": [NREM(), REM(source="both")], "memory": Reservoir(5)}, "1 .rem.: source='both' needs a gen"),
         ({"wake": replay(source="generator"), "memory": Reservoir(5)}, "^wake: source='generator' needs a generator"),
         ({"wake": replay(source="both"), "generator": vae()}, "^wake: source='both' needs a memory"),
     ],
 )
-def test_a_source_that_the_life_has_not(life: dict[str, Any], reason: str) -> None:
-    refused(reason, **life)
+def test_a_source_that_is_not_there(parts: dict[str, Any], reason: str) -> None:
+    refused(reason, **parts)
 
 
 @pytest.mark.parametrize("source", ["auto", "both"])
-def test_samples_and_features_are_not_recalled_together(source: Any) -> None:
-    reason = "memory and generator cannot be recalled together, because one gives samples and the other features"
+def test_samples_and_features_are_not_replayed_together(source: Any) -> None:
+    reason = "memory and generator cannot be replayed together, because one gives samples and the other features"
     refused(reason, memory=LatentCodes(5), generator=vae(), wake=replay(source=source), night=())
     refused(reason, memory=Reservoir(5), generator=features_generator(), night=[NREM(source=source)])
     planned(memory=LatentCodes(5), generator=features_generator(), night=[NREM(source=source)])
@@ -166,54 +166,58 @@ def test_samples_and_features_are_not_recalled_together(source: Any) -> None:
 
 def test_a_generator_is_made_for_the_stream() -> None:
     refused(r"makes samples of shape \(1, 5, 5\), the stream gives \(1, 4, 4\)", generator=vae((1, 5, 5)))
-    refused("the generator knows 4 classes, the stream has 6", generator=vae(classes=4))
+    refused("the generator has 4 classes, the stream has 6", generator=vae(classes=4))
 
 
-# ---------------------------------------------------------------- how it is bent
+# ---------------------------------------------------------------- perturbations
 
 
 @pytest.mark.parametrize("part", [LatentMixing(), LatentJitter()])
 @pytest.mark.parametrize(
-    "life", [{"memory": Reservoir(5)}, {"generator": codeless()}, {"memory": ClassStatistics(space="samples")}]
+    "parts", [{"memory": Reservoir(5)}, {"generator": codeless()}, {"memory": ClassStatistics(space="samples")}]
 )
-def test_codes_are_bent_where_there_are_some(life: dict[str, Any], part: Any) -> None:
-    reason = f"{type(part).__name__} bends latent codes, but what is recalled there has none that could be bent"
-    refused(f"^night stage 0 .rem.: {reason}", night=[REM(perturbations=(part,))], **life)
-    refused(f"^wake: {reason}", wake=replay(replay_perturbations=(part,)), night=(), **life)
+def test_codes_are_perturbed_where_there_are_some(parts: dict[str, Any], part: Any) -> None:
+    reason = f"{type(part).__name__} perturbs latent codes, but what is replayed there has none"
+    refused(f"^night stage 0 .rem.: {reason}", night=[REM(perturbations=(part,))], **parts)
+    refused(f"^wake: {reason}", wake=replay(replay_perturbations=(part,)), night=(), **parts)
     planned(night=[REM(perturbations=(part,))], memory=LatentCodes(5))
     planned(night=[REM(perturbations=(part,))], memory=Reservoir(5), generator=vae())
 
 
-@pytest.mark.parametrize("life", [{"memory": Reservoir(5)}, {"generator": codeless()}, {"memory": LatentCodes(5)}])
-def test_noise_is_bent_where_a_generator_draws_some(life: dict[str, Any]) -> None:
-    reason = "Temperature bends the noise from which codes are drawn, but what is recalled there has none"
-    refused(reason, night=[REM(perturbations=(Temperature(),))], **life)
+@pytest.mark.parametrize("parts", [{"memory": Reservoir(5)}, {"generator": codeless()}, {"memory": LatentCodes(5)}])
+def test_noise_is_perturbed_where_a_generator_draws_some(parts: dict[str, Any]) -> None:
+    reason = "Temperature perturbs the noise from which codes are drawn, but what is replayed there has none"
+    refused(reason, night=[REM(perturbations=(Temperature(),))], **parts)
     planned(night=[REM(perturbations=(Temperature(),))], generator=vae())
 
 
 @pytest.mark.parametrize("part", [Affine(), Noise(), Adversarial()])
 @pytest.mark.parametrize(
-    "life", [{"memory": LatentCodes(5)}, {"memory": ClassStatistics()}, {"generator": features_generator()}]
+    "parts", [{"memory": LatentCodes(5)}, {"memory": ClassStatistics()}, {"generator": features_generator()}]
 )
-def test_features_are_not_bent_as_samples(life: dict[str, Any], part: Any) -> None:
-    reason = f"{type(part).__name__} bends samples, but what is recalled there are features of the learner"
-    refused(reason, night=[REM(perturbations=(part,))], **life)
-    refused(reason, wake=replay(replay_perturbations=(part,)), night=(), **life)
+def test_features_are_not_perturbed_as_samples(parts: dict[str, Any], part: Any) -> None:
+    reason = f"{type(part).__name__} perturbs samples, but what is replayed there are features of the learner"
+    refused(reason, night=[REM(perturbations=(part,))], **parts)
+    refused(reason, wake=replay(replay_perturbations=(part,)), night=(), **parts)
 
 
-def test_a_learner_that_is_entered_behind_its_features_is_not_looked_at() -> None:
+def test_replayed_features_do_not_show_the_learner_samples() -> None:
     night = [REM(perturbations=(Mirror(),))]
-    refused("Mirror looks at the learner, which is not entered with samples there", night=night, memory=LatentCodes(5))
+    refused(
+        "Mirror needs the learner's output for samples, which are not replayed there",
+        night=night,
+        memory=LatentCodes(5),
+    )
     planned(night=night, generator=vae())
 
 
 @pytest.mark.parametrize("part", [LatentMixing(), Temperature()])
 def test_real_samples_have_neither_codes_nor_noise(part: Any) -> None:
-    reason = f"{type(part).__name__} is a {part.space} perturbation, which cannot bend real samples"
+    reason = f"{type(part).__name__} is a {part.space} perturbation, which cannot perturb real samples"
     refused(f"^wake: {reason}", wake=Wake(perturbations=(part,)))
 
 
-def test_samples_that_a_perturbation_cannot_bend() -> None:
+def test_samples_that_a_perturbation_does_not_take() -> None:
     flat = {"network": MLP((8,), 2, (8,)), "stream": shared_classes()}
     images = {"network": MLP((2, 4, 4), 2, (8,)), "stream": two_channels(), "memory": Reservoir(5)}
     refused(
@@ -229,23 +233,23 @@ def test_a_strength_needs_a_part_that_can_be_scaled() -> None:
     planned(night=[REM(perturbations=(Unscaled(),))], memory=Reservoir(5))
 
 
-def test_the_day_under_a_teachers_eyes_is_bent_once() -> None:
+def test_real_samples_under_a_teacher_are_perturbed_once() -> None:
     refused("leave replay_perturbations empty", wake=Wake(source="day", replay_perturbations=(Affine(),)))
     planned(wake=Wake(source="day", perturbations=(Affine(),)))
 
 
-# ---------------------------------------------------------------- what judges it
+# ---------------------------------------------------------------- objectives and teachers
 
 
-@pytest.mark.parametrize("life", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
-def test_nothing_can_be_learnt_about_features_behind_them(life: dict[str, Any]) -> None:
-    reason = "FeatureDistillation looks at features of the learner, but what is recalled there enters behind them"
-    refused(f"^night stage 0 .nrem.: {reason}", night=[NREM(objectives=(FeatureDistillation(),))], **life)
-    refused(f"^wake: {reason}", wake=replay(replay_objectives=(FeatureDistillation(),)), night=(), **life)
+@pytest.mark.parametrize("parts", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
+def test_nothing_can_be_learnt_about_features_behind_them(parts: dict[str, Any]) -> None:
+    reason = "FeatureDistillation needs features of the learner, but what is replayed there enters behind them"
+    refused(f"^night stage 0 .nrem.: {reason}", night=[NREM(objectives=(FeatureDistillation(),))], **parts)
+    refused(f"^wake: {reason}", wake=replay(replay_objectives=(FeatureDistillation(),)), night=(), **parts)
 
 
 @pytest.mark.parametrize(
-    "life",
+    "parts",
     [
         {"memory": Reservoir(5)},
         {"memory": ClassStatistics(space="samples")},
@@ -253,16 +257,16 @@ def test_nothing_can_be_learnt_about_features_behind_them(life: dict[str, Any]) 
         {"memory": Reservoir(5, logits=True), "generator": vae()},
     ],
 )
-def test_stored_logits_have_to_be_stored(life: dict[str, Any]) -> None:
-    reason = "LogitMatching matches the logits that were kept with a sample: recall from a memory alone, .*logits=True"
-    refused(f"^wake: {reason}", wake=replay(replay_objectives=(LogitMatching(),)), night=(), **life)
-    refused(f"^night stage 0 .nrem.: {reason}", night=[NREM(objectives=(LogitMatching(),))], **life)
+def test_stored_logits_have_to_be_stored(parts: dict[str, Any]) -> None:
+    reason = "LogitMatching matches the logits that were kept with a sample: replay from a memory alone, .*logits=True"
+    refused(f"^wake: {reason}", wake=replay(replay_objectives=(LogitMatching(),)), night=(), **parts)
+    refused(f"^night stage 0 .nrem.: {reason}", night=[NREM(objectives=(LogitMatching(),))], **parts)
     planned(night=[NREM(source="memory", objectives=(LogitMatching(),))], memory=Reservoir(5, logits=True))
 
 
 @pytest.mark.parametrize("memory", [Reservoir(5, logits=True), Herding(5, logits=True)])
 @pytest.mark.parametrize(("network", "wake"), [(mlp, Wake(objectives=())), (lambda: closed_form(), Absorb())])
-def test_logits_are_kept_where_the_learner_answers(
+def test_logits_are_kept_where_the_learner_is_called(
     network: Callable[[], nn.Module], wake: Wake, memory: Memory
 ) -> None:
     reason = rf"{type(memory).__name__} keeps the learner's logits \(logits=True\), but without objectives"
@@ -272,49 +276,49 @@ def test_logits_are_kept_where_the_learner_answers(
 @pytest.mark.parametrize(
     "objective", [Distillation(), FeatureDistillation(), LogitMatching(), LogitMatching(to="teacher")]
 )
-def test_the_day_has_no_teacher_but_where_one_is_asked(objective: Any) -> None:
+def test_real_samples_have_no_teacher_unless_they_are_replayed(objective: Any) -> None:
     refused("an objective on real samples has no teacher and no stored logits", wake=Wake(objectives=(objective,)))
 
 
 def test_an_average_teaches_where_one_is_kept() -> None:
-    reason = "asks teacher='average', but no plasticity of the life keeps one"
+    reason = "needs teacher='average', but no plasticity part keeps one"
     asleep = {"memory": Reservoir(5), "night": [NREM(teacher="average")]}
     awake = {
         "memory": Reservoir(5),
         "wake": replay(teacher="average", replay_objectives=(Distillation(),)),
         "night": (),
     }
-    for life in (asleep, awake):
-        refused(f"Distillation {reason}", plasticity=[SynapticIntelligence()], **life)
-        planned(plasticity=[MovingAverage()], **life)
+    for parts in (asleep, awake):
+        refused(f"Distillation {reason}", plasticity=[SynapticIntelligence()], **parts)
+        planned(plasticity=[MovingAverage()], **parts)
 
 
-def test_an_average_is_examined_where_one_is_kept() -> None:
+def test_an_average_is_evaluated_where_one_is_kept() -> None:
     with pytest.raises(ValueError, match="evaluated='average' needs a plasticity part that keeps a moving average"):
         WakeSleepModule(mlp(), evaluated="average")
 
 
 def test_the_first_night_has_no_teacher_from_before_the_first_day() -> None:
-    life = {"memory": Reservoir(5), "night": [NREM(3, teacher="dawn")]}
-    refused("^night stage 0 .nrem.: asks teacher='dawn', who is not there in the first experience", **life)
-    planned(schedule=EveryNSteps(2), wake=Wake(steps=1), **life)
+    parts = {"memory": Reservoir(5), "night": [NREM(3, teacher="dawn")]}
+    refused("^night stage 0 .nrem.: has teacher='dawn', which the first experience does not have", **parts)
+    planned(schedule=EveryNSteps(2), wake=Wake(steps=1), **parts)
     planned(memory=Reservoir(5), night=[NREM(teacher="dawn", objectives=(CrossEntropy(),))])
 
 
-def test_what_is_recalled_has_to_be_learnt_from() -> None:
-    life = {"memory": Reservoir(5)}
+def test_what_is_replayed_has_to_be_learnt_from() -> None:
+    parts = {"memory": Reservoir(5)}
     refused(
-        "^wake: recalls, but learns nothing from it: expected replay_objectives",
+        "^wake: replays, but learns nothing from it: expected replay_objectives",
         wake=replay(replay_objectives=()),
-        **life,
+        **parts,
     )
     refused(
-        "stage 0 .rem.: recalls, but learns nothing from it: expected objectives", night=[REM(objectives=())], **life
+        "stage 0 .rem.: replays, but learns nothing from it: expected objectives", night=[REM(objectives=())], **parts
     )
 
 
 @pytest.mark.parametrize(
-    "life",
+    "parts",
     [
         {"memory": LatentCodes(5)},
         {"memory": ClassStatistics()},
@@ -323,55 +327,57 @@ def test_what_is_recalled_has_to_be_learnt_from() -> None:
         {"schedule": Drift(watch="features")},
     ],
 )
-def test_features_need_a_learner_that_has_them(life: dict[str, Any]) -> None:
-    refused("looks at the learner's features, but Sequential has no features", network=plain(), **life)
-    planned(**life)
+def test_features_need_a_learner_that_has_them(parts: dict[str, Any]) -> None:
+    refused("needs the learner's features, but Sequential has no features", network=plain(), **parts)
+    planned(**parts)
 
 
 @pytest.mark.parametrize("generator", [features_generator, lambda: BrainInspired(SHAPE, K)])
-def test_generators_that_live_on_features_refuse_a_learner_without(generator: Callable[[], Generator]) -> None:
+def test_generators_that_need_features_refuse_a_learner_without(generator: Callable[[], Generator]) -> None:
     with pytest.raises(ValueError, match=r"expected a network with the methods features\(x\) .* got Sequential"):
         WakeSleepModule(plain(), generator=generator())
 
 
-# ---------------------------------------------------------------- which outputs compete
+# ---------------------------------------------------------------- active classes
 
 
 def test_tasks_have_classes_of_their_own() -> None:
-    reason = "active_outputs='task' needs experiences with classes of their own, but experiences of looks share classes"
+    reason = "active_outputs='task' needs experiences with classes of their own, but experiences of looks have classes in common"
     refused(reason, shared_classes(), network=MLP((8,), 2, (8,)), active_outputs="task")
 
 
-def test_who_meets_everything_has_seen_everything() -> None:
-    refused("data='joint' meets all classes every day", wake=Wake(data="joint"), active_outputs="seen")
+def test_joint_training_has_seen_all_classes() -> None:
+    refused("data='joint' trains on all classes in every experience", wake=Wake(data="joint"), active_outputs="seen")
     planned(wake=Wake(data="cumulative"), active_outputs="seen")
 
 
-# ---------------------------------------------------------------- who lives like that
+# ---------------------------------------------------------------- learners
 
 
 @pytest.mark.parametrize("plasticity", [Downscaling(), MovingAverage(), SynapticIntelligence()])
-def test_a_newborn_learner_has_no_past(plasticity: Any) -> None:
-    life = {"memory": ClassBalanced(5), "night": [NREM(objectives=(CrossEntropy(),), from_scratch=True)]}
+def test_a_learner_from_scratch_has_no_past(plasticity: Any) -> None:
+    parts = {"memory": ClassBalanced(5), "night": [NREM(objectives=(CrossEntropy(),), from_scratch=True)]}
     name = type(plasticity).__name__
     refused(
-        f"from_scratch=True makes a newborn learner, but {name} goes on from the one before it",
+        f"from_scratch=True re-initialises the learner, but {name} goes on from its old weights",
         plasticity=[plasticity],
-        **life,
+        **parts,
     )
-    planned(**life)
+    planned(**parts)
 
 
-@pytest.mark.parametrize("life", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
-def test_a_newborn_learner_does_not_know_the_features_of_another(life: dict[str, Any]) -> None:
-    reason = "from_scratch=True makes a newborn learner, but what is recalled there are features of the one before it"
-    refused(reason, night=[REM(perturbations=(), from_scratch=True)], **life)
+@pytest.mark.parametrize("parts", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
+def test_a_learner_from_scratch_does_not_know_old_features(parts: dict[str, Any]) -> None:
+    reason = "from_scratch=True re-initialises the learner, but what is replayed are features of its old weights"
+    refused(reason, night=[REM(perturbations=(), from_scratch=True)], **parts)
 
 
-def test_a_learner_that_cannot_be_newborn() -> None:
-    life = {"memory": Reservoir(5), "night": [NREM(from_scratch=True)]}
+def test_a_learner_that_cannot_be_reset() -> None:
+    parts = {"memory": Reservoir(5), "night": [NREM(from_scratch=True)]}
     refused(
-        r"a newborn learner needs reset_parameters\(\) in every layer, Unresettable", network=Unresettable(), **life
+        r"a learner that is trained from scratch needs reset_parameters\(\) in every layer, Unresettable",
+        network=Unresettable(),
+        **parts,
     )
 
 
@@ -380,34 +386,34 @@ def test_a_learner_that_cannot_absorb() -> None:
 
 
 def test_a_generator_beside_a_learner_that_absorbs_learns_nothing() -> None:
-    life = {"network": closed_form(), "wake": Absorb(), "night": ()}
+    parts = {"network": closed_form(), "wake": Absorb(), "night": ()}
     refused(
-        "Absorb learns without gradients, from which ClassConditionalVAE would learn nothing", generator=vae(), **life
+        "Absorb learns without gradients, from which ClassConditionalVAE would learn nothing", generator=vae(), **parts
     )
-    planned(generator=LatentGaussians(SHAPE, K), **life)
+    planned(generator=LatentGaussians(SHAPE, K), **parts)
 
 
 @pytest.mark.parametrize(
-    ("life", "who"),
+    ("parts", "who"),
     [
         ({}, "wake"),
         ({"wake": Absorb(), "memory": Reservoir(5), "night": [NREM()]}, "night stage 0 .nrem."),
         ({"wake": Absorb(), "plasticity": [MovingAverage()]}, "MovingAverage"),
     ],
 )
-def test_gradients_need_something_to_change(life: dict[str, Any], who: str) -> None:
+def test_gradients_need_something_to_change(parts: dict[str, Any], who: str) -> None:
     reason = f"^{who}: needs a learner with trainable parameters, but RandomFourierLDA has none"
-    refused(reason, network=closed_form(), **life)
+    refused(reason, network=closed_form(), **parts)
 
 
-def test_a_learner_that_answers_with_its_generator_needs_a_fitting_one() -> None:
-    for life, reason in [
-        ({}, "LikelihoodClassifier answers with a generator, but the life has none"),
+def test_a_learner_that_classifies_with_its_generator_needs_a_fitting_one() -> None:
+    for parts, reason in [
+        ({}, "LikelihoodClassifier classifies with a generator, but the run has none"),
         ({"generator": vae()}, "expects a generator with log_likelihood"),
         ({"generator": VAEPerClass((1, 5, 5), K)}, r"expects a generator of samples \(1, 4, 4\) and 6 classes"),
     ]:
         with pytest.raises(ValueError, match=reason):
-            WakeSleepModule(LikelihoodClassifier(SHAPE, K), **life)
+            WakeSleepModule(LikelihoodClassifier(SHAPE, K), **parts)
 
 
 def test_a_learner_without_layers_cannot_be_inverted() -> None:
@@ -434,10 +440,10 @@ def test_a_threshold_for_every_layer_that_spikes() -> None:
     refused("one for each of the 2 linear layers of MLP, got 3", memory=Reservoir(5), night=[Hebbian()])
 
 
-@pytest.mark.parametrize("life", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
-def test_spikes_enter_with_samples(life: dict[str, Any]) -> None:
-    reason = "^night stage 0 .nrem.: Hebbian sleeps on samples, but what is recalled there are features"
-    refused(reason, night=[Hebbian(thresholds=0.1)], **life)
+@pytest.mark.parametrize("parts", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
+def test_spikes_enter_with_samples(parts: dict[str, Any]) -> None:
+    reason = "^night stage 0 .nrem.: Hebbian needs samples, but what is replayed there are features"
+    refused(reason, night=[Hebbian(thresholds=0.1)], **parts)
 
 
 # ---------------------------------------------------------------- when, and where
@@ -445,16 +451,16 @@ def test_spikes_enter_with_samples(life: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("schedule", [Plateau(), Drift()])
 def test_a_schedule_that_watches_the_loss_needs_one(schedule: Any) -> None:
-    reason = f"{type(schedule).__name__} watches the loss of the day, but wake has no objectives"
+    reason = f"{type(schedule).__name__} watches the loss on real samples, but wake has no objectives"
     refused(reason, wake=Wake(objectives=()), memory=Reservoir(5), schedule=schedule)
     planned(wake=Wake(objectives=()), memory=Reservoir(5), schedule=Drift(watch="features"))
 
 
 def test_what_learns_without_gradients_stays_on_one_device() -> None:
     absorbs = {"network": closed_form(), "wake": Absorb()}
-    refused("Absorb learns without gradients, which 2 devices cannot share", devices=2, **absorbs)
+    refused("Absorb learns without gradients, which 2 devices cannot average", devices=2, **absorbs)
     sleeps = {"memory": Reservoir(5), "night": [Hebbian(thresholds=0.1)]}
-    refused("Hebbian learns without gradients, which 2 devices cannot share", devices=2, **sleeps)
+    refused("Hebbian learns without gradients, which 2 devices cannot average", devices=2, **sleeps)
     planned(**absorbs), planned(**sleeps)
 
 

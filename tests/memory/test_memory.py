@@ -72,12 +72,21 @@ def samples(count: int, classes: Sequence[int] = range(CLASSES), start: int = 0)
 
 def batches(samples: Batch, size: int = 7) -> Iterator[Batch]:
     """To be read once."""
-    return (Batch(x, y) for x, y in zip(samples.x.split(size), samples.y.split(size), strict=True))
+    return (taken(samples, index) for index in torch.arange(len(samples.y)).split(size))
+
+
+def taken(samples: Batch, index: Any) -> Batch:
+    """Some of the samples."""
+    return Batch(*(None if column is None else column[index] for column in samples))
+
+
+def together(days: Sequence[Batch]) -> Batch:
+    return Batch(torch.cat([day.x for day in days]), torch.cat([day.y for day in days]))
 
 
 def offer(memory: Memory, met: Batch, generator: torch.Generator, network: nn.Module | None = None) -> None:
-    for x, y in batches(met):
-        memory.add(x, y, generator, None if network is None else network(x).detach())
+    for x, y, group in batches(met):
+        memory.add(x, y, generator, None if network is None else network(x).detach(), group)
 
 
 def live(memory: Memory, days: Sequence[Sequence[int]] = DAYS, each: int = 60, seed: int = 0, first: int = 0) -> None:
@@ -307,7 +316,7 @@ def live_together(
         met = samples(each, labels, start=experience * each)
         network = learner(experience)
         for memory in memories:
-            own = Batch(*(part[order][memory.rank :: memory.ranks] for part in met))
+            own = taken(met, order[memory.rank :: memory.ranks])
             generator = rng(10 * experience + memory.rank)
             offer(memory, own, generator, network)
             dawn = Frozen(learner(experience - 1)) if memory.needs_dawn and experience else None
@@ -760,7 +769,7 @@ def test_a_class_that_comes_back_is_measured_over_all_its_days(form: Any) -> Non
     days = [clouds(seed, [30, 20, 25]) for seed in range(2)]
     other = Batch(torch.randn(50, 2, 2, generator=rng(9)), torch.full((50,), 7))
     whole, cut = ClassStatistics(form, space="samples"), ClassStatistics(form, space="samples")
-    joined = Batch(*(torch.cat(parts) for parts in zip(*days, strict=True)))
+    joined = together(days)
     for number, day in enumerate([*days, other]):
         cut.end_experience(batches(day), learner(), None, number, rng())
         planned = cut.planned_bytes((2, 2), 3 + (number == 2))
@@ -780,9 +789,7 @@ def test_draws_have_the_moments_that_were_measured(form: Any, shrinkage: float) 
     memory = ClassStatistics(form, space="samples", shrinkage=shrinkage)
     met = clouds(0, [40, 25, 60])
     days = [Batch(met.x[met.y == label], met.y[met.y == label]) for label in range(3)]
-    memory.end_experience(
-        batches(Batch(*(torch.cat(part) for part in zip(*days[:2], strict=True)))), learner(), None, 0, rng()
-    )
+    memory.end_experience(batches(together(days[:2])), learner(), None, 0, rng())
     memory.end_experience(batches(days[2]), learner(), None, 1, rng())
     dream = memory.draw(60_000, rng(1))
     assert dream.x.shape == (60_000, 2, 2) and not dream.is_features

@@ -36,9 +36,9 @@ def everything(split: str) -> list[Batch]:
     return [next(samples.batches([torch.arange(len(samples))])) for samples in sets]
 
 
-def joined(split: str) -> Batch:
+def joined(split: str) -> tuple[Tensor, Tensor]:
     batches = everything(split)
-    return Batch(torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches]))
+    return torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches])
 
 
 def absorbed(network: RandomFourierLDA, x: Tensor, y: Tensor, size: int = 64) -> RandomFourierLDA:
@@ -56,7 +56,7 @@ def lda(**options: object) -> RandomFourierLDA:
 
 def test_random_features_multiply_to_the_kernel() -> None:
     network = lda(features=20_000, gamma=5.0)
-    x = joined("test").x[:8]
+    x = joined("test")[0][:8]
     h = network.features(x)
     kernel = torch.exp(-5.0 * (x[:, None] - x[None]).square().flatten(2).mean(dim=2))
     assert kernel.min() < 0.7, "a kernel that is 1 everywhere would say nothing"
@@ -68,7 +68,7 @@ def test_neither_order_nor_batches_change_what_was_absorbed() -> None:
     by_class, shuffled = y.argsort(), torch.randperm(len(y), generator=rng())
     one = absorbed(lda(), x[by_class], y[by_class], size=7)
     other = absorbed(lda(), x[shuffled], y[shuffled], size=300)
-    tested = joined("test").x
+    tested = joined("test")[0]
     assert torch.allclose(one(tested), other(tested), rtol=1e-3, atol=1e-3)
     assert torch.equal(one(tested).argmax(dim=1), other(tested).argmax(dim=1))
 
@@ -85,7 +85,7 @@ def test_the_discriminant_is_that_of_scikit_learn(shrinkage: float | str) -> Non
         shrinkage = float(OAS(assume_centered=True).fit((h - means[y]).numpy()).shrinkage_)
         assert 0.001 < shrinkage < 0.5
     reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(h.numpy(), y.numpy())
-    tested = joined("test").x
+    tested = joined("test")[0]
     expected = torch.from_numpy(reference.decision_function(network.features(tested).double().numpy()))
     # ours takes every class to be equally likely
     expected -= torch.from_numpy(reference.priors_).log()
@@ -95,7 +95,7 @@ def test_the_discriminant_is_that_of_scikit_learn(shrinkage: float | str) -> Non
 def test_random_features_learn_the_digits_class_by_class_without_gradients() -> None:
     network = lda(features=1000)
     for batch in everything("train"):
-        absorbed(network, *batch)
+        absorbed(network, batch.x, batch.y)
     x, y = joined("test")
     assert (network(x).argmax(dim=1) == y).float().mean() > 0.95
     assert not list(network.parameters()) and isinstance(network, Featured)
@@ -337,7 +337,7 @@ def test_the_same_samples_get_the_same_answer_in_every_examination() -> None:
     vae = settled(VAEPerClass((1, 8, 8), 10), (0, 1, 2))
     for network in networks:
         network.attach(vae)
-    x = joined("test").x[:20]
+    x = joined("test")[0][:20]
     first = networks[0](x)
     torch.rand(3)
     assert torch.equal(first, networks[0](x)) and not torch.equal(first, networks[1](x))
@@ -370,7 +370,7 @@ def test_likelihoods_learn_the_digits_class_by_class() -> None:
     network.attach(vae)
     optimizer = torch.optim.Adam(vae.parameters(), lr=3e-3)
     generator = rng()
-    for experience, (x, y) in enumerate(everything("train")):
+    for experience, (x, y, _) in enumerate(everything("train")):
         for _ in range(150):
             chosen = torch.randint(len(y), (64,), generator=generator)
             optimizer.zero_grad()

@@ -298,7 +298,7 @@ def test_colour_draws_every_factor_in_its_own_range() -> None:
     bent, _ = Colour(brightness=0, contrast=5.0)(x, torch.ones(500, 1), rng())
     assert (bent[..., 0] >= bent[..., 1]).all(), "a factor is never negative"
     with pytest.raises(
-        ValueError, match=r"Colour bends images of 1 or 3 channels, got samples of shape \(2, 4, 3, 3\)"
+        ValueError, match=r"Colour perturbs images of 1 or 3 channels, got samples of shape \(2, 4, 3, 3\)"
     ):
         Colour()(torch.rand(2, 4, 3, 3), torch.ones(2, 1), rng())
 

@@ -43,13 +43,13 @@ class Kill(pl.Callback):
             die()
 
 if place == "examination":
-    measure, calls = evaluation.accuracy, [0]
+    measure, calls = evaluation.score, [0]
     def dying(*args):
         calls[0] += 1
         if calls[0] > 6 * 3 + 2:
             die()
         return measure(*args)
-    evaluation.accuracy = dying
+    evaluation.score = dying
 alive = runs.prepare(config.read(*words, out=out))
 alive.checkpoint.every_n_steps = 2
 alive.trainer.callbacks.insert(0, Kill())

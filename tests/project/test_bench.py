@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dreamer import bench
+from benchmarks import bench
 from dreamer.config.binding import ConfigError
 from dreamer.networks import MLP
 from tests.helpers.tiny_runs import live
@@ -55,7 +55,7 @@ def test_the_stream_bench_covers_every_stage_and_experience() -> None:
 
 def test_a_course_compares_the_fifth_experience_with_the_last() -> None:
     rounds = [[9.0, 9.0, 1.0, 1.5, 2.0, 3.0, 4.0, 9.0, 6.0, 2.0, 7.0, 5.0, 1.0]] * 2
-    course = bench.Course("er", {"wake": rounds}, [], "")
+    course = bench.Cost("er", {"wake": rounds}, [], "")
     assert course.early("wake") == 2.0 and course.late("wake") == 5.0
 
 

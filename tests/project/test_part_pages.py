@@ -73,7 +73,7 @@ def plan(drafted: RunConfig) -> None:
     """Build what was drafted and see whether it can be lived, as ``dreamer plan`` does."""
     stream = drafted.stream.build()
     with torch.random.fork_rng(devices=[]):
-        drafted.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_classes).plan(stream)
+        drafted.build_module(stream).plan(stream)
 
 
 def test_no_page_is_without_a_part() -> None:

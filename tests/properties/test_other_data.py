@@ -215,7 +215,7 @@ def test_tokens_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Pat
         ),
         (
             {"memory": ClassBalanced(9), "night": [NREM(2, perturbations=(LatentMixing(),))]},
-            "LatentMixing bends latent codes",
+            "LatentMixing perturbs latent codes",
         ),
         (
             {"generator": ClassConditionalVAE((8,), 4, 4, (8,))},

@@ -42,10 +42,10 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "model_inversion": [{"conditional": False}],
 }
 
-ENTERED_BEHIND = "what is recalled there enters behind them"
-ARE_FEATURES = "what is recalled there are features of the learner"
+ENTERED_BEHIND = "what is replayed there enters behind them"
+ARE_FEATURES = "what is replayed there are features of the learner"
 NOT_KEPT = r"matches the logits that were kept with a sample: .*logits=True"
-NO_CODES = "what is recalled there has none that could be bent"
+NO_CODES = "what is replayed there has none"
 
 
 def kinds(family: str, splitting: Sequence[str] = SPLITTING) -> list[tuple[str, dict[str, Any]]]:
@@ -234,7 +234,7 @@ def test_every_generator_is_recalled_beside_a_memory_that_keeps_the_same(
     generator: tuple[str, dict], memory: str
 ) -> None:
     part, kept = make("generators", generator[0], **generator[1]), make("memory", memory)
-    reason = None if part.is_features == kept.is_features else "memory and generator cannot be recalled together"
+    reason = None if part.is_features == kept.is_features else "memory and generator cannot be replayed together"
     both = {"source": "both", "objectives": (CrossEntropy(), Distillation())}
     lives_or_is_refused(reason, generator=part, memory=kept, **replaying("nrem", **both))
 

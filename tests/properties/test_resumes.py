@@ -125,7 +125,7 @@ def test_an_examination_that_was_killed_is_not_skipped(
     reference: WakeSleepModule,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    accuracy = evaluation.accuracy
+    accuracy = evaluation.score
     calls = 0
 
     def dying(*args: Any) -> float | None:
@@ -137,7 +137,7 @@ def test_an_examination_that_was_killed_is_not_skipped(
 
     stream = tiny_stream()
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(evaluation, "accuracy", dying)
+        patch.setattr(evaluation, "score", dying)
         live(tiny_life(stream), stream, callbacks=[checkpoint(tmp_path)])
     module = tiny_life(stream)
     last = tmp_path / "last.ckpt"

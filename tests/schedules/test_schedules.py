@@ -240,14 +240,14 @@ def test_spacings_that_cannot_be_kept_are_refused(name: str) -> None:
 
 
 def test_a_night_after_every_experience() -> None:
-    assert Boundary().cut(9, lived=4, last=False) == [Stretch(9, True)]
+    assert Boundary().cut(9, completed=4, last=False) == [Stretch(9, True)]
 
 
 def test_nights_every_few_steps_of_the_whole_life() -> None:
-    assert EveryNSteps(4).cut(9, lived=2, last=False) == [Stretch(2, True), Stretch(4, True), Stretch(3, False)]
-    assert EveryNSteps(4).cut(2, lived=2, last=True) == [Stretch(2, True)]
-    assert EveryNSteps(4).cut(3, lived=0, last=True) == [Stretch(3, True)]
-    assert EveryNSteps(4, at_end=False).cut(3, lived=0, last=True) == [Stretch(3, False)]
+    assert EveryNSteps(4).cut(9, completed=2, last=False) == [Stretch(2, True), Stretch(4, True), Stretch(3, False)]
+    assert EveryNSteps(4).cut(2, completed=2, last=True) == [Stretch(2, True)]
+    assert EveryNSteps(4).cut(3, completed=0, last=True) == [Stretch(3, True)]
+    assert EveryNSteps(4, at_end=False).cut(3, completed=0, last=True) == [Stretch(3, False)]
     with pytest.raises(ValueError, match="at least 1 wake step"):
         EveryNSteps(0)
 
@@ -387,7 +387,7 @@ def test_drift_of_the_features_is_found() -> None:
     assert watch(watch="features").wants_features and not watch().wants_features
     assert 200 < first(watch(watch="features"), shift=200) < 215
     assert first(watch(watch="features"), shift=999) is None
-    with pytest.raises(ValueError, match="drift watches features, but was shown none"):
+    with pytest.raises(ValueError, match="drift watches features, but got none"):
         watch(watch="features").observe(0.0, None)
 
 

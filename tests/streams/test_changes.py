@@ -125,7 +125,7 @@ def test_pieces_have_their_size():
         (lambda: repeated(blurred(STREAM, 0.3)), "repeated: expected experiences with classes of their own"),
         (lambda: repeated(STREAM, 0.0, extra=1), "experience 4 is left without training samples"),
         (lambda: online(STREAM, 0), "online: expected pieces of at least 1 sample, got 0"),
-        (lambda: online(from_iterable([], STREAM.experiences[0].test, experiences=1, size=1)), "read as it is lived"),
+        (lambda: online(from_iterable([], STREAM.experiences[0].test, experiences=1, size=1)), "read as it is run"),
     ],
 )
 def test_impossible_changes_are_one_sentence(change: Any, message: str):
@@ -371,7 +371,7 @@ def test_what_an_iterable_must_give_is_one_sentence(batches: list[Any], message:
     ("changes", "message"),
     [
         ({"active_outputs": "task"}, "or are not known before they begin"),
-        ({"wake": Wake(data="joint")}, "data='joint' keeps all data, but iterable is read as it is lived"),
+        ({"wake": Wake(data="joint")}, "data='joint' keeps all data, but iterable is read only once"),
         ({"wake": Wake(data="cumulative")}, "data='cumulative' keeps all data"),
     ],
 )

@@ -107,13 +107,13 @@ def test_a_growing_life_goes_on_from_a_checkpoint(stage: int, tmp_path: Path):
         "wake": whole.wake, "night": whole.night, "memory": ClassBalanced(12)}
     )  # fmt: skip
     x = torch.rand(4, *SHAPE)
-    assert torch.equal(loaded(x), killed(x)) and torch.equal(loaded.network.head.met, killed.network.head.met)
+    assert torch.equal(loaded(x), killed(x)) and torch.equal(loaded.network.head.seen, killed.network.head.seen)
 
 
 def test_teachers_know_what_had_been_met_when_they_were_copied():
     lived = life(mlp(growing=True))
     live(lived, STREAM)
-    assert torch.equal(lived.dawn.network.head.met, mask(0, 1, 2, 3)) and lived.dusk.network.head.met.all()
+    assert torch.equal(lived.dawn.network.head.seen, mask(0, 1, 2, 3)) and lived.dusk.network.head.seen.all()
 
 
 @pytest.mark.parametrize("growing", [False, True])
@@ -145,7 +145,7 @@ def test_every_objective_bears_outputs_that_are_to_come(name: str):
         found = [weight.grad for weight in network.parameters() if weight.grad is not None]
         assert found and all(torch.isfinite(gradient).all() for gradient in found)
         if network.head.weight.grad is not None:
-            assert not network.head.weight.grad[~network.head.met].any()
+            assert not network.head.weight.grad[~network.head.seen].any()
 
 
 def test_the_plan_says_how_many_outputs_there_will_be():
@@ -161,7 +161,7 @@ def test_pieces_bring_their_own_classes_alone():
 
     class Watch(pl.Callback):
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            met.append(set(lived.network.head.met.nonzero().flatten().tolist()))
+            met.append(set(lived.network.head.seen.nonzero().flatten().tolist()))
 
     live(lived, pieces, callbacks=[Watch()])
     assert met == [set().union(*pieces.class_order[: index + 1]) for index in range(len(pieces))]
@@ -170,7 +170,7 @@ def test_pieces_bring_their_own_classes_alone():
 def test_everything_met_in_joint_training_answers_from_the_first_day():
     lived = life(mlp(growing=True), memory=None, night=[], wake=Wake(steps=2, data="joint"))
     live(lived, STREAM, max_steps=1)
-    assert lived.network.head.met.all()
+    assert lived.network.head.seen.all()
 
 
 class Grower(pl.LightningModule):
@@ -333,7 +333,7 @@ def test_a_backbone_that_learns_moves():
 def test_backbones_have_features(changes: dict[str, Any]):
     lived = life(Backbone(SHAPE, K, convolutions(), growing=True), **changes)
     live(lived, STREAM)
-    assert isinstance(lived.network.head, GrowingHead) and lived.network.head.met.all()
+    assert isinstance(lived.network.head, GrowingHead) and lived.network.head.seen.all()
 
 
 def test_a_name_that_is_nowhere_is_one_sentence(monkeypatch: pytest.MonkeyPatch):

@@ -19,6 +19,7 @@ from dreamer.memory import ClassBalanced, Reservoir
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, Distillation
 from dreamer.perturbations import Affine, LatentMixing, Noise
+from dreamer.plasticity import MovingAverage
 from dreamer.schedules import EveryNSteps
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams import Stream, digits
@@ -172,6 +173,35 @@ def test_validate_and_test_read_the_experiences() -> None:
     }
     assert list(tested.values()) == pytest.approx(final["accuracy"])
     assert list(held.values()) == pytest.approx(final["validation"])
+
+
+@pytest.mark.parametrize(("case", "steps"), [("average", 7), ("seen", 7), ("seen", 18)])
+def test_results_and_the_trainer_score_the_same(case: str, steps: int, tmp_path: Path) -> None:
+    """One evaluated model and one class mask, for the learner that was trained and for one from its checkpoint.
+
+    At these steps the network's own accuracy among all classes is another one.
+    """
+
+    def scores(module: WakeSleepModule, evaluate: str, **options: Any) -> list[float]:
+        trainer = quiet_trainer()
+        found = getattr(trainer, evaluate)(module, datamodule=StreamDataModule(stream), verbose=False, **options)
+        return [value for each in found for value in each.values()]
+
+    def build() -> WakeSleepModule:
+        if case == "average":
+            return tiny_life(stream, plasticity=[MovingAverage()], evaluated="average")
+        return tiny_life(stream, active_outputs="seen")
+
+    stream = tiny_stream()
+    module = build()
+    module.optimizer = functools.partial(torch.optim.Adam, lr=3e-2)
+    trainer = live(module, stream, max_steps=steps)
+    trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+    final = module.results()["accuracy_matrix"]["rows"][-1]
+    loaded = {"ckpt_path": tmp_path / "stopped.ckpt"}
+    for learner, options in ((module, {}), (build(), loaded)):
+        assert scores(learner, "test", **options) == pytest.approx(final["accuracy"])
+        assert scores(learner, "validate", **options) == pytest.approx(final["validation"])
 
 
 def test_steps_are_logged_by_kind(tmp_path: Path) -> None:

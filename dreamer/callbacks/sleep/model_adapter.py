@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.modes import evaluating
+
 Logits = Callable[[Any, Tensor], Tensor]
 
 
@@ -43,14 +45,8 @@ class ModelAdapter(nn.Module):
         """
         if not self.rests:
             return self._ask(x)
-        modes = [(part, part.training) for part in self.module.modules()]
-        self.module.eval()
-        try:
-            with torch.no_grad():
-                return self._ask(x)
-        finally:
-            for part, training in modes:
-                part.training = training
+        with evaluating(self.module), torch.no_grad():
+            return self._ask(x)
 
     def _ask(self, x: Tensor) -> Tensor:
         module: Any = self.module

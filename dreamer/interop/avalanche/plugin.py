@@ -21,12 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import KINDS, Batch, Dream, Output, SleepContext, Stage, Step
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
 from dreamer.loop.batches import RankInfo, stage_steps
-from dreamer.loop.checks import Parts, SleepStage, StageSpec, check_parts
+from dreamer.loop.checks import check_parts
+from dreamer.loop.plan import Parts, SleepStage, StageSpec
 from dreamer.memory import Memory
 from dreamer.networks.base import Frozen, featured, reset_parameters
 from dreamer.objectives import Objective
@@ -175,7 +177,7 @@ class DreamPlugin:
 
     def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Keep the answer to what is replayed for the loss; strategy and metrics see their own batch."""
-        x, y = self._batch.now
+        x, y = self._batch.now[:2]
         self._answer = strategy.mb_output
         strategy.mbatch[0], strategy.mb_output = x, self._answer[: len(y)]
 
@@ -187,7 +189,7 @@ class DreamPlugin:
         rng = randoms(self.seed, Purpose.PERTURB, self._stage, step.step, 0, device=strategy.device)
         losses = self.wake.losses(context, step, rng)
         strategy.loss = losses.total
-        x, y = step.day
+        x, y = step.day[:2]
         if self.memory is not None and strategy.clock.train_exp_epochs == 0:
             rng = randoms(self.seed, Purpose.MEMORY, self._stage, step.step, 0)
             self.memory.add(x, y, rng, losses.answer if self.memory.logits else None)
@@ -277,12 +279,10 @@ class DreamPlugin:
             self.dusk.copy_from(strategy.model)
         if self.memory is not None:
             rng = randoms(self.seed, Purpose.MEMORY, self._stage, -1, 0)
-            strategy.model.eval()
-            with torch.no_grad():
+            with evaluating(strategy.model), torch.no_grad():
                 self.memory.end_experience(
                     _read(strategy), strategy.model, self.dawn if self.days else None, self.days, rng
                 )
-            strategy.model.train()
         if self.generator is not None:
             rng = randoms(self.seed, Purpose.SETTLE, self._stage, device=strategy.device)
             self.generator.end_experience(_read(strategy), self.days, rng)
@@ -412,10 +412,8 @@ def _probe(strategy: Any) -> tuple[Tensor, int]:
     sample = strategy.experience.dataset.eval()[0][0]
     if not isinstance(sample, Tensor):
         raise ValueError(f"expected a benchmark whose transforms give tensors, got {type(sample).__name__}")
-    strategy.model.eval()
-    with torch.no_grad():
+    with evaluating(strategy.model), torch.no_grad():
         answer = strategy.model(sample[None].to(strategy.device))
-    strategy.model.train()
     if not isinstance(answer, Tensor) or answer.ndim != 2:
         what = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
         raise ValueError(f"expected a learner that answers with (B, K) logits, got {what}")

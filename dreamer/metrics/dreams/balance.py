@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def class_shares(labels: Tensor, num_classes: int) -> Tensor:
-    """(K,) float64 shares of the classes among (N,) int64 labels; they sum to 1.
+    """(K,) float64 relative frequencies of the classes among (N,) int64 labels; they sum to 1.
 
     Raises:
         ValueError: for no labels, or one outside [0, K).
@@ -20,22 +20,22 @@ def class_shares(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def covered_classes(shares: Tensor, least: float = 0.5) -> float:
-    """The share of classes that have at least a part of what would be fair.
+    """The fraction of classes whose frequency is at least ``least`` of the uniform one, 1 / K.
 
     Args:
-        shares: (K,), sums to 1.
-        least: of the fair share 1 / K, in (0, 1].
+        shares: (K,) relative frequencies, sum to 1.
+        least: fraction of 1 / K, in (0, 1].
     """
     return float((shares >= least / len(shares)).double().mean())
 
 
 def balance(shares: Tensor) -> float:
-    """The entropy of (K,) shares over that of equal ones, ``-sum_k s_k log s_k / log K``: from 0, one class, to 1."""
+    """The normalised entropy of (K,) frequencies, ``-sum_k s_k log s_k / log K``: from 0, one class, to 1, uniform."""
     if len(shares) < 2:
         return 1.0
     return float(torch.special.entr(shares.double()).sum() / math.log(len(shares)))
 
 
 def imbalance(shares: Tensor) -> float:
-    """The total variation distance of (K,) shares to equal ones, ``1/2 sum_k |s_k - 1/K|``, in [0, 1 - 1/K]."""
+    """The total variation distance of (K,) frequencies to uniform ones, ``1/2 sum_k |s_k - 1/K|``, in [0, 1 - 1/K]."""
     return float((shares.double() - 1 / len(shares)).abs().sum() / 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 def diversity(x: Tensor, y: Tensor) -> float | None:
     """The mean distance of two different samples of the same class, averaged over the classes that have two.
 
-    A generator that falls silent gives the same sample for a class again and again: 0 (the idea of intra-class LPIPS,
+    A generator that has collapsed gives the same sample for a class again and again: 0 (the idea of intra-class LPIPS,
     Ojha et al. 2021, arXiv 2104.06820, section 4, in the features at hand).
 
     Args:

@@ -1,4 +1,4 @@
-"""How far the cloud of dreams lies from that of real data, both taken for Gaussians."""
+"""Fréchet distance between dreams and real data, both fitted by Gaussians."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
     first, second = (torch.atleast_2d(torch.cov(x.T)) for x in (one, other))
     values, vectors = torch.linalg.eigh(first)
     root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    shared = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
-    return max(0.0, float(apart + first.trace() + second.trace() - 2 * shared))
+    overlap = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
+    return max(0.0, float(apart + first.trace() + second.trace() - 2 * overlap))

@@ -1,4 +1,4 @@
-"""How many dreams lie among real data, and how many real data among dreams."""
+"""Precision and recall of dreams: how many lie among real data, and how many real data lie among dreams."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ def precision_recall(dreams: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
     """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991, equations 1 to 3).
 
     A set's manifold is the union of balls around its samples, each as wide as its distance to the k-th nearest other.
-    Precision is the share of dreams inside the manifold of real data (are they good?), recall the share of real data
-    inside that of dreams (is everything there?). Both depend on the numbers of samples: compare like with like. Five
-    neighbours suit some hundreds of samples; the paper takes 3 for 50 000.
+    Precision is the fraction of dreams inside the manifold of real data (are they good?), recall the fraction of real
+    data inside that of dreams (is everything there?). Both depend on the numbers of samples: compare only equal ones.
+    Five neighbours suit some hundreds of samples; the paper takes 3 for 50 000.
 
     Args:
         dreams: (N, H) features, N above k.

@@ -1,4 +1,4 @@
-"""Whether a generator remembers or invents."""
+"""Whether a generator copies its training data or makes new samples."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def novelty(dreams: Tensor, known: Tensor, unseen: Tensor) -> float:
-    """How far dreams lie from what the generator was trained on, in units of how far real data lie that it never saw.
+    """How far dreams lie from the generator's training data, in units of how far unseen real data lie from it.
 
-    The median distance of a dream to its nearest known sample, over that of an unseen real sample to its nearest known
-    one (nearest neighbours as a test of copying: Meehan et al. 2020, arXiv 2004.05675). Far below 1: it remembers.
-    About 1: as new as real data. Far above 1: dreams have left the data behind.
+    The median distance of a dream to its nearest training sample, over that of an unseen real sample to its nearest
+    training sample (nearest neighbours as a test of copying: Meehan et al. 2020, arXiv 2004.05675). Far below 1: the
+    generator copies. About 1: as new as real data. Far above 1: dreams do not resemble the data.
 
     Args:
         dreams: (N, H) features.
@@ -19,7 +19,8 @@ def novelty(dreams: Tensor, known: Tensor, unseen: Tensor) -> float:
         unseen: (L, H) features of other real data.
 
     Returns:
-        At least 0; infinity where every other unseen sample is a copy of a known one, 1 where dreams are so too.
+        At least 0; infinity where at least half of the unseen samples are copies of training samples, 1 where at least
+        half of the dreams are too.
     """
     here, there = (torch.cdist(x.double(), known.double()).amin(dim=1).median() for x in (dreams, unseen))
     if there == 0:

@@ -115,7 +115,7 @@ class EmptyRoom(Experiment):
         whole = plan.stream.build().experiences[0]
         room, unseen = self._room(whole, seed)
         torch.manual_seed(seed)
-        module: WakeSleepModule = plan.module.build(sample_shape=room.sample_shape, num_classes=room.num_classes)
+        module: WakeSleepModule = plan.build_module(room)
         tested = room.experiences[0].test
         watch = _Watch(tested, [self.day + number * self.night for number in range(self.nights + 1)])
         trainer = pl.Trainer(

@@ -1,9 +1,10 @@
-"""The lives behind the README's table and picture: live those that are missing, then write both anew.
+"""The runs behind the README's table and picture: make those that are missing, then write both anew.
 
-    python docs/measurements/split_mnist.py DATA_ROOT [--runs DIR]
+    python -m reproductions.split_mnist DATA_ROOT [--runs DIR]
 
-Every life is a process of its own on one thread, so that its CPU time can be told. Stopped and started again, the
-script goes on with the lives that are missing. Without DATA_ROOT it only draws what ``split_mnist.json`` holds.
+Every run is a process of its own on one thread, so that its CPU time can be measured. Started again, the script
+continues with the runs that are missing. Without DATA_ROOT it only draws what ``docs/measurements/split_mnist.json``
+holds.
 """
 
 from __future__ import annotations
@@ -19,35 +20,35 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+MEASUREMENTS = Path(__file__).parents[1] / "docs" / "measurements"
 SEEDS = (11, 12, 13)
 ARMS = {
     "no sleep": "fine_tune",
     "dreams, verbatim": "verbatim",
-    "dreams, bent": "",
-    "dreams and day, bent": "augment",
+    "dreams, perturbed": "",
+    "dreams and day, perturbed": "augment",
 }
 
 
 def main() -> None:
-    """Read the words, live, write."""
+    """Parse the command line, run, write table and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_root", nargs="?")
     parser.add_argument("--runs", type=Path, default=Path("runs/measurements"))
     words = parser.parse_args()
-    kept = HERE / "split_mnist.json"
+    kept = MEASUREMENTS / "split_mnist.json"
     if words.data_root is not None:
-        lives = [live(words.data_root, words.runs, arm, seed) for arm in ARMS for seed in SEEDS]
-        kept.write_text(json.dumps({"machine": machine(), "lives": lives}, indent=1) + "\n", encoding="utf-8")
+        runs = [run(words.data_root, words.runs, arm, seed) for arm in ARMS for seed in SEEDS]
+        kept.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n", encoding="utf-8")
     measured = json.loads(kept.read_text(encoding="utf-8"))
-    print(table(measured["lives"]))
-    draw(measured["lives"], HERE / "split_mnist.svg")
+    print(table(measured["runs"]))
+    draw(measured["runs"], MEASUREMENTS / "split_mnist.svg")
 
 
-def live(data_root: str, runs: Path, arm: str, seed: int) -> dict[str, Any]:
-    """Live one life, unless it has been lived; what it scored and cost."""
-    folder = runs / f"{ARMS[arm] or 'dreams'}_{seed}"
-    record = folder / "life.json"
+def run(data_root: str, folders: Path, arm: str, seed: int) -> dict[str, Any]:
+    """Make one run, unless it is there; what it scored and cost."""
+    folder = folders / f"{ARMS[arm] or 'dreams'}_{seed}"
+    record = folder / "record.json"
     if record.exists():
         return json.loads(record.read_text(encoding="utf-8"))
     command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", "split_mnist", *filter(None, [ARMS[arm]])]
@@ -57,9 +58,9 @@ def live(data_root: str, runs: Path, arm: str, seed: int) -> dict[str, Any]:
         [*command, f"data.root={data_root}", "--seed", str(seed), "--out", str(folder)], check=True, env=environment
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    lived = summary(folder, arm, seed, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    record.write_text(json.dumps(lived), encoding="utf-8")
-    return lived
+    measured = summary(folder, arm, seed, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    record.write_text(json.dumps(measured), encoding="utf-8")
+    return measured
 
 
 def summary(folder: Path, arm: str, seed: int, cpu_seconds: float) -> dict[str, Any]:
@@ -87,23 +88,23 @@ def machine() -> str:
     return f"{names[0].partition(': ')[2] if names else platform.processor()}, one thread"
 
 
-def table(lives: list[dict[str, Any]]) -> str:
+def table(runs: list[dict[str, Any]]) -> str:
     """The README's table."""
     lines = ["| arm | average accuracy (%) | seeds 11, 12, 13 | forgetting (%) | optimiser steps | CPU seconds |"]
     lines.append("|---|---|---|---|---|---|")
     for arm in ARMS:
-        mine = [life for life in lives if life["arm"] == arm]
-        scores = [100 * life["average_accuracy"] for life in mine]
-        lost = statistics.mean(100 * life["forgetting"] for life in mine)
-        seconds = statistics.mean(life["cpu_seconds"] for life in mine)
+        mine = [run for run in runs if run["arm"] == arm]
+        scores = [100 * run["average_accuracy"] for run in mine]
+        lost = statistics.mean(100 * run["forgetting"] for run in mine)
+        seconds = statistics.mean(run["cpu_seconds"] for run in mine)
         each = ", ".join(f"{score:.2f}" for score in scores)
         spread = f"{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f}"
         lines.append(f"| {arm} | {spread} | {each} | {lost:.1f} | {mine[0]['steps']:,} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
-def draw(lives: list[dict[str, Any]], path: Path) -> None:
-    """The README's picture: accuracy over the experiences met so far, as the stream goes on."""
+def draw(runs: list[dict[str, Any]], path: Path) -> None:
+    """The README's picture: accuracy over the experiences seen so far, as the stream goes on."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -111,21 +112,21 @@ def draw(lives: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasSVG(figure)
     whole, close = figure.subplots(1, 2)
-    colours = {"no sleep": "#7f7f7f", "dreams, verbatim": "#0072b2", "dreams, bent": "#cc79a7"}
-    colours["dreams and day, bent"] = "#e69f00"
+    colours = {"no sleep": "#7f7f7f", "dreams, verbatim": "#0072b2", "dreams, perturbed": "#cc79a7"}
+    colours["dreams and day, perturbed"] = "#e69f00"
     for arm, colour in colours.items():
-        curves = [[100 * value for value in life["curve"]] for life in lives if life["arm"] == arm]
+        curves = [[100 * value for value in run["curve"]] for run in runs if run["arm"] == arm]
         mean = [statistics.mean(values) for values in zip(*curves, strict=True)]
-        met = range(1, len(mean) + 1)
+        seen = range(1, len(mean) + 1)
         low, high = zip(*((min(values), max(values)) for values in zip(*curves, strict=True)), strict=True)
         for axes in (whole, close):
-            axes.fill_between(met, low, high, color=colour, alpha=0.2, linewidth=0)
-            axes.plot(met, mean, marker="o", color=colour, label=f"{arm}: {mean[-1]:.1f} %")
+            axes.fill_between(seen, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(seen, mean, marker="o", color=colour, label=f"{arm}: {mean[-1]:.1f} %")
     for axes in (whole, close):
-        axes.set_xticks(list(met))
-        axes.set_xlabel("experiences lived through")
+        axes.set_xticks(list(seen))
+        axes.set_xlabel("experiences seen")
         axes.spines[["top", "right"]].set_visible(False)
-    whole.set_ylabel("test accuracy on all classes met so far (%)")
+    whole.set_ylabel("test accuracy on all classes seen so far (%)")
     whole.set_ylim(0, 102)
     whole.legend(frameon=False, loc="lower left")
     close.set_ylim(93, 100.2)

@@ -1,37 +1,12 @@
-"""The lives behind docs/reproductions.md: live those that are missing, then write the page anew.
-
-    python docs/measurements/reproductions.py DATA_ROOT [--only TEXT ...] [--jobs N] [--minutes M] [--runs DIR]
-
-Every life is a process of its own on one thread, so that its CPU time can be told. Each is noted in
-``reproductions.json`` when it is over; stopped and started again, the script goes on with what is missing, and a life
-that was cut off goes on from its last checkpoint; ``--minutes`` cuts each off after so many, where a machine can be had
-for short whiles only. Tables that ask for a GPU are left out where there is none. Without DATA_ROOT it only writes the
-page from what is noted.
-"""
+"""The protocols behind docs/reproductions.md: what is run, and what its authors published."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT
-from typing import Any
 
-HERE = Path(__file__).parent
-NOTED = HERE / "reproductions.json"
-PAGE = HERE.parent / "reproductions.md"
+CONFIGS = Path(__file__).parents[1] / "configs"
 SEEDS = (11, 12, 13)
-_STOPPED = 130
-"""What ``dreamer run`` exits with when it was interrupted and has saved."""
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -40,10 +15,10 @@ class Row:
 
     Attributes:
         label: how the method is called in the literature.
-        words: what ``dreamer run`` is told besides data root, seed and folder.
+        words: arguments of ``dreamer run`` besides data root, seed and folder.
         published: mean accuracy in per cent, by seed where a number of official code on that very seed is given.
         source: who published it.
-        seeds: of our lives.
+        seeds: of our runs.
         note: what a reader should know of the row.
     """
 
@@ -62,9 +37,9 @@ class Group:
     Attributes:
         title: its heading.
         protocol: what all its rows have in common.
-        words: what ``dreamer run`` is told for all of them.
+        words: arguments of ``dreamer run`` for all of them.
         rows: its lines.
-        gpu: True where its lives take days without one.
+        gpu: True where its runs take days without one.
     """
 
     title: str
@@ -97,22 +72,22 @@ A = ("split_mnist", "stream.validation=0", "wake.steps=2000")
 def _card_a(
     published: dict[str, float | dict[int, float]],
     sources: dict[str, str],
-    competing: tuple[str, ...] = (),
+    active: tuple[str, ...] = (),
     notes: dict[str, str] | None = None,
 ) -> tuple[Row, ...]:
     words = {
         "None": ("fine_tune",),
         "LwF": ("lwf",),
-        "DGR": ("dgr", *competing),
-        "DGR+distill": ("dgr_distill", *competing),
-        "RtF": ("rtf", *competing),
+        "DGR": ("dgr", *active),
+        "DGR+distill": ("dgr_distill", *active),
+        "RtF": ("rtf", *active),
         "BI-R": ("bir",),
         "ER (100 of each class)": ("er", "memory.capacity=1000", "wake.replay_weight=experience"),
         "Joint": ("joint",),
     }
-    said = notes or {}
+    notes = notes or {}
     return tuple(
-        Row(label, words[label], published.get(label), sources.get(label, TABLE_3), note=said.get(label, ""))
+        Row(label, words[label], published.get(label), sources.get(label, TABLE_3), note=notes.get(label, ""))
         for label in words
     )
 
@@ -142,13 +117,13 @@ _FULL = ("wake.perturbations=[{name: crop_flip}]", "wake.steps=157", "generator.
 
 def _recipes() -> list[str]:
     """All but ``augment``, which is laid over another."""
-    found = {path.stem for path in (HERE.parent.parent / "configs" / "strategies").glob("*.yaml")}
+    found = {path.stem for path in (CONFIGS / "strategies").glob("*.yaml")}
     return sorted(found - {"augment"})
 
 
 def _parts() -> tuple[Group, ...]:
     kept = ("er", "memory.capacity=100")
-    bent = {
+    perturbed = {
         name: (f"wake.replay_perturbations=[{{name: {name}}}]",)
         for name in (
             "adversarial",
@@ -195,9 +170,9 @@ def _parts() -> tuple[Group, ...]:
         ),
         _exchanged(
             "Perturbations",
-            "Dreams of a class-conditional VAE are replayed while awake, bent in one way; no nights.",
+            "Dreams of a class-conditional VAE are replayed while awake, perturbed in one way; no nights.",
             ("dreams", "night=[]"),
-            {"none": ("wake.replay_perturbations=[]",)} | bent,
+            {"none": ("wake.replay_perturbations=[]",)} | perturbed,
         ),
         _exchanged(
             "Objectives",
@@ -251,8 +226,8 @@ def _parts() -> tuple[Group, ...]:
 GROUPS = (
     Group(
         "Split MNIST, class-incremental",
-        CARD_A + " Ten outputs. All of them compete from the first step, as in the code of 2022; in the rows held "
-        "against the paper of 2018 (DGR, DGR+distill, RtF) only those of the digits met so far, as in its code.",
+        CARD_A + " Ten outputs. All of them are active from the first step, as in the code of 2022; in the rows "
+        "compared with the paper of 2018 (DGR, DGR+distill, RtF) only those of the digits seen so far, as in its code.",
         A,
         (
             *_card_a(
@@ -273,7 +248,7 @@ GROUPS = (
                     "ER (100 of each class)": OFFICIAL,
                     "Joint": TABLE_2,
                 },
-                competing=("active_outputs=seen",),
+                active=("active_outputs=seen",),
                 notes={
                     "DGR": "the published deviation over seeds is 1.5 points (0.33 x sqrt 20), so a mean of three "
                     "has a standard error of 0.9. On seed 11 the official code, too, lies three points below its "
@@ -291,8 +266,8 @@ GROUPS = (
                 {11: 93.0, 13: 90.6},
                 OFFICIAL_2018,
                 seeds=(11, 13),
-                note="the code of 2018 divided the loss of the dreams by the number of competing outputs, which its "
-                "authors mended in May 2019.",
+                note="the code of 2018 divided the loss of the dreams by the number of active outputs, which its "
+                "authors corrected in May 2019.",
             ),
             Row("DGR, bfloat16", ("dgr", "active_outputs=seen", MIXED), None, seeds=(11,)),
             Row(
@@ -306,7 +281,7 @@ GROUPS = (
     ),
     Group(
         "Split MNIST, task-incremental",
-        CARD_A + " The task is known at test time: two outputs compete." + BRAIN_FLOAT,
+        CARD_A + " The task is known at test time: two outputs are active." + BRAIN_FLOAT,
         (*A, "stream.scenario=task", "active_outputs=task", MIXED),
         _card_a(
             {"None": 85.15, "LwF": 99.60, "DGR": 99.47, "DGR+distill": 99.59, "RtF": 99.66, "Joint": 99.67},
@@ -334,7 +309,7 @@ GROUPS = (
                 ("gdumb", "stream.validation=0"),
                 91.9,
                 "README of drimpossible/GDumb, MLP-400",
-                note="784-400-400-10; a newborn learner after every experience; the last pass counts, where the "
+                note="784-400-400-10; a learner from scratch after every experience; the last pass counts, where the "
                 "official code reports its best one on test data.",
             ),
             Row(
@@ -348,7 +323,7 @@ GROUPS = (
                 ),
                 92.05,
                 "README of NeurAI-Lab/CLS-ER",
-                note="784-100-100-10, one pass, digits in order, the stable average is examined.",
+                note="784-100-100-10, one pass, digits in order, the stable average is evaluated.",
             ),
             Row(
                 "SRC",
@@ -429,8 +404,8 @@ GROUPS = (
         "Split CIFAR-10, ResNet-18",
         "CIFAR-10 as JPEG files, class-incremental, five experiences of two classes in order, 50 passes over each in "
         "batches of 32 beside 32 replayed images, ResNet-18 from scratch, SGD, crops and flips of both, 200 images "
-        "kept at random, all outputs compete: the protocol of Buzzega et al. 2020. It asks for a GPU, and has been "
-        "lived on none so far.",
+        "kept at random, all outputs active: the protocol of Buzzega et al. 2020. It needs a GPU, and has been run "
+        "on none so far.",
         (
             "folder",
             "data.root=DATA_ROOT/cifar10",
@@ -464,150 +439,3 @@ GROUPS = (
         tuple(Row(name, (name,), None) for name in _recipes()),
     ),
 )
-
-
-def main() -> None:
-    """Read the words, live, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_root", nargs="?")
-    parser.add_argument("--only", nargs="*", default=[], help="live only rows whose heading, label or seed holds these")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--minutes", type=float, help="stop a life after so many; the next call goes on with it")
-    parser.add_argument("--runs", type=Path, default=Path("runs/reproductions"))
-    words = parser.parse_args()
-    if words.data_root is not None:
-        missing = [life for life in lives(_gpu()) if life[0] not in noted() and _chosen(life, words.only)]
-        with ThreadPoolExecutor(words.jobs) as pool:
-            list(pool.map(lambda life: live(words.data_root, words.runs, words.minutes, *life), missing))
-    PAGE.write_text(page(noted()), encoding="utf-8")
-
-
-def lives(gpu: bool = True) -> list[tuple[str, tuple[str, ...], int]]:
-    """Every life of the page once: its key, its words, its seed; with or without those that ask for a GPU."""
-    found = {}
-    # seed by seed, so that whoever stops early has something of everything
-    for seed in SEEDS:
-        for group in GROUPS if gpu else [group for group in GROUPS if not group.gpu]:
-            for row in group.rows:
-                if seed in row.seeds:
-                    # a recipe is laid over the stream, then the table's settings, then the row's own
-                    words = (*group.words[:1], *row.words[:1], *group.words[1:], *row.words[1:])
-                    found[key(group, row, seed)] = (words, seed)
-    return [(name, *life) for name, life in found.items()]
-
-
-def key(group: Group, row: Row, seed: int) -> str:
-    """The name of a life."""
-    return f"{group.title} / {row.label} / seed {seed}"
-
-
-def _gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def live(data_root: str, runs: Path, minutes: float | None, name: str, words: Sequence[str], seed: int) -> None:
-    """Live one life and note it; a failure is told and leaves the others alone."""
-    folder = runs / "".join(letter if letter.isalnum() else "_" for letter in name)
-    run = [sys.executable, "-m", "dreamer.cli", "run", "--quiet"]
-    if (folder / "config.yaml").exists():
-        command = [*run, "--resume", str(folder)]
-    else:
-        at_home = [word.replace("DATA_ROOT", data_root) for word in words]
-        command = [*run, f"data.root={data_root}", *at_home, "--seed", str(seed), "--out", str(folder)]
-    code, seconds = _timed(command, folder.with_suffix(".log"), minutes)
-    spent = folder.with_suffix(".seconds")
-    seconds += float(spent.read_text()) if spent.exists() else 0.0
-    spent.write_text(str(seconds))
-    if code:
-        said = "stopped, to be gone on with" if code == _STOPPED else "failed"
-        print(f"{said}: {name}; see {folder.with_suffix('.log')}", flush=True)
-        return
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    entry = {
-        "average_accuracy": results["metrics"]["average_accuracy"],
-        "forgetting": results["metrics"]["forgetting"],
-        "steps": sum(results["cost"]["optimizer_steps"].values()),
-        "bytes": sum(results["cost"]["bytes"].values()),
-        "cpu_seconds": round(seconds, 1),
-        "command": " ".join(["dreamer run", *words, f"--seed {seed}"]),
-    }
-    with _lock:
-        NOTED.write_text(json.dumps(noted() | {name: entry}, indent=1) + "\n", encoding="utf-8")
-    print(f"{name}: {100 * entry['average_accuracy']:.2f} %, {seconds:.0f} CPU-seconds", flush=True)
-
-
-def _timed(command: list[str], log: Path, minutes: float | None) -> tuple[int, float]:
-    """The exit code of a command, which is interrupted after so many minutes, and the CPU seconds that it took."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as out:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
-        alarm = threading.Timer(threading.TIMEOUT_MAX if minutes is None else 60 * minutes, child.send_signal, [SIGINT])
-        alarm.start()
-        _, status, usage = os.wait4(child.pid, 0)
-        alarm.cancel()
-    child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode, usage.ru_utime + usage.ru_stime
-
-
-def noted() -> dict[str, Any]:
-    """What has been lived."""
-    return json.loads(NOTED.read_text(encoding="utf-8")) if NOTED.exists() else {}
-
-
-def _chosen(life: tuple[str, tuple[str, ...], int], wanted: Sequence[str]) -> bool:
-    return all(text in life[0] for text in wanted)
-
-
-def page(measured: dict[str, Any]) -> str:
-    """The page."""
-    lines = [
-        "# Reproductions",
-        "",
-        "Every recipe against the number that its authors published: protocol, published value, ours (mean and "
-        "standard deviation over the seeds, test data, scored once at the end), difference in points. Written by "
-        "`docs/measurements/reproductions.py`, which anyone can run; it goes on where it was stopped:",
-        "",
-        "<!-- not run: takes hours -->",
-        "```bash",
-        "python docs/measurements/reproductions.py DATA_ROOT --jobs 2",
-        "```",
-        "",
-        "CPU seconds are those of one life on one thread of an AMD EPYC that others shared.",
-    ]
-    for group in GROUPS:
-        lines += ["", f"## {group.title}", "", group.protocol, ""]
-        lines += [
-            "| method | published (%) | ours (%) | seeds | difference | CPU seconds |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [_line(group, row, measured) for row in group.rows]
-        notes = dict.fromkeys(f"- {row.label}: {row.note}" for row in group.rows if row.note)
-        lines += ["", *notes] if notes else []
-    return "\n".join(lines) + "\n"
-
-
-def _line(group: Group, row: Row, measured: dict[str, Any]) -> str:
-    by_seed = {seed: measured.get(key(group, row, seed)) for seed in row.seeds}
-    lived = {seed: life for seed, life in by_seed.items() if life is not None}
-    if isinstance(row.published, dict):
-        said = ", ".join(f"{value:.1f} (seed {seed})" for seed, value in row.published.items())
-        lived = {seed: life for seed, life in lived.items() if seed in row.published}
-        wanted = statistics.mean([row.published[seed] for seed in lived]) if lived else None
-    else:
-        said, wanted = "-" if row.published is None else f"{row.published:.2f}", row.published
-    said += f"; {row.source}" if row.published is not None and row.source else ""
-    if not lived:
-        return f"| {row.label} | {said} | not lived yet | | | |"
-    scores = [100 * life["average_accuracy"] for life in lived.values()]
-    mean = statistics.mean(scores)
-    ours = f"{mean:.2f}" + (f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else "")
-    difference = "" if wanted is None else f"{mean - wanted:+.2f}"
-    seconds = statistics.mean(life["cpu_seconds"] for life in lived.values())
-    return f"| {row.label} | {said} | {ours} | {', '.join(map(str, lived))} | {difference} | {seconds:.0f} |"
-
-
-if __name__ == "__main__":
-    main()

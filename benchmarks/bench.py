@@ -1,4 +1,7 @@
-"""What a life costs beyond its arithmetic: our loop against a bare one, and late experiences against early ones."""
+"""What a run costs beyond its arithmetic: our loop against a bare one, and late experiences against early ones.
+
+Called as ``dreamer bench wake`` and ``dreamer bench stream``.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,8 @@ def wake(rounds: int = 5, steps: int = 500) -> list[Round]:
     return measured
 
 
-class Course(NamedTuple):
-    """How the cost of a life goes on.
+class Cost(NamedTuple):
+    """The cost of a run as it goes on.
 
     Attributes:
         recipe: its name.
@@ -97,7 +100,7 @@ class Course(NamedTuple):
         return self._median(kind, slice(-5, None))
 
     def _median(self, kind: str, experiences: slice) -> float:
-        return statistics.median(second for life in self.seconds[kind] for second in life[experiences])
+        return statistics.median(second for run in self.seconds[kind] for second in run[experiences])
 
 
 def stream(
@@ -106,8 +109,8 @@ def stream(
     experiences: int = 100,
     steps: int = 32,
     rounds: int = 3,
-) -> Iterator[Course]:
-    """Measure whether steps grow dearer as a stream goes on.
+) -> Iterator[Cost]:
+    """Measure whether steps cost more as a stream goes on.
 
     Every experience brings one new class of made-up images of 8 x 8 pixels; a recipe is laid over the configuration of
     the embedded digits, so learner and generator are as small as there, and whatever grows beside them shows.
@@ -118,7 +121,7 @@ def stream(
         experiences: E and K, at least 8.
         steps: of every stage. Dreams are made for many steps at once, so the first half of a stage, with what it only
             does once, is not counted, and the second is counted as a whole: a multiple of 32 has whole such blocks.
-        rounds: lives of each recipe.
+        rounds: runs of each recipe.
 
     Raises:
         ConfigError: when there is no such recipe.
@@ -126,26 +129,26 @@ def stream(
     """
     if experiences < 8 or steps < 2:
         raise ValueError(f"expected at least 8 experiences and 2 steps, got {experiences} and {steps}")
-    drafts = {recipe: run_config(config.read("digits", recipe, *words)) for recipe in recipes}
-    return _courses(drafts, experiences, steps, rounds)
+    configs = {recipe: run_config(config.read("digits", recipe, *words)) for recipe in recipes}
+    return _costs(configs, experiences, steps, rounds)
 
 
-def _courses(drafts: Mapping[str, RunConfig], experiences: int, steps: int, rounds: int) -> Iterator[Course]:
-    met = _spots(experiences)
-    for recipe, plan in drafts.items():
-        lives = []
+def _costs(configs: Mapping[str, RunConfig], experiences: int, steps: int, rounds: int) -> Iterator[Cost]:
+    spots = _spots(experiences)
+    for recipe, checked in configs.items():
+        measured = []
         for _ in range(rounds):
             torch.manual_seed(0)
-            module = plan.module.build(sample_shape=met.sample_shape, num_classes=met.num_classes)
+            module = checked.build_module(spots)
             for stage in (module.wake, *module.night):
                 stage.steps = steps
             clock = _Clock(steps // 2)
             with _quiet():
-                # examinations belong to no step
-                _live(module, met, logger=False, callbacks=[clock], limit_test_batches=0)
-            lives.append(clock.per_step)
-        kinds = {kind: [life[kind] for life in lives] for kind in lives[0]}
-        yield Course(recipe, kinds, [*clock.nbytes, sum(module.bytes().values())], _growing(module))
+                # evaluations belong to no step
+                _fit(module, spots, logger=False, callbacks=[clock], limit_test_batches=0)
+            measured.append(clock.per_step)
+        kinds = {kind: [run[kind] for run in measured] for kind in measured[0]}
+        yield Cost(recipe, kinds, [*clock.nbytes, sum(module.bytes().values())], _growing(module))
 
 
 def _bare_loop(stream: Stream, steps: int) -> float:
@@ -167,7 +170,7 @@ def _our_loop(stream: Stream, steps: int) -> float:
     network, _ = _learner(stream)
     module = WakeSleepModule(network, Wake(steps=steps, batch_size=_BATCH))
     with tempfile.TemporaryDirectory() as folder:
-        _live(module, stream, logger=ResumableCSVLogger(Path(folder)), callbacks=[RunProgress(file=_Terminal())])
+        _fit(module, stream, logger=ResumableCSVLogger(Path(folder)), callbacks=[RunProgress(file=_Terminal())])
     return steps / module.ledger.seconds["wake"]
 
 
@@ -207,7 +210,7 @@ class _Clock(pl.Callback):
         """CPU seconds per step, at the fastest pace that the machine had."""
         best = min(self._paces)
         return {
-            kind: [best * statistics.mean(shares) for shares in by_experience.values()]
+            kind: [best * statistics.mean(costs) for costs in by_experience.values()]
             for kind, by_experience in self._relative.items()
         }
 
@@ -223,12 +226,12 @@ class _Clock(pl.Callback):
             self._began = time.process_time()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
-        lived = time.process_time() - self._began
+        spent = time.process_time() - self._began
         self._paces.append(self._work.pace())
-        # callbacks are told before the module closes the stage
+        # callbacks are called before the module closes the stage
         stage = pl_module.hypnogram[pl_module.ledger.stage]
-        share = lived / (stage.steps - self.skipped) / statistics.mean(self._paces[-2:])
-        self._relative.setdefault(stage.kind, {}).setdefault(stage.experience, []).append(share)
+        relative = spent / (stage.steps - self.skipped) / statistics.mean(self._paces[-2:])
+        self._relative.setdefault(stage.kind, {}).setdefault(stage.experience, []).append(relative)
 
 
 class _Work:
@@ -250,7 +253,7 @@ class _Work:
         return time.process_time() - began
 
 
-def _live(module: WakeSleepModule, stream: Stream, **options: Any) -> None:
+def _fit(module: WakeSleepModule, stream: Stream, **options: Any) -> None:
     trainer = pl.Trainer(
         max_epochs=-1, accelerator="cpu", enable_checkpointing=False, enable_model_summary=False,
         enable_progress_bar=bool(options["logger"]), **options,
@@ -277,8 +280,8 @@ def _spots(experiences: int, per_class: int = 4096) -> Stream:
         return TensorSamples(pattern + noise, torch.full((count,), label), scale=1 / 255)
 
     patterns = torch.randint(128, (experiences, 1, 8, 8), generator=rng, dtype=torch.uint8)
-    shares = [(samples(k, pattern, per_class), samples(k, pattern, 1)) for k, pattern in enumerate(patterns)]
-    return make_stream("made-up classes", shares, validation=0)
+    pairs = [(samples(k, pattern, per_class), samples(k, pattern, 1)) for k, pattern in enumerate(patterns)]
+    return make_stream("made-up classes", pairs, validation=0)
 
 
 class _Terminal(io.StringIO):

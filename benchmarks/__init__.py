@@ -1,0 +1,1 @@
+"""Measurements of speed and size, beside the package: ``dreamer bench`` from a checkout."""

@@ -1,0 +1,71 @@
+"""What several commands share: arguments, how lists are written, and how a stopped command ends."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dreamer.config.binding import ConfigError
+
+Items = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME_OR_YAML ...] [KEY=VALUE ...]",
+        help="Configurations by name or file, merged left to right, then single keys; none: the embedded digits.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[int, typer.Option(min=1, help="Runs at once.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of each.")]
+Gpus = Annotated[str | None, typer.Option(help="GPUs that are dealt out to the workers: 0,1.", show_default=False)]
+Mix = Annotated[bool, typer.Option("--mix", help="Reuse runs made by another version of dreamer.")]
+
+
+def command_line() -> str:
+    """The command as it was typed, for the head of a report."""
+    return " ".join(["dreamer", *map(shlex.quote, sys.argv[1:])])
+
+
+def read(items: list[str] | None, **options: Any) -> dict[str, Any]:
+    """Merge the configurations that were typed; options that are None were not typed."""
+    from dreamer import config
+
+    given = {key: value for key, value in options.items() if value is not None}
+    return config.read(*(items or []), **given)
+
+
+def devices(gpus: str | None) -> tuple[str, ...] | None:
+    """The GPUs of ``--gpus``; None leaves all of them to all workers."""
+    return None if gpus is None else tuple(gpus.split(","))
+
+
+def seeds(text: str) -> int | list[int]:
+    """``--seeds``: how many there are, or which.
+
+    Raises:
+        ConfigError: when it is neither.
+    """
+    try:
+        return int(text) if "," not in text else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds: expected a number of seeds, or a list such as 11,12,13, got {text!r}") from None
+
+
+def folder_names(streams: Any) -> list[str]:
+    """What folders of results are called after: the names of streams, or of whatever else is given."""
+    from dreamer.jobs.manifest import slug
+
+    entries = streams if isinstance(streams, list) else [streams]
+    names = [str(entry.get("name", entry.get("config")) if isinstance(entry, Mapping) else entry) for entry in entries]
+    return [slug(name) for name in names]
+
+
+def stopped(folder: Path) -> typer.Exit:
+    """Say how to resume a command that was stopped by hand; what it ends with."""
+    typer.echo(f"stopped; the same command resumes what is missing in {folder}", err=True)
+    return typer.Exit(130)

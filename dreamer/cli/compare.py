@@ -1,0 +1,172 @@
+"""``dreamer compare``: strategies against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamer.cli.common import Gpus, Mix, Threads, Workers, command_line, devices, folder_names, stopped
+from dreamer.cli.common import seeds as numbers
+from dreamer.config.binding import ConfigError
+
+if TYPE_CHECKING:
+    from dreamer.jobs.runner import Resources
+
+
+def compare(
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ARM ...] [KEY=VALUE ...] | GRID.yaml",
+            help="Recipes (er, dreams+augment, 'er memory.capacity=500'), ours (the stream's own), strategies of "
+            "Avalanche (avalanche:Replay), and settings of all of them; or one YAML that says it all.",
+            show_default=False,
+        ),
+    ] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(help="A configuration that names a stream; may be given again.", show_default="digits"),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many, or a list: 11,12,13.", show_default="3")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The arm that the others are compared with.", show_default="the first")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="What every run may spend: steps=20000,bytes=3000000.", show_default=False)
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option(help="Give every run the steps, bytes or flops of the reference.", show_default=False)
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="Perturbations of real samples, the same for all; own: each recipe's own.", show_default="none"
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/compare/STREAMS")] = None,
+    workers: Workers = 1,
+    threads: Threads = 1,
+    gpus: Gpus = None,
+    retries: Annotated[int, typer.Option(min=0, help="More tries for a run that dies.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray: a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto, or HOST:PORT.", show_default="one is started here")
+    ] = None,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Log each run, and the table, to W&B.")] = False,
+    mix: Mix = False,
+    from_: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Run nothing: report on the run folders in this folder.", show_default=False),
+    ] = None,
+) -> None:
+    """Run strategies x benchmarks x seeds and write a report. Re-running resumes unfinished runs."""
+    from dreamer.jobs.runner import Resources
+    from dreamer.runs.run import quiet_lightning
+
+    quiet_lightning()
+    if from_:
+        if items or stream or seeds or budget or match:
+            raise ConfigError("--from reports on runs that are there: it takes no arms, streams, seeds or budgets")
+        _report(from_, reference, out or from_[0])
+        return
+    asked = requested(items or [], stream, seeds, reference, budget, match, augment, wandb)
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"--engine: expected local or ray, got {engine!r}")
+    folder = out or Path("runs") / "compare" / "-".join(folder_names(asked.get("streams")))
+    kind = "ray" if engine == "ray" else "local"
+    run_comparison(asked, folder, Resources(kind, workers, threads, devices(gpus), address, retries), mix)
+
+
+def run_comparison(asked: Mapping[str, Any], folder: Path, resources: Resources, mix: bool) -> None:
+    """Run a grid and say where its report is.
+
+    Args:
+        asked: see :func:`dreamer.compare.grid.read`.
+        folder: of the comparison.
+        resources: with what.
+        mix: reuse runs made by another version of dreamer.
+
+    Raises:
+        typer.Exit: 130 when it was stopped by hand, 1 when a run failed.
+    """
+    from dreamer.compare import run as comparisons
+    from dreamer.jobs.job import Interrupted
+
+    try:
+        comparison = comparisons.compare(asked, folder, resources, mix, command_line())
+    except Interrupted:
+        raise stopped(folder) from None
+    typer.echo(f"report: {folder / 'report.html'}")
+    if comparison.missing:
+        raise typer.Exit(1)
+
+
+def requested(
+    items: list[str],
+    streams: list[str] | None,
+    seeds: str | None,
+    reference: str | None,
+    budget: str | None,
+    match: str | None,
+    augment: str | None,
+    wandb: bool,
+) -> dict[str, Any]:
+    """The grid that the words describe, laid over the YAML where there is one.
+
+    Raises:
+        ConfigError: when they describe none.
+    """
+    from dreamer import config
+
+    files = [item for item in items if item.endswith((".yaml", ".yml")) and not {" ", "=", "+"} & set(item)]
+    words = [item for item in items if "=" in item.split(" ")[0]]
+    arms = [item for item in items if item not in files and item not in words]
+    asked: dict[str, Any] = {}
+    if len(files) == 1 and not arms:
+        asked = config.load(_existing(Path(files[0])))
+    elif files:
+        arms = [item for item in items if item not in words]
+    if not files and not arms:
+        raise ConfigError("compare: expected strategies to compare, or the YAML of a grid, got none")
+    given = {
+        "arms": arms,
+        "streams": streams or ([] if asked.get("streams") else ["digits"]),
+        "seeds": None if seeds is None else numbers(seeds),
+        "reference": reference,
+        "budget": _pairs(budget),
+        "match": match,
+        "augment": augment if augment in (None, "own") else augment.split(","),
+        "wandb": wandb,
+    }
+    asked |= {key: value for key, value in given.items() if value}
+    if words:
+        if isinstance(asked.get("set"), Mapping):
+            raise ConfigError("set: the grid has a mapping there, to which words cannot be added; make it a list")
+        asked["set"] = [*(asked.get("set") or []), *words]
+    return asked
+
+
+def _report(folders: list[Path], reference: str | None, out: Path) -> None:
+    from dreamer.compare import collect
+    from dreamer.compare import run as comparisons
+
+    comparisons.report(collect.of_folders(folders, reference, command_line()), out)
+    typer.echo(f"report: {out / 'report.html'}")
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ConfigError(f"expected the YAML of a grid at {str(path)!r}, found none")
+    return path
+
+
+def _pairs(text: str | None) -> dict[str, int] | None:
+    if text is None:
+        return None
+    try:
+        return {key: int(value) for key, value in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise ConfigError(f"--budget: expected steps=NUMBER,bytes=NUMBER, got {text!r}") from None

@@ -1,0 +1,15 @@
+"""``dreamer plan``: what a run would do."""
+
+from __future__ import annotations
+
+from dreamer.cli.common import Items, read
+from dreamer.cli.run import show_schedule
+
+
+def plan(items: Items = None) -> None:
+    """Print the schedule of a run, with its steps and bytes; run nothing."""
+    from dreamer.runs import run as runs
+
+    runs.quiet_lightning()
+    # nothing will be written, so no run is in the way
+    show_schedule(runs.prepare({**read(items), "out": None}))

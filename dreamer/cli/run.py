@@ -1,0 +1,76 @@
+"""``dreamer run``: train one configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dreamer.cli.common import Items, read
+from dreamer.config.binding import ConfigError
+
+if TYPE_CHECKING:
+    from dreamer.runs.run import Run
+
+
+def run(
+    items: Items = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME/seedN")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.", show_default=False)] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither the schedule nor progress.")] = False,
+) -> None:
+    """Train one configuration: print the schedule, train, evaluate, print results."""
+    from dreamer.runs import run as runs
+
+    runs.quiet_lightning()
+    if resume is not None:
+        prepared = _resumed(resume, items or [], out, seed, quiet)
+        if prepared is None:
+            return
+    else:
+        plain = read(items, out=None if out is None else str(out), seed=seed)
+        prepared = runs.prepare(plain, progress=not quiet)
+    first = prepared.trainer.is_global_zero
+    if first and not quiet:
+        show_schedule(prepared)
+    try:
+        results = runs.execute(prepared, resume=resume is not None)
+    except runs.Interrupted:
+        typer.echo(f"stopped; continue with: dreamer run --resume {prepared.directory}", err=True)
+        raise typer.Exit(130) from None
+    if first:
+        _show_results(results, prepared.directory)
+
+
+def show_schedule(prepared: Run) -> None:
+    """Print the stages of a run, its steps and bytes, and its protocol."""
+    from dreamer.runs.summary import summary
+
+    source = prepared.config.stream
+    while "stream" in source.options:  # a changed stream: the order of its classes is that of the one below
+        source = source.options["stream"]
+    typer.echo(summary(prepared.stream, prepared.module, prepared.hypnogram, source.options.get("seed")))
+
+
+def _resumed(directory: Path, items: list[str], out: Path | None, seed: int | None, quiet: bool) -> Run | None:
+    """The run of a folder, ready to continue; None when it is complete, which is said."""
+    from dreamer.runs import run as runs
+
+    if out is not None or seed is not None:
+        raise ConfigError("--resume continues a run as it was: it takes neither --out nor --seed")
+    results = runs.finished(directory)
+    if results is None:
+        return runs.resume(directory, *items, progress=not quiet)
+    typer.echo(f"the run in {directory} is complete already")
+    _show_results(results, directory)
+    return None
+
+
+def _show_results(results: Mapping[str, Any], directory: Path) -> None:
+    from dreamer.report.table import print_table
+
+    print_table(results)
+    typer.echo(f"files: {directory}")
