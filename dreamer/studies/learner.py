@@ -58,7 +58,7 @@ def probe(features: Callable[[Tensor], Tensor], trained: Samples, tested: Sample
     sets = []
     for samples in (trained, tested):
         batches = samples.batches(torch.arange(len(samples)).split(_BATCH))
-        sets.append((torch.cat([features(x) for x, _ in batches]).numpy(), samples.y.numpy()))
+        sets.append((torch.cat([features(batch.x) for batch in batches]).numpy(), samples.y.numpy()))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     classifier.fit(*sets[0])
     return float(classifier.score(*sets[1]))

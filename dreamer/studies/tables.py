@@ -114,7 +114,7 @@ def plain_findings(findings: Findings) -> str:
     if findings.exploratory:
         lines = [words.sentence(each, study) for each in findings.exploratory if each.verdict in CONCLUSIVE]
         open_ones = len(findings.exploratory) - len(lines)
-        lines += [f"{open_ones} exploratory contrasts: no difference shown."] if open_ones else []
+        lines += [f"{open_ones} exploratory contrasts allow no conclusion."] if open_ones else []
         blocks.append("\n".join(["Exploratory:", *lines]))
     blocks.append("\n".join(words.headline(findings)))
     blocks += [

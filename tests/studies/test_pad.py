@@ -165,7 +165,7 @@ def turns(
     with monkeypatch.context() as patch:
         for name in ("wake", "nrem", "rem"):
             patch.setattr(pad, name, partial(spy, name, getattr(pad, name)))
-        told = built(**changes).live(1, folder)
+        told = built(**changes).run(1, folder)
     return order, seen, told
 
 
@@ -175,9 +175,9 @@ def test_every_arm_takes_as_many_steps_and_begins_alike(tmp_path, monkeypatch) -
     without, more, other = turns(monkeypatch, tmp_path, phases=["wake", "nrem"])
     assert without == ["wake", "nrem"] * 6
     assert all(torch.equal(one, two) for one, two in zip(seen, more, strict=False))
-    first, second = ({name: values[0] for name, values in each["course"].items()} for each in (told, other))
+    first, second = ({name: values[0] for name, values in each["curves"].items()} for each in (told, other))
     assert first == second
-    assert told["course"]["step"] == [0.0, 6.0, 12.0]
+    assert told["curves"]["step"] == [0.0, 6.0, 12.0]
     assert told["outcomes"] != other["outcomes"]
 
 
@@ -199,9 +199,9 @@ def test_the_published_probe_reads_what_is_linear_in_codes() -> None:
 
 def test_a_life_is_repeatable_and_draws_what_it_saw(tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    first = built().live(3, tmp_path)
+    first = built().run(3, tmp_path)
     assert torch.equal(before, torch.get_rng_state())
-    assert first == built().live(3, tmp_path)
+    assert first == built().run(3, tmp_path)
     with Image.open(tmp_path / first["picture"]) as picture:
         assert picture.height == 2 * 10 * 8
     assert set(first["outcomes"]) == set(PerturbedAdversarialDreaming.measures)
@@ -218,8 +218,8 @@ def test_pictures_show_all_classes_where_images_lie_in_order() -> None:
 
 
 def test_a_decoder_learns_to_make_images_again(tmp_path: Path) -> None:
-    told = built(steps=300, lr=0.002, filters=8, latent_dim=16).live(1, tmp_path)
-    first, *_, last = told["course"]["error"]
+    told = built(steps=300, lr=0.002, filters=8, latent_dim=16).run(1, tmp_path)
+    first, *_, last = told["curves"]["error"]
     assert last < 0.6 * first
 
 
@@ -242,7 +242,7 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -
 
 def test_a_day_of_less_than_a_batch_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one batch of 16"):
-        built(samples=5).live(1, tmp_path)
+        built(samples=5).run(1, tmp_path)
 
 
 def test_the_study_holds_all_phases_against_no_rem() -> None:
