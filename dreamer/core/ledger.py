@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from dreamer.core.types import KINDS
-
-Record = TypeVar("Record", bound="Ledger")
 
 
 @dataclass
@@ -64,7 +63,7 @@ class Ledger:
         """Plain containers."""
         return asdict(self)
 
-    @classmethod
-    def from_state(cls: type[Record], state: Mapping[str, Any]) -> Record:
-        """The ledger that :meth:`state_dict` described."""
-        return cls(**{entry.name: state[entry.name] for entry in fields(cls)})
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        for entry in fields(self):
+            setattr(self, entry.name, copy.deepcopy(state[entry.name]))

@@ -303,7 +303,7 @@ def _check_from_scratch(where: str, stage: StageSpec, replayer: Replayer, parts:
         )
     if _uses_features(replayer, parts):
         raise ValueError(
-            f"{where}: from_scratch=True re-initialises the learner, but what is replayed are features of its old weights"
+            f"{where}: from_scratch=True re-initialises the learner, but features of its old weights are replayed"
         )
 
 

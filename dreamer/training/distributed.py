@@ -71,7 +71,7 @@ def held_elsewhere(memory: Memory) -> int:
 
 
 def allow_idle_parameters(strategy: Any) -> None:
-    """Keep DDP from waiting for the gradients of parameters that a stage does not use, the generator's at night, say."""
+    """Keep DDP from waiting for gradients of parameters that a stage does not use, such as the generator's at night."""
     if isinstance(strategy, DDPStrategy):
         # Lightning has no public way once the Trainer is built; what the user has set counts
         strategy._ddp_kwargs.setdefault("find_unused_parameters", True)

@@ -71,8 +71,8 @@ class WakeSleepModule(pl.LightningModule):
                 rows.append(evaluate())                      # a row of the accuracy matrix
 
     Sleep batches come through the loader and :meth:`training_step` like any other, so steps, logs, clipping,
-    accumulation, precision and checkpoints are the Trainer's own. Killed and resumed with ``ckpt_path``, a run ends with
-    the same numbers.
+    accumulation, precision and checkpoints are the Trainer's own. Killed and resumed with ``ckpt_path``, a run ends
+    with the same numbers.
 
     Args:
         network: the learner; maps (B, *S) to (B, K) logits.

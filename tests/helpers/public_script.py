@@ -134,9 +134,9 @@ def newest() -> Path:
 
 
 def account(checkpoint: dict[str, Any]) -> dict[str, int]:
-    """Steps in all, days, nights, and steps asleep."""
-    diary = checkpoint["callbacks"]["SleepCallback"]["ranks"][0]["diary"]
-    return {"steps": checkpoint["global_step"], **{name: diary[name] for name in ("days", "nights", "slept")}}
+    """Steps in all, epochs, nights, and steps asleep."""
+    ledger = checkpoint["callbacks"]["SleepCallback"]["ranks"][0]["ledger"]
+    return {"steps": checkpoint["global_step"], **{name: ledger[name] for name in ("epochs", "nights", "slept")}}
 
 
 def main(script: str, first: str, second: str) -> None:

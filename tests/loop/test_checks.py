@@ -368,7 +368,7 @@ def test_a_learner_from_scratch_has_no_past(plasticity: Any) -> None:
 
 @pytest.mark.parametrize("parts", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
 def test_a_learner_from_scratch_does_not_know_old_features(parts: dict[str, Any]) -> None:
-    reason = "from_scratch=True re-initialises the learner, but what is replayed are features of its old weights"
+    reason = "from_scratch=True re-initialises the learner, but features of its old weights are replayed"
     refused(reason, night=[REM(perturbations=(), from_scratch=True)], **parts)
 
 
