@@ -142,7 +142,11 @@ def _standing_row(row: Standing, reference: str) -> list[Entry]:
     return [
         Entry(row.arm, row.arm, "reference" if row.arm == reference else ""),
         number(row.accuracy.n),
-        Entry(plus_minus(row.accuracy.mean, row.accuracy.std, _percent), row.accuracy.mean, _interval(row.accuracy.low, row.accuracy.high, _percent)),
+        Entry(
+            plus_minus(row.accuracy.mean, row.accuracy.std, _percent),
+            row.accuracy.mean,
+            _interval(row.accuracy.low, row.accuracy.high, _percent),
+        ),
         *_paired_entries(row.paired),
         number(row.rank, "{:.2f}"),
         Entry(percent(lost.mean if lost else None, 2), lost.mean if lost else None),

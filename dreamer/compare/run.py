@@ -21,7 +21,11 @@ GRID = "grid.yaml"
 
 
 def compare(
-    asked: Mapping[str, Any], folder: str | Path, resources: Resources | None = None, mix: bool = False, command: str = ""
+    asked: Mapping[str, Any],
+    folder: str | Path,
+    resources: Resources | None = None,
+    mix: bool = False,
+    command: str = "",
 ) -> Comparison:
     """Run strategies x benchmarks x seeds and write a report. Re-running resumes unfinished runs.
 

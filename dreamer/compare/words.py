@@ -74,7 +74,9 @@ def reasons(standings: Sequence[Standing]) -> list[str]:
     for arm, against in paired.items():
         if against.reason:
             found.setdefault(against.conclusion, []).append(arm)
-    return [f"{reason} ({'all arms' if len(arms) == len(paired) else ', '.join(arms)})" for reason, arms in found.items()]
+    return [
+        f"{reason} ({'all arms' if len(arms) == len(paired) else ', '.join(arms)})" for reason, arms in found.items()
+    ]
 
 
 def missing_lines(comparison: Comparison) -> list[str]:

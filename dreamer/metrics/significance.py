@@ -16,9 +16,7 @@ from scipy import stats
 
 ALPHA = 0.05
 """The largest corrected p value at which a difference, or equivalence, counts as shown."""
-Verdict = Literal[
-    "better", "worse", "equivalent within the margin", "no difference shown", "too few pairs", "no pairs"
-]
+Verdict = Literal["better", "worse", "equivalent within the margin", "no difference shown", "too few pairs", "no pairs"]
 CONCLUSIVE = ("better", "worse", "equivalent within the margin")
 """Verdicts that conclude something; all others leave it open."""
 

@@ -52,9 +52,7 @@ def pictures(findings: Findings, data: str, key: str) -> Figure | None:
             content = path.read_bytes()
             wide, tall = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))  # of a PNG's head
             description = f"Samples of {arm}, a row per class."
-            panels.append(
-                picture_panel(arm, f"seed {run.cell.seed}", description, "image/png", content, tall / wide)
-            )
+            panels.append(picture_panel(arm, f"seed {run.cell.seed}", description, "image/png", content, tall / wide))
             rows.append((arm, run.cell.seed, path.name))
             break
     if not panels:

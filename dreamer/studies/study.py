@@ -185,7 +185,9 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
         question=" ".join(str(asked.get("question") or "").split()),
         data={place: str(entry.get("about") or "") for place, entry in data.items()},
         arms={
-            arm: str(entry.get("about") or "") for arm, entry in arms.items() if any(arm in on for on in chosen.values())
+            arm: str(entry.get("about") or "")
+            for arm, entry in arms.items()
+            if any(arm in on for on in chosen.values())
         },
         measures=built.measures,
         axis=built.axis,

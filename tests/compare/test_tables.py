@@ -174,7 +174,10 @@ def test_notes_name_the_arms_unless_all_share_them():
     comparison = toy()
     shared = Comparison("t", tuple(life for life in comparison.runs if life.arm != "avalanche:Replay"), (), "er")
     assert stream_notes(analyse(shared), "digits")[0].startswith("too few pairs: with 3 pairs")
-    assert [note.split(":")[0] for note in stream_notes(analyse(comparison), "digits")[:2]] == ["too few pairs", "too few pairs"]
+    assert [note.split(":")[0] for note in stream_notes(analyse(comparison), "digits")[:2]] == [
+        "too few pairs",
+        "too few pairs",
+    ]
     front = stream_notes(analyse(comparison), "digits")[-1]
     assert front.endswith("avalanche:Replay (steps); avalanche:Replay (seconds); avalanche:Replay (bytes kept)")
 

@@ -60,7 +60,9 @@ class EmptyRoom(Experiment):
     measures = {
         "accuracy": Measure("accuracy", "larger", fraction=True, hint="Of the learner, on real test samples."),
         "gain": Measure("gain since the day", "larger", fraction=True, hint="Accuracy at the end minus after the day."),
-        "occluded": Measure("accuracy under occlusion", "larger", fraction=True, hint="Up to 60 % of tiles are missing."),
+        "occluded": Measure(
+            "accuracy under occlusion", "larger", fraction=True, hint="Up to 60 % of tiles are missing."
+        ),
         "noisy": Measure("accuracy under noise", "larger", fraction=True, hint="Of a standard deviation of up to 0.8."),
         "rotated": Measure("accuracy under rotation", "larger", fraction=True, hint="By up to 45 degrees either way."),
         "calibration": Measure(

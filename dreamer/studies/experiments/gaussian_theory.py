@@ -60,7 +60,9 @@ class Expected:
     log_determinant: list[float | None]
 
 
-def expected(training_data: TrainingData, covariance: Covariance, dims: int, samples: int, generations: int) -> Expected:
+def expected(
+    training_data: TrainingData, covariance: Covariance, dims: int, samples: int, generations: int
+) -> Expected:
     """The exact expectations; see the top of this file.
 
     Args:

@@ -27,7 +27,9 @@ MEASURES = {
     "precision": Measure(
         "precision", "larger", fraction=True, hint="Dreams that lie among real data (5 nearest neighbours)."
     ),
-    "recall": Measure("recall", "larger", fraction=True, hint="Real data that lie among dreams (5 nearest neighbours)."),
+    "recall": Measure(
+        "recall", "larger", fraction=True, hint="Real data that lie among dreams (5 nearest neighbours)."
+    ),
     "fidelity": Measure(
         "class fidelity",
         "larger",
@@ -35,10 +37,16 @@ MEASURES = {
         hint="Dreams that a fixed classifier assigns to the class they should have.",
     ),
     "coverage": Measure(
-        "classes covered", "larger", fraction=True, hint="Classes with at least half as many dreams as the others have on average."
+        "classes covered",
+        "larger",
+        fraction=True,
+        hint="Classes with at least half as many dreams as the others have on average.",
     ),
     "balance": Measure(
-        "class balance", "larger", fraction=True, hint="Entropy of the classes of the dreams over that of equal amounts."
+        "class balance",
+        "larger",
+        fraction=True,
+        hint="Entropy of the classes of the dreams over that of equal amounts.",
     ),
     "diversity": Measure(
         "diversity", "larger", hint="Mean distance of two dreams of the same class, in a fixed classifier's features."
