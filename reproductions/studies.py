@@ -68,9 +68,7 @@ def empty_room(curves: dict[str, list[Curve]], path: Path) -> None:
     for arm, (label, colour) in EMPTY_ROOM.items():
         last = _line(axes, curves[arm], label, colour)
         axes.lines[-1].set_label(f"{label}: {last:.1f} %")
-    axes.set_xlabel(
-        "nights (100 optimiser steps each)\nafter training on 100 images a class; no new data ever again"
-    )
+    axes.set_xlabel("nights (100 optimiser steps each)\nafter training on 100 images a class; no new data ever again")
     axes.set_ylabel("accuracy on real\ntest images (%)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)

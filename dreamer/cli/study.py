@@ -77,8 +77,8 @@ def _ablation(
 ) -> None:
     """Run a recipe without each part of its nights in turn, and report on it as a comparison."""
     from dreamer.compare import ablation
-    from dreamer.jobs.runner import Resources
     from dreamer.jobs.manifest import slug
+    from dreamer.jobs.runner import Resources
 
     strategies, words = [item for item in items if "=" not in item], [item for item in items if "=" in item]
     if len(strategies) != 1:

@@ -232,6 +232,11 @@ class Hypnogram(Sequence[Stage]):
         certain = sum(stage.steps for stage in self if not stage.tentative)
         return certain, sum(stage.steps for stage in self)
 
+    def ends_day(self, stage: Stage) -> bool:
+        """True for a wake stage behind which comes a night, another experience, or nothing."""
+        following = stage.index + 1
+        return following == len(self) or self[following].first_step == 0
+
     def closes_night(self, stage: Stage) -> bool:
         """True for the last stage of a night."""
         following = stage.index + 1

@@ -1,22 +1,27 @@
-"""The record of a run so far: its position, its accuracies, its costs, in plain numbers."""
+"""The one record of where a run stands, what it scored and what it cost, in plain numbers."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
 from dreamer.core.types import KINDS
+
+Record = TypeVar("Record", bound="Ledger")
 
 
 @dataclass
 class Ledger:
-    """Written by one owner, the wake-sleep cycle, and saved in every checkpoint.
+    """Written by the :class:`dreamer.loop.sleeper.Sleeper` and by whoever drives it; saved with every checkpoint.
 
     Attributes:
         stage: index of the current stage, or of the next one.
         step: batches of it that are done.
         finished: True when its last batch is done but it is not closed yet: dusk and evaluation are pending.
         experience: the experience that was trained on last, from 0; -1 before the first step.
+        nights: nights so far.
         ahead: steps by which the samples of the experience are ahead of its steps, since the number of devices changed.
         opened_at: global step at which the stage began.
         saved_at: global step when the ledger was saved last.
@@ -30,6 +35,7 @@ class Ledger:
     step: int = 0
     finished: bool = False
     experience: int = -1
+    nights: int = 0
     ahead: int = 0
     opened_at: int = 0
     saved_at: int = 0
@@ -38,11 +44,27 @@ class Ledger:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*KINDS, "examination"), 0.0))
     rows: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._clock = time.perf_counter()
+
+    def tick(self, what: str | None = None) -> None:
+        """Add the seconds since the last tick to one of :attr:`seconds`; None leaves them out."""
+        now = time.perf_counter()
+        if what is not None:
+            self.seconds[what] += now - self._clock
+        self._clock = now
+
+    def close(self, kind: str, optimizer_steps: int) -> None:
+        """The current stage is over; the next one is to come."""
+        self.optimizer_steps[kind] += optimizer_steps
+        self.stage, self.step, self.finished = self.stage + 1, 0, False
+        self.tick()
+
     def state_dict(self) -> dict[str, Any]:
         """Plain containers."""
         return asdict(self)
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Ledger:
+    def from_state(cls: type[Record], state: Mapping[str, Any]) -> Record:
         """The ledger that :meth:`state_dict` described."""
-        return cls(**state)
+        return cls(**{entry.name: state[entry.name] for entry in fields(cls)})

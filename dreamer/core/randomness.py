@@ -56,3 +56,17 @@ def randoms(seed: int, purpose: Purpose, *keys: int, device: torch.device | str 
     generator = torch.Generator(device=device)
     # a CPU generator looks at 32 bits of its seed only; mix() has spread every key over them
     return generator.manual_seed(mix(seed, int(purpose), *keys))
+
+
+def seed_global(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators, from which dropout and initial weights are drawn.
+
+    Args:
+        seed: any integer, see :func:`mix`.
+        device: where the network is.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -112,20 +112,52 @@ class Output(NamedTuple):
     features: Tensor | None = None
 
 
+class DreamBlock:
+    """The dreams of several steps, which are made at once.
+
+    The loader draws them. In the first step that learns from them the teachers label all of them together: fewer and
+    larger batches for the teachers, and the same numbers wherever a run is resumed.
+
+    Args:
+        dreams: of all steps, in order.
+        first: number of the first step.
+        steps: how many steps.
+    """
+
+    def __init__(self, dreams: Dream, first: int, steps: int):
+        self.dreams = dreams
+        self.first = first
+        self.per_step = len(dreams.y) // steps
+        self.taught = False
+
+    def teach(self, teach: Callable[[Dream], Dream]) -> None:
+        """Let a function add the teachers' outputs to all dreams; once."""
+        if not self.taught:
+            self.dreams, self.taught = teach(self.dreams), True
+
+    def at(self, step: int) -> Dream:
+        """The dreams of a step."""
+        start = (step - self.first) * self.per_step
+        rows = slice(start, start + self.per_step)
+        return Dream(*(part[rows] if isinstance(part, Tensor) else part for part in self.dreams))
+
+
 class Step(NamedTuple):
     """The batch of one training step, as the loader gives it.
 
     Attributes:
         stage: index of the stage in the hypnogram (the Lightning epoch).
         step: number of the step within the stage, from 0.
-        day: the real batch; None in sleep.
+        real: the real batch; None in sleep.
         dream: the replayed or generated batch; None in a wake step without replay.
+        block: the dreams of this step and of those that were made together with them; None without dreams.
     """
 
     stage: int
     step: int
-    day: Batch | None
+    real: Batch | None
     dream: Dream | None
+    block: DreamBlock | None = None
 
 
 class Change(NamedTuple):
@@ -147,29 +179,29 @@ class Losses:
     Attributes:
         total: scalar, the sum that is differentiated; None where a stage learns without gradients.
         parts: the named summands, detached, for the logs.
-        answer: (B, K) detached logits on the real batch, for memories that keep them; None in sleep.
-        surprise: detached scalar, the learner's loss on the real batch alone, for data-driven schedules; None in sleep.
+        outputs: (B, K) detached outputs for the real batch, for memories that keep them; None in sleep.
+        real_loss: detached scalar, the learner's loss on the real batch alone, for data-driven schedules; None in sleep.
         changes: changes of weights without gradients.
     """
 
     total: Tensor | None
     parts: dict[str, Tensor]
-    answer: Tensor | None = None
-    surprise: Tensor | None = None
+    outputs: Tensor | None = None
+    real_loss: Tensor | None = None
     changes: tuple[Change, ...] = ()
 
     @classmethod
-    def of(cls, *, answer: Tensor | None = None, surprise: Tensor | None = None, **terms: Tensor | None) -> Losses:
+    def of(cls, *, outputs: Tensor | None = None, real_loss: Tensor | None = None, **terms: Tensor | None) -> Losses:
         """Sum the given scalar terms; terms that are None are left out, and without any ``total`` is None.
 
         Args:
-            answer: see :attr:`answer`.
-            surprise: see :attr:`surprise`.
+            outputs: see :attr:`outputs`.
+            real_loss: see :attr:`real_loss`.
             terms: named scalars.
         """
         present = {name: term for name, term in terms.items() if term is not None}
         total = functools.reduce(operator.add, present.values()) if present else None
-        return cls(total, {name: term.detach() for name, term in present.items()}, answer, surprise)
+        return cls(total, {name: term.detach() for name, term in present.items()}, outputs, real_loss)
 
 
 @dataclass(frozen=True)
@@ -207,6 +239,24 @@ class Stage:
         """``wake 2`` or ``night 1``: the name of the accuracy row that this stage writes."""
         return f"wake {self.experience}" if self.kind == "wake" else f"night {self.night}"
 
+    def shifted(self, steps: int) -> Stage:
+        """The stage with so many more steps of its experience before it."""
+        return replace(self, first_step=self.first_step + steps) if steps else self
+
+
+class Classes(NamedTuple):
+    """Which classes, or domains, a stage is about.
+
+    Attributes:
+        old: (G,) bool, seen before the current experience.
+        new: (G,) bool, of the current experience.
+        active: (G, K) bool, row g says which outputs are active for a sample of group g; None when all always are.
+    """
+
+    old: Tensor
+    new: Tensor
+    active: Tensor | None = None
+
 
 @dataclass(frozen=True)
 class SleepContext:
@@ -219,9 +269,9 @@ class SleepContext:
         averages: moving averages of the learner (see ``dreamer.plasticity``), the slowest last; empty without any.
         memory: the rehearsal memory, or None (see ``dreamer.memory``).
         generator: what makes dreams, or None (see ``dreamer.generators``).
-        old_classes: (K,) bool, classes seen before the current experience.
-        new_classes: (K,) bool, classes of the current experience.
-        active: (K, K) bool, row k says which classes are active for a sample of class k; None when all always are.
+        old_classes: (G,) bool, classes (or domains) seen before the current experience.
+        new_classes: (G,) bool, those of the current experience.
+        active: (G, K) bool, row g says which outputs are active for a sample of group g; None when all always are.
         experiences_seen: experiences so far, the current one included.
         night: number of the night from 0; -1 when awake.
     """
@@ -238,6 +288,7 @@ class SleepContext:
     experiences_seen: int
     night: int = -1
 
-    def active_classes(self, y: Tensor) -> Tensor | None:
-        """(B, K) bool, the active classes for samples of the (B,) classes; None when all are."""
-        return None if self.active is None else self.active[y]
+    @property
+    def seen_classes(self) -> Tensor:
+        """(G,) bool, old and new classes."""
+        return self.old_classes | self.new_classes

@@ -10,19 +10,21 @@ import torch
 from torch import Tensor
 
 from dreamer.core.randomness import Purpose, randoms
-from dreamer.core.types import Batch, Dream, SleepContext, Stage, Step
+from dreamer.core.types import Batch, DreamBlock, SleepContext, Stage, Step
 from dreamer.loop.plan import StageSpec
-from dreamer.streams.base import Samples
+from dreamer.streams.base import Samples, groups_of
+
+_READ_AT_ONCE = 1024
 
 
 class RankInfo(NamedTuple):
     """Where steps are drawn.
 
     Attributes:
-        seed: of the life.
+        seed: of the run.
         device: the training device.
         rank: number of this process, from 0.
-        ranks: processes that share the experience.
+        ranks: processes that divide the experience among them.
     """
 
     seed: int
@@ -32,71 +34,96 @@ class RankInfo(NamedTuple):
 
 
 def stage_steps(
-    stage: Stage, spec: StageSpec, context: SleepContext, day: Samples, place: RankInfo, start: int
+    stage: Stage, spec: StageSpec, context: SleepContext, samples: Samples | None, info: RankInfo, start: int
 ) -> Iterator[Step]:
-    """Draw the steps of a stage.
+    """Draw the steps of a stage; the teachers have not seen their dreams yet.
 
     Args:
         stage: the stage.
-        spec: what it recalls and how.
-        context: the life so far.
-        day: training samples of its experience; read in wake alone.
-        place: seed, device and rank.
+        spec: what is done in it.
+        context: the run so far.
+        samples: training samples of its experience; None in sleep.
+        info: seed, device and rank.
         start: steps that are done already.
     """
-    days = day_batches(stage, spec.batch_size, day, place, start) if stage.kind == "wake" else None
+    real = None if samples is None else real_batches(stage, spec.batch_size, samples, info, start)
     stride = spec.stride(context)
-    pool, pooled = None, -1
+    block, number = None, -1
     for step in range(start, stage.steps):
-        block, offset = divmod(step, stride)
-        if block != pooled:
-            length = min(stride, stage.steps - block * stride)
-            rng = randoms(place.seed, Purpose.DREAM, stage.index, block, place.rank, device=place.device)
-            with torch.no_grad():
-                pool, pooled = spec.dream(context, length, rng), block
-            per_step = 0 if pool is None else len(pool.y) // length
-        dream = None if pool is None else _slice(pool, offset * per_step, (offset + 1) * per_step)
-        yield Step(stage.index, step, None if days is None else next(days), dream)
+        if step // stride != number:
+            number = step // stride
+            block = _draw_block(stage, spec, context, info, number, stride)
+        dream = None if block is None else block.at(step)
+        yield Step(stage.index, step, None if real is None else next(real), dream, block)
 
 
-def day_batches(stage: Stage, batch_size: int, day: Samples, place: RankInfo, start: int) -> Iterator[Batch]:
+def _draw_block(
+    stage: Stage, spec: StageSpec, context: SleepContext, info: RankInfo, number: int, stride: int
+) -> DreamBlock | None:
+    """The dreams of ``stride`` steps, or of those that are left; always whole, so that a resumed stage has the same."""
+    first = number * stride
+    steps = min(stride, stage.steps - first)
+    rng = randoms(info.seed, Purpose.DREAM, stage.index, number, info.rank, device=info.device)
+    with torch.no_grad():
+        dreams = spec.dream(context, steps, rng)
+    return None if dreams is None else DreamBlock(dreams, first, steps)
+
+
+def real_batches(stage: Stage, batch_size: int, samples: Samples, info: RankInfo, start: int) -> Iterator[Batch]:
     """Real batches of a wake stage, in an order that depends on seed, experience and pass alone.
 
     Arguments as for :func:`stage_steps`.
     """
-    per_pass = math.ceil(math.ceil(len(day) / place.ranks) / batch_size)
+    per_pass = math.ceil(math.ceil(len(samples) / info.ranks) / batch_size)
 
     def indices() -> Iterator[Tensor]:
         order, ordered = torch.empty(0), -1
         for step in range(stage.first_step + start, stage.first_step + stage.steps):
             number, batch = divmod(step, per_pass)
             if number != ordered:
-                order, ordered = pass_order(len(day), stage.experience, number, place), number
+                order, ordered = pass_order(len(samples), stage.experience, number, info), number
             yield order[batch * batch_size : (batch + 1) * batch_size]
 
-    return day.batches(indices())
+    return samples.batches(indices())
 
 
-def pass_order(count: int, experience: int, number: int, place: RankInfo) -> Tensor:
-    """The order in which one rank meets an experience's samples.
+def seen_batches(
+    stage: Stage, batch_size: int, samples: Samples, info: RankInfo, per_group: int | None = None
+) -> Iterator[Batch]:
+    """What has been trained on of an experience by the end of a wake stage, each sample once, in the stream's order.
+
+    Args:
+        stage: the stage.
+        batch_size: of its steps.
+        samples: training samples of its experience.
+        info: seed and rank.
+        per_group: take so many samples of each class, or domain, instead.
+    """
+    if per_group is None:
+        count = min((stage.first_step + stage.steps) * batch_size, local_count(len(samples), info))
+        index = pass_order(len(samples), stage.experience, 0, info)[:count]
+    else:
+        groups = groups_of(samples).cpu()
+        index = torch.cat([(groups == group).nonzero().flatten()[:per_group] for group in groups.unique()])
+    yield from samples.batches(index.sort().values.split(_READ_AT_ONCE))
+
+
+def pass_order(count: int, experience: int, number: int, info: RankInfo) -> Tensor:
+    """The order in which one rank reads an experience's samples.
 
     Args:
         count: samples of the experience.
         experience: its number.
         number: of the pass over it, from 0.
-        place: seed and rank.
+        info: seed and rank.
     """
-    rng = randoms(place.seed, Purpose.ORDER, experience, number)
+    rng = randoms(info.seed, Purpose.ORDER, experience, number)
     order = torch.randperm(count, generator=rng)
     # every rank gets equally many: the first samples of the pass fill up the last
-    dealt = torch.arange(-(-count // place.ranks) * place.ranks) % count
-    return order[dealt][place.rank :: place.ranks]
+    dealt = torch.arange(-(-count // info.ranks) * info.ranks) % count
+    return order[dealt][info.rank :: info.ranks]
 
 
-def local_count(count: int, place: RankInfo) -> int:
+def local_count(count: int, info: RankInfo) -> int:
     """How many of :func:`pass_order`, from its start, are this rank's own; what follows fills up."""
-    return len(range(place.rank, count, place.ranks))
-
-
-def _slice(dream: Dream, start: int, stop: int) -> Dream:
-    return Dream(*(part[start:stop] if isinstance(part, Tensor) else part for part in dream))
+    return len(range(info.rank, count, info.ranks))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamer.core.hypnogram import Hypnogram
-from dreamer.core.types import Stage
+from dreamer.core.types import Classes, Stage
 from dreamer.generators import Generator
 from dreamer.memory import Memory
 from dreamer.plasticity import Plasticity
@@ -208,3 +208,15 @@ def evaluated_classes(stream: Stream, active_outputs: ActiveOutputs, index: int,
     table = active_classes(stream, max(reached, 0), active_outputs)
     # the samples of a task have the same active classes, all of its own; with classes seen all samples have the same
     return None if table is None else table[stream.experiences[index].classes[0]]
+
+
+def classes_at(
+    stream: Stream, experience: int, active_outputs: ActiveOutputs, device: torch.device | str = "cpu"
+) -> Classes:
+    """Old, new and active classes in the stages of an experience, on a device."""
+    active = active_classes(stream, experience, active_outputs)
+    return Classes(
+        old=class_mask(stream, range(experience)).to(device),
+        new=class_mask(stream, [experience]).to(device),
+        active=None if active is None else active.to(device),
+    )

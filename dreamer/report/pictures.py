@@ -30,6 +30,7 @@ from dreamer.report._canvas import (
     shown_classes,
 )
 from dreamer.report.results import evaluations
+from dreamer.report.score import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ _QUALITY = {
 
 
 def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
-    """Draw the stages of a run over its steps, and the accuracy on every experience under them.
+    """Draw the stages of a run over its steps, and the score on every experience under them.
 
     Nights are shaded. An experience's line begins with the evaluation after its first wake stage; open circles are
     evaluations after wake, filled ones after a night. Where dreams were measured, measures of
@@ -71,7 +72,7 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     upper, lower = panels[:2]
     spans = _spans(stages)
     _draw_stages(upper, stages, spans, kinds)
-    _draw_accuracies(lower, stages, spans, rows)
+    _draw_scores(lower, spans, rows, Score.of(results))
     if dreams:
         _draw_quality(panels[2], spans, dreams)
     for axes in panels:
@@ -86,7 +87,7 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     """Draw the accuracy matrix: measured after each wake beside measured after each night.
 
     A row is the experience trained on last, a column the one evaluated; the framed diagonal is what had just been learnt,
-    and right of it lie experiences not yet seen. The first row is the untrained network.
+    and right of it lie experiences not yet seen. The first row is the untrained network. Dark is good.
 
     Args:
         results: the content of ``results.json``.
@@ -95,19 +96,20 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     Returns:
         The path.
     """
-    rows = evaluations(results)
+    rows, score = evaluations(results), Score.of(results)
     experiences = len(rows[0]["accuracy"])
+    top = _top(rows, score)
     panels = [("after each wake", "wake"), ("after each night", "night")]
     panels = [(title, after) for title, after in panels if any(row["after"] == after for row in rows)] or panels[:1]
     side = min(8.0, max(3.2, 0.55 * experiences + 1.2))
     figure = new_figure(width=side * len(panels) + 1.2, height=side + 0.9)
     every = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, after) in zip(every, panels, strict=True):
-        image = _draw_matrix(axes, _with_initial(rows, after))
+        image = _draw_matrix(axes, _with_initial(rows, after), score, top)
         axes.set_title(title, fontsize=10)
-        axes.set_xlabel("accuracy on experience")
+        axes.set_xlabel(f"{score.name} on experience")
     every[0].set_ylabel("after experience")
-    bar = figure.colorbar(image, ax=every, shrink=0.85, pad=0.02, format=lambda value, _: f"{value:.0%}")
+    bar = figure.colorbar(image, ax=every, shrink=0.85, pad=0.02, format=lambda value, _: _tick(score, value))
     bar.outline.set_visible(False)
     figure.suptitle(_title(results), x=0.01, ha="left", fontsize=11)
     return save(figure, path)
@@ -171,7 +173,8 @@ def _title(results: Mapping[str, Any]) -> str:
     average = results["metrics"]["average_accuracy"]
     parts = [str(results.get("name", results["protocol"]["stream"]))]
     if average is not None:
-        parts.append(f"average accuracy {average:.1%}")
+        score = Score.of(results)
+        parts.append(f"average {score.name} {score.write(average)}{score.sign.strip()}")
     if not results["complete"]:
         parts.append("stopped early")
     return "   ·   ".join(parts)
@@ -227,12 +230,18 @@ def _draw_quality(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[M
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
 
 
-def _draw_accuracies(
-    axes: Axes,
-    stages: Sequence[Mapping[str, Any]],
-    spans: Sequence[tuple[int, int]],
-    rows: Sequence[AccuracyRow],
-) -> None:
+def _top(rows: Sequence[AccuracyRow], score: Score) -> float:
+    """The largest score that is shown: 1 of fractions, else the largest that was measured."""
+    if score.is_fraction:
+        return 1.0
+    return max((value for row in rows for value in row["accuracy"] if value is not None), default=1.0)
+
+
+def _tick(score: Score, value: float) -> str:
+    return f"{value:.0%}" if score.is_fraction else f"{value:g}"
+
+
+def _draw_scores(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[AccuracyRow], score: Score) -> None:
     evaluated = [row for row in rows if row["stage"] >= 0]
     times = [spans[row["stage"]][1] for row in evaluated]
     experiences = len(rows[0]["accuracy"]) if rows else 0
@@ -249,8 +258,9 @@ def _draw_accuracies(
     thick, thin = {"color": "#B5B5B5", "linewidth": 4.5, "zorder": 2}, {"color": INK, "linewidth": 1.3, "zorder": 5}
     average = {"solid_joinstyle": "round"} | (thick if few else thin)
     _draw_average(axes, times, evaluated, average)
-    axes.set(ylabel="accuracy", ylim=(0, 1.03))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    label = score.name if score.higher_is_better else f"{score.name}\n(lower is better)"
+    axes.set(ylabel=label, ylim=(0, 1.03 * _top(evaluated, score)))
+    axes.yaxis.set_major_formatter(lambda value, _: _tick(score, value))
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
@@ -307,14 +317,15 @@ def _with_initial(rows: Sequence[AccuracyRow], after: str) -> tuple[Tensor, list
     return torch.tensor(values), ["untrained", *map(str, range(experiences))]
 
 
-def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]]) -> Any:
+def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]], score: Score, top: float) -> Any:
     from matplotlib.patches import Rectangle
 
     matrix, names = labelled
     experiences = matrix.shape[1]
-    image = axes.imshow(matrix.numpy(), cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    colours = "Blues" if score.higher_is_better else "Blues_r"
+    image = axes.imshow(matrix.numpy(), cmap=colours, vmin=0.0, vmax=top, aspect="auto")
     if experiences <= 20:
-        _write_cells(axes, matrix)
+        _write_cells(axes, matrix, score, top)
     for j in range(experiences):
         axes.add_patch(
             Rectangle((j - 0.5, j + 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=1.2, zorder=3, clip_on=False)
@@ -330,11 +341,12 @@ def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]]) -> Any:
     return image
 
 
-def _write_cells(axes: Axes, matrix: Tensor) -> None:
+def _write_cells(axes: Axes, matrix: Tensor, score: Score, top: float) -> None:
     small = matrix.shape[1] > 10
     for i, line in enumerate(matrix.tolist()):
         for j, value in enumerate(line):
             if value == value:
-                text = f"{100 * value:.0f}" if small else f"{100 * value:.1f}"
-                colour = "white" if value > 0.6 else INK if i > j else "#666666"
+                text = score.write(value, 0 if small else 1) if score.is_fraction else f"{value:.2g}"
+                dark = value / top if score.higher_is_better else 1 - value / top
+                colour = "white" if dark > 0.6 else INK if i > j else "#666666"
                 axes.text(j, i, text, ha="center", va="center", fontsize=6.5 if small else 8, color=colour)

@@ -1,35 +1,28 @@
-"""The table of results that a run prints at its end: accuracies, metrics and costs."""
+"""The table of results that a run prints at its end: scores, metrics and costs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from dreamer.core.text import aligned, percent, size
+from dreamer.core.text import aligned, size
 from dreamer.report.results import evaluations
+from dreamer.report.score import Score
 
-_METRICS = {
-    "average_accuracy": "average accuracy",
-    "forgetting": "forgetting (first - last)",
-    "forgetting_max": "forgetting (best - last)",
-    "backward_transfer": "backward transfer",
-    "forward_transfer": "forward transfer",
-    "sleep_gain": "gain per night",
-}
 _MOST_CLASSES = 5
 
 
 def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """One row per experience, pieces of one together: its number, its classes, and the accuracy on it at three times.
+    """One row per experience, pieces of one together: its number, its classes, and the score on it at three times.
 
     Args:
         results: the content of ``results.json``.
 
     Returns:
-        (experience, classes, after its wake, after its night, at the end of the run), in percent; a dash where the
-        network was not evaluated.
+        (experience, classes or domain, after its wake, after its night, at the end of the run), accuracies in percent;
+        a dash where the network was not evaluated.
     """
-    origins = results["protocol"].get("origins")
+    score, origins = Score.of(results), results["protocol"].get("origins")
     rows = evaluations(results)
     order = results["protocol"]["class_order"]
     if origins is not None:
@@ -44,15 +37,16 @@ def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
             )
             for after in ("wake", "night")
         )
-        lines.append((str(i), _classes(classes), percent(wake, 2), percent(night, 2), percent(final[i], 2)))
+        lines.append((str(i), _classes(classes), *(score.write(value, 2) for value in (wake, night, final[i]))))
     return lines
 
 
 def metric_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """(name, value in percentage points) of the numbers of the whole run; undefined ones are left out."""
+    """(name, value) of the numbers of the whole run; undefined ones are left out, accuracies in percentage points."""
+    score = Score.of(results)
     return [
-        (name, percent(results["metrics"][key], 2))
-        for key, name in _METRICS.items()
+        (name, score.write(results["metrics"][key], 2))
+        for key, name in _names(score).items()
         if results["metrics"].get(key) is not None
     ]
 
@@ -74,11 +68,10 @@ def cost_lines(results: Mapping[str, Any]) -> list[str]:
 
 def plain_table(results: Mapping[str, Any]) -> str:
     """The table as plain text of fixed width, for files, pipes and logs."""
-    header = ("experience", "classes", "after wake", "after night", "final")
-    rows = [header, *experience_rows(results)]
+    score, rows = Score.of(results), [_header(results), *experience_rows(results)]
     lines = [_heading(results), "", *aligned(rows, left=()), ""]
-    width = max(len(name) for name in _METRICS.values())
-    lines += [f"{name:<{width}}  {value:>7} %" for name, value in metric_rows(results)]
+    width = max(len(name) for name in _names(score).values())
+    lines += [f"{name:<{width}}  {value:>7}{score.sign}" for name, value in metric_rows(results)]
     return "\n".join([*lines, "", *cost_lines(results)])
 
 
@@ -98,15 +91,17 @@ def print_table(results: Mapping[str, Any], file: IO[str] | None = None) -> None
         console.print(Text(plain_table(results)), soft_wrap=True)
         return
     table = Table(header_style="bold")
-    for name in ("experience", "classes", "after wake", "after night", "final"):
+    for name in _header(results):
         table.add_column(name, justify="right")
     for row in experience_rows(results):
         table.add_row(*row)
     numbers = Table.grid(padding=(0, 2))
     numbers.add_column()
     numbers.add_column(justify="right")
+    score = Score.of(results)
     for name, value in metric_rows(results):
-        numbers.add_row(Text(name), f"{value} %", style="bold" if name == _METRICS["average_accuracy"] else "")
+        style = "bold" if name == _names(score)["average_accuracy"] else ""
+        numbers.add_row(Text(name), f"{value}{score.sign}", style=style)
     console.print(Text(_heading(results), style="bold"))
     console.print(table, numbers, "", Text("\n".join(cost_lines(results)), style="dim"), sep="\n")
 
@@ -116,10 +111,30 @@ def _heading(results: Mapping[str, Any]) -> str:
     # a run without a run folder has no name of its own
     name = results.get("name", protocol["stream"])
     state = "" if results["complete"] else " (stopped early)"
+    score = Score.of(results)
+    scores = "accuracies in %" if score == Score() else score.heading
     return (
         f"{name}{state}: {protocol['stream']}, {protocol['scenario']}-incremental, "
-        f"active outputs: {protocol['active_outputs']}, seed {results['seed']}; accuracies in %"
+        f"active outputs: {protocol['active_outputs']}, seed {results['seed']}; {scores}"
     )
+
+
+def _header(results: Mapping[str, Any]) -> tuple[str, ...]:
+    groups = "domain" if results["protocol"].get("groups") == "domain" else "classes"
+    return ("experience", groups, "after wake", "after night", "final")
+
+
+def _names(score: Score) -> dict[str, str]:
+    """The metrics by their key, as they are called in the table."""
+    worse = ("first - last", "best - last") if score.higher_is_better else ("last - first", "last - best")
+    return {
+        "average_accuracy": f"average {score.name}",
+        "forgetting": f"forgetting ({worse[0]})",
+        "forgetting_max": f"forgetting ({worse[1]})",
+        "backward_transfer": "backward transfer",
+        "forward_transfer": "forward transfer",
+        "sleep_gain": "gain per night",
+    }
 
 
 def _classes(labels: Sequence[int]) -> str:

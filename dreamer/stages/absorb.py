@@ -1,4 +1,4 @@
-"""Wake without gradients: the learner takes every sample in, once."""
+"""Wake without gradients: every sample goes into the learner's statistics, once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dreamer.stages.wake import Wake
 class Absorb(Wake):
     """Hand every real sample of the experience to the learner's ``absorb(x, y)``, in one pass; nothing is replayed.
 
-    For learners whose answer has a closed form in statistics of what they met, such as
+    For learners whose output has a closed form in statistics of what they have seen, such as
     :class:`dreamer.networks.random_fourier_lda.RandomFourierLDA` (Prabhu et al. 2024, arXiv 2402.08823). Statistics are
-    not gathered across processes: such a life runs on one device.
+    not gathered across processes: such a run needs one device.
 
     Args:
-        batch_size: real samples per step (per device). It does not change what is learnt; larger batches touch the
-            statistics less often.
+        batch_size: real samples per step (per device). It does not change what is learnt; with larger batches the
+            statistics are updated less often.
 
     Raises:
         ValueError: when ``batch_size`` is not positive.
@@ -38,9 +38,9 @@ class Absorb(Wake):
             )
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
-        """Let the learner absorb the day's batch; there is no loss to differentiate."""
-        assert step.day is not None
+        """Let the learner absorb the real batch; there is no loss to differentiate."""
+        assert step.real is not None
         self.check(context.network)
         absorb = context.network.absorb
-        absorb(step.day.x, step.day.y)
+        absorb(step.real.x, step.real.y)
         return Losses.of()

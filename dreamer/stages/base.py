@@ -1,9 +1,9 @@
-"""What NREM and REM share: a stage that learns from dreams of everything met so far."""
+"""What NREM and REM have in common: a stage that learns from dreams of everything seen so far."""
 
-from __future__ import annotations
-
+# without "from __future__ import annotations": the options' types are looked up in classes that inherit them
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -15,51 +15,64 @@ from dreamer.objectives.base import judge
 from dreamer.perturbations.base import Perturbation
 from dreamer.stages.replay import Replayer, Source, Teacher, wants_features, wants_teacher
 
-USUAL: tuple[Objective, ...] = (HardTargets(), SoftTargets())
-"""What the learner learns from a dream where nothing else is asked for."""
+DEFAULT_OBJECTIVES: tuple[Objective, ...] = (HardTargets(), SoftTargets())
+"""What the learner learns from a dream unless objectives are given."""
 
 
+@dataclass(eq=False)
 class Sleep:
-    """Base of the sleep stages; the arguments are described there.
+    """Base of the sleep stages, which differ in what they do to the samples.
+
+    Args:
+        steps: optimiser steps of the stage.
+        batch_size: dreams per step (per device).
+        source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whichever of them the run has).
+        perturbations: what changes the samples; latent and noise ones reach the generator's dreams, and features that
+            a memory keeps. None mixes latent codes where there are any, and adds noise where there are none.
+        strength: factor of the perturbations' amounts; a list gives one for each night, the last for all further ones.
+        objectives: what the learner learns from a dream; by default the problem's hard and soft loss
+            (cross-entropy and distillation of classes).
+        teacher: gives the soft targets: ``dawn``, ``dusk``, ``both`` (dawn for the old classes, dusk for the new ones),
+            or ``average`` (the learner's moving averages).
+        teacher_sees_perturbed: show the teacher the perturbed sample too; False shows it the clean one (consistency
+            training).
+        from_scratch: re-initialise the learner first, so that it learns everything in this stage.
+        anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
+        steps_per_dream: steps whose dreams are made at once.
 
     Raises:
         ValueError: when a count is not positive, a strength is negative, or ``anneal`` is not in (0, 1].
     """
 
-    kind: Literal["nrem", "rem"]
-    by_gradient: bool = True
+    steps: int = 200
+    batch_size: int = 128
+    source: Source = "auto"
+    perturbations: Sequence[Perturbation] | None = None
+    strength: float | Sequence[float] = 1.0
+    objectives: Sequence[Objective] | None = None
+    teacher: Teacher = "both"
+    teacher_sees_perturbed: bool = False
+    from_scratch: bool = False
+    anneal: float = 1.0
+    steps_per_dream: int = 16
 
-    def __init__(
-        self,
-        steps: int,
-        batch_size: int,
-        source: Source,
-        perturbations: Sequence[Perturbation] | None,
-        strength: float | Sequence[float],
-        objectives: Sequence[Objective] | None,
-        teacher: Teacher,
-        teacher_sees_perturbed: bool,
-        from_scratch: bool,
-        anneal: float,
-        steps_per_dream: int,
-    ):
-        for name, count in {"steps": steps, "batch_size": batch_size, "steps_per_dream": steps_per_dream}.items():
-            if count < 1:
-                raise ValueError(f"{self.kind}: expected {name} of at least 1, got {count}")
-        if source == "day":
-            raise ValueError(f"{self.kind}: source='day' is for wake; asleep there is no day to recall from")
-        strengths = (float(strength),) if isinstance(strength, int | float) else tuple(map(float, strength))
-        if not strengths or min(strengths) < 0:
-            raise ValueError(f"{self.kind}: expected a strength of at least 0 for each night, got {strength}")
-        check_anneal(self.kind, anneal)
-        self.steps = steps
-        self.batch_size = batch_size
-        self.objectives = USUAL if objectives is None else tuple(objectives)
-        perturbations = None if perturbations is None else tuple(perturbations)
-        self.replayer = Replayer(source, perturbations, teacher, teacher_sees_perturbed, strengths)
-        self.from_scratch = from_scratch
-        self.anneal = anneal
-        self.steps_per_dream = steps_per_dream
+    kind: ClassVar[Literal["nrem", "rem"]]
+    by_gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "steps_per_dream"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{self.kind}: expected {name} of at least 1, got {getattr(self, name)}")
+        if self.source == "day":
+            raise ValueError(f"{self.kind}: source='day' replays the real samples of a wake step; a night has none")
+        given = self.strength
+        strength = (float(given),) if isinstance(given, int | float) else tuple(map(float, given))
+        if not strength or min(strength) < 0:
+            raise ValueError(f"{self.kind}: expected a strength of at least 0 for each night, got {given}")
+        check_anneal(self.kind, self.anneal)
+        self.objectives = DEFAULT_OBJECTIVES if self.objectives is None else tuple(self.objectives)
+        perturbations = None if self.perturbations is None else tuple(self.perturbations)
+        self.replayer = Replayer(self.source, perturbations, self.teacher, self.teacher_sees_perturbed, strength)
 
     @property
     def needs_teacher(self) -> bool:
@@ -67,7 +80,7 @@ class Sleep:
         return wants_teacher(self.objectives)
 
     def check(self, network: nn.Module) -> None:
-        """Refuse a learner that cannot sleep like this; any can that can be newborn where it must be."""
+        """Raise a ValueError when a learner cannot be re-initialised but has to be; any learner can sleep."""
         if self.from_scratch:
             check_resettable(network)
 
@@ -76,21 +89,23 @@ class Sleep:
         return 1 if self.needs_teacher and self.replayer.teacher == "average" else self.steps_per_dream
 
     def dream(self, context: SleepContext, steps: int, rng: torch.Generator) -> Dream:
-        """Dream for the next ``steps`` steps, of all classes met so far alike."""
-        met = context.old_classes | context.new_classes
-        return self.replayer(context, met, steps * self.batch_size, rng, self.objectives)
+        """The dreams of the next ``steps`` steps, of all classes seen so far alike; no teacher has seen them yet."""
+        return self.replayer(context, context.seen_classes, steps * self.batch_size, rng)
+
+    def teach(self, context: SleepContext, dream: Dream) -> Dream:
+        """The dreams with the teachers' outputs."""
+        return self.replayer.teach(context, dream, self.objectives)
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
-        """Judge the learner's answer to the dreams of ``step``."""
+        """Judge the learner's outputs for the dreams of ``step``."""
         assert step.dream is not None
         dream = step.dream
-        answer = forward(context.network, dream.x, dream.is_features, wants_features(self.objectives))
-        return Losses.of(
-            learner=judge(self.objectives, answer, dream, self.replayer.problem.active(context.active, dream))
-        )
+        output = forward(context.network, dream.x, dream.is_features, wants_features(self.objectives))
+        active = self.replayer.problem.active(context.active, dream)
+        return Losses.of(learner=judge(self.objectives, output, dream, active))
 
 
 def check_anneal(where: str, anneal: float) -> None:
-    """Raise a ValueError unless the share of the learning rate that is left at a stage's end makes sense."""
+    """Raise a ValueError unless the fraction of the learning rate that is left at a stage's end makes sense."""
     if not 0 < anneal <= 1:
         raise ValueError(f"{where}: expected anneal in (0, 1], got {anneal}")

@@ -1,4 +1,4 @@
-"""Hebbian sleep: the learner falls asleep as a network of spiking neurons and learns from its own spikes."""
+"""Hebbian sleep: the learner becomes a network of spiking neurons and learns from its own spikes."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ class Hebbian:
     ``sleep/sleepnn_old.m``, ``utils/create_masked_input.m``, ``utils/normalize_nn_data.m``).
 
     Asleep, every ReLU is a neuron that adds up what arrives, loses a little of it in every tick of time, and spikes and
-    empties when it reaches its threshold. The inputs spike at random, as often as the average of the recalled samples
+    empties when it reaches its threshold. The inputs spike at random, as often as the average of the replayed samples
     says, seen through a small window that jumps about. Whenever a neuron spikes, the weights from the inputs that
     spiked grow, and those from the silent ones shrink, each by an amount that is gated by ``2 sigmoid(-1000 w)``:
     weights that are clearly positive stay as they are, negative ones move.
 
     The learner must be a chain of ``nn.Linear`` and ``nn.ReLU``. Its biases, where it has any, take no part in sleep
     and stay as they are; the official network has none. Impulses are scaled layer by layer by the largest activation or
-    weight (the data-based normalisation of Diehl et al. 2015, IJCNN), found with the same recalled samples. The
+    weight (the data-based normalisation of Diehl et al. 2015, IJCNN), found with the same replayed samples. The
     official code takes the average and the scales from all training data of all classes seen, so it is not free of data
     either; here a memory or a generator gives them.
 
-    Each optimiser step is an episode of its own that begins with empty neurons, so that a life can be killed between
+    Each optimiser step is an episode of its own that begins with empty neurons, so that a run can be killed between
     any two; in the official code a whole night is one such episode (``steps=1`` with all of its ticks).
 
     Args:
         steps: optimiser steps of the stage.
         ticks: simulated moments per step; a list gives one number for each night, the last for all further ones. The
             official nights have 15000, and 5000 more after each further experience.
-        batch_size: samples recalled per step, for the average and the scales.
-        source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whatever the life has). Samples are
+        batch_size: samples replayed per step, for the average and the scales.
+        source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whichever of them the run has). Samples are
             expected in [0, 1]; what is negative never spikes.
         rate: probability that an input of 1 spikes in a tick (official: ``2 * 0.001 * inp_rate``, 239.515363).
         thresholds: of each layer's neurons, first layer first, in scaled impulses; one number serves all layers
@@ -53,7 +53,7 @@ class Hebbian:
             :class:`dreamer.networks.MLP`), and sleeps with weights that are larger for it.
         increase: by how much a weight grows, before the gate (official ``inc``).
         decrease: by how much it shrinks (official ``dec``).
-        decay: share of a neuron's charge that is left after a tick.
+        decay: fraction of a neuron's charge that is left after a tick.
         window: side of the square of the last two dimensions of a sample (of one that is flat: the length of the
             stretch) through which the inputs are seen; None shows all. The official ``mask_size`` of 10 opens 11.
 
@@ -91,7 +91,7 @@ class Hebbian:
         _check_counts(counts if window is None else counts | {"window": window})
         _check_sizes({"rate": rate, "increase": increase, "decrease": decrease}, limits, decay)
         if source == "day":
-            raise ValueError("hebbian: source='day' is for wake; asleep there is no day to recall from")
+            raise ValueError("hebbian: source='day' replays the real samples of a wake step; a night has none")
         self.steps = steps
         self.ticks = lengths
         self.batch_size = batch_size
@@ -102,33 +102,35 @@ class Hebbian:
         self.window = window
 
     def stride(self, context: SleepContext) -> int:
-        """Steps whose samples are recalled at once: one, for its thousands of ticks cost far more than its recall."""
+        """Steps whose samples are drawn at once: one, for its thousands of ticks cost far more than the drawing."""
         return 1
 
     def dream(self, context: SleepContext, steps: int, rng: torch.Generator) -> Dream:
-        """Replayer what the next ``steps`` steps fall asleep with, of all classes met so far."""
-        return self.replayer(
-            context, context.old_classes | context.new_classes, steps * self.batch_size, rng, self.objectives
-        )
+        """The samples of the next ``steps`` steps, of all classes seen so far."""
+        return self.replayer(context, context.seen_classes, steps * self.batch_size, rng)
+
+    def teach(self, context: SleepContext, dream: Dream) -> Dream:
+        """The samples as they are: no teacher takes part."""
+        return dream
 
     @torch.no_grad()
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
-        """Sleep for one episode and say by how much it would change the weights; the learner itself stays as it is.
+        """Simulate one episode and return by how much it would change the weights; the learner itself stays as it is.
 
         Raises:
-            ValueError: when the learner is no chain of linear layers and ReLUs, or when its features are recalled.
+            ValueError: when the learner is no chain of linear layers and ReLUs, or when its features are replayed.
         """
         assert step.dream is not None
         if step.dream.is_features:
-            raise ValueError("hebbian: expected samples to sleep on, but what is recalled are features of the learner")
+            raise ValueError("hebbian: expected samples to replay, but what is replayed are features of the learner")
         layers = self.layers(context.network)
         # sleep is simulated in full precision, whatever the learner is trained in
         x = step.dream.x.to(torch.promote_types(layers[0].weight.dtype, torch.float32))
         ticks = self.ticks[min(max(context.night, 0), len(self.ticks) - 1)]
         with torch.autocast(x.device.type, enabled=False):
-            neurons = self._fall_asleep(layers, gains(context.network, layers, x), x)
+            neurons = self._neurons(layers, gains(context.network, layers, x), x)
             inputs = noise(self.rate * x.mean(dim=0), self.window, ticks, rng)
-            spiked = torch.stack([live(neurons, spikes, self.rule) for spikes in inputs])
+            spiked = torch.stack([tick(neurons, spikes, self.rule) for spikes in inputs])
         changes = tuple(
             Change(layer.weight, group.weight.to(layer.weight.dtype) - layer.weight)
             for layer, group in zip(layers, neurons, strict=True)
@@ -154,7 +156,7 @@ class Hebbian:
             )
         return found
 
-    def _fall_asleep(self, layers: Sequence[nn.Linear], factors: Sequence[float], x: Tensor) -> list[Neurons]:
+    def _neurons(self, layers: Sequence[nn.Linear], factors: Sequence[float], x: Tensor) -> list[Neurons]:
         limits = self.thresholds * len(layers) if len(self.thresholds) == 1 else self.thresholds
         return [
             Neurons(layer.weight.to(x.dtype, copy=True), x.new_zeros(layer.out_features), factor, limit)
@@ -188,7 +190,7 @@ class Neurons:
     threshold: float
 
     def tick(self, before: Tensor, rule: Rule) -> Tensor:
-        """Live through one moment.
+        """Simulate one moment.
 
         Args:
             before: (I,) float, 1 where the layer before has just spiked, 0 elsewhere.
@@ -211,8 +213,8 @@ class Neurons:
         return spikes.to(before.dtype)
 
 
-def live(neurons: Sequence[Neurons], spikes: Tensor, rule: Rule) -> Tensor:
-    """Let one moment pass through all layers, each of which learns before the next one hears of its spikes.
+def tick(neurons: Sequence[Neurons], spikes: Tensor, rule: Rule) -> Tensor:
+    """Let one moment pass through all layers, each of which learns before the next one gets its spikes.
 
     Args:
         neurons: the layers in order.
@@ -260,17 +262,17 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
     """One over each layer's largest activation or weight, relative to the layer before (Diehl et al. 2015).
 
     Args:
-        network: the learner; a copy answers, in evaluation mode, and is asked whether its layers really follow each
+        network: the learner; a copy is called, in evaluation mode, to see whether its layers really follow each
             other.
         layers: its linear layers.
         x: (B, *S) samples.
 
     Raises:
-        ValueError: when the learner answers something else than its layers in a row.
+        ValueError: when the learner's output is not that of its layers in a row.
     """
-    awake = copy.deepcopy(network).to(x.dtype).eval()
+    copied = copy.deepcopy(network).to(x.dtype).eval()
     arrived, h = [], x.flatten(1)
-    for _, part in _leaves(awake):
+    for _, part in _leaves(copied):
         if isinstance(part, nn.Linear):
             if h.shape[1] != part.in_features:
                 raise ValueError(
@@ -278,11 +280,11 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
                 )
             arrived.append(h)
         h = part(h)
-    said = awake(x)
+    output = copied(x)
     tolerance = 1e-3 * float(h.abs().max())
     rectified = functional.relu(h)
-    if not any(said.shape == own.shape and float((said - own).abs().max()) <= tolerance for own in (h, rectified)):
-        raise ValueError(_other(network, "it answers something else than its linear layers in a row"))
+    if not any(output.shape == own.shape and float((output - own).abs().max()) <= tolerance for own in (h, rectified)):
+        raise ValueError(_other(network, "its output is not that of its linear layers in a row"))
     factors, before = [], 1.0
     for layer, left in zip(layers, [*arrived[1:], rectified], strict=True):
         # a layer that is silent on all samples keeps a finite gain

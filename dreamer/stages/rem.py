@@ -1,66 +1,21 @@
-"""REM: memories are recombined and bent."""
+"""REM: what was seen is recombined and perturbed."""
 
-from __future__ import annotations
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from collections.abc import Sequence
-from typing import Literal
-
-from dreamer.objectives import Objective
-from dreamer.perturbations import Perturbation
 from dreamer.stages.base import Sleep
-from dreamer.stages.replay import Source, Teacher
 
 
+@dataclass(eq=False)
 class REM(Sleep):
-    """Dream strangely but recognisably, and learn to give the answers that the faithful memory deserves.
+    """Replay strange but recognisable variants, and learn the outputs that the clean sample deserves.
 
-    After the REM phase of perturbed and adversarial dreaming (Deperrois et al. 2022), where codes of several
-    memories are mixed; there a discriminator judges the dream, here the learner learns to keep its answer
-    (consistency, as in Sohn et al. 2020, arXiv 2001.07685).
+    After the REM phase of perturbed and adversarial dreaming (Deperrois et al. 2022), where codes of several memories
+    are mixed; there a discriminator judges the dream, here the learner learns to keep its output (consistency, as in
+    Sohn et al. 2020, arXiv 2001.07685). Arguments as for :class:`dreamer.stages.base.Sleep`.
 
-    Args:
-        steps: optimiser steps of the stage.
-        batch_size: dreams per step (per device).
-        source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whatever the life has).
-        perturbations: strong ones; latent ones reach the generator's dreams only. None mixes latent codes where the
-            life has a generator with latents, and adds noise where it has none.
-        strength: factor of what the perturbations bend; a list gives one for each night, the last for all further ones.
-        objectives: what the learner learns from a dream; by default the problem's hard and soft loss
-            (cross-entropy and distillation of classes).
-        teacher: who labels softly: ``dawn``, ``dusk``, ``both`` (dawn for the old classes, dusk for the day's own), or
-            ``average`` (the learner's moving averages).
-        teacher_sees_perturbed: show the teacher the bent sample; False asks for the same answer as to the faithful one.
-        from_scratch: begin with a newborn learner, which has this stage alone to learn everything from.
-        anneal: share of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
-        steps_per_dream: steps whose dreams are made at once.
+    >>> REM(batch_size=32).strength
+    1.0
     """
 
-    kind: Literal["rem"] = "rem"
-
-    def __init__(
-        self,
-        steps: int = 200,
-        batch_size: int = 128,
-        source: Source = "auto",
-        perturbations: Sequence[Perturbation] | None = None,
-        strength: float | Sequence[float] = 1.0,
-        objectives: Sequence[Objective] | None = None,
-        teacher: Teacher = "both",
-        teacher_sees_perturbed: bool = False,
-        from_scratch: bool = False,
-        anneal: float = 1.0,
-        steps_per_dream: int = 16,
-    ):
-        super().__init__(
-            steps,
-            batch_size,
-            source,
-            perturbations,
-            strength,
-            objectives,
-            teacher,
-            teacher_sees_perturbed,
-            from_scratch,
-            anneal,
-            steps_per_dream,
-        )
+    kind: ClassVar[Literal["rem"]] = "rem"

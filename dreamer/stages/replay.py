@@ -1,4 +1,4 @@
-"""Fetching a batch from memory and generator, bending it, and asking the teachers about it: what all stages share."""
+"""Replay, as all stages do it: draw samples from memory and generator, perturb them, and add the teachers' outputs."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ Stage = TypeVar("Stage")
 
 @dataclass(frozen=True)
 class Replayer:
-    """How a stage recalls.
+    """How a stage replays.
+
+    It works in two halves: calling it draws and perturbs samples, :meth:`teach` adds what the teachers say of them. The
+    first half is the data loader's, the second belongs to the training step.
 
     Attributes:
-        source: ``memory``, ``generator``, ``both`` (half and half), ``auto``: whatever the life has, or ``day``: awake,
-            the day's own samples under a teacher's eyes.
-        perturbations: latent and noise ones bend the generator's codes on their way (latent ones also what a memory
-            keeps of the learner's features), the others the samples; None mixes codes where there are any, and adds
-            noise where there are none.
-        teacher: who labels softly: ``dawn`` the copy from before the day, ``dusk`` the one from after it, ``both``
-            dawn for the classes it met and dusk for the day's own, each among its own classes; ``average`` the moving
-            average of the learner that is surest of a sample's label.
-        teacher_sees_perturbed: show the teacher the bent sample rather than the clean one.
-        strength: how strongly dreams are bent, by night: the n-th night takes the n-th number, or the last.
+        source: ``memory``, ``generator``, ``both`` (half and half), ``auto`` (whichever of them the run has), or
+            ``day``: in wake, the real samples of the step, with a teacher's outputs for them.
+        perturbations: latent and noise ones perturb the generator's codes before they are decoded (latent ones also
+            features of the learner that a memory keeps), the others the samples; None mixes codes where there are any,
+            and adds noise where there are none.
+        teacher: ``dawn`` is the copy from before the experience, ``dusk`` the one from after it, ``both`` takes dawn
+            for the old classes and dusk for the new ones, each among its own classes; ``average`` is the moving average
+            of the learner that agrees best with a sample's label.
+        teacher_sees_perturbed: show the teacher the perturbed sample rather than the clean one.
+        strength: factor of the perturbations' amounts: the n-th number for the n-th night, the last for all further
+            ones.
         problem: what the learner is asked.
     """
 
@@ -49,11 +53,37 @@ class Replayer:
     strength: tuple[float, ...] = (1.0,)
     problem: Problem = field(default_factory=Classification)
 
+    # ---------------------------------------------------------------- what is replayed
+
+    def __call__(self, context: SleepContext, classes: Tensor, count: int, rng: torch.Generator) -> Dream:
+        """Draw samples and perturb them.
+
+        Args:
+            context: the run so far.
+            classes: (G,) bool, the classes, or domains, that a generator may dream of.
+            count: B.
+            rng: generator on the training device.
+        """
+        use_memory, use_generator = self.sources(context)
+        perturbations = self.perturbations_at(context)
+        from_memory = count // 2 if use_memory and use_generator else count * use_memory
+        parts = []
+        if from_memory:
+            parts.append(self._remembered(context, from_memory, perturbations, rng))
+        if count - from_memory:
+            parts.append(self._generated(context, classes, count - from_memory, perturbations, rng))
+        clean = self._join(parts, len(classes))
+        pixel = [] if clean.is_features else [part for part in perturbations if part.space == "pixel"]
+        if not pixel:
+            return clean
+        x, p = perturb_labelled(self.problem, pixel, clean, len(classes), rng)
+        return clean._replace(x=x, p=p, clean=clean.x)
+
     def sources(self, context: SleepContext) -> tuple[bool, bool]:
         """Whether memory and generator take part.
 
         Raises:
-            ValueError: when the life lacks what the stage asks for.
+            ValueError: when the run has no such part.
         """
         wanted = {
             "auto": (context.memory is not None, context.generator is not None),
@@ -64,66 +94,36 @@ class Replayer:
         }[self.source]
         for use, part, name in zip(wanted, (context.memory, context.generator), ("memory", "generator"), strict=True):
             if use and part is None:
-                raise ValueError(f"the stage recalls from source={self.source!r}, but the life has no {name}")
+                raise ValueError(f"the stage replays from source={self.source!r}, but there is no {name}")
         if not any(wanted) and self.source != "day":
-            raise ValueError("a stage that recalls needs a memory or a generator, but the life has neither")
+            raise ValueError("a stage that replays needs a memory or a generator, but there is neither")
         return wanted
 
     def chosen(self, codes: bool) -> tuple[Perturbation, ...]:
-        """The perturbations that were named; by default what suits latent codes, or, without any, samples."""
+        """The configured perturbations; by default what suits latent codes, or, where there are none, samples."""
         if self.perturbations is not None:
             return self.perturbations
         return (LatentMixing(),) if codes else (Noise(clip=None),)
 
     def unlabelled(self, generator: Generator | None) -> bool:
-        """True when a teacher must say what the targets of dreams are, because the generator does not know."""
+        """True when a teacher must name the targets of dreams, because the generator does not know them."""
         knows = generator is None or (generator.conditional and self.problem.groups == "class")
         return not knows and self.source not in ("memory", "day")
 
     def perturbations_at(self, context: SleepContext) -> tuple[Perturbation, ...]:
-        """The perturbations that apply in this night, bound to the learner where they look at it."""
-        remember, invent = self.sources(context)
+        """The perturbations that apply in this night, bound to the learner where they need its outputs."""
+        use_memory, use_generator = self.sources(context)
         chosen = self.chosen(
-            bool((remember and context.memory.is_features) or (invent and "latent" in context.generator.spaces))
+            bool(
+                (use_memory and context.memory.is_features) or (use_generator and "latent" in context.generator.spaces)
+            )
         )
         strength = self.strength[min(max(context.night, 0), len(self.strength) - 1)]
         if strength != 1:
             chosen = tuple(scaled(part, strength) for part in chosen)
         return bound(chosen, context.network)
 
-    def __call__(
-        self, context: SleepContext, classes: Tensor, count: int, rng: torch.Generator, objectives: Sequence[Objective]
-    ) -> Dream:
-        """Replayer a batch.
-
-        Args:
-            context: the life so far.
-            classes: (G,) bool, the groups that a generator may dream of.
-            count: B.
-            rng: generator on the training device.
-            objectives: what will be learnt from it; the teacher adds what they need.
-        """
-        remember, invent = self.sources(context)
-        perturbations = self.perturbations_at(context)
-        remembered = count // 2 if remember and invent else count * remember
-        parts = []
-        if remembered:
-            parts.append(self._remember(context, remembered, perturbations, rng))
-        if count - remembered:
-            parts.append(self._invent(context, classes, count - remembered, perturbations, rng))
-        clean = self._join(parts, len(classes))
-        pixel = [] if clean.is_features else [part for part in perturbations if part.space == "pixel"]
-        dream = clean
-        if pixel:
-            x, p = perturb_labelled(self.problem, pixel, clean, len(classes), rng)
-            dream = clean._replace(x=x, p=p, clean=clean.x)
-        if not wants_teacher(objectives):
-            return dream
-        shown = dream.x if self.teacher_sees_perturbed else clean.x
-        taught = self.teach(context, shown, clean, wants_features(objectives))
-        return dream._replace(teacher=taught.logits, teacher_features=taught.features)
-
-    def _remember(
+    def _remembered(
         self, context: SleepContext, count: int, perturbations: Sequence[Perturbation], rng: torch.Generator
     ) -> Dream:
         drawn: Dream = context.memory.draw(count, rng)
@@ -133,7 +133,7 @@ class Replayer:
         x, p = perturb_labelled(self.problem, latent, drawn, len(context.old_classes), rng)
         return drawn._replace(x=x, p=p)
 
-    def _invent(
+    def _generated(
         self,
         context: SleepContext,
         classes: Tensor,
@@ -141,75 +141,27 @@ class Replayer:
         perturbations: Sequence[Perturbation],
         rng: torch.Generator,
     ) -> Dream:
-        on_way = {space: [part for part in perturbations if part.space == space] for space in ("noise", "latent")}
-        bound = {space: functools.partial(perturb, chosen) if chosen else None for space, chosen in on_way.items()}
-        asked = balanced_labels(classes, count, rng)
-        dream: Dream = context.generator.dream(asked, rng, Perturbations(**bound))
-        return self._named(context, dream, asked) if self.unlabelled(context.generator) else dream
+        by_space = {space: [part for part in perturbations if part.space == space] for space in ("noise", "latent")}
+        applied = {space: functools.partial(perturb, parts) if parts else None for space, parts in by_space.items()}
+        labels = balanced_labels(classes, count, rng)
+        dream: Dream = context.generator.dream(labels, rng, Perturbations(**applied))
+        return self._named(context, dream, labels) if self.unlabelled(context.generator) else dream
 
-    def own_day(self, context: SleepContext, x: Tensor, rng: torch.Generator, features: bool) -> Dream:
-        """The day's own (B, *S) samples as the dawn teacher sees them (learning without forgetting)."""
-        asked = balanced_labels(context.old_classes, len(x), rng)
-        dream = self._named(context, Dream(x, asked), asked)
-        taught = self.teach(context, x, dream, features)
-        return dream._replace(teacher=taught.logits, teacher_features=taught.features)
+    def _named(self, context: SleepContext, dream: Dream, drawn: Tensor) -> Dream:
+        """Dreams whose targets nobody knows, with those that the teacher gives them; perturbations need them.
 
-    def _named(self, context: SleepContext, dream: Dream, asked: Tensor) -> Dream:
-        """Dreams whose targets nobody knows, with those that the teacher sees in them.
-
-        Where tasks are known, a task is drawn for every dream with ``asked``, and the label is the best of its classes.
+        Where tasks are known, ``drawn`` says of which task each dream is, and the label is the best of its classes.
         """
-        teacher = context.dawn if context.night < 0 else context.dusk
+        awake = context.night < 0
+        teacher = context.dawn if awake else context.dusk
         if teacher is None:
-            raise ValueError("unlabelled dreams need a teacher who names them, but there is none yet")
-        candidates = context.old_classes if context.night < 0 else context.old_classes | context.new_classes
-        of_task = context.active_classes(asked)
-        candidates = candidates.expand(len(asked), -1) if of_task is None else candidates & of_task
+            raise ValueError("unlabelled dreams need a teacher that names them, but there is none yet")
+        candidates = (context.old_classes if awake else context.seen_classes).expand(len(drawn), -1)
+        if context.active is not None:
+            candidates = candidates & context.active[drawn]
         y = self.problem.name(forward(teacher, dream.x, dream.is_features).logits.float(), candidates)
         # mixed codes have mixed groups, which are no targets where groups are domains
-        return dream._replace(y=y) if self.problem.groups == "class" else dream._replace(y=y, p=None, group=asked)
-
-    def teach(self, context: SleepContext, x: Tensor, samples: Dream, features: bool = False) -> Output:
-        """The teachers' outputs for the groups that they have seen, ``-inf`` elsewhere, and their features if asked.
-
-        Args:
-            context: the life so far.
-            x: (B, *S) samples as they are shown to the teachers, or (B, H) features where ``samples`` are.
-            samples: what they are; their groups, or targets, decide which teacher speaks.
-            features: give the teachers' features too.
-
-        Raises:
-            ValueError: when there is no teacher yet.
-        """
-        is_features = samples.is_features
-        if self.teacher == "average":
-            return self._surest(context, x, samples, features)
-        dawn = (
-            None if context.dawn is None or self.teacher == "dusk" else forward(context.dawn, x, is_features, features)
-        )
-        dusk = (
-            None if context.dusk is None or self.teacher == "dawn" else forward(context.dusk, x, is_features, features)
-        )
-        own = context.new_classes if dawn is not None else context.old_classes | context.new_classes
-        dawn = None if dawn is None else dawn._replace(logits=self.problem.known(dawn.logits, context.old_classes))
-        dusk = None if dusk is None else dusk._replace(logits=self.problem.known(dusk.logits, own))
-        if dawn is None or dusk is None:
-            only = dusk if dawn is None else dawn
-            if only is None:
-                raise ValueError(f"a stage asks its teacher={self.teacher!r}, but there is none yet")
-            return only
-        # a class that the day brought back in a new look is the dusk's
-        return _choose((context.old_classes & ~context.new_classes)[samples.groups].to(torch.int64), (dusk, dawn))
-
-    def _surest(self, context: SleepContext, x: Tensor, samples: Dream, features: bool) -> Output:
-        """The average that agrees best with a sample's target speaks for it (CLS-ER, Arani et al. 2022)."""
-        if not context.averages:
-            raise ValueError("a stage asks its teacher='average', but the life keeps no moving average of the learner")
-        outputs = [forward(average, x, samples.is_features, features) for average in context.averages]
-        sure = torch.stack([self.problem.sureness(output.logits, samples.y) for output in outputs])
-        seen = context.old_classes | context.new_classes
-        known = [output._replace(logits=self.problem.known(output.logits, seen)) for output in outputs]
-        return _choose(sure.argmax(dim=0), known)
+        return dream._replace(y=y) if self.problem.groups == "class" else dream._replace(y=y, p=None, group=drawn)
 
     def _join(self, parts: Sequence[Dream], groups: int) -> Dream:
         if len(parts) == 1:
@@ -226,15 +178,75 @@ class Replayer:
             group=torch.cat(domains) if len(domains) == len(parts) else None,
         )
 
+    # ---------------------------------------------------------------- what the teachers say of it
+
+    def teach(self, context: SleepContext, dream: Dream, objectives: Sequence[Objective]) -> Dream:
+        """The dream with the teachers' outputs, as far as its objectives need them."""
+        if not wants_teacher(objectives):
+            return dream
+        shown = dream.x if self.teacher_sees_perturbed or dream.clean is None else dream.clean
+        taught = self.soft_targets(context, shown, dream, wants_features(objectives))
+        return dream._replace(teacher=taught.logits, teacher_features=taught.features)
+
+    def real_samples(self, context: SleepContext, x: Tensor, rng: torch.Generator, features: bool) -> Dream:
+        """The real (B, *S) samples with the dawn teacher's outputs (learning without forgetting)."""
+        drawn = balanced_labels(context.old_classes, len(x), rng)
+        dream = self._named(context, Dream(x, drawn), drawn)
+        taught = self.soft_targets(context, x, dream, features)
+        return dream._replace(teacher=taught.logits, teacher_features=taught.features)
+
+    def soft_targets(self, context: SleepContext, x: Tensor, samples: Dream, features: bool = False) -> Output:
+        """The teachers' outputs for the classes that they have seen, ``-inf`` elsewhere, and their features if needed.
+
+        Args:
+            context: the run so far.
+            x: (B, *S) samples as they are shown to the teachers, or (B, H) features where ``samples`` are.
+            samples: what they are; their groups, or targets, decide which teacher counts.
+            features: give the teachers' features too.
+
+        Raises:
+            ValueError: when there is no teacher yet.
+        """
+        if self.teacher == "average":
+            return self._best_average(context, x, samples, features)
+        dawn = None if self.teacher == "dusk" else context.dawn
+        dusk = None if self.teacher == "dawn" else context.dusk
+        outputs = []
+        if dusk is not None:
+            own = context.seen_classes if dawn is None else context.new_classes
+            outputs.append(self._output(dusk, x, samples, features, own))
+        if dawn is not None:
+            outputs.append(self._output(dawn, x, samples, features, context.old_classes))
+        if not outputs:
+            raise ValueError(f"a stage has teacher={self.teacher!r}, but there is none yet")
+        if len(outputs) == 1:
+            return outputs[0]
+        # of a class that came back in another domain dusk is the teacher
+        return _choose((context.old_classes & ~context.new_classes)[samples.groups].to(torch.int64), outputs)
+
+    def _best_average(self, context: SleepContext, x: Tensor, samples: Dream, features: bool) -> Output:
+        """For each sample the moving average that agrees best with its target (CLS-ER, Arani et al. 2022)."""
+        if not context.averages:
+            raise ValueError("a stage has teacher='average', but no plasticity part keeps one")
+        outputs = [forward(average, x, samples.is_features, features) for average in context.averages]
+        agreement = torch.stack([self.problem.sureness(output.logits, samples.y) for output in outputs])
+        seen = context.seen_classes
+        known = [output._replace(logits=self.problem.known(output.logits, seen)) for output in outputs]
+        return _choose(agreement.argmax(dim=0), known)
+
+    def _output(self, teacher: torch.nn.Module, x: Tensor, samples: Dream, features: bool, seen: Tensor) -> Output:
+        output = forward(teacher, x, samples.is_features, features)
+        return output._replace(logits=self.problem.known(output.logits, seen))
+
 
 def for_problem(stage: Stage, problem: Problem) -> Stage:
     """A copy of a stage whose objectives and teachers judge what this problem asks."""
-    bound = copy.copy(stage)
+    fitted = copy.copy(stage)
     for name in ("objectives", "replay_objectives"):
-        if hasattr(bound, name):
-            setattr(bound, name, tuple(objective.for_problem(problem) for objective in getattr(bound, name)))
-    bound.replayer = replace(bound.replayer, problem=problem)
-    return bound
+        if hasattr(fitted, name):
+            setattr(fitted, name, tuple(objective.for_problem(problem) for objective in getattr(fitted, name)))
+    fitted.replayer = replace(fitted.replayer, problem=problem)
+    return fitted
 
 
 def balanced_labels(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
@@ -261,13 +273,13 @@ def wants_teacher(objectives: Sequence[Objective]) -> bool:
 
 
 def wants_features(objectives: Sequence[Objective]) -> bool:
-    """True when an objective looks at features."""
+    """True when an objective needs features."""
     return any(objective.needs_features for objective in objectives)
 
 
-def _choose(index: Tensor, answers: Sequence[Output]) -> Output:
-    """For every sample the answer of the (B,) int64 index."""
+def _choose(index: Tensor, outputs: Sequence[Output]) -> Output:
+    """For every sample the output of the (B,) int64 index."""
     row = torch.arange(len(index), device=index.device)
-    logits = torch.stack([answer.logits for answer in answers])[index, row]
-    features = [answer.features for answer in answers if answer.features is not None]
+    logits = torch.stack([output.logits for output in outputs])[index, row]
+    features = [output.features for output in outputs if output.features is not None]
     return Output(logits, torch.stack(features)[index, row] if features else None)

@@ -1,4 +1,4 @@
-"""Wake: the learner meets the experience; the generator learns it too; the past may be replayed in the same step."""
+"""Wake: the learner trains on the experience; so does the generator; the past may be replayed in the same step."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ Data = Literal["experience", "cumulative", "joint"]
 
 
 class Wake:
-    """Live through an experience.
+    """Train on an experience.
 
     With ``replay`` it is experience replay (from a memory; Chaudhry et al. 2019) or deep generative replay (from a
     generator; Shin et al. 2017, arXiv 1705.08690), with ``source="day"`` learning without forgetting (Li and Hoiem
-    2016, arXiv 1606.09282; as replay of the day's own samples in van de Ven et al. 2022); without, plain fine-tuning.
+    2016, arXiv 1606.09282; as replay of the current samples in van de Ven et al. 2022); without, plain fine-tuning.
 
     Args:
         epochs: passes over the experience's training data; used when ``steps`` is None.
         steps: optimiser steps per experience; the data are passed over as often as that takes.
         batch_size: real samples per step (per device).
-        data: trained on what: its ``experience``; ``cumulative`` all experiences so far; ``joint`` all of the stream at
-            once. The last two keep all data, and their cost grows; they are there to be compared with.
+        data: which data: the current ``experience``; ``cumulative`` all experiences so far; ``joint`` all of the stream at
+            once. The last two keep all data, and their cost grows; they are there for comparison.
         replay: replayed samples per step; 0 for none. The first experience has nothing to replay.
-        replay_weight: weight of the day's loss against the replay's: ``experience`` gives it one n-th in experience n (van
-            de Ven et al. 2020), ``equal`` one half; a number weighs the replay with it, and the day with 1.
-        source: where replay comes from (see :class:`dreamer.stages.replay.Replayer`); with ``day`` as many samples are
-            replayed as the day has, whatever ``replay`` says, and the teacher is asked what it sees in them.
+        replay_weight: weight of the loss on real samples: ``experience`` gives it one n-th in experience n, and replay
+            the rest (van de Ven et al. 2020), ``equal`` one half; a number is the weight of replay, beside 1.
+        source: where replay comes from (see :class:`dreamer.stages.replay.Replayer`); with ``day`` the real
+            samples are replayed, whatever ``replay`` says, with the teacher's outputs for them.
         objectives: what the learner learns from real samples, by default the problem's hard loss (cross-entropy of
-            classes); empty where nothing is learnt from them while awake.
+            classes); empty where nothing is learnt from them.
         replay_objectives: what it learns from replayed ones, by default the problem's soft loss (distillation).
-        teacher: who teaches while replaying: the copy from ``dawn``, or the learner's moving ``average``.
+        teacher: of what is replayed: the copy from ``dawn``, or the learner's moving ``average``.
         perturbations: augmentation of the real samples.
-        replay_perturbations: bend the replayed samples; the teacher labels them as they were.
-        anneal: share of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
+        replay_perturbations: perturb the replayed samples; the teacher sees the clean ones.
+        anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
         steps_per_dream: steps whose dreams are made at once, from a generator that rests meanwhile.
 
     Raises:
@@ -106,7 +106,7 @@ class Wake:
         return self.replays and (self.replayer.source == "day" or wants_teacher(self.replay_objectives))
 
     def check(self, network: nn.Module) -> None:
-        """Refuse a learner that cannot live like this; any can."""
+        """Raise a ValueError when a learner cannot train like this; any can."""
         return None
 
     def length(self, samples: int) -> int:
@@ -119,85 +119,91 @@ class Wake:
         return 1 if moves else self.steps_per_dream
 
     def dream(self, context: SleepContext, steps: int, rng: torch.Generator) -> Dream | None:
-        """Replayer what is replayed in the next ``steps`` steps; None when there is nothing to replay."""
+        """What is replayed in the next ``steps`` steps, or None; no teacher has seen it yet."""
         if not self.replay or self.replayer.source == "day" or not context.old_classes.any():
             return None
-        return self.replayer(context, context.old_classes, steps * self.replay, rng, self.replay_objectives)
+        return self.replayer(context, context.old_classes, steps * self.replay, rng)
+
+    def teach(self, context: SleepContext, dream: Dream) -> Dream:
+        """What is replayed with the teachers' outputs."""
+        return self.replayer.teach(context, dream, self.replay_objectives)
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
         """Judge learner and generator.
 
         Args:
-            context: the life so far.
-            step: with a day, and with a dream when there is something to replay.
+            context: the run so far.
+            step: with a real batch, and with a dream when there is something to replay.
             rng: generator on the training device.
         """
-        assert step.day is not None
-        generated = (
-            None
-            if context.generator is None
-            else context.generator.loss(step.day.x, step.day.groups, rng, self._rehearsal(context, step.dream))
-        )
+        assert step.real is not None
         problem = self.replayer.problem
-        day = Dream(step.day.x, step.day.y, group=step.day.group)
+        generated = self._generator_loss(context, step, rng)
+        real = Dream(step.real.x, step.real.y, group=step.real.group)
         if self.perturbations:
-            x, p = perturb_labelled(
-                problem, bound(self.perturbations, context.network), day, len(context.new_classes), rng
-            )
-            day = day._replace(x=x, p=p)
+            augmentation = bound(self.perturbations, context.network)
+            x, p = perturb_labelled(problem, augmentation, real, len(context.new_classes), rng)
+            real = real._replace(x=x, p=p)
         past = step.dream
         if self.replayer.source == "day" and context.old_classes.any():
-            past = self.replayer.own_day(context, day.x, rng, wants_features(self.replay_objectives))
+            past = self.replayer.real_samples(context, real.x, rng, wants_features(self.replay_objectives))
         if not self.objectives and past is None:
             return Losses.of(generator=generated)
-        answer, again = self._ask(context, day, past)
-        learner = judge(self.objectives, answer, day, problem.active(context.active, day))
-        kept = answer.logits.detach()
-        surprise = None if learner is None else learner.detach()
-        if past is None or again is None:
-            return Losses.of(answer=kept, surprise=surprise, learner=learner, generator=generated)
-        replay = judge(self.replay_objectives, again, past, problem.active(context.active, past))
+        output, past_output = self._forward(context, real, past)
+        learner = judge(self.objectives, output, real, problem.active(context.active, real))
+        outputs, real_loss = output.logits.detach(), None if learner is None else learner.detach()
+        if past is None or past_output is None:
+            return Losses.of(outputs=outputs, real_loss=real_loss, learner=learner, generator=generated)
+        replay = judge(self.replay_objectives, past_output, past, problem.active(context.active, past))
         weight, other = self._weights(context)
         return Losses.of(
-            answer=kept,
-            surprise=surprise,
+            outputs=outputs,
+            real_loss=real_loss,
             learner=None if learner is None else weight * learner,
             replay=None if replay is None else other * replay,
             generator=generated,
         )
+
+    def _generator_loss(self, context: SleepContext, step: Step, rng: torch.Generator) -> Tensor | None:
+        real, generator = step.real, context.generator
+        if real is None or generator is None:
+            return None
+        loss: Tensor | None = generator.loss(real.x, real.groups, rng, self._rehearsal(context, step.dream))
+        return loss
+
+    def _rehearsal(self, context: SleepContext, past: Dream | None) -> Dream | None:
+        """What a generator that learns from dreams may learn from: clean ones, where the step has them anyway."""
+        perturbed_codes = any(part.space != "pixel" for part in self.replayer.perturbations or ())
+        if (
+            past is None
+            or past.is_features != context.generator.is_features
+            or perturbed_codes
+            or not self.replayer.sources(context)[1]
+        ):
+            return None
+        return past if past.clean is None else past._replace(x=past.clean, p=None, clean=None)
 
     def _weights(self, context: SleepContext) -> tuple[float, float]:
         if self.replay_weight == "experience":
             return 1 / context.experiences_seen, 1 - 1 / context.experiences_seen
         return (0.5, 0.5) if self.replay_weight == "equal" else (1.0, float(self.replay_weight))
 
-    def _rehearsal(self, context: SleepContext, past: Dream | None) -> Dream | None:
-        """What a generator that learns from dreams may learn from: faithful ones, as the step has them anyway."""
-        perturbed_on_way = any(part.space != "pixel" for part in self.replayer.perturbations or ())
-        if (
-            past is None
-            or past.is_features != context.generator.is_features
-            or perturbed_on_way
-            or not self.replayer.sources(context)[1]
-        ):
-            return None
-        return past if past.clean is None else past._replace(x=past.clean, p=None, clean=None)
-
-    def _ask(self, context: SleepContext, day: Dream, past: Dream | None) -> tuple[Output, Output | None]:
-        """The learner's answers to day and past, in one pass where both enter it at the same place."""
+    def _forward(self, context: SleepContext, real: Dream, past: Dream | None) -> tuple[Output, Output | None]:
+        """The learner's outputs for real and replayed samples, in one pass where both enter it at the same place."""
+        network = context.network
         if past is None:
-            return forward(context.network, day.x, features=wants_features(self.objectives)), None
+            return forward(network, real.x, features=wants_features(self.objectives)), None
         features = wants_features((*self.objectives, *self.replay_objectives))
         if past.is_features:
-            return forward(context.network, day.x, features=features), forward(context.network, past.x, True, features)
-        if past.x is day.x:
-            answer = forward(context.network, day.x, features=features)
-            return answer, answer
-        both = forward(context.network, torch.cat([day.x, past.x]), features=features)
-        count = len(day.y)
-        return _part(both, slice(None, count)), _part(both, slice(count, None))
+            return forward(network, real.x, features=features), forward(network, past.x, True, features)
+        if past.x is real.x:
+            output = forward(network, real.x, features=features)
+            return output, output
+        both = forward(network, torch.cat([real.x, past.x]), features=features)
+        count = len(real.y)
+        return _rows(both, slice(None, count)), _rows(both, slice(count, None))
 
 
-def _part(answer: Output, rows: slice) -> Output:
-    features: Tensor | None = None if answer.features is None else answer.features[rows]
-    return Output(answer.logits[rows], features)
+def _rows(output: Output, rows: slice) -> Output:
+    features: Tensor | None = None if output.features is None else output.features[rows]
+    return Output(output.logits[rows], features)

@@ -100,7 +100,7 @@ class StreamDataModule(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Steps are drawn on the training device; only samples that do not fit there travel."""
         if isinstance(batch, Step):
-            present = [part for part in (batch.day, batch.dream) if part is not None]
+            present = [part for part in (batch.real, batch.dream) if part is not None]
             if all(part.x.device == device for part in present):
                 return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)

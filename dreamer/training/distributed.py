@@ -1,17 +1,16 @@
-"""What several processes that live one life tell each other. Each of them has to call these functions, or all wait."""
+"""What the processes of one run tell each other. Each of them has to call the collective functions, or all wait."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed
 from torch.utils import _pytree
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from dreamer.memory import Memory
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ def restore(memory: Memory, states: Sequence[dict[str, Any]]) -> None:
 
     Args:
         memory: which of how many it is, it knows.
-        states: of the processes that were there when it was written. As many as now: each takes its own, and goes on
+        states: of the processes that were there when it was written. As many as now: each takes its own, and continues
             as if nothing had happened. Else they are dealt out anew.
 
     Raises:
@@ -46,7 +45,7 @@ def restore(memory: Memory, states: Sequence[dict[str, Any]]) -> None:
 
 
 def rebalance(memory: Memory, device: torch.device) -> None:
-    """Before a night, deal all that is held anew where one process has nothing to dream of and others have.
+    """Before a night, deal all samples anew where one process has nothing to replay and others have.
 
     Args:
         memory: this process's.
@@ -62,10 +61,17 @@ def rebalance(memory: Memory, device: torch.device) -> None:
     memory.to(device)
     if not all(all_gather(len(memory))):
         raise ValueError(
-            f"expected a memory with something to recall on each of {memory.ranks} devices, got {sum(sizes)} in all"
+            f"expected a memory with something to replay on each of {memory.ranks} devices, got {sum(sizes)} in all"
         )
 
 
 def held_elsewhere(memory: Memory) -> int:
     """Bytes that the memories of the other processes hold."""
     return sum(all_gather(memory.nbytes)) - memory.nbytes if memory.ranks > 1 else 0
+
+
+def allow_idle_parameters(strategy: Any) -> None:
+    """Keep DDP from waiting for the gradients of parameters that a stage does not use, the generator's at night, say."""
+    if isinstance(strategy, DDPStrategy):
+        # Lightning has no public way once the Trainer is built; what the user has set counts
+        strategy._ddp_kwargs.setdefault("find_unused_parameters", True)

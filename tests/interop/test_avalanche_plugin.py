@@ -19,7 +19,7 @@ from dreamer.generators.base import UntrainedError
 from dreamer.interop.avalanche.accounting import RunRecord
 from dreamer.interop.avalanche.benchmarks import quiet
 from dreamer.interop.avalanche.plugin import DreamPlugin
-from dreamer.loop.batches import RankInfo, day_batches
+from dreamer.loop.batches import RankInfo, real_batches
 from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, FeatureDistillation, LogitMatching
@@ -153,7 +153,7 @@ class Fed(Naive):
         class Loader:
             def __iter__(self) -> Iterator[list[torch.Tensor]]:
                 begun = next(passes) * per_pass
-                batches = day_batches(stage, size, samples, place, begun)
+                batches = real_batches(stage, size, samples, place, begun)
                 for x, y, _ in itertools.islice(batches, per_pass):
                     yield [x, y, torch.zeros_like(y)]
 
@@ -252,7 +252,7 @@ def test_the_clock_counts_nights_and_the_loggers_hear_of_them():
         assert strategy.clock.train_iterations == end
         found = strategy.eval(benchmark.test_stream)
         assert 0 <= found["Top1_Acc_Stream/eval_phase/test_stream/Task000"] <= 1
-    assert plugin.days == 3
+    assert plugin.experiences == 3
     assert plugin.optimizer_steps == {"wake": ends[-1] - 15, "nrem": 6, "rem": 9}
     assert plugin.samples["nrem"] == 6 * 8 and plugin.samples["rem"] == 9 * 8
     assert plugin.samples["wake"] == 2 * 3 * 24
@@ -446,7 +446,7 @@ def test_it_needs_something_to_dream_from():
     [
         (Wake(replay=8, perturbations=(Affine(),)), "perturbations is not replay"),
         (Wake(replay=8, anneal=0.5), "anneal is not replay"),
-        (Wake(replay=8, data="joint"), "lives is not replay"),
+        (Wake(replay=8, data="joint"), "data is not replay"),
         (Absorb(), "Absorb learns without gradients"),
         (-1, "replay of at least 0"),
     ],
@@ -460,7 +460,7 @@ def test_shapes_classes_and_parts_that_do_not_fit_are_refused():
     stream, other = tiny_stream(), tiny_stream(side=5)
     for generator, message in (
         (vae(other), r"makes samples of shape \(1, 5, 5\), the stream gives \(1, 4, 4\)"),
-        (vae(tiny_stream(experiences=2)), "knows 4 classes, the stream has 6"),
+        (vae(tiny_stream(experiences=2)), "has 4 classes, the stream has 6"),
     ):
         with pytest.raises(ValueError, match=message):
             train(naive(stream, [DreamPlugin(generator=generator)]), benchmark_of(stream).train_stream)
@@ -482,7 +482,7 @@ def test_a_generator_is_not_asked_to_dream_untrained():
 
 def test_task_labels_and_growing_or_several_heads_are_refused():
     stream = tiny_stream()
-    with pytest.raises(ValueError, match=r"lives without task labels.*labels differ \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"works without task labels.*labels differ \(0, 1\)"):
         train(naive(stream, [plugin_for(stream)]), benchmark_of(stream, task_labels=True).train_stream)
     heads = MultiHeadClassifier(16, 6, masking=False)
     with pytest.raises(ValueError, match="a head for each task"):
@@ -502,13 +502,14 @@ def test_learners_that_give_no_logits_are_refused():
             return self.layer(x)
 
     stream = tiny_stream()
-    with pytest.raises(ValueError, match=r"answers with \(B, K\) logits, got shape \(1, 2, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"gives \(B, K\) logits, got shape \(1, 2, 2, 2\)"):
         train(naive(stream, [DreamPlugin(ClassBalanced(3))], Maps()), benchmark_of(stream).train_stream)
 
 
 # ------------------------------------------------------------------ the same accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["ours", "theirs"])
 def test_it_scores_as_our_own_loop_does(order: str):
     """Five paired seeds on the digits: fed in our order its lives are ours; in Avalanche's own order they scatter."""

@@ -255,7 +255,7 @@ def refusal(ranks: int, *args: Any, **options: Any) -> str:
 def test_a_life_that_is_cut_otherwise_is_refused(tmp_path: Path) -> None:
     together(2, lived, tiny_stream, cut_life, tmp_path, False, 3)
     said = refusal(1, tiny_stream, cut_life, tmp_path, resume=True)
-    assert said.startswith("the checkpoint was written on 2 devices, and on 1 this life has other stages: go on with 2")
+    assert said.startswith("the checkpoint was written on 2 devices, and on 1 this run has other stages: continue on 2")
 
 
 def test_a_process_that_is_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path) -> None:

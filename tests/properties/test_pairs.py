@@ -28,7 +28,7 @@ from dreamer.streams import Stream
 from dreamer.training.module import WakeSleepModule
 from tests.helpers.tiny_runs import live, tiny_stream
 
-STREAM = tiny_stream(experiences=2)
+STREAM = tiny_stream(experiences=2, validation=0.0)
 # whatever a part calls its sizes, here they are small
 SMALL = {
     "latent_dim": 3, "hidden": (8,), "channels": (8,), "width": 8, "components": 2, "iterations": 2, "batch_size": 8,

@@ -97,10 +97,27 @@ def total_steps() -> int:
     return sum(tiny_life(stream).plan(stream).steps().values())
 
 
-@pytest.mark.parametrize("call", range(total_steps()))
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of every step of one run."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+    live(tiny_life(tiny_stream()), tiny_stream(), callbacks=[saves])
+    return folder
+
+
+@pytest.mark.parametrize("step", range(1, total_steps() + 1))
 def test_resumes_bit_equal_from_a_checkpoint_at_every_step(
-    call: int, tmp_path: Path, reference: WakeSleepModule
+    step: int, checkpoints: Path, reference: WakeSleepModule
 ) -> None:
+    module = tiny_life(tiny_stream())
+    saves = ModelCheckpoint(checkpoints, every_n_train_steps=1, save_top_k=0)
+    live(module, tiny_stream(), str(checkpoints / f"step={step}.ckpt"), callbacks=[saves])
+    assert_same_life(module, reference)
+
+
+@pytest.mark.parametrize("call", [0, 1, 5, 12, 21])
+def test_killed_at_a_step_it_resumes_bit_equal(call: int, tmp_path: Path, reference: WakeSleepModule) -> None:
     module = killed_and_resumed(tmp_path, every_step, "on_train_batch_start", call)
     assert_same_life(module, reference)
 
@@ -108,7 +125,7 @@ def test_resumes_bit_equal_from_a_checkpoint_at_every_step(
 @pytest.mark.parametrize(
     "hook", ["on_train_batch_start", "on_train_batch_end", "on_train_epoch_start", "on_train_epoch_end"]
 )
-@pytest.mark.parametrize("call", [0, 1, 2, 4, 5, 8])
+@pytest.mark.parametrize("call", [0, 2, 5, 8])
 def test_resumes_bit_equal_from_sparse_checkpoints(
     hook: str, call: int, tmp_path: Path, reference: WakeSleepModule
 ) -> None:
@@ -194,7 +211,7 @@ def test_a_resumed_life_logs_the_same_steps(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_life_is_refused(tmp_path: Path) -> None:
     stream = tiny_stream()
     live(tiny_life(stream), stream, callbacks=[every_step(tmp_path)], max_steps=3)
-    with pytest.raises(ValueError, match="another life"):
+    with pytest.raises(ValueError, match="another run"):
         live(tiny_life(stream, seed=1), stream, str(tmp_path / "last.ckpt"))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
 from dreamer.networks import MLP, SmallConv
 from dreamer.objectives import RectifiedSquares
-from dreamer.stages.hebbian import Hebbian, Neurons, Rule, gains, linear_layers, live, noise
+from dreamer.stages.hebbian import Hebbian, Neurons, Rule, gains, linear_layers, noise, tick
 
 K = 3
 RULE = Rule(increase=0.05, decrease=0.01, decay=0.9)
@@ -91,7 +91,7 @@ def test_spiking_equals_plain_python_on_a_3_2_2_network() -> None:
         Neurons(weight.clone(), torch.zeros(2, dtype=torch.float64), g, limit)
         for weight, g, limit in zip((first, second), gain, limits, strict=True)
     ]
-    spiked = sum(int(live(neurons, spikes, RULE)) for spikes in trains)
+    spiked = sum(int(tick(neurons, spikes, RULE)) for spikes in trains)
     assert spiked == count > 50
     for group, weight, charge, before in zip(neurons, weights, charges, (first, second), strict=True):
         torch.testing.assert_close(group.weight, torch.tensor(weight, dtype=torch.float64))
@@ -274,7 +274,7 @@ def flat(*layers: nn.Module) -> nn.Sequential:
         (flat(nn.Linear(36, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, K)), "'2' is BatchNorm1d"),
         (flat(nn.Linear(36, 8), nn.Linear(8, K)), "linear layer '2' has no nn.ReLU before it"),
         (flat(), "no linear layer"),
-        (Skipping(), "something else than its linear layers in a row"),
+        (Skipping(), "is not that of its linear layers in a row"),
         (Swapped(), "follows one of 36 outputs"),
     ],
 )
@@ -315,7 +315,7 @@ def test_a_life_without_memory_or_generator_is_refused() -> None:
         ({"decrease": -0.1}, "decrease of at least 0"),
         ({"thresholds": [0.1, 0.0]}, "thresholds above 0"),
         ({"decay": 1.1}, r"decay in \[0, 1\]"),
-        ({"source": "day"}, "is for wake"),
+        ({"source": "day"}, "replays the real samples of a wake step"),
     ],
 )
 def test_nonsense_is_refused(options: dict[str, object], said: str) -> None:

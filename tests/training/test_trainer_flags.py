@@ -5,6 +5,7 @@ Both live through the same three days of five batches, and sleep five batches af
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import math
@@ -128,7 +129,7 @@ class Training:
 
             def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
                 if training._subject == "module":
-                    day = None if batch.day is None else batch.day.x
+                    day = None if batch.real is None else batch.real.x
                 else:
                     day = None if any(getattr(c, "asleep", False) for c in trainer.callbacks) else batch[0]
                 training._awake = day is not None
@@ -174,11 +175,16 @@ def live(subject: str, *callbacks: Any, ckpt_path: str | None = None, changing: 
     return Training(subject, module, data, [*own, *callbacks], ckpt_path, flags)
 
 
+@functools.cache
+def unbroken(subject: str) -> Training:
+    return live(subject)
+
+
 # -------------------------------------------------------------------- the flags
 
 
 def test_without_flags_every_batch_is_a_step(subject: str) -> None:
-    training = live(subject)
+    training = unbroken(subject)
     assert training.nights == [(5, 5)] * 3
     assert training.trainer.global_step == len(training.gradients) == 30
     assert all(changed for _, _, changed in training.batches)
@@ -199,7 +205,7 @@ def test_overfit_batches_shows_the_same_few_on_every_day(subject: str, flag: flo
     if subject == "module":
         # each of its stages is cut, and each experience begins as it does without the flag
         asleep = 2 * int(flag) if flag >= 1 else 2
-        whole = live(subject).days
+        whole = unbroken(subject).days
         expected = [batch for day in range(3) for batch in whole[5 * day : 5 * day + count]]
     assert training.nights == [(count, asleep)] * 3
     assert all(map(torch.equal, training.days, expected))
@@ -231,13 +237,13 @@ def test_accumulated_gradients_make_one_step(subject: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
 def test_gradients_are_clipped_day_and_night(subject: str, algorithm: str) -> None:
-    def sizes(**flags: Any) -> torch.Tensor:
+    def sizes(training: Training) -> torch.Tensor:
         order = 2 if algorithm == "norm" else math.inf
-        return torch.stack([row.norm(p=order) for row in live(subject, **flags).gradients])
+        return torch.stack([row.norm(p=order) for row in training.gradients])
 
-    clipped = sizes(gradient_clip_val=1e-2, gradient_clip_algorithm=algorithm)
+    clipped = sizes(live(subject, gradient_clip_val=1e-2, gradient_clip_algorithm=algorithm))
     assert len(clipped) == 30
-    assert clipped.max() < 1.001e-2 < sizes().min()
+    assert clipped.max() < 1.001e-2 < sizes(unbroken(subject)).min()
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
@@ -264,7 +270,7 @@ def test_checks_within_an_epoch_count_the_night(subject: str) -> None:
 
 @pytest.mark.parametrize("flags", [{"profiler": "simple"}, {"deterministic": True}, {"detect_anomaly": True}], ids=str)
 def test_what_only_watches_changes_nothing(subject: str, flags: dict[str, Any]) -> None:
-    assert torch.equal(live(subject, **flags).weights(), live(subject).weights())
+    assert torch.equal(live(subject, **flags).weights(), unbroken(subject).weights())
 
 
 # -------------------------------------------------------------------- killed, and gone on with
@@ -289,7 +295,7 @@ def test_resumed_from_the_last_checkpoint_it_ends_as_if_unbroken(subject: str, b
 
     with pytest.raises(Killed):
         live(subject, saves(), Kill())
-    resumed, whole = live(subject, saves(), ckpt_path="last"), live(subject)
+    resumed, whole = live(subject, saves(), ckpt_path="last"), unbroken(subject)
     assert resumed.batches == whole.batches[batch:]
     assert torch.equal(resumed.weights(), whole.weights())
     assert resumed.trainer.global_step == 30
@@ -308,6 +314,6 @@ def test_stopped_within_a_night_it_goes_on_as_if_unbroken(subject: str, by: str,
 
     saves = [pl.callbacks.ModelCheckpoint(tmp_path, save_last=True) for _ in range(2)]
     stopped = live(subject, saves[0], Stop(), max_steps=steps if by == "max_steps" else -1)
-    resumed, whole = live(subject, saves[1], ckpt_path="last"), live(subject)
+    resumed, whole = live(subject, saves[1], ckpt_path="last"), unbroken(subject)
     assert stopped.batches + resumed.batches == whole.batches
     assert torch.equal(resumed.weights(), whole.weights())

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dreamer import metrics
+from dreamer.config.registry import name_of
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.types import Stage
+from dreamer.metrics.record import protocol_record, results_record
 from dreamer.networks.base import module_bytes
 from dreamer.problems import Classification
 from dreamer.streams.base import Samples, Stream, TensorSamples
@@ -129,6 +130,7 @@ class RunRecord:
     def __init__(self, stream: Stream, device: torch.device):
         self.stream = stream
         self.device = device
+        self.problem = Classification()
         self.rows: list[dict[str, Any]] = []
         self.seconds = dict.fromkeys(("wake", "nrem", "rem", "examination"), 0.0)
         self.data = StreamDataModule(stream)
@@ -145,7 +147,7 @@ class RunRecord:
     def evaluate(self, after: str, experience: int, global_step: int, network: nn.Module) -> None:
         """Add a row to the accuracy matrix."""
         started = time.perf_counter()
-        tested, held = evaluate(network, self.data, Classification(), "all", experience, self.device)
+        tested, held = evaluate(network, self.data, self.problem, "all", experience, self.device)
         self.seconds["examination"] += time.perf_counter() - started
         row = {"after": after, "experience": experience, "night": -1, "stage": experience, "global_step": global_step}
         self.rows.append({**row, "accuracy": tested, "validation": held or None})
@@ -163,38 +165,21 @@ class RunRecord:
         taken = [row["global_step"] for row in self.rows]
         lengths = [after - before for before, after in zip(taken[:-1], taken[1:], strict=True)]
         plan = Hypnogram([Stage(i, "wake", i, length, opens=True, evaluated=True) for i, length in enumerate(lengths)])
-        return {
-            "complete": True,
-            "seed": seed,
-            "protocol": self._protocol(),
-            "hypnogram": plan.as_records(),
-            "accuracy_matrix": {"rows": self.rows},
-            "metrics": dict(metrics.summarise(self.rows, self.stream.origins)),  # type: ignore[arg-type]
-            "cost": {
+        return results_record(
+            complete=True,
+            seed=seed,
+            protocol=protocol_record(self.stream, self.problem, name_of(type(self.problem)), "all"),
+            hypnogram=plan.as_records(),
+            rows=self.rows,  # type: ignore[arg-type]
+            origins=self.stream.origins,
+            cost={
                 "optimizer_steps": {"wake": counter.steps, "nrem": 0, "rem": 0},
                 "generator_steps": 0 if generator is None else generator.steps,
                 "samples": {**counter.samples, "nrem": 0, "rem": 0},
                 "seconds": self.seconds,
                 "bytes": held,
             },
-        }
-
-    def _protocol(self) -> dict[str, Any]:
-        stream = self.stream
-        held = [experience.validation for experience in stream.experiences]
-        return {
-            "stream": stream.name,
-            "scenario": stream.scenario,
-            "experiences": len(stream),
-            "class_order": [list(classes) for classes in stream.class_order],
-            "active_outputs": "all",
-            "train_samples": [len(experience.train) for experience in stream.experiences],
-            "validation_samples": [0 if samples is None else len(samples) for samples in held],
-            "test_samples": [len(experience.test) for experience in stream.experiences],
-            "sample_shape": list(stream.sample_shape),
-            "num_classes": stream.num_classes,
-            **({"origins": list(stream.origins)} if stream.in_pieces else {}),
-        }
+        )
 
 
 @contextlib.contextmanager

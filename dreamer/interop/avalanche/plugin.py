@@ -4,7 +4,7 @@
     strategy = Naive(model=..., optimizer=..., plugins=[DreamPlugin(memory=ClassBalanced(200), wake_replay=32)])
 
 Avalanche's import takes seconds, so it waits until a plugin is made: importing this file does not import Avalanche.
-The stages themselves are those of :mod:`dreamer.stages`; this file only asks them at the right moments.
+The cycle is that of :class:`dreamer.loop.sleeper.Sleeper`; this file calls it at the right moments.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,16 +20,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from dreamer.core.ledger import Ledger
 from dreamer.core.modes import evaluating
-from dreamer.core.randomness import Purpose, randoms
-from dreamer.core.types import KINDS, Batch, Dream, Output, SleepContext, Stage, Step
+from dreamer.core.types import Batch, Classes, Dream, Output, Stage, Step
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
-from dreamer.loop.batches import RankInfo, stage_steps
+from dreamer.loop.batches import RankInfo
 from dreamer.loop.checks import check_parts
-from dreamer.loop.plan import Parts, SleepStage, StageSpec
+from dreamer.loop.plan import Parts, SleepStage
+from dreamer.loop.sleeper import Sleeper, restore_rates
 from dreamer.memory import Memory
-from dreamer.networks.base import Frozen, featured, reset_parameters
+from dreamer.networks.base import featured
 from dreamer.objectives import Objective
 from dreamer.schedules import Boundary
 from dreamer.stages import NREM, REM, Wake
@@ -38,34 +38,34 @@ from dreamer.stages.replay import wants_features
 from dreamer.streams.base import Stream
 
 _ENDLESS = 1 << 40
-"""Steps of a day whose end the strategy alone knows: it may be stopped early."""
+"""Steps of a wake stage whose end the strategy alone knows: it may be stopped early."""
 
 
 class DreamPlugin:
     """Lets a strategy of Avalanche replay while awake, and sleep after every experience.
 
     It is a ``SupervisedPlugin``, for strategies that train a classifier with ``optimizer`` and ``criterion``. What
-    happens is what happens in a life of :class:`dreamer.training.module.WakeSleepModule` with a night after every experience:
+    happens is what happens in :class:`dreamer.training.module.WakeSleepModule` with a night after every experience:
 
     - An experience begins: the teacher of the old classes is copied (dawn).
     - Every training iteration: replayed samples go through the learner together with the strategy's own batch, and the
-      strategy's loss (its criterion, and what plugins before this one have added) becomes the day's part of the wake
-      stage's loss. The generator learns in the same step: its parameters are a group of the strategy's optimizer (one
-      that holds them already, as a learning rate scheduler needs it, is left as it is). In the first pass over the
+      strategy's loss (its criterion, and what plugins before this one have added) becomes the wake stage's loss on real
+      samples. The generator learns in the same step: its parameters are a group of the strategy's optimizer (one that
+      holds them already, as a learning rate scheduler needs it, is left as it is). In the first pass over the
       experience the memory is offered every sample once.
-    - An experience ends: the teacher of its classes is copied, memory and generator settle (dusk), and the night's
-      steps are made with the strategy's optimizer, before any evaluation that follows. Avalanche's clock counts them as
-      training iterations, so they advance the axis of its metrics; the mean loss of each stage goes to its loggers as
-      ``Loss_NREM/train_phase/train_stream``. No callbacks of other plugins are called at night.
+    - An experience ends: the teacher of its classes is copied, memory and generator keep what they need (dusk), and the
+      night's steps are made with the strategy's optimizer, before any evaluation that follows. Avalanche's clock counts
+      them as training iterations, so they advance the axis of its metrics; the mean loss of each stage goes to its
+      loggers as ``Loss_NREM/train_phase/train_stream``. No callbacks of other plugins are called at night.
 
-    What is drawn for dreams and memory depends on ``seed`` and the place in the life. Dropout and the order of the
+    What is drawn for dreams and memory depends on ``seed`` and the position in the run. Dropout and the order of the
     samples are drawn from torch's global generator, as everything in Avalanche is.
 
     Samples are used as the benchmark's transforms give them: those of training for the memory, those of evaluation
-    for what a dusk reads of the day.
+    for what is read at dusk.
 
     Args:
-        memory: what is kept of the day, or None.
+        memory: what is kept of the experiences, or None.
         generator: what makes dreams, or None.
         wake_replay: samples replayed in every training iteration from the second experience on, 0 for none; or a
             :class:`dreamer.stages.Wake`, of which ``replay``, ``replay_weight``, ``source``, ``replay_objectives``,
@@ -77,25 +77,23 @@ class DreamPlugin:
         seed: of what is drawn for dreams and memory.
 
     Attributes:
-        days: experiences lived through, nights included.
-        optimizer_steps: made so far, per kind of stage.
-        samples: shown so far: ``wake`` real ones, ``replayed`` while awake, ``nrem`` and ``rem`` dreamt ones.
+        ledger: where the run stands and what it cost: stages, nights, steps, samples.
+        experiences: trained on so far, nights included.
 
     Raises:
-        ValueError: when there is neither a memory nor a generator, or ``wake_replay`` asks for what is the strategy's;
+        ValueError: when there is neither a memory nor a generator, or ``wake_replay`` sets what is the strategy's;
             in training, when parts, benchmark and learner make no sense together.
     """
 
-    # what belongs to the experience at hand; nothing between two of them
-    _today: Tensor
-    _context: Any
-    _wake: Any
+    # what belongs to the current experience; nothing between two of them
+    _classes: Any
+    _steps: Any
     _step: Any
-    _answer: Any
+    _output: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> DreamPlugin:
         """Make a plugin that is one of Avalanche's too."""
-        return object.__new__(_grafted() if cls is DreamPlugin else cls)
+        return object.__new__(_with_avalanche() if cls is DreamPlugin else cls)
 
     def __init__(
         self,
@@ -119,103 +117,103 @@ class DreamPlugin:
         self.generator_lr = generator_lr
         self.seed = seed
         self._criterion = _Criterion()
-        self.wake = _day(wake_replay, self._criterion)
-        self.days = 0
-        self.optimizer_steps = dict.fromkeys(KINDS, 0)
-        self.samples = dict.fromkeys(("wake", "replayed", "nrem", "rem"), 0)
-        self.dawn: Frozen | None = None
-        self.dusk: Frozen | None = None
-        self._stage = 0
-        self._nights = 0
-        self._known = torch.empty(0, dtype=torch.bool)
+        self.wake = _replaying(wake_replay, self._criterion)
+        self.ledger = Ledger()
+        self.experiences = 0
+        self._sleeper: Sleeper | None = None
+        self._old_classes = torch.empty(0, dtype=torch.bool)
         self._tasks: set[int] = set()
-        self._forget_step()
+        self._forget_experience()
 
     def __reduce__(self) -> Any:
         # the class that is both ours and Avalanche's has no name under which a checkpoint could find it
         return _blank, (), self.__dict__
 
+    @property
+    def optimizer_steps(self) -> dict[str, int]:
+        """Steps made so far, per kind of stage."""
+        return self.ledger.optimizer_steps
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """Samples shown so far: ``wake`` real ones, ``replayed`` while awake, ``nrem`` and ``rem`` dreamt ones."""
+        return self.ledger.samples
+
     def bytes(self) -> dict[str, int]:
         """Bytes held now: memory, generator, teachers."""
-        teachers = [teacher for teacher in (self.dawn, self.dusk) if teacher is not None]
-        return {
-            "memory": 0 if self.memory is None else self.memory.nbytes,
-            "generator": 0 if self.generator is None else self.generator.nbytes,
-            "teacher": sum(teacher.nbytes for teacher in teachers),
-        }
+        held = {} if self._sleeper is None else self._sleeper.bytes()
+        return {name: held.get(name, 0) for name in ("memory", "generator", "teacher")}
 
     # ---------------------------------------------------------------- called by Avalanche
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Dawn: parts meet the learner, and the teacher of the old classes is copied."""
+        """Dawn: the parts see the learner, and the teacher of the old classes is copied."""
         self._check_tasks(strategy)
         sample, outputs = _probe(strategy)
-        if not len(self._known):
-            self._attach_parts(strategy, sample, outputs)
-        if outputs != len(self._known):
+        if self._sleeper is None:
+            self._sleeper = self._make_sleeper(strategy, sample, outputs)
+            self._old_classes = torch.zeros(outputs, dtype=torch.bool, device=strategy.device)
+        if outputs != len(self._old_classes):
             raise ValueError(
-                f"the learner's outputs have grown from {len(self._known)} to {outputs}: DreamPlugin needs those of "
-                "all classes from the first experience on"
+                f"the learner's outputs have grown from {len(self._old_classes)} to {outputs}: DreamPlugin needs those "
+                "of all classes from the first experience on"
             )
         if self.generator is not None:
             _join_optimizer(strategy.optimizer, self.generator, self.generator_lr)
-        if self.days and self.dawn is not None:
-            self.dawn.copy_from(strategy.model)
-        self._today = torch.zeros_like(self._known)
-        self._today[torch.as_tensor(list(strategy.experience.dataset.targets)).unique()] = True
-        stage = Stage(self._stage, "wake", self.days, _ENDLESS, opens=True)
-        self._context = self._context_at(strategy, awake=True)
-        self._wake = self._steps_of(stage, self.wake, self._context)
+        new = torch.zeros_like(self._old_classes)
+        new[torch.as_tensor(list(strategy.experience.dataset.targets)).unique()] = True
+        self._classes = Classes(self._old_classes.clone(), new)
+        stage = Stage(self.ledger.stage, "wake", self.experiences, _ENDLESS, opens=True)
+        sleeper = self._sleeper
+        sleeper.parts = replace(sleeper.parts, network=strategy.model)
+        sleeper.begin_experience(stage)
+        sleeper.enter(stage, self._classes)
+        self._steps = sleeper.steps(self._batch)  # type: ignore[arg-type]
 
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Replayer what is replayed, and let it enter the learner together with the strategy's batch."""
-        self._batch.now = Batch(strategy.mb_x, strategy.mb_y)
-        self._step = next(self._wake)
+        """Draw what is replayed, and let it enter the learner together with the strategy's batch."""
+        self._batch.current = Batch(strategy.mb_x, strategy.mb_y)
+        self._step = next(self._steps)
         past = self._step.dream
         if past is not None and not past.is_features and not wants_features(self.wake.replay_objectives):
             strategy.mbatch[0] = torch.cat([strategy.mb_x, past.x])
 
     def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Keep the answer to what is replayed for the loss; strategy and metrics see their own batch."""
-        x, y = self._batch.now[:2]
-        self._answer = strategy.mb_output
-        strategy.mbatch[0], strategy.mb_output = x, self._answer[: len(y)]
+        """Keep the outputs for what is replayed for the loss; strategy and metrics see their own batch."""
+        real = self._batch.current
+        self._output = strategy.mb_output
+        strategy.mbatch[0], strategy.mb_output = real.x, self._output[: len(real.y)]
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Let the wake stage judge learner and generator, and offer the day's batch to the memory."""
-        step = self._step
+        """Let the wake stage judge learner and generator, and offer the strategy's batch to the memory."""
         self._criterion.loss = strategy.loss
-        context = replace(self._context, network=CachedForward(strategy.model, self._answer))
-        rng = randoms(self.seed, Purpose.PERTURB, self._stage, step.step, 0, device=strategy.device)
-        losses = self.wake.losses(context, step, rng)
-        strategy.loss = losses.total
-        x, y = step.day[:2]
-        if self.memory is not None and strategy.clock.train_exp_epochs == 0:
-            rng = randoms(self.seed, Purpose.MEMORY, self._stage, step.step, 0)
-            self.memory.add(x, y, rng, losses.answer if self.memory.logits else None)
-        self.samples["wake"] += len(y)
-        self.samples["replayed"] += 0 if step.dream is None else len(step.dream.y)
+        unseen = len(self._step.real.y) if strategy.clock.train_exp_epochs == 0 else 0
+        strategy.loss = self._train_step(self._step, unseen, CachedForward(strategy.model, self._output))
+
+    def _train_step(self, step: Step, unseen: int, network: nn.Module) -> Tensor | None:
+        assert self._sleeper is not None
+        return self._sleeper.train_step(step, unseen, network).total
 
     def after_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Count a step, and let go of its tensors."""
-        self.optimizer_steps["wake"] += 1
-        self._criterion.loss = self._answer = self._step = None
-        self._batch.now = None
+        self.ledger.optimizer_steps["wake"] += 1
+        self._criterion.loss = self._output = self._step = None
+        self._batch.current = None
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Dusk, and the night."""
+        assert self._sleeper is not None
         strategy.model.train()
-        self._settle(strategy)
-        self._stage += 1
-        for _, (part, spec) in itertools.product(range(self.cycles), enumerate(self.night)):
-            self._sleep(strategy, part, spec)
-            self._stage += 1
-        self._known |= self._today
-        self._nights += 1
-        self.days += 1
-        self._forget_step()
+        self._sleeper.end_day(self._sleeper.stage, _read(strategy), _read(strategy))
+        self.ledger.close("wake", 0)
+        for cycle, number in itertools.product(range(self.cycles), range(len(self.night))):
+            self._sleep(strategy, self._sleeper, cycle, number)
+        self._old_classes |= self._classes.new
+        self.ledger.nights += 1
+        self.experiences += 1
+        self._forget_experience()
 
-    # ---------------------------------------------------------------- dawn
+    # ---------------------------------------------------------------- dawn and night
 
     def _check_tasks(self, strategy: Any) -> None:
         with quiet():
@@ -223,157 +221,104 @@ class DreamPlugin:
         self._tasks |= set(getattr(strategy.experience, "task_labels", ()))
         if len(self._tasks) > 1 or isinstance(strategy.model, MultiTaskModule):
             raise ValueError(
-                "DreamPlugin lives without task labels, but the learner has a head for each task, or the benchmark's "
+                "DreamPlugin works without task labels, but the learner has a head for each task, or the benchmark's "
                 f"labels differ ({', '.join(map(str, sorted(self._tasks)))}): expected one head, and a benchmark made "
                 "with task_labels=False"
             )
 
-    def _attach_parts(self, strategy: Any, sample: Tensor, outputs: int) -> None:
-        """Parts, learner and benchmark look at each other, once."""
-        model, meet = strategy.model, getattr(strategy.model, "attach", None)
+    def _make_sleeper(self, strategy: Any, sample: Tensor, outputs: int) -> Sleeper:
+        """Parts, learner and benchmark see each other, once."""
+        parts = Parts(strategy.model, self.wake, self.night, self.memory, self.generator, (), Boundary())
+        sleeper = Sleeper(parts, RankInfo(self.seed, strategy.device), self.ledger)
         if self.generator is not None:
             self.generator.to(strategy.device)
-            self.generator.attach(model)
-        if meet is not None:
-            if self.generator is None:
-                raise ValueError(f"{type(model).__name__} answers with a generator, but DreamPlugin has none")
-            meet(self.generator)
-        parts = Parts(model, self.wake, self.night, self.memory, self.generator, (), Boundary(), "all")
+        sleeper.attach()
         check_parts(Stream("the benchmark", (), outputs, tuple(sample.shape)), parts, sample[None])
         if self.memory is not None:
             self.memory.to(strategy.device)
-        asked = parts.teachers()
-        self.dawn = Frozen(model) if "dawn" in asked else None
-        self.dusk = Frozen(model) if "dusk" in asked else None
-        self._known = torch.zeros(outputs, dtype=torch.bool, device=strategy.device)
+        sleeper.make_teachers()
+        return sleeper
 
-    def _context_at(self, strategy: Any, awake: bool) -> SleepContext:
-        return SleepContext(
-            strategy.model,
-            self.dawn if self.days else None,
-            None if awake else self.dusk,
-            (),
-            self.memory,
-            self.generator,
-            self._known.clone(),
-            self._today,
-            None,
-            self.days + 1,
-            -1 if awake else self._nights,
-        )
+    def _forget_experience(self) -> None:
+        """Let go of what belongs to an experience: it is no part of a checkpoint."""
+        self._batch = _CurrentBatch()
+        self._classes = self._steps = self._step = self._output = self._criterion.loss = None
 
-    def _steps_of(self, stage: Stage, spec: StageSpec, context: SleepContext) -> Iterator[Step]:
-        place = RankInfo(self.seed, context.old_classes.device)
-        return stage_steps(stage, spec, context, self._batch, place, 0)  # type: ignore[arg-type]
-
-    def _forget_step(self) -> None:
-        """No experience is lived through: what belongs to one is no part of a checkpoint."""
-        self._batch = _Batch()
-        self._today = torch.empty(0, dtype=torch.bool)
-        self._context = self._wake = self._step = self._answer = self._criterion.loss = None
-
-    # ---------------------------------------------------------------- dusk and night
-
-    def _settle(self, strategy: Any) -> None:
-        if self.dusk is not None:
-            self.dusk.copy_from(strategy.model)
-        if self.memory is not None:
-            rng = randoms(self.seed, Purpose.MEMORY, self._stage, -1, 0)
-            with evaluating(strategy.model), torch.no_grad():
-                self.memory.end_experience(
-                    _read(strategy), strategy.model, self.dawn if self.days else None, self.days, rng
-                )
-        if self.generator is not None:
-            rng = randoms(self.seed, Purpose.SETTLE, self._stage, device=strategy.device)
-            self.generator.end_experience(_read(strategy), self.days, rng)
-
-    def _sleep(self, strategy: Any, part: int, spec: SleepStage) -> None:
-        """Live through one sleep stage."""
-        stage = Stage(self._stage, spec.kind, self.days, spec.steps, self._nights, index_in_night=part)
-        optimizer = strategy.optimizer
+    def _sleep(self, strategy: Any, sleeper: Sleeper, cycle: int, number: int) -> None:
+        """One stage of the night."""
+        spec, optimizer = self.night[number], strategy.optimizer
+        night = {"night": self.ledger.nights, "cycle": cycle, "index_in_night": number}
+        sleeper.enter(Stage(self.ledger.stage, spec.kind, self.experiences, spec.steps, **night), self._classes)
         if spec.from_scratch:
-            reset_parameters(strategy.model)
-            for parameter in strategy.model.parameters():
-                optimizer.state.pop(parameter, None)
-        context = self._context_at(strategy, awake=False)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        judged: list[Tensor] = []
-        for step in self._steps_of(stage, spec, context):
-            cooled = 0.5 * (1 + math.cos(math.pi * step.step / stage.steps))
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * (spec.anneal + (1 - spec.anneal) * cooled)
-            rng = randoms(self.seed, Purpose.PERTURB, stage.index, step.step, 0, device=strategy.device)
-            losses = spec.losses(context, step, rng)
-            if losses.total is not None:
-                _take_step(strategy, losses.total)
-                judged.append(losses.total.detach())
-            with torch.no_grad():
-                for weight, delta in losses.changes:
-                    weight.add_(delta)
-            self.samples[spec.kind] += 0 if step.dream is None else len(step.dream.y)
-            self._count(strategy, spec)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        _publish(strategy, spec, judged)
-
-    def _count(self, strategy: Any, spec: SleepStage) -> None:
-        self.optimizer_steps[spec.kind] += 1
-        strategy.clock.train_iterations += 1
-        strategy.clock.train_exp_iterations += 1
-        strategy.clock.total_iterations += 1
+            sleeper.reset_parameters(optimizer)
+        losses: list[Tensor] = []
+        for step in sleeper.steps():
+            sleeper.anneal(optimizer, step.step)
+            loss = sleeper.train_step(step).total
+            if loss is not None:
+                _take_step(strategy, loss)
+                losses.append(loss.detach())
+            self.ledger.optimizer_steps[spec.kind] += 1
+            strategy.clock.train_iterations += 1
+            strategy.clock.train_exp_iterations += 1
+            strategy.clock.total_iterations += 1
+        restore_rates(optimizer)
+        self.ledger.close(spec.kind, 0)
+        _publish(strategy, spec, losses)
 
 
 class _Criterion(Objective):
-    """The strategy's own loss on its batch, as it stands when the plugin has its turn."""
+    """The strategy's own loss on its batch, as it stands when the plugin is called."""
 
     loss: Any = None
 
-    def __call__(self, answer: Output, target: Dream, active: Tensor | None) -> Tensor:
+    def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         return self.loss
 
 
 class CachedForward(nn.Module):
-    """The learner, whose answer to a batch the strategy has heard already; it is not asked again.
+    """The learner, with outputs that the strategy has computed already.
 
     Args:
         network: the learner.
-        answer: (B, K) logits, the day's first, then those of what is replayed where that entered with it.
+        output: (B, K) logits, those of the real samples first, then those of what is replayed where that entered with
+            them.
     """
 
-    def __init__(self, network: nn.Module, answer: Tensor):
+    def __init__(self, network: nn.Module, output: Tensor):
         super().__init__()
         self.network = network
-        self.answer = answer
+        self.output = output
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, K) logits."""
-        return self.answer
+        """(B, K) logits, from the cache."""
+        return self.output
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, H) features, for which the learner is asked."""
+        """(B, H) features, computed by the learner."""
         return featured(self.network).features(x)
 
     def classify(self, h: Tensor) -> Tensor:
-        """(B, K) logits for (B, H) features, for which the learner is asked."""
+        """(B, K) logits for (B, H) features, computed by the learner."""
         return featured(self.network).classify(h)
 
 
-class _Batch:
-    """Stands where a life has the day's samples: the strategy reads them, and this hands on the batch at hand."""
+class _CurrentBatch:
+    """Stands where a run has its samples: the strategy reads them, and this hands on its current batch."""
 
-    now: Any = None
+    current: Any = None
 
     def __len__(self) -> int:
         return 1
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
-        """The batch at hand, whatever is asked for."""
+        """The current batch, whichever samples are wanted."""
         while True:
-            yield self.now
+            yield self.current
 
 
 @functools.cache
-def _grafted() -> type[DreamPlugin]:
+def _with_avalanche() -> type[DreamPlugin]:
     """The class that is both ours and Avalanche's."""
     with quiet():
         from avalanche.core import SupervisedPlugin
@@ -387,13 +332,13 @@ def _blank() -> DreamPlugin:
     return DreamPlugin.__new__(DreamPlugin)
 
 
-def _day(asked: int | Wake, criterion: _Criterion) -> Wake:
-    """How the day is judged: as asked, with the strategy's criterion for real samples."""
-    wake = Wake(replay=asked) if isinstance(asked, int) else copy.copy(asked)
+def _replaying(given: int | Wake, criterion: _Criterion) -> Wake:
+    """The wake stage as given, with the strategy's criterion for real samples."""
+    wake = Wake(replay=given) if isinstance(given, int) else copy.copy(given)
     theirs = {
         "perturbations": bool(wake.perturbations),
         "anneal": wake.anneal != 1,
-        "lives": wake.data != "experience",
+        "data": wake.data != "experience",
     }
     for name, wanted in theirs.items():
         if wanted:
@@ -413,11 +358,11 @@ def _probe(strategy: Any) -> tuple[Tensor, int]:
     if not isinstance(sample, Tensor):
         raise ValueError(f"expected a benchmark whose transforms give tensors, got {type(sample).__name__}")
     with evaluating(strategy.model), torch.no_grad():
-        answer = strategy.model(sample[None].to(strategy.device))
-    if not isinstance(answer, Tensor) or answer.ndim != 2:
-        what = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
-        raise ValueError(f"expected a learner that answers with (B, K) logits, got {what}")
-    return sample, answer.shape[1]
+        output = strategy.model(sample[None].to(strategy.device))
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"expected a learner that gives (B, K) logits, got {what}")
+    return sample, output.shape[1]
 
 
 def _join_optimizer(optimizer: torch.optim.Optimizer, generator: Generator, lr: float | None) -> None:

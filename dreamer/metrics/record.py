@@ -1,0 +1,101 @@
+"""The results of a run as plain numbers, composed once for whoever has trained: what goes into ``results.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from dreamer.metrics.continual import AccuracyRow, average_seen, night_gains, summarise, whole_rows
+
+if TYPE_CHECKING:
+    from dreamer.problems import Problem
+    from dreamer.streams.base import Stream
+
+
+def results_record(
+    *,
+    complete: bool,
+    seed: int,
+    protocol: Mapping[str, Any],
+    hypnogram: Sequence[Mapping[str, Any]],
+    rows: Sequence[AccuracyRow],
+    origins: Sequence[int],
+    cost: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A run as plain numbers: protocol, hypnogram, accuracy matrix, metrics and cost.
+
+    Args:
+        complete: whether it has reached the end of its plan.
+        seed: of the run.
+        protocol: see :func:`protocol_record`.
+        hypnogram: its stages, see ``Hypnogram.as_records``.
+        rows: all evaluations, in order.
+        origins: where experiences came in pieces, see :func:`dreamer.metrics.whole_rows`.
+        cost: ``optimizer_steps``, ``samples``, ``seconds`` and ``bytes``, each a mapping; more where there is more.
+    """
+    return {
+        "complete": complete,
+        "seed": seed,
+        "protocol": dict(protocol),
+        "hypnogram": list(hypnogram),
+        "accuracy_matrix": {"rows": list(rows)},
+        "metrics": dict(summarise(rows, origins, protocol["higher_is_better"])),
+        "cost": dict(cost),
+    }
+
+
+def protocol_record(stream: Stream, problem: Problem, name: str, active_outputs: str) -> dict[str, Any]:
+    """What a run was about: the problem, the stream and its sizes.
+
+    Args:
+        stream: the stream.
+        problem: what the learner is asked.
+        name: of the problem, as in a configuration.
+        active_outputs: which outputs are active.
+    """
+    held = [experience.validation for experience in stream.experiences]
+    return {
+        "problem": name,
+        "groups": problem.groups,
+        "score": problem.score,
+        "unit": problem.unit,
+        "higher_is_better": problem.higher_is_better,
+        "stream": stream.name,
+        "scenario": stream.scenario,
+        "experiences": len(stream),
+        "class_order": [list(classes) for classes in stream.class_order],
+        "active_outputs": active_outputs,
+        "train_samples": [len(experience.train) for experience in stream.experiences],
+        "validation_samples": [0 if samples is None else len(samples) for samples in held],
+        "test_samples": [len(experience.test) for experience in stream.experiences],
+        "sample_shape": list(stream.sample_shape),
+        "num_classes": stream.num_classes,
+        **({"origins": list(stream.origins)} if stream.in_pieces else {}),
+    }
+
+
+def row_logs(rows: Sequence[AccuracyRow], origins: Sequence[int], problem: Problem) -> dict[str, float]:
+    """The last evaluation as named numbers for loggers.
+
+    Args:
+        rows: all evaluations so far, at least one.
+        origins: see :func:`results_record`.
+        problem: names the score.
+    """
+    row, score = rows[-1], problem.key
+    (whole,) = whole_rows([row], origins)
+    named: dict[str, float | None] = {
+        f"test/{score}/experience_{index}": value for index, value in enumerate(whole["accuracy"])
+    }
+    named |= {"stream/experience": row["experience"], f"stream/average_{score}": seen_average(row, origins, "accuracy")}
+    if row["night"] >= 0:
+        gain = night_gains(whole_rows(rows, origins), problem.higher_is_better)[-1]
+        named |= {"sleep/night": row["night"], "sleep/gain": gain}
+    return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def seen_average(row: AccuracyRow, origins: Sequence[int], split: Literal["accuracy", "validation"]) -> float | None:
+    """The mean score over the experiences seen so far; None where nothing was measured."""
+    (whole,) = whole_rows([row], origins)
+    values = whole[split]
+    return None if values is None else average_seen(values, whole["experience"])
