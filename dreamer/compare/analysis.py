@@ -39,7 +39,8 @@ interval, which is that of one difference by itself, and with Cohen's d_z, its m
 
 The test is Wilcoxon's signed-rank test, two-sided, which does not assume normal scores. Its p values are exact: equal
 differences share a rank, and differences of zero are left out. Holm's correction runs over all arms and streams
-({tests} here), since among many comparisons some succeed by chance. Better and worse mean a corrected p of at most {alpha}.
+({tests} here), since among many comparisons some succeed by chance. Better and worse mean a corrected p of at most
+{alpha}.
 
 With n pairs no p below 2/2^n is possible, so with fewer than {pairs} nothing can be concluded, whatever the means look
 like.{more} No difference shown does not mean that there is none.

@@ -107,8 +107,8 @@ def nights(arms: Arms, key: str) -> Figure | None:
     return Figure(
         f"{key}-nights",
         "Before and after each night",
-        "Average accuracy (%) over the experiences seen so far: open circles before a night, filled ones after it, mean "
-        "of the seeds; thin lines are single seeds." + (f" Without nights: {', '.join(awake)}." if awake else ""),
+        "Average accuracy (%) over the experiences seen so far: open circles before a night, filled ones after it, "
+        "mean of the seeds; thin lines are single seeds." + (f" Without nights: {', '.join(awake)}." if awake else ""),
         panels,
         ("arm", "seed", "night", "before", "after"),
         rows,

@@ -15,8 +15,8 @@ _NEAR = 0.01
 def differences(runs: Iterable[CompletedRun]) -> list[str]:
     """What a reader should know before believing a table, by stream.
 
-    Optimiser steps, real samples, bytes kept beside the network, the augmentation of real samples, the class order, test
-    data and first accuracies of each seed, and the versions of software are looked at.
+    It looks at optimiser steps, real samples, bytes kept beside the network, the augmentation of real samples, the
+    class order, test data and first accuracies of each seed, and the versions of software.
 
     Args:
         runs: of one comparison.

@@ -80,8 +80,8 @@ def read(asked: Mapping[str, Any]) -> Grid:
             - ``seeds``: how many (1, 2, ...), or a list.
             - ``set``: settings of all arms, a list of ``key=value`` or a mapping of such keys.
             - ``reference``: an arm; by default the first.
-            - ``augment``: names of the perturbations of the real samples of every arm, those of the experience and those
-              replayed from a memory while awake; none by default. ``own`` leaves each recipe its own.
+            - ``augment``: names of the perturbations of the real samples of every arm, of the experience and replayed
+              from a memory while awake; none by default. ``own`` leaves each recipe its own.
             - ``budget``: ``steps`` and ``bytes`` of every run; ``match``: ``steps``, ``bytes`` or ``flops``, those of
               the reference. See :mod:`dreamer.compare.budget`.
             - ``wandb``: log to W&B.

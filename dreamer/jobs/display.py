@@ -26,9 +26,9 @@ def last_three(folder: Path) -> str:
 
 
 class TimeLeft:
-    """Estimates how long jobs take from those that are done: where it can from siblings, which differ in the seed alone.
+    """Estimates how long jobs take from those that are done, where it can from siblings.
 
-    Siblings are the folders of the same parent.
+    Siblings are the folders of the same parent, which differ in the seed alone.
     """
 
     def __init__(self) -> None:

@@ -86,8 +86,8 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
 def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     """Draw the accuracy matrix: measured after each wake beside measured after each night.
 
-    A row is the experience trained on last, a column the one evaluated; the framed diagonal is what had just been learnt,
-    and right of it lie experiences not yet seen. The first row is the untrained network. Dark is good.
+    A row is the experience trained on last, a column the one evaluated; the framed diagonal is what had just been
+    learnt, and right of it lie experiences not yet seen. The first row is the untrained network. Dark is good.
 
     Args:
         results: the content of ``results.json``.

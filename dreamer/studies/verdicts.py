@@ -138,7 +138,7 @@ def explained(study: Study) -> str:
         f"{ALPHA}. Equivalent within the margin: two one-sided t tests (TOST) have a corrected p of at most {ALPHA}, "
         "which for a single contrast means that its whole 90 % interval lies within the margin; a difference may be "
         "shown all the same, but it is too small to matter. No difference shown: neither, which is not evidence that "
-        f"there is none. Too few pairs: with fewer than {pairs_needed()} seeds Wilcoxon's test can never reach {ALPHA}. "
+        f"there is none. Too few pairs: with fewer than {pairs_needed()} seeds Wilcoxon's test never reaches {ALPHA}. "
         "Intervals in tables and figures are 95 % t intervals of one difference by itself."
     )
 

@@ -53,7 +53,7 @@ def test_unknown_costs_are_not_small_ones():
     del results["cost"]["bytes"]["teacher"], results["cost"]["samples"]
     results["cost"]["seconds"]["rem"] = None
     found = costs(results)
-    assert found.bytes_kept is found.samples_real is found.samples_recalled is found.seconds is None
+    assert found.bytes_kept is found.samples_real is found.replayed_and_dreamt is found.seconds is None
     assert found.steps == 570 and found.bytes_network == 1_913_896
     assert costs({}) == Costs(*[None] * 7)
     known = costs(life("er", "a", 1, 0.5).results)
@@ -120,7 +120,7 @@ def test_an_arm_of_one_stream_stands_on_that_stream_alone():
 
 def test_explanation_tells_the_numbers_of_this_comparison():
     few = explained(analyse(comparison({"a": {"er": {0: 0.5}, "bir": {0: 0.9}}})))
-    assert "against er seed by seed" in few and "(1 test here)" in few and "fewer than 6" in few
+    assert "with er seed by seed" in few and "(1 test here)" in few and "fewer than 6" in few
     assert "to correct for" not in few
     many = {"er": {0: 0.5}} | {f"arm{i}": {0: 0.9} for i in range(11)}
     assert "With 11 tests to correct for, 9 pairs" in explained(analyse(comparison({"a": many})))

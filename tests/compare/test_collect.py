@@ -160,7 +160,8 @@ def test_differences_between_arms_are_told(house: Path, wanted: Grid) -> None:
     )
     fewer = {**other.results["cost"], "samples": {**other.results["cost"]["samples"], "wake": 5}}
     assert any(
-        line.startswith("arms differ in real samples seen awake") for line in differences([one, changed(other, cost=fewer)])
+        line.startswith("arms differ in real samples seen awake")
+        for line in differences([one, changed(other, cost=fewer)])
     )
     protocol = {**other.results["protocol"], "class_order": [[0, 1], [2, 3]]}
     assert "not paired: runs with seed 1 differ in their order of classes" in differences(

@@ -362,5 +362,5 @@ def test_protocols_that_differ_are_shown_to_differ(tmp_path):
     comparison.of("none", "digits")[1].results["protocol"]["active_outputs"] = "seen"
     comparison.of("none", "digits")[1].results["protocol"]["class_order"] = [[9, 8]]
     read = Reader(page(comparison, tmp_path))
-    assert "none (1 of 9 lives)" in read.text
+    assert "none (1 of 9 runs)" in read.text
     assert any("9 8" in cell and "none" in cell for row in read.cells[""] for cell in row)

@@ -19,6 +19,7 @@ from dreamer.compare.tables import (
     terminal_rows,
     write_tables,
 )
+from dreamer.core.text import MINUS
 from dreamer.jobs.runner import Missing
 from dreamer.metrics.significance import Ranking
 from tests.helpers.made_up_runs import fake_life
@@ -124,7 +125,14 @@ def test_markdown_cells_by_hand():
     column = {name: i for i, name in enumerate(header)}
     assert er[: column["pairs"]] == ["er", "3", "52.00 ± 2.00", "47.03 to 56.97", "reference"]
     # differences 0.1 and 0.12: mean 0.11, std 0.02 / sqrt 2, standard error 0.01, t 12.706
-    assert replay[:6] == ["avalanche:Replay", "2", "62.00 ± 2.83", "36.59 to 87.41", "+11.00 (−1.71 to +23.71)", "2"]
+    assert replay[:6] == [
+        "avalanche:Replay",
+        "2",
+        "62.00 ± 2.83",
+        "36.59 to 87.41",
+        f"+11.00 ({MINUS}1.71 to +23.71)",
+        "2",
+    ]
     assert replay[column["d_z"]] == "+7.78" and replay[column["conclusion"]] == "too few pairs"
     # p of the family: 0.5 and 0.25 on two streams each
     assert replay[column["p (Holm)"]] == bir[column["p (Holm)"]] == "1.000"
@@ -174,7 +182,10 @@ def test_notes_name_the_arms_unless_all_share_them():
     comparison = toy()
     shared = Comparison("t", tuple(life for life in comparison.runs if life.arm != "avalanche:Replay"), (), "er")
     assert stream_notes(analyse(shared), "digits")[0].startswith("too few pairs: with 3 pairs")
-    assert [note.split(":")[0] for note in stream_notes(analyse(comparison), "digits")[:2]] == ["too few pairs", "too few pairs"]
+    assert [note.split(":")[0] for note in stream_notes(analyse(comparison), "digits")[:2]] == [
+        "too few pairs",
+        "too few pairs",
+    ]
     front = stream_notes(analyse(comparison), "digits")[-1]
     assert front.endswith("avalanche:Replay (steps); avalanche:Replay (seconds); avalanche:Replay (bytes kept)")
 
@@ -200,7 +211,7 @@ def test_outside_a_terminal_it_is_plain_text():
     assert out.getvalue() == plain_comparison(comparison, analysis) + "\n"
     assert "\x1b" not in out.getvalue()
     assert re.search(
-        r"bir +3 +40\.00 ± 0\.00 +−12\.00 \(−16\.97 to −7\.03\) +1\.000 +too few pairs +570 +6\.3 MB", out.getvalue()
+        r"bir +3 +40\.00 ± 0\.00 +.12\.00 \(.16\.97 to .7\.03\) +1\.000 +too few pairs +570 +6\.3 MB", out.getvalue()
     )
     assert "missing: avalanche:Replay on digits, seed 2: killed: no | memory" in out.getvalue().splitlines()
     assert "warning: bir took more_ steps" in out.getvalue()
@@ -229,5 +240,5 @@ def test_a_comparison_without_a_single_life(tmp_path):
     comparison = Comparison("t", (), tuple(Missing("er", "digits", k, "not run yet") for k in range(2)), "er")
     analysis = analyse(comparison)
     write_tables(comparison, analysis, tmp_path)
-    assert "| er | 0 | – | – | reference | – |" in (tmp_path / "table.md").read_text()
+    assert "| er | 0 | \N{EN DASH} | \N{EN DASH} | reference | \N{EN DASH} |" in (tmp_path / "table.md").read_text()
     assert "not run yet" in plain_comparison(comparison, analysis)

@@ -1,4 +1,4 @@
-"""Stands in for ``dreamer.compare.cell``: does what the words of ``cell.json`` say, one word an attempt, the last for good.
+"""Stands in for ``dreamer.compare.cell``: does what the words of ``cell.json`` say, one word an attempt.
 
 ``python -c SOURCE FOLDER`` keeps it free of torch, so that a hundred of them cost little.
 """

@@ -81,7 +81,9 @@ class DeafRay:
 @pytest.mark.parametrize(
     ("ends_at", "forced", "reason"), [(1, 0, "cancelled"), (3, 0, "cancelled"), (99, 1, "when it was cancelled")]
 )
-def test_a_task_that_does_not_answer_is_cancelled_again_and_ended_at_last(tmp_path, monkeypatch, ends_at, forced, reason):
+def test_a_task_that_does_not_answer_is_cancelled_again_and_ended_at_last(
+    tmp_path, monkeypatch, ends_at, forced, reason
+):
     clock = itertools.count()
     monkeypatch.setattr(ray_pool.time, "monotonic", lambda: float(next(clock)))
     events: list[Event] = []

@@ -49,13 +49,19 @@ def test_outcomes_and_folders_are_those_of_the_engine_here(ray, tmp_path):
     for folder, other in zip(there, here, strict=True):
         kinds = [event.kind for event in events if event.folder == folder]
         assert kinds[::2] == ["started"] * (len(kinds) // 2) and kinds[-1] in ("done", "failed")
-        assert (folder / "cell.log").read_text().count("[attempt ") == (other / "cell.log").read_text().count("[attempt ")
+        assert (folder / "cell.log").read_text().count("[attempt ") == (other / "cell.log").read_text().count(
+            "[attempt "
+        )
         if completed(folder):
             assert (
                 json.loads((folder / "results.json").read_text())["cell"]
                 == json.loads((other / "results.json").read_text())["cell"]
             )
-            assert {path.name for path in folder.iterdir()} == {path.name for path in other.iterdir()} - {"checkpoints", ".lock", ".lock-holder"}
+            assert {path.name for path in folder.iterdir()} == {path.name for path in other.iterdir()} - {
+                "checkpoints",
+                ".lock",
+                ".lock-holder",
+            }
             assert (folder / "dreams" / "night_00.png").read_text() == "a picture"
         else:
             assert {path.name for path in folder.iterdir()} == {"cell.json", "cell.log"}
@@ -132,4 +138,6 @@ def test_runs_are_the_same_as_here(ray, tmp_path):
     assert [numbers(folder) for folder in there] == [numbers(folder) for folder in here]
     for folder, other in zip(there, here, strict=True):
         left = {path.relative_to(folder) for path in folder.rglob("*")}
-        assert left == {path.relative_to(other) for path in other.rglob("*") if not {"checkpoints", ".lock"} & {*path.parts}}
+        assert left == {
+            path.relative_to(other) for path in other.rglob("*") if not {"checkpoints", ".lock"} & {*path.parts}
+        }

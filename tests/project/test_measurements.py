@@ -91,7 +91,12 @@ def test_the_picture_of_the_snake_is_drawn_from_its_curves(tmp_path: Path) -> No
         ("empty-room", "mnist_10", "accuracy", "nothing awake awake_perturbed dreams_plain dreams_perturbed"),
         ("empty-room", "mnist_100", "accuracy", "nothing awake awake_perturbed dreams_plain dreams_perturbed"),
         ("empty-room", "mnist_1000", "accuracy", "nothing awake awake_perturbed dreams_plain dreams_perturbed"),
-        ("snake", "digits", "accuracy", "real_100 real_50 accumulate real_10 anchored replace perturbed_codes perturbed_pixels"),
+        (
+            "snake",
+            "digits",
+            "accuracy",
+            "real_100 real_50 accumulate real_10 anchored replace perturbed_codes perturbed_pixels",
+        ),
         ("snake", "mnist", "accuracy", "real_100 real_50 accumulate real_10 replace perturbed_codes perturbed_pixels"),
         ("snake", "mnist", "recall", "real_100 real_50 accumulate real_10 replace perturbed_codes perturbed_pixels"),
         ("snake", "mnist", "precision", "real_100 real_50 accumulate real_10 replace perturbed_codes perturbed_pixels"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 
+from dreamer.core.text import DASH
 from dreamer.report.table import cost_lines, experience_rows, metric_rows, plain_table, print_table
 from tests.helpers.made_up_runs import fake_life
 
@@ -27,9 +28,9 @@ def test_what_was_not_reached_is_a_dash_and_what_is_undefined_is_left_out():
     life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:2]
     life["metrics"] = dict.fromkeys(life["metrics"]) | {"sleep_gain": 0.125}
     rows = experience_rows(life)
-    assert rows[0][3] == "-" and rows[1][2:4] == ("-", "-") and rows[0][2] == rows[0][4] != "-"
+    assert rows[0][3] == DASH and rows[1][2:4] == (DASH, DASH) and rows[0][2] == rows[0][4] != DASH
     assert metric_rows(life) == [("gain per night", "12.50")]
-    assert "broke off" in plain_table(life)
+    assert "stopped early" in plain_table(life)
     life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:1]
     assert {row[4] for row in experience_rows(life)} == {"-"}, "birth is no end of a life"
 
@@ -38,7 +39,7 @@ def test_costs_are_summed_over_sleep():
     life = fake_life(5)
     awake, asleep, kept = cost_lines(life)
     assert "600 steps, 7,680 samples, 12.2 s" in awake and "replayed" not in awake
-    assert "350 steps, 4,480 dreams, 8.2 s; examinations 1.5 s" in asleep
+    assert "350 steps, 4,480 dreams, 8.2 s; evaluations 1.5 s" in asleep
     assert "network 1.9 MB, memory 0 B, generator 2.5 MB, teacher 3.8 MB" in kept
     life["cost"]["samples"]["replayed"] = 1234
     assert "1,234 replayed" in cost_lines(life)[0]

@@ -96,10 +96,10 @@ def test_spread_is_the_divergence_of_a_normal_distribution_of_the_same_moments()
 def test_awake_both_learn_and_what_is_real_only_where_there_are_dreams(pair) -> None:
     encoder, decoder = pair
     x, noise = images(), torch.zeros(8, 6)
-    quiet, codes = pad.wake(encoder, decoder, x, noise, telling=False)
+    quiet, codes = pad.wake(encoder, decoder, x, noise, discriminate=False)
     quiet.backward()
     assert taught(encoder) == {"trunk", "code"} and taught(decoder)
-    telling, again = pad.wake(encoder, decoder, x, noise, telling=True)
+    telling, again = pad.wake(encoder, decoder, x, noise, discriminate=True)
     assert torch.equal(codes, again) and not codes.requires_grad
     # -log sigmoid, by hand
     assert torch.allclose(telling - quiet, torch.log1p((-encoder(x)[1]).exp()).mean(), atol=1e-5)
@@ -128,14 +128,14 @@ def test_in_rem_encoder_and_decoder_want_opposite_things(pair) -> None:
     loss = pad.rem(encoder, decoder, codes)
     assert torch.allclose(loss, seen_through(), atol=1e-5)
     loss.backward()
-    assert taught(encoder) == {"trunk", "awake"}
+    assert taught(encoder) == {"trunk", "real"}
     found = [
         weight.grad.clone()
         for network in (encoder, decoder)
         for weight in network.parameters()
         if weight.grad is not None
     ]
-    weights = [*encoder.trunk.parameters(), *encoder.awake.parameters(), *decoder.parameters()]
+    weights = [*encoder.trunk.parameters(), *encoder.real.parameters(), *decoder.parameters()]
     plain = torch.autograd.grad(seen_through(), weights)
     signs = [1.0] * (len(weights) - len(list(decoder.parameters()))) + [-1.0] * len(list(decoder.parameters()))
     assert len(found) == len(plain)

@@ -148,11 +148,11 @@ def test_the_first_generation_learns(tmp_path) -> None:
     [
         ({"real": 1.5}, r"expected real in \[0, 1\] and keep in \(0, 1\], got 1.5 and 1.0"),
         ({"keep": 0}, r"expected real in \[0, 1\] and keep in \(0, 1\]"),
-        ({"memory": 5}, "expected a memory of at least 1 and a share of real samples"),
+        ({"memory": 5}, "expected a memory of at least 1 and a fraction of real samples"),
         ({"training_data": "accumulate", "real": 0.1}, "expected real and memory with training_data='replace' alone"),
         ({"training_data": "replaces"}, "training_data: expected one of replace, accumulate, got 'replaces'"),
         ({"steps": 0}, "of at least 1"),
-        ({"generator": {"name": "vae"}}, "expected a generator that can be asked for samples of a class"),
+        ({"generator": {"name": "vae"}}, "expected a conditional generator"),
         ({"generator": {"name": "class_conditional_va"}}, "did you mean 'class_conditional_vae'"),
         ({"generator": {"name": "class_conditional_vae", "latents": 3}}, r"generator\.latents: unknown key"),
         ({"stream": {"name": "digit"}}, "there is no stream 'digit'; did you mean 'digits'"),

@@ -101,9 +101,9 @@ def derive(plain: Mapping[str, Any]) -> Space:
     """The search space of a recipe that nobody has chosen one for: what it sets itself, around the values it sets.
 
     - ``optimizer.lr`` and ``generator_lr``: from a tenth to ten times the value, logarithmically;
-    - the ``weight`` of every objective that is given one, and ``wake.replay_weight`` where it is a number: from a quarter to
-      four times, logarithmically. Where every replayed objective has a weight, it would only multiply them once
-      more, so it stays;
+    - the ``weight`` of every objective that is given one, and ``wake.replay_weight`` where it is a number: from a
+      quarter to four times, logarithmically. Where every replayed objective has a weight, it would only multiply
+      them once more, so it stays;
     - ``generator.temperature``: from half to twice, logarithmically.
 
     Steps, batch sizes, capacities and the sizes of networks are budget, and stay.

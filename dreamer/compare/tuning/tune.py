@@ -299,8 +299,8 @@ class _Study:
         differing = [key for key in asked if there.get(key) != asked[key] and not (key == "code" and mix_code)]
         if differing == ["code"]:
             raise ConfigError(
-                f"{path.parent} was tuned by dreamer {there['code']}, and this is {asked['code']}: choose another --out, or "
-                "reuse it with --mix"
+                f"{path.parent} was tuned by dreamer {there['code']}, and this is {asked['code']}: choose another "
+                "--out, or reuse it with --mix"
             )
         if differing:
             raise ConfigError(f"{path.parent} was begun with another {' and '.join(differing)}: choose another --out")

@@ -55,8 +55,8 @@ class CellResult(TypedDict, total=False):
 class Experiment(ABC):
     """What a study runs in each of its cells.
 
-    A child's constructor takes the settings that a YAML gives (:func:`dreamer.config.binding.bind` checks them), and refuses
-    what makes no sense with a ``ValueError``, before anything is run.
+    A child's constructor takes the settings that a YAML gives (:func:`dreamer.config.binding.bind` checks them), and
+    refuses what makes no sense with a ``ValueError``, before anything is run.
 
     Attributes:
         measures: by name, in the order in which pages show them; the first is the principal one.

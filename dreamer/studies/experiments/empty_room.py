@@ -38,12 +38,12 @@ class EmptyRoom(Experiment):
 
     What fills the time after the day is the arm: nothing, the same day again, or nights. Whatever it is, it takes the
     same number of optimiser steps. Accuracy is measured on held-out real samples, after the day and after every
-    night's worth of steps. Nothing wakes the learner between its nights, so they are cycles of a long one: the generator
-    has learnt during the day alone, and the teacher of all nights is the learner of the only dusk.
+    night's worth of steps. Nothing wakes the learner between its nights, so they are cycles of a long one: the
+    generator has learnt during the day alone, and the teacher of all nights is the learner of the only dusk.
 
     Args:
-        config: a configuration, as ``dreamer run`` takes it: network, generator, memory, wake, night. Its stream is read
-            as one experience, its network first, so that arms begin with the same weights.
+        config: a configuration, as ``dreamer run`` takes it: network, generator, memory, wake, night. Its stream is
+            read as one experience, its network first, so that arms begin with the same weights.
         per_class: samples of each class of the day, drawn by the seed.
         unseen: classes, drawn by the seed, that the day does not have; features are probed with them at the end.
         shots: samples of each unseen class that the probe learns from.

@@ -22,8 +22,9 @@ class Gaussian(Experiment):
     to be expected.
 
     Args:
-        training_data: what a generation is fitted to: ``replace``, the samples of its predecessor alone; ``accumulate``, all
-            samples so far, the real ones among them; ``subsample``, as many of these as there were real ones.
+        training_data: what a generation is fitted to: ``replace``, the samples of its predecessor alone;
+            ``accumulate``, all samples so far, the real ones among them; ``subsample``, as many of these as there were
+            real ones.
         covariance: ``unbiased`` or ``maximum_likelihood``.
         dims: d.
         samples: n, of the data and of every generation.

@@ -42,7 +42,7 @@ _OCCLUDED = Occlusion(rate=0.6, tile=4)
 
 
 class Encoder(nn.Module):
-    """Maps images to their codes, and to a logit of their being real: convolutions of 4 x 4 that halve the side, down to 4.
+    """Maps images to their codes, and to a logit of being real: convolutions of 4 x 4 that halve the side, down to 4.
 
     Args:
         sample_shape: (C, H, W), square, with a side of 4 times a power of two, at least 8.

@@ -24,7 +24,6 @@ from dreamer.studies.experiments.real_data import HeldOut, real_data, tensors
 from dreamer.studies.experiments.training import initialise, train_classifier, train_generator
 
 TrainingData = Literal["replace", "accumulate"]
-_GIVEN = ("sample_shape", "num_classes")
 _JUDGE, _TEACHER, _SCRATCH = 1_000_001, 1_000_002, 1_000_003
 """Numbers of initial weights; generations have smaller ones."""
 
@@ -92,8 +91,8 @@ class Snake(Experiment):
             )
         streams.resolve(str(stream.get("name")))
         self.stream = dict(stream)
-        self.generator: ComponentSpec = check(generator, Generator, "generator", given=_GIVEN)
-        self.network: ComponentSpec = check(network, nn.Module, "network", given=_GIVEN)
+        self.generator: ComponentSpec = check(generator, Generator, "generator", given=("sample_shape", "num_classes"))
+        self.network: ComponentSpec = check(network, nn.Module, "network", given=("sample_shape", "outputs"))
         if not self.generator.target.conditional or self.generator.target.is_features:
             raise ValueError(f"expected a conditional generator, got {generator}")
         self.generations = generations
@@ -113,10 +112,10 @@ class Snake(Experiment):
         """Let generation follow generation."""
         *parts, classes = real_data(self.stream, seed, self.samples, self.evaluate)
         whole, first, unseen = (tensors(part) for part in parts)
-        given = {"sample_shape": first.x.shape[1:], "num_classes": classes}
+        shape = first.x.shape[1:]
 
         def trained(seen: Batch, which: int, seed: int = seed) -> nn.Module:
-            network = initialise(self.network.build, seed, which, **given)
+            network = initialise(self.network.build, seed, which, sample_shape=shape, outputs=classes)
             rng = randoms(seed, Purpose.ORDER, which)
             return train_classifier(network, seen, self.classifier_steps, self.batch_size, self.lr, rng)
 
@@ -126,7 +125,7 @@ class Snake(Experiment):
         anchor = first if self.memory is None else _of_each_class(first, self.memory, seed)
         training_data, rows, shown = first, [], []
         for generation in range(1, self.generations + 1):
-            generator = initialise(self.generator.build, seed, generation, **given)
+            generator = initialise(self.generator.build, seed, generation, sample_shape=shape, num_classes=classes)
             assert isinstance(generator, Generator)
             count, rng = len(first.y), randoms(seed, Purpose.ORDER, generation)
             train_generator(generator, training_data, self.steps, self.batch_size, self.lr, count, rng)
