@@ -13,6 +13,9 @@ import pytest
 
 from dreamer.streams import Stream, digits
 
+# other people's scripts, run by their own test
+collect_ignore = ["public_scripts"]
+
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:

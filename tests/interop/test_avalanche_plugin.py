@@ -508,6 +508,7 @@ def test_learners_that_give_no_logits_are_refused():
 # ------------------------------------------------------------------ the same accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["ours", "theirs"])
 def test_it_scores_as_our_own_loop_does(order: str):
     """Five paired seeds on the digits: fed in our order its lives are ours; in Avalanche's own order they scatter."""

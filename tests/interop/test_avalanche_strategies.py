@@ -336,6 +336,7 @@ def test_synaptic_intelligence_on_a_cpu_learns_as_naive_does(examined: list[nn.M
     assert not torch.equal(naive, elastic)
 
 
+@pytest.mark.slow
 def test_replay_and_joint_training_learn_the_digits(digits_stream: Stream):
     scores = {}
     for name in ("Naive", "Replay", "GDumb", "ICaRL", "JointTraining"):

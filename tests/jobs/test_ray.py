@@ -101,7 +101,7 @@ def test_a_task_that_does_not_hear_is_asked_again_and_ended_in_the_end(tmp_path,
     fleet = ray_pool.RayPool(deaf, JobTracker(folders, 1, watch), 1, 0.0, shipped)
     with pytest.raises(KeyboardInterrupt):
         fleet.work()
-    fleet.recall()
+    fleet.cancel()
     assert [event.kind for event in events] == ["started", "stopped"]
     assert events[-1].reason.endswith(reason)
     assert len(deaf.forced) == forced

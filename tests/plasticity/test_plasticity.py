@@ -378,7 +378,7 @@ def test_no_night_is_so_long_that_a_network_falls_silent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("during", "kinds"), [("nrem", {"nrem"}), ("rem", {"rem"}), ("both", {"nrem", "rem"})], ids=str
+    ("during", "kinds"), [("nrem", {"nrem"}), ("rem", {"rem"}), ("both", {"nrem", "rem"})], ids=["nrem", "rem", "both"]
 )
 def test_downscaling_happens_in_its_kind_of_sleep(during: str, kinds: set[str]) -> None:
     changed = {kind for kind in KINDS if scaled(Downscaling(0.1, during=during), [[1.0]], [[2.0]], kind)[0, 0] != 2}
