@@ -1,0 +1,1 @@
+"""One run from a configuration: checked, planned, trained, evaluated, written to a run folder."""
