@@ -217,7 +217,8 @@ def analyse(comparison: Comparison) -> Analysis:
     seeds that arm and reference share, a block of ranks needs all arms.
     """
     scores = {stream: comparison.scores(stream) for stream in comparison.streams}
-    cells = {(cell.stream, cell.arm) for cell in (*comparison.lives, *comparison.missing)}
+    cells: set[tuple[str, str]] = {(cell.stream, cell.arm) for cell in comparison.lives}
+    cells |= {(cell.stream, cell.arm) for cell in comparison.missing}
     grid = [(stream, arm) for stream in comparison.streams for arm in comparison.arms if (stream, arm) in cells]
     contrasts = [(stream, arm) for stream, arm in grid if arm != comparison.reference]
     differences = [
@@ -486,5 +487,5 @@ def _fronts(standings: Sequence[Standing]) -> dict[str, tuple[str, ...]]:
 
 
 def _total(values: Mapping[str, Any], *keys: str) -> float | None:
-    terms = [values.get(key) for key in keys]
-    return None if any(term is None for term in terms) else sum(terms)
+    terms = [term for key in keys if (term := values.get(key)) is not None]
+    return sum(terms) if len(terms) == len(keys) else None

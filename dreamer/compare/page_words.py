@@ -24,6 +24,7 @@ def headline(comparison: Comparison, analysis: Analysis) -> list[str]:
         return ["There is only one arm, so nothing is compared."]
     by_verdict: dict[str, list[Standing]] = {}
     for row in tested:
+        assert row.paired is not None
         by_verdict.setdefault(row.paired.verdict, []).append(row)
     several = len(comparison.streams) > 1
     words = []
@@ -122,6 +123,7 @@ def ranking_words(ranking: Ranking, where: str) -> str:
 
 def _found(row: Standing, several: bool) -> str:
     paired = row.paired
+    assert paired is not None
     interval = f"95\N{NO-BREAK SPACE}% interval {signed(paired.low)} to {signed(paired.high)}"
     return (
         f"{_name(row, several)} ({signed(paired.difference)} points, {interval}, "

@@ -73,12 +73,12 @@ class Comparison:
     @property
     def arms(self) -> list[str]:
         """The arms in the order of the grid."""
-        return _once(cell.arm for cell in (*self.lives, *self.missing))
+        return _once([*(cell.arm for cell in self.lives), *(cell.arm for cell in self.missing)])
 
     @property
     def streams(self) -> list[str]:
         """The streams in the order of the grid."""
-        return _once(cell.stream for cell in (*self.lives, *self.missing))
+        return _once([*(cell.stream for cell in self.lives), *(cell.stream for cell in self.missing)])
 
     def of(self, arm: str, stream: str) -> dict[int, Lived]:
         """The lives of an arm on a stream, by seed."""

@@ -117,7 +117,7 @@ def live_all_on_ray(
         except KeyboardInterrupt:
             raise Interrupted from None
         finally:
-            fleet.replayer()
+            fleet.cancel()
     return account.outcomes
 
 
@@ -152,7 +152,7 @@ class RayPool:
             for task in self._ray.wait([*self._sent], timeout=1.0)[0] if self._sent else ():
                 self._hear(task)
 
-    def recall(self) -> None:
+    def cancel(self) -> None:
         """Stop what is on its way, give it some seconds to end, and end what does not."""
         self._waiting.clear()
         until = time.monotonic() + _RECALL_SECONDS

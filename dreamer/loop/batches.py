@@ -128,4 +128,5 @@ def local_count(count: int, place: RankInfo) -> int:
 
 
 def _slice(dream: Dream, start: int, stop: int) -> Dream:
-    return Dream(*(part[start:stop] if isinstance(part, Tensor) else part for part in dream))
+    parts: list[Any] = [part[start:stop] if isinstance(part, Tensor) else part for part in dream]
+    return Dream(*parts)

@@ -223,8 +223,9 @@ def night_gains(rows: Sequence[AccuracyRow]) -> list[float | None]:
         if row["after"] != "night":
             before = row
             continue
-        known = before is not None and before["experience"] == row["experience"]
-        start = average_seen(before["accuracy"], row["experience"]) if known else None
+        start = None
+        if before is not None and before["experience"] == row["experience"]:
+            start = average_seen(before["accuracy"], row["experience"])
         end = average_seen(row["accuracy"], row["experience"])
         # a night that is examined more than once counts from its dusk to its last examination
         gains[row["night"]] = None if start is None or end is None else end - start
@@ -246,13 +247,12 @@ def summarise(rows: Sequence[AccuracyRow], origins: Sequence[int] | None = None)
     """
     rows = whole_rows(rows, origins)
     matrix, birth = accuracy_matrix(rows), birth_accuracies(rows)
-    whole = matrix is not None
     return {
-        "average_accuracy": average_accuracy(matrix) if whole else None,
-        "forgetting": forgetting(matrix) if whole else None,
-        "forgetting_max": forgetting_max(matrix) if whole else None,
-        "backward_transfer": backward_transfer(matrix) if whole else None,
-        "forward_transfer": forward_transfer(matrix, birth) if whole and birth is not None else None,
+        "average_accuracy": None if matrix is None else average_accuracy(matrix),
+        "forgetting": None if matrix is None else forgetting(matrix),
+        "forgetting_max": None if matrix is None else forgetting_max(matrix),
+        "backward_transfer": None if matrix is None else backward_transfer(matrix),
+        "forward_transfer": None if matrix is None or birth is None else forward_transfer(matrix, birth),
         "sleep_gain": sleep_gain(rows),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dreamer.core.types import Kind
 from dreamer.networks.base import Frozen
@@ -31,6 +31,8 @@ class MovingAverage(Plasticity):
         ValueError: when ``rate`` or ``decay`` is out of its range.
     """
 
+    steps: Tensor
+
     def __init__(self, rate: float = 0.9, decay: float = 0.99):
         super().__init__()
         if not 0 < rate <= 1:
@@ -56,8 +58,8 @@ class MovingAverage(Plasticity):
         share = (1 / (self.steps + 1)).clamp(min=1 - self.decay)
         for average, weight in zip(self.follower.network.parameters(), network.parameters(), strict=True):
             average.lerp_(weight, share.to(average.dtype))
-        for average, statistic in zip(self.follower.network.buffers(), network.buffers(), strict=True):
-            average.copy_(statistic)
+        for kept, statistic in zip(self.follower.network.buffers(), network.buffers(), strict=True):
+            kept.copy_(statistic)
 
     @property
     def average(self) -> nn.Module | None:

@@ -203,7 +203,7 @@ def _draw_stages(
     top = len(kinds) - 1
     begins = {stage["experience"]: start for stage, (start, _) in reversed(list(zip(stages, spans, strict=True)))}
     every = max(1, -(-len(begins) // 24))
-    style = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
     axes.annotate("experience", (0, top), (-6, 10), color=GREY, ha="right", **style)
     for experience in sorted(begins)[::every]:
         axes.annotate(str(experience), (begins[experience], top), (2, 10), color=INK, **style)
@@ -241,9 +241,9 @@ def _draw_accuracies(
     few = experiences <= 12
     for j in range(experiences):
         points = [
-            (time, row["accuracy"][j], row["after"])
+            (time, accuracy, row["after"])
             for time, row in zip(times, examined, strict=True)
-            if row["experience"] >= j and row["accuracy"][j] is not None
+            if row["experience"] >= j and (accuracy := row["accuracy"][j]) is not None
         ]
         _draw_line(axes, points, colours[j], few)
     # under a few marked lines the mean is a broad shadow, among many thin ones a thin dark line on top

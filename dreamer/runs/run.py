@@ -21,18 +21,18 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dreamer import config
-from dreamer.config.binding import ConfigError, at
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
-from dreamer.training.data import StreamDataModule
-from dreamer.runs.run_config import RunConfig, run_config
+from dreamer.config.binding import ConfigError, at
 from dreamer.core.hypnogram import Hypnogram
-from dreamer.loggers import wandb
-from dreamer.training.module import WakeSleepModule
 from dreamer.core.randomness import Purpose, mix
+from dreamer.loggers import wandb
 from dreamer.report.results import FILE_NAME, read_results
+from dreamer.runs.run_config import RunConfig, run_config
 from dreamer.streams.base import DataNotFound, Stream
+from dreamer.training.data import StreamDataModule
+from dreamer.training.module import WakeSleepModule
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"

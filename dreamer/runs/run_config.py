@@ -13,14 +13,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from dreamer.core.suggest import one_of
+from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.config import registry
 from dreamer.config.binding import ComponentSpec, ConfigError, at, bind, check, join, parameters
-from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.core.suggest import one_of
 from dreamer.loggers.csv import ResumableCSVLogger
-from dreamer.training.data import StreamDataModule
-from dreamer.streams import registry as streams
 from dreamer.loggers.wandb import wandb_logger
+from dreamer.streams import registry as streams
+from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
 OWNED = (
@@ -199,7 +199,11 @@ def _own_optimizer(name: str) -> type:
 
 def _loggers(node: Any) -> tuple[ComponentSpec, ...]:
     """The csv logger always is among them: the run folder is complete without the others."""
-    makers = {"csv": ResumableCSVLogger, "tensorboard": tensorboard_logger, "wandb": wandb_logger}
+    makers: dict[str, Callable[..., Any]] = {
+        "csv": ResumableCSVLogger,
+        "tensorboard": tensorboard_logger,
+        "wandb": wandb_logger,
+    }
     given = ("directory", "out", "config", "name")
     nodes = node if isinstance(node, list | tuple) else [] if node is None else [node]
     found = {"csv": bind(ResumableCSVLogger, {}, "logger", given)}

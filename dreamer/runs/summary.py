@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dreamer.core.hypnogram import Hypnogram
-from dreamer.training.module import WakeSleepModule
-from dreamer.networks.heads import grows
 from dreamer.loop.checks import a_few, days_kept
+from dreamer.networks.heads import grows
 from dreamer.streams.base import Stream
+from dreamer.training.module import WakeSleepModule
 
 
 def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | None = None) -> str:

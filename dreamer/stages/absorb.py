@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import nn
 
@@ -41,6 +43,5 @@ class Absorb(Wake):
         """Let the learner absorb the day's batch; there is no loss to differentiate."""
         assert step.day is not None
         self.check(context.network)
-        absorb = context.network.absorb
-        absorb(*step.day)
+        cast(Any, context.network).absorb(*step.day)
         return Losses.of()

@@ -69,7 +69,8 @@ class Replayer:
         """The perturbations that were named; by default what suits latent codes, or, without any, samples."""
         if self.perturbations is not None:
             return self.perturbations
-        return (LatentMixing(),) if codes else (Noise(clip=None),)
+        default: Perturbation = LatentMixing() if codes else Noise(clip=None)
+        return (default,)
 
     def unlabelled(self, generator: Generator | None) -> bool:
         """True when a teacher must say what the dreams are, because the generator does not know."""

@@ -156,7 +156,7 @@ def split_pictures(
     Raises:
         DataNotFound: when the data set is absent and cannot be downloaded.
     """
-    reading = {"size": size, "limit_bytes": limit_bytes, "workers": workers}
+    reading: dict[str, Any] = {"size": size, "limit_bytes": limit_bytes, "workers": workers}
     if name == "split_omniglot":
         place = locate(_OMNIGLOT, root, download)
         files, names = native.omniglot_files(next(each for each in _omniglot_places(place) if each.is_dir()))
@@ -307,7 +307,7 @@ def core50(
     pictures = "core50_32x32" if mini else "core50_128x128"
     place = locate(_core50_source(pictures, protocol), root, download)
     batches, tested = native.core50_files(place, place / pictures, protocol, run)
-    reading = {"size": None, "channels": 3, "limit_bytes": limit_bytes, "workers": workers}
+    reading: dict[str, Any] = {"size": None, "channels": 3, "limit_bytes": limit_bytes, "workers": workers}
     whole = read_images(*tested, **reading)
     shares = []
     for files in batches[:experiences]:

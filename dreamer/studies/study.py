@@ -236,13 +236,14 @@ def _contrasts(
             if said is None and path == "primary" and len(names) > 1:
                 raise ConfigError(f"{here}.{key}: missing; {one_of('', names)}")
             chosen[key] = list(names) if said is None else [str(name) for name in _list(said)]
-        for key, names, options in (
+        named: tuple[tuple[str, list[str], Mapping[str, Any]], ...] = (
             ("data", chosen["data"], data),
             ("arm", chosen["arm"], arms),
             ("against", [against], arms),
             ("outcome", [outcome], experiment.measures),
-        ):
-            for name in names:
+        )
+        for key, picked, options in named:
+            for name in picked:
                 if name not in options:
                     raise ConfigError(f"{here}.{key}: there is no {name!r}; {one_of(name, options)}")
         if not experiment.measures[outcome].better:

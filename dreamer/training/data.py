@@ -42,12 +42,13 @@ class StreamDataModule(pl.LightningDataModule):
         """
         if stage != "fit" or self.trainer is None:
             return
-        if self.trainer.reload_dataloaders_every_n_epochs > 1:
+        trainer: Any = self.trainer
+        if trainer.reload_dataloaders_every_n_epochs > 1:
             raise ValueError(
                 "a life needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
-                f"got {self.trainer.reload_dataloaders_every_n_epochs}"
+                f"got {trainer.reload_dataloaders_every_n_epochs}"
             )
-        self.trainer.reload_dataloaders_every_n_epochs = 1
+        trainer.reload_dataloaders_every_n_epochs = 1
         # the module examines itself after each wake and each night, so the Trainer's own validation loop rests
         self._validation_limit = self.trainer.limit_val_batches
         self.trainer.limit_val_batches = 0

@@ -243,8 +243,8 @@ class WakeSleepModule(pl.LightningModule):
         self.check_trainer(self.trainer)
         plan = self.plan(self.stream, self.trainer.world_size)
         loop = self.trainer.fit_loop
-        if self.trainer.fast_dev_run:
-            plan = plan.sampled(int(self.trainer.fast_dev_run))
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            plan = plan.sampled(int(self.trainer.fast_dev_run))  # type: ignore[attr-defined]
             # the Trainer asked for one epoch; the shortest life that shows every kind of stage has up to three
             loop.max_epochs, loop.epoch_loop.max_steps = len(plan), -1
         elif loop.max_epochs is None or loop.max_epochs < 0 or loop.max_epochs >= len(plan):
@@ -315,7 +315,8 @@ class WakeSleepModule(pl.LightningModule):
         with torch.no_grad():
             for weight, delta in losses.changes:
                 weight.add_(delta)
-        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             named = {f"{stage.kind}/{name}": value for name, value in losses.parts.items()}
             if losses.total is not None:
                 named[f"{stage.kind}/loss"] = losses.total.detach()
@@ -572,8 +573,8 @@ class WakeSleepModule(pl.LightningModule):
         steps = stage.first_step + stage.steps + self.ledger.ahead
         count = min(steps * batch, local_count(len(samples), place))
         index = pass_order(len(samples), stage.experience, 0, place)[:count]
-        if self.trainer.fast_dev_run:
-            few = self.wake.batch_size * int(self.trainer.fast_dev_run)
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            few = self.wake.batch_size * int(self.trainer.fast_dev_run)  # type: ignore[attr-defined]
             y = samples.y.cpu()
             index = torch.cat([(y == label).nonzero().flatten()[:few] for label in y.unique()])
         read = samples.batches(index.sort().values.split(1024))
@@ -597,7 +598,7 @@ class WakeSleepModule(pl.LightningModule):
             "validation": held or None,
         }
 
-    def _log_row(self, row: dict[str, Any]) -> None:
+    def _log_row(self, row: Any) -> None:
         (whole,) = metrics.whole_rows([row], self.stream.origins)
         named = {f"test/accuracy/experience_{index}": value for index, value in enumerate(whole["accuracy"])}
         named |= {"stream/experience": row["experience"], "stream/average_accuracy": self._seen(row, "accuracy")}
@@ -607,10 +608,11 @@ class WakeSleepModule(pl.LightningModule):
         for logger in self.loggers:
             logger.log_metrics(present, step=row["global_step"])
 
-    def _seen(self, row: dict[str, Any], split: Literal["accuracy", "validation"]) -> float | None:
+    def _seen(self, row: Any, split: Literal["accuracy", "validation"]) -> float | None:
         """Average over the experiences met so far; None where nothing was measured."""
         (whole,) = metrics.whole_rows([row], self.stream.origins)
-        return None if whole[split] is None else metrics.average_seen(whole[split], whole["experience"])
+        accuracies = whole[split]
+        return None if accuracies is None else metrics.average_seen(accuracies, whole["experience"])
 
     @property
     def _whole_rows(self) -> list[metrics.AccuracyRow]:
@@ -777,4 +779,4 @@ class WakeSleepModule(pl.LightningModule):
 
     @property
     def _data(self) -> StreamDataModule:
-        return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
+        return self.trainer.datamodule  # type: ignore[attr-defined]

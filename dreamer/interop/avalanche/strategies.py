@@ -529,7 +529,7 @@ class StepCounter:
             self.at_end(strategy)
 
 
-class _Items(Dataset):  # type: ignore[type-arg]
+class _Items(Dataset):
     """Samples one by one, as Avalanche reads them, counting how many were read.
 
     Args:
@@ -584,7 +584,7 @@ def _live_through(
         return
     for index, experience in enumerate(experiences):
         older = items[: index + 1] if isinstance(strategy, Cumulative) else items[index : index + 1]
-        pace.read, pace.end = lambda older=older: sum(each.taken() for each in older), ends[index]
+        pace.read, pace.end = lambda older=older: sum(each.taken() for each in older), ends[index]  # type: ignore[misc]
         if generator is not None:
             generator.end = ends[index]
         account.train(strategy, experience)

@@ -144,7 +144,7 @@ class EmptyRoom(Experiment):
             outcomes[name] = _accuracy(bent, y)
         return {
             "outcomes": outcomes,
-            "course": {self.axis: [float(night) for night in range(self.nights + 1)], "accuracy": accuracy},
+            "course": {self.axis: [float(night) for night in range(self.nights + 1)], "accuracy": [*accuracy]},
         }
 
     def _plain(self, seed: int) -> dict[str, Any]:

@@ -281,7 +281,11 @@ class PerturbedAdversarialDreaming(Experiment):
         known, unseen = (_centred(tensors(part)) for part in parts[1:])
         if len(known.y) < self.batch_size:
             raise ValueError(f"expected at least one batch of {self.batch_size} images, got {len(known.y)}")
-        shape = {"sample_shape": tuple(known.x.shape[1:]), "filters": self.filters, "latent_dim": self.latent_dim}
+        shape: dict[str, Any] = {
+            "sample_shape": tuple(known.x.shape[1:]),
+            "filters": self.filters,
+            "latent_dim": self.latent_dim,
+        }
         encoder = born(partial(Encoder, **shape), seed, 1)
         decoder = born(partial(Decoder, **shape), seed, 2)
         places = [round(self.steps * look / self.looks) for look in range(self.looks + 1)]
@@ -297,7 +301,7 @@ class PerturbedAdversarialDreaming(Experiment):
         picture = write_gallery(self._pictures(encoder, decoder, unseen, seed), classes, folder)
         return told if picture is None else {**told, "picture": picture}
 
-    def _life(self, encoder: nn.Module, decoder: nn.Module, x: Tensor, seed: int) -> Iterator[int]:
+    def _life(self, encoder: Any, decoder: Any, x: Tensor, seed: int) -> Iterator[int]:
         """Learn; yields the number of steps taken, before the first and after each."""
         optimizer = torch.optim.Adam(
             [*encoder.parameters(), *decoder.parameters()], lr=self.lr, betas=(0.5, 0.999), fused=True
@@ -366,7 +370,7 @@ class _Reversed(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return -gradient
 
 
