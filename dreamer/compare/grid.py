@@ -142,8 +142,8 @@ def read_cell(folder: Path) -> Cell:
 
 def _arm(entry: Any) -> Arm:
     if isinstance(entry, str) and entry.strip():
-        name, *words = entry.split()
-        return _named(entry, name, tuple(words))
+        name, *settings = entry.split()
+        return _named(entry, name, tuple(settings))
     if not isinstance(entry, Mapping) or "recipe" not in entry or set(entry) - {"recipe", "name", "set"}:
         raise ConfigError(f"arms: expected the name of a recipe, or recipe, name and set, got {entry!r}")
     words = _words(entry.get("set"), "arms.set")
@@ -163,8 +163,8 @@ def _named(label: str, name: str, words: tuple[str, ...]) -> Arm:
 def _stream(entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """(label, configurations, settings)."""
     if isinstance(entry, str) and entry.strip():
-        name, *words = entry.split()
-        return entry, (name,), tuple(words)
+        name, *settings = entry.split()
+        return entry, (name,), tuple(settings)
     if not isinstance(entry, Mapping) or "config" not in entry or set(entry) - {"config", "name", "set"}:
         raise ConfigError(f"streams: expected the name of a configuration, or config, name and set, got {entry!r}")
     words = _words(entry.get("set"), "streams.set")
