@@ -25,7 +25,7 @@ from dreamer.report.neighbours import draw_neighbours
 from dreamer.report.results import read_results
 from dreamer.stages import NREM
 from dreamer.streams import from_tensors
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 SHARES = ("precision", "recall", "fidelity", "coverage", "balance")
 
@@ -89,16 +89,16 @@ def lived(folder: Path | None, stop: pl.Callback | None = None, **changes: Any) 
     stream = changes.pop("stream", None) or tiny_stream()
     ckpt = changes.pop("ckpt_path", None)
     health = DreamQuality(folder, **changes.pop("health", {}))
-    module = tiny_life(stream, **changes)
+    module = tiny_module(stream, **changes)
     callbacks = [health] if folder is None else [RunFolder(folder), health, RunCheckpoint(folder / "checkpoints")]
     logger = False if folder is None else ResumableCSVLogger(folder)
-    live(module, stream, ckpt_path=ckpt, callbacks=[*callbacks, *([stop] if stop else [])], logger=logger)
+    train(module, stream, ckpt_path=ckpt, callbacks=[*callbacks, *([stop] if stop else [])], logger=logger)
     return module, health
 
 
 def test_a_life_that_is_looked_at_is_the_same_life() -> None:
-    alone = tiny_life(tiny_stream())
-    live(alone, tiny_stream())
+    alone = tiny_module(tiny_stream())
+    train(alone, tiny_stream())
     torch.rand(3)
     seen, health = lived(None)
     assert len(health.rows) == 3

@@ -13,7 +13,7 @@ import torch
 
 from dreamer.callbacks import progress as progress_module
 from dreamer.callbacks.progress import Pace, RunProgress
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 
 class Terminal(io.StringIO):
@@ -48,8 +48,8 @@ def plain(text: str) -> str:
 
 def test_outside_a_terminal_every_finished_stage_is_one_line():
     stream, out = tiny_stream(), io.StringIO()
-    module = tiny_life(stream)
-    live(module, stream, callbacks=[RunProgress(file=out)], enable_progress_bar=True)
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[RunProgress(file=out)], enable_progress_bar=True)
     lines = out.getvalue().splitlines()
     assert "\x1b" not in out.getvalue()
     assert len(lines) == len(module.hypnogram) == 9
@@ -64,8 +64,8 @@ def test_outside_a_terminal_every_finished_stage_is_one_line():
 def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypatch):
     monkeypatch.setattr(progress_module, "time", Clock())
     stream = tiny_stream()
-    module = tiny_life(stream)
-    live(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
     text = plain(terminal.getvalue())
     for stage in module.hypnogram:
         where = f"experience {stage.experience + 1} of 3, stage {stage.index + 1} of 9"
@@ -84,8 +84,8 @@ def test_between_two_refreshes_nothing_is_formatted(terminal, monkeypatch):
     drawn = []
     monkeypatch.setattr(RunProgress, "_picture", lambda self, module: drawn.append(self._step) or "picture")
     stream = tiny_stream(per_class=60)
-    module = tiny_life(stream)
-    live(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
     steps = sum(module.hypnogram.steps().values())
     # birth, the end of every stage that is examined, and of the life; no step while the clock stands
     assert len(drawn) == 2 + sum(stage.evaluated for stage in module.hypnogram) < steps
@@ -95,13 +95,13 @@ def test_refresh_rate_and_disable(terminal):
     stream = tiny_stream()
     silent = RunProgress(refresh_rate=0, file=terminal)
     silent.enable()
-    live(tiny_life(stream), stream, callbacks=[silent], enable_progress_bar=True)
+    train(tiny_module(stream), stream, callbacks=[silent], enable_progress_bar=True)
     disabled = RunProgress(file=terminal)
     disabled.disable()
-    live(tiny_life(stream), stream, callbacks=[disabled], enable_progress_bar=True)
+    train(tiny_module(stream), stream, callbacks=[disabled], enable_progress_bar=True)
     assert terminal.getvalue() == ""
     disabled.enable()
-    live(tiny_life(stream), stream, callbacks=[disabled], enable_progress_bar=True)
+    train(tiny_module(stream), stream, callbacks=[disabled], enable_progress_bar=True)
     assert terminal.getvalue() != ""
 
 
@@ -113,9 +113,9 @@ def test_it_is_the_trainers_own_bar():
 
 def test_the_display_changes_no_number(terminal):
     stream = tiny_stream()
-    seen, unseen = tiny_life(stream), tiny_life(stream)
-    live(seen, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
-    live(unseen, stream)
+    seen, unseen = tiny_module(stream), tiny_module(stream)
+    train(seen, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
+    train(unseen, stream)
     assert [row["accuracy"] for row in seen.ledger.rows] == [row["accuracy"] for row in unseen.ledger.rows]
     for a, b in zip(seen.state_dict().values(), unseen.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -135,7 +135,7 @@ def test_an_exception_gives_the_terminal_back(terminal, monkeypatch):
     stream = tiny_stream()
     try:
         with pytest.raises(RuntimeError, match="trouble"):
-            live(tiny_life(stream), stream, callbacks=[RunProgress(), Trouble()], enable_progress_bar=True)
+            train(tiny_module(stream), stream, callbacks=[RunProgress(), Trouble()], enable_progress_bar=True)
     finally:
         logger.removeHandler(handler)
     assert sys.stderr is terminal and handler.stream is terminal
@@ -170,8 +170,8 @@ def test_time_left_heeds_the_limits_of_the_trainer(terminal):
                 seen[trainer.progress_bar_callback] = trainer.progress_bar_callback._ahead(module)
 
     for bar, options in zip(bars, ({}, {"limit_train_batches": 3}, {"max_steps": 7}), strict=True):
-        live(tiny_life(stream), stream, callbacks=[bar, Look()], enable_progress_bar=True, **options)
-    plan = tiny_life(stream).plan(stream)
+        train(tiny_module(stream), stream, callbacks=[bar, Look()], enable_progress_bar=True, **options)
+    plan = tiny_module(stream).plan(stream)
     whole = plan.steps()
     assert seen[bars[0]][0] == whole | {"wake": whole["wake"] - 2}
     assert seen[bars[0]][1] == sum(stage.evaluated for stage in plan)

@@ -25,11 +25,11 @@ from dreamer.compare.analysis import (
     wilcoxon,
 )
 from dreamer.compare.results import Comparison, Lived, Missing
-from tests.helpers.made_up_runs import fake_life
+from tests.helpers.made_up_runs import fake_results
 
 
 def life(arm: str, stream: str, seed: int, accuracy: float | None) -> Lived:
-    results = fake_life(3, seed=seed)
+    results = fake_results(3, seed=seed)
     results["metrics"]["average_accuracy"] = accuracy
     results["cost"]["bytes"]["plasticity"] = 0
     return Lived(arm, stream, seed, results)

@@ -1,4 +1,4 @@
-"""Two short lives on the embedded digits, one of them with nights, as cells of a comparison."""
+"""Two short runs on the embedded digits, one of them with nights, as cells of a comparison."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def digits_cells(house: Path) -> list[Path]:
 
 
 def numbers(folder: Path) -> list[Any]:
-    """What a life came to, whoever lived it, however long it took."""
+    """The results of a run that depend neither on where it ran nor on how long it took."""
     results = json.loads((folder / "results.json").read_text())
     return [results[key] for key in ("complete", "accuracy_matrix", "metrics", "hypnogram", "seed", "config")]

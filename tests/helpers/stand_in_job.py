@@ -1,4 +1,4 @@
-"""Stands in for ``dreamer.compare.cell``: does what the words of ``cell.json`` say, one word a try, the last for good.
+"""Stands in for a job: does what the words of ``cell.json`` say, one word a try, the last one from then on.
 
 ``python -c SOURCE FOLDER`` keeps it free of torch, so that a hundred of them cost little.
 """
@@ -14,7 +14,7 @@ import json, os, pathlib, re, signal, subprocess, sys, time
 from dreamer.jobs.watchdog import die_with_parent
 
 folder = pathlib.Path(sys.argv[1])
-house = folder.parent
+root = folder.parent
 die_with_parent()
 
 def write(name, text):
@@ -76,16 +76,16 @@ elif word == "deaf":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     write("pid", str(os.getpid()))
     time.sleep(600)
-elif word == "meet":  # ends when it is alive at the same time as another one
+elif word == "meet":  # ends when another one runs at the same time
     write("here", "")
-    wait_for(lambda: len(list(house.glob("*/here"))) > 1)
+    wait_for(lambda: len(list(root.glob("*/here"))) > 1)
     finish()
 elif word == "count":
-    here = house / "alive" / folder.name
+    here = root / "running" / folder.name
     here.parent.mkdir(exist_ok=True)
     here.touch()
     time.sleep(0.1)
-    write("alive", str(len(list(here.parent.iterdir()))))
+    write("running", str(len(list(here.parent.iterdir()))))
     here.unlink()
     finish()
 elif word == "environment":
@@ -95,13 +95,13 @@ elif word == "environment":
 
 
 def stand_in(folder: Path) -> list[str]:
-    """The command that an engine runs in place of a life."""
+    """The command that a pool runs in place of a job's own."""
     return [sys.executable, "-c", SOURCE, str(folder)]
 
 
-def cells(house: Path, *does: str | list[str]) -> list[Path]:
+def cells(root: Path, *does: str | list[str]) -> list[Path]:
     """Folders of cells, each with what it does on its tries."""
-    folders = [house / f"cell{index}" for index in range(len(does))]
+    folders = [root / f"cell{index}" for index in range(len(does))]
     for folder, do in zip(folders, does, strict=True):
         folder.mkdir(parents=True)
         (folder / "cell.json").write_text(json.dumps({"do": [do] if isinstance(do, str) else do}))

@@ -226,7 +226,7 @@ def test_an_error_of_the_watcher_leaves_no_worker_behind(tmp_path):
 def test_no_more_than_the_workers_live_at_once(tmp_path):
     folders = cells(tmp_path, *["count"] * 5)
     live_all(folders, workers=2, command=stand_in)
-    assert max(int((folder / "alive").read_text()) for folder in folders) <= 2
+    assert max(int((folder / "running").read_text()) for folder in folders) <= 2
 
 
 def test_workers_live_side_by_side(tmp_path):
