@@ -9,7 +9,7 @@ from typing import Any
 from dreamer.compare.grid import read, write_cell
 
 ASKED = {
-    "arms": ["er", "dreams generator.is_features=[32]"],
+    "arms": ["er", "dreams generator.hidden=[32]"],
     "streams": ["digits"],
     "seeds": 1,
     "set": ["stream.experiences=3", "wake.steps=20"],
