@@ -190,9 +190,6 @@ def test_the_fingerprint_sees_what_runs_and_not_what_shows(tmp_path: Path, monke
     assert grid.PROGRAM.fingerprint() == before
 
 
-    assert grid.code() == before
-
-
 def test_a_problem_with_another_score_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected one that is scored by accuracy, got regression"):
         grid.read({"arms": ["er"], "streams": ["diabetes"], "set": ["memory.store=float32"]})
