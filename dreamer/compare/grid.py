@@ -191,6 +191,7 @@ def _cell(
         raise ConfigError(at(arm.label, str(error))) from None
     if not (plain.get("stream") or {}).get("name"):
         raise ConfigError(f"streams: {label!r} names no stream; {one_of(label, streams.available())}")
+    _check_score(plain)
     if augment != OWN:
         _augment(plain, _several(augment, "augment") if augment else [])
     plain.pop("out", None)
@@ -204,6 +205,18 @@ def _cell(
     options = dict(_pair(word) for word in arm.words)
     avalanche_options.verify(arm.avalanche, options)
     return Cell(arm.label, label, seed, plain, {"name": arm.avalanche, "options": options})
+
+
+def _check_score(plain: Mapping[str, Any]) -> None:
+    """Refuse a problem whose scores tables and verdicts, which rank accuracies, would read the wrong way round."""
+    node = plain.get("problem") or "classification"
+    name = node if isinstance(node, str) else str(node.get("name", "classification"))
+    try:
+        problem: Any = registry.resolve("problems", name)
+    except registry.UnknownPart as error:
+        raise ConfigError(f"problem.name: {error}") from None
+    if problem.score != "accuracy":
+        raise ConfigError(f"problem: expected one that is scored by accuracy, got {name} ({problem.score})")
 
 
 def _augment(plain: dict[str, Any], names: Sequence[Any]) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.modes import evaluating
-from dreamer.loop.plan import Parts, StageSpec
+from dreamer.loop.plan import Parts, StageSpec, few_samples, plan_run
 from dreamer.networks.base import Featured
 from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
@@ -20,6 +21,18 @@ from dreamer.streams.base import Stream
 
 _SLACK = 1e-3
 """What rounding may add to a range of values."""
+
+
+def checked_plan(stream: Stream, parts: Parts, cycles: int, devices: int = 1) -> Hypnogram:
+    """Check parts and stream, and lay the run out; arguments as for :func:`dreamer.loop.plan.plan_run`.
+
+    Raises:
+        ValueError: when parts make no sense together, with the reason.
+    """
+    few = few_samples(stream)
+    check_parts(stream, parts, few)
+    check_learner(stream, parts, few)
+    return plan_run(stream, parts, cycles, devices)
 
 
 def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:

@@ -70,6 +70,12 @@ def held_elsewhere(memory: Memory) -> int:
     return sum(all_gather(memory.nbytes)) - memory.nbytes if memory.ranks > 1 else 0
 
 
+def mean_over_ranks(trainer: Any, value: Tensor) -> Tensor:
+    """The mean of the same tensor on all processes of a Trainer, so that each of them decides the same."""
+    mean: Tensor = trainer.strategy.reduce(value.detach().clone(), reduce_op="mean")
+    return mean
+
+
 def allow_idle_parameters(strategy: Any) -> None:
     """Keep DDP from waiting for gradients of parameters that a stage does not use, such as the generator's at night."""
     if isinstance(strategy, DDPStrategy):
