@@ -1,4 +1,4 @@
-# dreamer: `make demo` lives a first life, `make test` runs the tests; `make help` lists the rest.
+# dreamer: `make demo` trains a first network, `make test` runs the tests; `make help` lists the rest.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -12,24 +12,30 @@ STATED := pyproject.toml constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check docs clean
+.PHONY: help demo test test-all test-oldest check docs clean
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 - \2/'
 
-demo: $(VENV)/installed ## install, live through the embedded digits, print the result table
+demo: $(VENV)/installed ## install, train on the embedded digits, print the result table
 	$(BIN)/dreamer run digits
 
-test: $(VENV)/installed-test ## install what the tests need and run them
-	$(BIN)/python -m pytest
+# a worker for each core; who has nothing left takes from the others
+SPREAD := -n auto --dist worksteal
 
-test-slow: $(VENV)/installed-test ## run the slow tests
-	@# pytest's exit code 5: there is none
-	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+test: $(VENV)/installed-test ## install what the tests need, run all that start no processes, and the doctests
+	$(BIN)/python -m pytest $(SPREAD)
 
-check: $(VENV)/installed-test ## lint, formatting and the rules of what may import what
+test-all: $(VENV)/installed-test ## run every test, also those that start processes, and print the coverage
+	$(BIN)/python -m pytest $(SPREAD) -m "" --cov
+
+test-oldest: ## run some tests with the oldest versions that pyproject.toml states
+	PYTHON=$(PYTHON) .ci/oldest
+
+check: $(VENV)/installed-test ## lint, formatting, types and the rules of what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 docs: $(VENV)/installed-docs ## build the documentation into site/; every warning is an error
@@ -38,7 +44,7 @@ docs: $(VENV)/installed-docs ## build the documentation into site/; every warnin
 	@echo "built site/index.html; with search: $(BIN)/python -m http.server --directory site"
 
 clean: ## remove the environment and what tools left behind; runs/ stays
-	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

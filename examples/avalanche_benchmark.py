@@ -2,9 +2,9 @@
 
     python examples/avalanche_benchmark.py
 
-Expect the classes in the benchmark's own order, and a life that remembers most of them:
+Expect the classes in the benchmark's own order, and most of them still recognised at the end:
 
-    the stream meets the benchmark's classes: True
+    the stream has the benchmark's classes, in its order: True
     average accuracy > 0.8
 """
 
@@ -29,7 +29,7 @@ QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 def dataset(x: torch.Tensor, y: torch.Tensor) -> TensorDataset:
     data = TensorDataset(x, y)
-    data.targets = y.tolist()  # Avalanche asks for the labels by this name
+    data.targets = y.tolist()  # Avalanche reads the labels from this attribute
     return data
 
 
@@ -37,14 +37,15 @@ if __name__ == "__main__":
     bunch = load_digits()
     x = torch.from_numpy(bunch.images).float().div(16).unsqueeze(1)
     y = torch.from_numpy(bunch.target)
-    tested = torch.arange(len(y)) % 5 == 0
+    held = torch.arange(len(y)) % 5 == 0
     benchmark = nc_benchmark(
-        dataset(x[~tested], y[~tested]), dataset(x[tested], y[tested]), n_experiences=5, task_labels=False, seed=4
+        dataset(x[~held], y[~held]), dataset(x[held], y[held]), n_experiences=5, task_labels=False, seed=4
     )
 
     stream = from_benchmark(benchmark, name="nc_digits")
     theirs = [set(experience.classes_in_this_experience) for experience in benchmark.train_stream]
-    print(f"the stream meets the benchmark's classes: {[set(ours) for ours in stream.class_order] == theirs}")
+    same = [set(ours) for ours in stream.class_order] == theirs
+    print(f"the stream has the benchmark's classes, in its order: {same}")
 
     torch.manual_seed(0)
     module = WakeSleepModule(

@@ -1,8 +1,8 @@
-"""A strategy of Avalanche that sleeps: our memory, generator and nights as one of its plugins.
+"""Nights inside a strategy of Avalanche: our memory, generator and sleep stages as one of its plugins.
 
     python examples/avalanche_plugin.py
 
-Avalanche trains, evaluates and logs as ever; its `Naive` forgets, and with the plugin it remembers. Expect:
+Avalanche trains, evaluates and logs as usual; its `Naive` forgets, and with the plugin it forgets far less. Expect:
 
     Naive alone: accuracy < 0.4
     Naive with DreamPlugin: accuracy > 0.7
@@ -35,11 +35,11 @@ SHAPE, CLASSES = (1, 8, 8), 10
 
 def dataset(x: torch.Tensor, y: torch.Tensor) -> TensorDataset:
     data = TensorDataset(x, y)
-    data.targets = y.tolist()  # Avalanche asks for the labels by this name
+    data.targets = y.tolist()  # Avalanche reads the labels from this attribute
     return data
 
 
-def live(benchmark, plugins: list) -> tuple[float, Naive]:
+def train(benchmark, plugins: list) -> tuple[float, Naive]:
     torch.manual_seed(0)
     network = MLP(SHAPE, CLASSES, hidden=[200, 200])
     strategy = Naive(
@@ -60,9 +60,9 @@ def live(benchmark, plugins: list) -> tuple[float, Naive]:
 if __name__ == "__main__":
     bunch = load_digits()
     x, y = torch.from_numpy(bunch.images).float().div(16).unsqueeze(1), torch.from_numpy(bunch.target)
-    tested = torch.arange(len(y)) % 5 == 0
-    shares = dataset(x[~tested], y[~tested]), dataset(x[tested], y[tested])
-    benchmark = nc_benchmark(*shares, n_experiences=5, task_labels=False, seed=4)
+    held = torch.arange(len(y)) % 5 == 0
+    train_and_test = dataset(x[~held], y[~held]), dataset(x[held], y[held])
+    benchmark = nc_benchmark(*train_and_test, n_experiences=5, task_labels=False, seed=4)
 
     plugin = DreamPlugin(
         memory=ClassBalanced(capacity=100, store="uint8"),
@@ -70,8 +70,8 @@ if __name__ == "__main__":
         wake_replay=32,
         night=[NREM(steps=40, perturbations=[Affine()]), REM(steps=60, perturbations=[Affine(), LatentMixing()])],
     )
-    forgetful, sleeping = live(benchmark, []), live(benchmark, [plugin])
-    print(f"Naive alone: accuracy {forgetful[0]:.3f}")
-    print(f"Naive with DreamPlugin: accuracy {sleeping[0]:.3f}")
-    asleep = sleeping[1].clock.train_iterations - forgetful[1].clock.train_iterations
+    alone, with_nights = train(benchmark, []), train(benchmark, [plugin])
+    print(f"Naive alone: accuracy {alone[0]:.3f}")
+    print(f"Naive with DreamPlugin: accuracy {with_nights[0]:.3f}")
+    asleep = with_nights[1].clock.train_iterations - alone[1].clock.train_iterations
     print(f"the clock counts the nights too: {asleep == 5 * (40 + 60)}")

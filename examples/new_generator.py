@@ -1,9 +1,9 @@
-"""A generator of your own: one class that says what it keeps of a day, and one that dreams of it.
+"""A generator of your own: one class that is trained or fitted, and one for the snapshot that dreams.
 
     python examples/new_generator.py
 
-This one learns nothing step by step: at dusk it keeps the mean image of every class and the few directions in which its
-images differ most. Nothing real is stored. Expect dreams that carry a life:
+This one is not trained step by step: at dusk it keeps the mean image of every class and the few directions in which its
+images differ most. Nothing real is stored. Expect a run whose nights use dreams alone:
 
     dreams of shape (4, 1, 8, 8), of classes 0 to 9
     average accuracy > 0.8
@@ -28,29 +28,30 @@ QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
 class Sketches(Generator):
-    """Mean and principal directions of every class; ``strokes`` says how many directions."""
+    """Mean and principal directions of every class; ``strokes`` is the number of directions."""
 
     def __init__(self, sample_shape: Sequence[int], num_classes: int, strokes: int = 8):
         super().__init__(sample_shape, num_classes)
         self.strokes = strokes
 
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor | None:
-        return None  # nothing to learn while awake
+        return None  # nothing is trained while awake
 
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return Sketchbook(classes, torch.Size(self.sample_shape), self.strokes)
 
-    def fill_snapshot(self, dreamer: Sketchbook, day: Iterable[Batch], rng: torch.Generator) -> None:
-        x, y = map(torch.cat, zip(*day, strict=True))
-        for row, label in enumerate(dreamer.classes):
+    def fill_snapshot(self, snapshot: Sketchbook, day: Iterable[Batch], rng: torch.Generator) -> None:
+        batches = list(day)
+        x, y = torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches])
+        for row, label in enumerate(snapshot.classes):
             own = x[y == label].flatten(1)
-            dreamer.mean[row] = own.mean(dim=0)
-            _, spread, directions = torch.linalg.svd(own - dreamer.mean[row], full_matrices=False)
-            dreamer.drawn[row] = (spread[:, None] * directions)[: self.strokes] / len(own) ** 0.5
+            snapshot.mean[row] = own.mean(dim=0)
+            _, spread, directions = torch.linalg.svd(own - snapshot.mean[row], full_matrices=False)
+            snapshot.drawn[row] = (spread[:, None] * directions)[: self.strokes] / len(own) ** 0.5
 
 
 class Sketchbook(GeneratorSnapshot):
-    """What is kept: (C, N) means and (C, D, N) directions, as long as the images reach along them."""
+    """(C, N) means and (C, D, N) directions, scaled by the standard deviation along each."""
 
     def __init__(self, classes: Tensor, shape: torch.Size, strokes: int):
         super().__init__(classes)

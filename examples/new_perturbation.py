@@ -2,10 +2,10 @@
 
     python examples/new_perturbation.py
 
-Expect the last stage of a short life to bend with it (the folder of the run lies below `runs/`):
+Expect the last stage of a short run to use it (the folder of the run is below `runs/`):
 
-    bent 8 samples, labels untouched: True
-    the last stage bends with: Stripes
+    perturbed 8 samples, labels unchanged: True
+    the last stage perturbs with: Stripes
     average accuracy > 0.7
 """
 
@@ -24,7 +24,7 @@ class Stripes:
     """Darken the image in vertical stripes; every sample draws its own phase.
 
     Args:
-        depth: how much light a stripe takes at most, in [0, 1].
+        depth: largest fraction of brightness that a stripe removes, in [0, 1].
         width: width of a stripe in pixels.
 
     Raises:
@@ -49,8 +49,8 @@ class Stripes:
 
 if __name__ == "__main__":
     x, p = torch.rand(8, 1, 8, 8), torch.eye(10)[:8]
-    bent, labels = Stripes()(x, p, torch.Generator().manual_seed(0))
-    print(f"bent {len(bent)} samples, labels untouched: {labels is p and not torch.equal(bent, x)}")
+    striped, labels = Stripes()(x, p, torch.Generator().manual_seed(0))
+    print(f"perturbed {len(striped)} samples, labels unchanged: {labels is p and not torch.equal(striped, x)}")
 
     # a configuration finds it by its dotted path; a wrong option of it would be refused before anything runs
     stripes = {"name": "new_perturbation.Stripes", "depth": 0.4}

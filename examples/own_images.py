@@ -3,10 +3,10 @@
     python examples/own_images.py
 
 On the command line it is `dreamer run folder data.root=FOLDER`. Pictures of any size and mode will do, and parts named
-`train` and `test` are found. Expect the classes to be named after their folders, and most of them to be remembered:
+`train` and `test` are found. Expect the classes to be named after their folders, and most of them still recognised:
 
     found 10 classes, the first called digit 0
-    samples of shape (1, 8, 8), 1438 to learn and 359 to be examined on
+    samples of shape (1, 8, 8), 1438 for training and 359 for testing
     average accuracy > 0.8
 """
 
@@ -30,7 +30,7 @@ QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
 def fill(root: Path) -> None:
-    """`root/digit 7/0012.png` and so on, as somebody would have sorted them."""
+    """Write `root/digit 7/0012.png` and so on."""
     bunch = load_digits()
     for number, (pixels, label) in enumerate(zip(bunch.images, bunch.target, strict=True)):
         place = root / f"digit {label}"
@@ -45,7 +45,7 @@ if __name__ == "__main__":
 
     train, test = (sum(len(getattr(each, part)) for each in stream.experiences) for part in ("train", "test"))
     print(f"found {stream.num_classes} classes, the first called {stream.class_names[0]}")
-    print(f"samples of shape {stream.sample_shape}, {train} to learn and {test} to be examined on")
+    print(f"samples of shape {stream.sample_shape}, {train} for training and {test} for testing")
 
     torch.manual_seed(0)
     module = WakeSleepModule(

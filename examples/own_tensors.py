@@ -2,7 +2,7 @@
 
     python examples/own_tensors.py
 
-Expect both streams to be lived through, and to end far above the share that the last experience has of all classes:
+Expect both to end far above the accuracy of a network that recognises the classes of the last experience alone:
 
     from tensors: 5 experiences, average accuracy > 0.75
     from datasets: 3 experiences, average accuracy > 0.75
@@ -33,7 +33,7 @@ def spots(classes: list[int], count: int, seed: int) -> tuple[torch.Tensor, torc
     return x, y
 
 
-def live(stream: Stream) -> float:
+def train(stream: Stream) -> float:
     torch.manual_seed(0)
     module = WakeSleepModule(
         MLP(stream.sample_shape, stream.num_classes, hidden=[64]),
@@ -47,15 +47,15 @@ def live(stream: Stream) -> float:
 
 
 if __name__ == "__main__":
-    # one pair of tensors: classes are dealt out to experiences, and a fifth of each is split off to be examined on
+    # one pair of tensors: classes are dealt out to experiences, and a fifth of each is split off for testing
     x, y = spots(list(range(10)), 60, seed=0)
     stream = from_tensors(x, y, experiences=5, name="spots")
-    print(f"from tensors: {len(stream)} experiences, average accuracy {live(stream):.3f}")
+    print(f"from tensors: {len(stream)} experiences, average accuracy {train(stream):.3f}")
 
-    # a list of (train, test) datasets: one pair per experience, in the order in which they are met
+    # a list of (train, test) datasets: one pair per experience, in the order in which they are seen
     pairs = [
         (TensorDataset(*spots(classes, 60, seed=1)), TensorDataset(*spots(classes, 20, seed=2)))
         for classes in ([0, 1, 2], [3, 4, 5, 6], [7, 8, 9])
     ]
     stream = from_datasets(pairs, name="spots")
-    print(f"from datasets: {len(stream)} experiences, average accuracy {live(stream):.3f}")
+    print(f"from datasets: {len(stream)} experiences, average accuracy {train(stream):.3f}")

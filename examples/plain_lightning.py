@@ -1,9 +1,9 @@
-"""The life of `dreamer run digits`, a little shorter, as a plain Lightning script: your network, your Trainer.
+"""What `dreamer run digits` does, a little shorter, as a plain Lightning script: your network, your Trainer.
 
     python examples/plain_lightning.py            # the embedded digits
     python examples/plain_lightning.py DATA       # split MNIST; DATA is a folder that holds MNIST/raw
 
-Expect the accuracy over all ten classes at the end of the stream. Without sleep only the last two are still known,
+Expect the accuracy over all ten classes at the end of the stream. Without sleep only the last two are still recognised,
 which is a fifth; with dreams, and without a stored image, nearly all are:
 
     without sleep: average accuracy < 0.25
@@ -39,7 +39,7 @@ class Network(nn.Module):
         return self.layers(x)
 
 
-def live(stream: Stream, sleep: bool) -> float:
+def train(stream: Stream, sleep: bool) -> float:
     pl.seed_everything(1, verbose=False)
     shape, classes = stream.sample_shape, stream.num_classes
     network = Network(torch.Size(shape).numel(), classes)
@@ -59,5 +59,5 @@ def live(stream: Stream, sleep: bool) -> float:
 
 if __name__ == "__main__":
     stream = streams.build("split_mnist", root=sys.argv[1]) if len(sys.argv) > 1 else streams.build("digits")
-    print(f"without sleep: average accuracy {live(stream, sleep=False):.3f}")
-    print(f"with dreams:   average accuracy {live(stream, sleep=True):.3f}")
+    print(f"without sleep: average accuracy {train(stream, sleep=False):.3f}")
+    print(f"with dreams:   average accuracy {train(stream, sleep=True):.3f}")

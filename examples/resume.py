@@ -1,10 +1,10 @@
-"""A life that is cut and continued from its checkpoint ends with the same numbers as one that was never cut.
+"""A run that is stopped and resumed from its checkpoint ends with the same numbers as one that was never stopped.
 
     python examples/resume.py
 
 Any checkpoint that Lightning writes will do, at any step; here the Trainer stops in the middle of a night. Expect:
 
-    cut at step 150 of 240, in rem
+    stopped at step 150 of 240, in rem
     equal accuracy matrices: True
     equal weights: True
 """
@@ -23,7 +23,7 @@ from dreamer.networks import MLP
 from dreamer.streams import digits
 
 
-def newborn() -> WakeSleepModule:
+def new_module() -> WakeSleepModule:
     torch.manual_seed(0)
     return WakeSleepModule(
         MLP((1, 8, 8), 10, hidden=[100]),
@@ -43,18 +43,18 @@ def trainer(folder: str, max_steps: int = -1) -> pl.Trainer:
 if __name__ == "__main__":
     data = StreamDataModule(digits(experiences=3))
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        whole = newborn()
+        whole = new_module()
         trainer(one).fit(whole, datamodule=data)
 
-        cut = newborn()
-        trainer(other, max_steps=150).fit(cut, datamodule=data)
-        stage = cut.hypnogram[cut.ledger.stage]
-        print(f"cut at step {cut.global_step} of {sum(cut.hypnogram.steps().values())}, in {stage.kind}")
+        stopped = new_module()
+        trainer(other, max_steps=150).fit(stopped, datamodule=data)
+        stage = stopped.hypnogram[stopped.ledger.stage]
+        print(f"stopped at step {stopped.global_step} of {sum(stopped.hypnogram.steps().values())}, in {stage.kind}")
 
-        resumed = newborn()
+        resumed = new_module()
         trainer(other).fit(resumed, datamodule=data, ckpt_path="last")
 
-    rows = [life.results()["accuracy_matrix"]["rows"] for life in (whole, resumed)]
-    weights = [life.state_dict() for life in (whole, resumed)]
+    rows = [module.results()["accuracy_matrix"]["rows"] for module in (whole, resumed)]
+    weights = [module.state_dict() for module in (whole, resumed)]
     print(f"equal accuracy matrices: {rows[0] == rows[1]}")
     print(f"equal weights: {all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])}")

@@ -1,13 +1,13 @@
-"""One life on several devices: the Trainer's `devices` and `strategy`, and nothing else.
+"""One run on several devices: the Trainer's `devices` and `strategy`, and nothing else.
 
     python examples/several_devices.py          # two GPUs where there are two, else two processes on the CPU
     torchrun --nproc-per-node 2 examples/several_devices.py
 
-Every process meets its share of each day and keeps its part of the memory; gradients are averaged, so there is one
+Every process sees its part of each experience and keeps its part of the memory; gradients are averaged, so there is one
 learner. Expect:
 
     2 processes
-    steps of the first day: 40 in each, 72 in one alone
+    steps of the first wake stage: 40 in each, 72 on one device
     the same weights in both: True
     average accuracy > 0.75
 """
@@ -27,7 +27,7 @@ QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
 class SameWeights(pl.Callback):
-    """Looks, when the life is over, whether all processes hold the same learner."""
+    """Checks at the end whether all processes have the same learner."""
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:
         flat = torch.cat([weight.detach().flatten() for weight in pl_module.network.parameters()])
@@ -58,6 +58,6 @@ if __name__ == "__main__":
     trainer.fit(module, datamodule=StreamDataModule(stream))
     if trainer.is_global_zero:
         print(f"{trainer.world_size} processes")
-        alone = module.plan(stream)[0].steps
-        print(f"steps of the first day: {module.hypnogram[0].steps} in each, {alone} in one alone")
+        one_device = module.plan(stream)[0].steps
+        print(f"steps of the first wake stage: {module.hypnogram[0].steps} in each, {one_device} on one device")
         print(f"average accuracy {module.results()['metrics']['average_accuracy']:.3f}")

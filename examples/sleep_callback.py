@@ -1,10 +1,10 @@
-"""A Lightning script of your own, whose classes change between epochs, sleeps by one line: `SleepCallback()`.
+"""Nights for a Lightning script of your own, whose classes change between epochs, by one line: `SleepCallback()`.
 
     python examples/sleep_callback.py
 
-Module and data know nothing of sleep. Every epoch brings two digits and never again those before. Without nights the
-last two are all that is known at the end; with them, replayed from 200 images behind every day but the first, most
-are. Expect the accuracy over all ten digits, on images that were held out, and the steps that Lightning counted:
+Module and data are not changed for it. Every epoch brings two digits and never again those before. Without nights only
+the last two are recognised at the end; with them, replayed from 200 images after every epoch but the first, most are.
+Expect the accuracy over all ten digits, on images that were held out, and the steps that Lightning counted:
 
     without nights: accuracy < 0.4 after 227 steps
     with nights:    accuracy > 0.8 after 1027 steps
@@ -36,8 +36,8 @@ class Digits(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         x, y = self.train
-        today = y // 2 == self.trainer.current_epoch
-        five_times = TensorDataset(x[today].repeat(5, 1, 1), y[today].repeat(5))
+        new = y // 2 == self.trainer.current_epoch
+        five_times = TensorDataset(x[new].repeat(5, 1, 1), y[new].repeat(5))
         return DataLoader(five_times, batch_size=32, shuffle=True)
 
 
@@ -59,12 +59,12 @@ class Classifier(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-def live(callbacks: list[pl.Callback]) -> str:
+def train(callbacks: list[pl.Callback]) -> str:
     pl.seed_everything(1, verbose=False)
     data, module = Digits(), Classifier()
     # the script's own: its loader is another one every epoch
-    days = {"max_epochs": 5, "reload_dataloaders_every_n_epochs": 1}
-    trainer = pl.Trainer(accelerator="cpu", callbacks=callbacks, gradient_clip_val=1.0, **days, **QUIET)
+    epochs = {"max_epochs": 5, "reload_dataloaders_every_n_epochs": 1}
+    trainer = pl.Trainer(accelerator="cpu", callbacks=callbacks, gradient_clip_val=1.0, **epochs, **QUIET)
     trainer.fit(module, datamodule=data)
     x, y = data.test
     accuracy = (module(x).argmax(dim=1) == y).float().mean()
@@ -72,5 +72,5 @@ def live(callbacks: list[pl.Callback]) -> str:
 
 
 if __name__ == "__main__":
-    print("without nights:", live([]))
-    print("with nights:   ", live([SleepCallback()]))
+    print("without nights:", train([]))
+    print("with nights:   ", train([SleepCallback()]))

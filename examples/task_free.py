@@ -1,9 +1,9 @@
-"""Nights without boundaries: the loss, or tiredness, says when to sleep; nobody tells the learner that a day is over.
+"""Nights without boundaries: data-driven schedules decide when to sleep; the learner gets no task boundaries.
 
     python examples/task_free.py
 
-Five times two digits come, and are gone. What lives here is told nothing of that: a reservoir keeps any
-sample, `Drift` sleeps when the loss has risen for good, `SleepPressure` when there has been enough to learn. Expect:
+Two digits come at a time, five times, and never again. No part uses these boundaries: a reservoir keeps any sample,
+`Drift` sleeps when the loss has risen for good, `SleepPressure` when enough has been learnt. Expect:
 
     no night:      nights 0, average accuracy < 0.4
     Drift:         nights > 3, average accuracy > 0.7
@@ -27,10 +27,10 @@ from dreamer.streams import digits
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
-def live(name: str, schedule: Schedule | None = None) -> Hypnogram:
+def train(name: str, schedule: Schedule | None = None) -> Hypnogram:
     torch.manual_seed(0)
     stream = digits(experiences=5)
-    # labels alone: a teacher would be a copy from before the day, and there are no days here
+    # labels alone: a dawn teacher would be a copy from before the experience, which is not known here
     night = [REM(steps=40, objectives=[CrossEntropy()], perturbations=[Affine()])]
     module = WakeSleepModule(
         MLP(stream.sample_shape, stream.num_classes, hidden=[200, 200]),
@@ -48,10 +48,10 @@ def live(name: str, schedule: Schedule | None = None) -> Hypnogram:
 
 if __name__ == "__main__":
     watch = {"check_every": 10, "least": 30, "most": None}
-    live("no night:")
-    lived = list(live("Drift:", Drift(warmup=10, **watch)))
-    live("SleepPressure:", SleepPressure(capacity=20, **watch))
+    train("no night:")
+    stages = list(train("Drift:", Drift(warmup=10, **watch)))
+    train("SleepPressure:", SleepPressure(capacity=20, **watch))
 
-    # a stage between two checks is ten steps long; what has become of the plan tells where the nights came
-    changes = [i for i, stage in enumerate(lived) if stage.experience > 0 and stage.kind == "wake" and stage.opens]
-    print(f"Drift slept within 10 steps of each change: {all(lived[i + 1].kind == 'rem' for i in changes)}")
+    # a stage between two checks is ten steps long; the final hypnogram shows where the nights came
+    changes = [i for i, stage in enumerate(stages) if stage.experience > 0 and stage.kind == "wake" and stage.opens]
+    print(f"Drift slept within 10 steps of each change: {all(stages[i + 1].kind == 'rem' for i in changes)}")

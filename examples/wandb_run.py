@@ -1,10 +1,10 @@
-"""A life in Weights & Biases, and a sweep over many.
+"""A run in Weights & Biases, and a sweep over many.
 
     python examples/wandb_run.py
     wandb sweep configs/sweeps/digits.yaml       # prints the line that starts an agent: wandb agent ENTITY/PROJECT/ID
 
 Without a key, or without a network, a run is written to disk and `wandb sync` sends it later; a sweep needs both. A
-sweep's agent types `dreamer run digits logger=wandb` and the keys that it varies. Expect a short life, logged twice:
+sweep's agent calls `dreamer run digits logger=wandb` with the keys that it varies. Expect a short run, logged twice:
 
     logged to W&B, and to the csv file beside it: True
     the night has an axis of its own: True

@@ -26,7 +26,7 @@ ARMS = {
     "no sleep": "fine_tune",
     "dreams, verbatim": "verbatim",
     "dreams, perturbed": "",
-    "dreams and day, perturbed": "augment",
+    "dreams and real images, perturbed": "augment",
 }
 
 
@@ -113,7 +113,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
     FigureCanvasSVG(figure)
     whole, close = figure.subplots(1, 2)
     colours = {"no sleep": "#7f7f7f", "dreams, verbatim": "#0072b2", "dreams, perturbed": "#cc79a7"}
-    colours["dreams and day, perturbed"] = "#e69f00"
+    colours["dreams and real images, perturbed"] = "#e69f00"
     for arm, colour in colours.items():
         curves = [[100 * value for value in run["curve"]] for run in runs if run["arm"] == arm]
         mean = [statistics.mean(values) for values in zip(*curves, strict=True)]

@@ -2,7 +2,7 @@
 
     python -m reproductions.studies
 
-``dreamer study NAME`` writes such a ``courses.csv`` into its folder; those of the full studies lie in ``docs/studies``.
+``dreamer study NAME`` writes such a ``curves.csv`` into its folder; those of the full studies lie in ``docs/studies``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[1] / "docs"
 MEASUREMENTS, STUDIES = DOCS / "measurements", DOCS / "studies"
 EMPTY_ROOM = {
-    "awake_bent": ("the real images, perturbed", "#e69f00"),
-    "dreams_bent": ("dreams, perturbed", "#cc79a7"),
+    "awake_perturbed": ("the real images, perturbed", "#e69f00"),
+    "dreams_perturbed": ("dreams, perturbed", "#cc79a7"),
     "dreams_plain": ("dreams, unperturbed", "#0072b2"),
     "awake": ("the real images, unperturbed", "#009e73"),
     "nothing": ("no further training", "#7f7f7f"),
@@ -52,7 +52,7 @@ def read(study: str, data: str, measure: str) -> dict[str, list[Curve]]:
     """A measure along its axis, in per cent where it is a fraction, a curve for each seed, by arm."""
     factor = 1 if measure == "frechet" else 100
     found: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
-    with (STUDIES / study / "courses.csv").open(encoding="utf-8", newline="") as file:
+    with (STUDIES / study / "curves.csv").open(encoding="utf-8", newline="") as file:
         lines = csv.DictReader(file)
         axis = (lines.fieldnames or ())[3]
         for row in lines:
@@ -68,9 +68,7 @@ def empty_room(curves: dict[str, list[Curve]], path: Path) -> None:
     for arm, (label, colour) in EMPTY_ROOM.items():
         last = _line(axes, curves[arm], label, colour)
         axes.lines[-1].set_label(f"{label}: {last:.1f} %")
-    axes.set_xlabel(
-        "nights (100 optimiser steps each)\nafter training on 100 images a class; no new data ever again"
-    )
+    axes.set_xlabel("nights (100 optimiser steps each)\nafter training on 100 images a class; no new data ever again")
     axes.set_ylabel("accuracy on real\ntest images (%)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
+import importlib.metadata
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from dreamer.streams import Stream, digits
+
+# other people's scripts, run by their own test
+collect_ignore = ["public_scripts"]
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +30,15 @@ def data_root() -> Path:
 def digits_stream() -> Stream:
     """The embedded digits in five experiences, seed 0."""
     return digits()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metadata_read_once() -> Iterator[None]:
+    """Every Trainer looks for callbacks in the metadata of all installed packages: a fifth of a tiny run."""
+    once = functools.cache(importlib.metadata.entry_points)
+    with contextlib.ExitStack() as patches:
+        for fabric in ("lightning_fabric", "lightning.fabric"):
+            registry = importlib.import_module(f"{fabric}.utilities.registry")
+            if hasattr(registry, "entry_points"):
+                patches.enter_context(mock.patch.object(registry, "entry_points", once))
+        yield

@@ -105,8 +105,7 @@ class DreamQuality(Callback):
         real = _held_out(module, stage.experience, self.samples)
         if real is None or not len(real.y):
             return
-        classes = real.y.unique()
-        seen = module.gallery(-(-len(real.y) // len(classes)))
+        seen = module.gallery(-(-len(real.y) // len(real.groups.unique())))
         if seen is None:
             return
         rng = randoms(module.seed, Purpose.HEALTH, stage.index)
@@ -120,7 +119,7 @@ class DreamQuality(Callback):
         named = {f"dreams/{name}": value for name, value in found.items() if value is not None}
         for logger in trainer.loggers:
             logger.log_metrics({**named, "sleep/night": float(stage.night)}, step=step)
-        if self.directory is None:
+        if self.directory is None or not _has_classes(module):
             return
         sure = logits.softmax(dim=1).gather(1, dreams.y[:, None])[:, 0]
         path = self.directory / "dream_quality" / f"night_{stage.night:02d}.png"
@@ -137,17 +136,22 @@ def _measured(module: WakeSleepModule, dreams: Batch, real: Batch) -> tuple[dict
         found["frechet"] = measures.frechet_distance(h, held) / variance
     if min(len(h), len(held)) > _NEIGHBOURS:
         found["precision"], found["recall"] = measures.precision_recall(h, held, _NEIGHBOURS)
-    labels, classes = logits.argmax(dim=1), real.y.unique()
-    found["fidelity"] = metrics.accuracy(labels, dreams.y)
-    fractions = measures.class_shares(labels, logits.shape[1])[classes]
-    found["coverage"] = measures.covered_classes(fractions)
-    found["balance"] = measures.balance(fractions)
-    apart, usual = measures.diversity(h, dreams.y), measures.diversity(held, real.y)
+    if _has_classes(module):
+        labels = logits.argmax(dim=1)
+        found["fidelity"] = metrics.accuracy(labels, dreams.y)
+        fractions = measures.class_shares(labels, logits.shape[1])[real.y.unique()]
+        found["coverage"] = measures.covered_classes(fractions)
+        found["balance"] = measures.balance(fractions)
+    apart, usual = measures.diversity(h, dreams.y), measures.diversity(held, real.groups)
     if apart is not None and usual:
         found["diversity"] = apart / usual
     if len(real.x) > 1:
         found["novelty"] = _novelty(dreams.x, real.x)
     return found, logits
+
+
+def _has_classes(module: WakeSleepModule) -> bool:
+    return module.problem.groups == "class"
 
 
 def _novelty(dreams: Tensor, real: Tensor) -> float | None:
@@ -168,8 +172,10 @@ def _held_out(module: WakeSleepModule, experience: int, most: int) -> Batch | No
     for part, samples in enumerate(held):
         rows = torch.tensor(sorted(row for owner, row in chosen if owner == part), dtype=torch.int64)
         if samples is not None and len(rows):
-            found += [Batch(batch.x.cpu(), batch.y.cpu()) for batch in samples.batches(rows.split(_BATCH))]
-    return Batch(torch.cat([batch.x for batch in found]), torch.cat([batch.y for batch in found]))
+            found += list(samples.to("cpu").batches(rows.split(_BATCH)))
+    domains = [batch.group for batch in found if batch.group is not None]
+    x, y = torch.cat([batch.x for batch in found]), torch.cat([batch.y for batch in found])
+    return Batch(x, y, torch.cat(domains) if domains else None)
 
 
 def _sample(batch: Batch, count: int, rng: torch.Generator) -> Batch:

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import ProgressBar
 
 from dreamer.core.types import KINDS, Stage
 from dreamer.metrics.continual import average_seen, whole_rows
+from dreamer.report.score import Score
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -259,7 +260,9 @@ class RunProgress(ProgressBar):
         rows = whole_rows(pl_module.ledger.rows[-1:], pl_module.stream.origins)
         seen = average_seen(rows[-1]["accuracy"], rows[-1]["experience"]) if rows else None
         if seen is not None:
-            yield f"accuracy so far {seen:.1%}"
+            problem = pl_module.problem
+            score = Score(problem.score, problem.unit, problem.higher_is_better)
+            yield f"{score.name} so far {score.write(seen)}{score.sign.strip()}"
         left = self._pace.left(*self._ahead(pl_module))
         if left is not None:
             yield f"{_clock(left)} left"
@@ -273,7 +276,7 @@ class RunProgress(ProgressBar):
         for stage in pl_module.hypnogram[self._stage.index : self.trainer.max_epochs]:
             ahead = min(self._length(stage) - done, budget)
             steps[stage.kind] += ahead
-            evaluations += stage.evaluated
+            evaluations += stage.evaluated and stage.index >= pl_module.ledger.stage
             budget -= ahead
             done = 0
         return steps, evaluations

@@ -13,7 +13,7 @@ from dreamer.cli.common import seeds as numbers
 from dreamer.config.binding import ConfigError
 
 if TYPE_CHECKING:
-    from dreamer.compare.run import Resources
+    from dreamer.jobs.runner import Resources
 
 
 def compare(
@@ -63,7 +63,7 @@ def compare(
     ] = None,
 ) -> None:
     """Run strategies x benchmarks x seeds and write a report. Re-running resumes unfinished runs."""
-    from dreamer.compare.run import Resources
+    from dreamer.jobs.runner import Resources
     from dreamer.runs.run import quiet_lightning
 
     quiet_lightning()
@@ -93,7 +93,7 @@ def run_comparison(asked: Mapping[str, Any], folder: Path, resources: Resources,
         typer.Exit: 130 when it was stopped by hand, 1 when a run failed.
     """
     from dreamer.compare import run as comparisons
-    from dreamer.jobs.tracker import Interrupted
+    from dreamer.jobs.job import Interrupted
 
     try:
         comparison = comparisons.compare(asked, folder, resources, mix, command_line())

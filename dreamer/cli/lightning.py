@@ -1,4 +1,4 @@
-"""LightningCLI for lives: ``python -m dreamer.cli.lightning fit --config life.yaml``.
+"""LightningCLI for wake-sleep runs: ``python -m dreamer.cli.lightning fit --config run.yaml``.
 
 Model, data and Trainer are configured by the arguments of their own constructors, so a YAML is what LightningCLI makes
 of them; ``dreamer run`` has a shorter one. Needs jsonargparse: ``pip install 'dreamer[cli]'``.
@@ -24,26 +24,26 @@ from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
 JSONARGPARSE = RequirementCache("jsonargparse[signatures]>=4.46")
-OF_THE_STREAM = ("sample_shape", "num_classes")
-"""What network and generator get from the stream."""
+OF_THE_STREAM = {"sample_shape": "sample_shape", "num_classes": "num_groups", "outputs": "num_classes"}
+"""Arguments of network and generator, and the stream's attributes that they get."""
 
 
-class LifeCLI(LightningCLI):
+class WakeSleepCLI(LightningCLI):
     """A LightningCLI for :class:`dreamer.WakeSleepModule` and :class:`dreamer.StreamDataModule`.
 
     ``data.stream`` is named by the path of a function that gives a :class:`dreamer.Stream`, such as
-    ``dreamer.streams.digits``. Network and generator, where they ask for a ``sample_shape`` and ``num_classes``, get
-    them from it. ``seed_everything`` is the seed of the whole life; the plan is printed before, the results after it.
+    ``dreamer.streams.digits``. Network and generator, where they take a ``sample_shape``, ``num_classes`` or
+    ``outputs``, get them from it. ``seed_everything`` is the seed of the whole run; the schedule is printed before, the results after it.
 
     Args:
-        args: what was typed, or a configuration; None reads ``sys.argv``.
-        run: live at once; False only builds, as :class:`LightningCLI` does.
+        args: the arguments, or a configuration; None reads ``sys.argv``.
+        run: train at once; False only builds, as :class:`LightningCLI` does.
     """
 
     def __init__(self, args: list[str] | dict[str, Any] | None = None, run: bool = True):
         from jsonargparse import set_parsing_settings
 
-        # a stream is a dataclass, which would be asked for field by field; so it is made by a function
+        # a stream is a dataclass, which would be configured field by field; so it is made by a function
         set_parsing_settings(subclasses_enabled=[Stream])
         super().__init__(
             WakeSleepModule,
@@ -59,20 +59,20 @@ class LifeCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the stream say what samples look like, and one seed be that of all."""
         for part in ("network", "generator"):
-            for name in OF_THE_STREAM:
+            for name, source in OF_THE_STREAM.items():
                 parser.link_arguments(
                     "data",
                     f"model.{part}.init_args.{name}",
-                    lambda data, name=name: getattr(data.stream, name),
+                    lambda data, source=source: getattr(data.stream, source),
                     apply_on="instantiate",
                 )
         parser.link_arguments("seed_everything", "model.seed", int)
 
     def _add_instantiators(self) -> None:
-        """Leave out Lightning's record of hyper-parameters, which takes every link for one that was followed."""
+        """Leave out Lightning's record of hyper-parameters, which assumes that every link was followed."""
 
     def instantiate_classes(self) -> None:
-        """Build stream, life and Trainer.
+        """Build stream, module and Trainer.
 
         Raises:
             ConfigError: when one of them, or a part, refuses a value.
@@ -81,7 +81,7 @@ class LifeCLI(LightningCLI):
             super().instantiate_classes()
 
     def before_fit(self) -> None:
-        """Show the plan.
+        """Print the schedule.
 
         Raises:
             ConfigError: when parts make no sense together, with the reason.
@@ -93,7 +93,7 @@ class LifeCLI(LightningCLI):
             typer.echo(summary(stream, model, plan))
 
     def after_fit(self) -> None:
-        """Show the results."""
+        """Print the results."""
         if self.trainer.is_global_zero:
             print_table(self.model.results())
 
@@ -113,7 +113,7 @@ def main() -> None:
     try:
         if not JSONARGPARSE:
             raise ConfigError(f"expected {JSONARGPARSE.requirement} to be installed: pip install 'dreamer[cli]'")
-        LifeCLI()
+        WakeSleepCLI()
     except ConfigError as error:
         typer.echo(f"dreamer: {error}", err=True)
         raise SystemExit(2) from None

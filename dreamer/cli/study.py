@@ -48,7 +48,8 @@ def study(
         raise ConfigError(
             "--stream and --seeds are an ablation's; a study's own stand in its YAML: data.NAME.seeds=[11,12]"
         )
-    from dreamer.jobs.tracker import Interrupted
+    from dreamer.jobs.job import Interrupted
+    from dreamer.jobs.runner import Resources
     from dreamer.studies import run as studies
     from dreamer.studies.study import load
     from dreamer.studies.tables import plain_findings
@@ -56,7 +57,7 @@ def study(
     registered = load(name, items or [], quick)
     folder = out or Path("runs") / "study" / (f"{registered.name}-quick" if quick else registered.name)
     try:
-        findings = studies.conduct(registered, folder, studies.Resources(workers, threads), mix, command_line())
+        findings = studies.conduct(registered, folder, Resources(workers=workers, threads=threads), mix, command_line())
     except Interrupted:
         raise stopped(folder) from None
     typer.echo(f"{plain_findings(findings)}\n\nreport: {folder / 'report.html'}")
@@ -76,8 +77,8 @@ def _ablation(
 ) -> None:
     """Run a recipe without each part of its nights in turn, and report on it as a comparison."""
     from dreamer.compare import ablation
-    from dreamer.compare.run import Resources
     from dreamer.jobs.manifest import slug
+    from dreamer.jobs.runner import Resources
 
     strategies, words = [item for item in items if "=" not in item], [item for item in items if "=" in item]
     if len(strategies) != 1:
@@ -87,4 +88,4 @@ def _ablation(
     settings = [*(ablation.QUICK if quick else ()), *words]
     asked = ablation.asked(strategy, place, number if seeds is None else numbers(seeds), settings)
     folder = out or Path("runs") / "study" / f"ablation-{slug(f'{strategy}-{place}')}{'-quick' if quick else ''}"
-    run_comparison(asked, folder, Resources("local", workers, threads), mix)
+    run_comparison(asked, folder, Resources(workers=workers, threads=threads), mix)

@@ -46,7 +46,8 @@ def tune(
     """Choose hyper-parameters on held-out training data, never on test data. Re-running resumes unfinished trials."""
     from dreamer.compare.tuning import space as spaces
     from dreamer.compare.tuning import tune as tuning
-    from dreamer.jobs.tracker import Interrupted
+    from dreamer.jobs.job import Interrupted
+    from dreamer.jobs.runner import Resources
     from dreamer.runs.run import quiet_lightning
 
     quiet_lightning()
@@ -59,7 +60,8 @@ def tune(
     searched = None if space is None else spaces.read(space)
     places = devices(gpus)
     try:
-        tuned = tuning.tune(task, folder, searched, trials, workers, threads, places, mix_code=mix, watch=_show_trial)
+        resources = Resources(workers=workers, threads=threads, devices=places)
+        tuned = tuning.tune(task, folder, searched, trials, resources, mix, _show_trial)
     except Interrupted:
         raise stopped(folder) from None
     if tuned.best is None or tuned.best.value is None:

@@ -1,1 +1,1 @@
-"""Many lives side by side: grids of strategies, streams and seeds, their statistics, and the page that shows them."""
+"""`dreamer compare`: strategies x streams x seeds, their statistics, and the page that shows them."""

@@ -1,4 +1,4 @@
-"""What each part of a recipe's night gives: the recipe without it, at equal optimiser steps, as a comparison."""
+"""`dreamer study ablation`: a recipe against itself without each part of its nights, as a comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dreamer.perturbations import Perturbation
 from dreamer.runs.run_config import run_config
 
 FULL = "full"
-"""The arm that the others are held against: the recipe as it stands."""
+"""The arm that the others are compared with: the recipe as it stands."""
 SEEDS = tuple(range(11, 21))
 """Recipes may have been chosen on the first few seeds."""
 QUICK_SEEDS = SEEDS[:2]
@@ -25,9 +25,9 @@ QUICK = ("stream.experiences=2", "wake.steps=100")
 def asked(
     strategy: str, stream: str = "digits", seeds: int | Sequence[int] = SEEDS, words: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The grid in which a recipe is held against itself without each part of its nights.
+    """The grid in which a recipe is compared with itself without each part of its nights.
 
-    Every arm makes as many optimiser steps as the whole recipe: what a stage would have taken, the days take.
+    Every arm makes as many optimiser steps as the whole recipe: what a stage would have taken, the wake stages take.
 
     Args:
         strategy: names of recipes, laid over each other (``dreams+augment``); ``ours`` is the stream's own.
@@ -46,14 +46,14 @@ def asked(
     if not arms:
         raise ConfigError(f"ablation: expected a recipe with nights, got {strategy!r}, which has none on {stream}")
     return {
-        "title": f"What each part of the nights of {strategy} gives on {stream}",
+        "title": f"Ablation of the nights of {strategy} on {stream}",
         "arms": [{"recipe": strategy, "name": FULL}, *arms],
         "streams": [stream],
         "seeds": seeds if isinstance(seeds, int) else list(seeds),
         "set": list(words),
         "reference": FULL,
         "match": "steps",
-        # the day is no part of the night: all arms bend its samples as the recipe does
+        # wake is no part of the night: all arms perturb real samples as the recipe does
         "augment": OWN,
     }
 
@@ -62,7 +62,7 @@ def variants(whole: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """A recipe without each part of its nights: the arm's name, and the keys that are set.
 
     Without any night, without each kind of stage, without each perturbation and without all, without teachers (dreams
-    are learnt by their labels), and without a schedule of its own (nights come at the boundaries of experiences).
+    are learnt from their labels), and without a schedule of its own (nights come at the boundaries of experiences).
 
     Args:
         whole: the recipe's configuration, with that of a stream.

@@ -11,22 +11,18 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from torch.utils.flop_counter import FlopCounterMode
 
 from dreamer import config
+from dreamer.compare.cells import Cell
 from dreamer.config.binding import ConfigError, at, check
 from dreamer.core.suggest import one_of
 from dreamer.runs import run as runs
 from dreamer.runs import summary
 
-if TYPE_CHECKING:
-    from dreamer.compare.grid import Cell
-
-AVALANCHE = "avalanche:"
-"""What the names of Avalanche's strategies begin with."""
 MATCHES = ("steps", "bytes", "flops")
 _SAMPLE = 16
 """Steps of each stage over which arithmetic is counted: dreams are made for several steps at once."""
@@ -34,11 +30,11 @@ _SAMPLE = 16
 
 @dataclass(frozen=True)
 class Limits:
-    """What every life may spend.
+    """What every run may spend.
 
     Attributes:
-        steps: optimiser steps of a whole life, wake and sleep, or None.
-        nbytes: bytes kept beside the network, at the end of a life, or None.
+        steps: optimiser steps of a whole run, wake and sleep, or None.
+        nbytes: bytes kept beside the network, at the end of a run, or None.
         match: the reference arm's own ``steps``, ``bytes`` or ``flops`` are the limit, or None.
         reference: the label of that arm.
     """
@@ -76,7 +72,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a life will spend.
+    """What a run will spend.
 
     Attributes:
         stages: kind and optimiser steps of every stage; an upper bound where nights are open.
@@ -84,7 +80,7 @@ class Plan:
         sample_size: numbers in one sample.
         memory: bytes of the memory at the end.
         others: bytes of generator, teachers and plasticity.
-        open: nights are decided while the life is lived.
+        open: nights are decided during the run.
     """
 
     stages: tuple[tuple[str, int], ...]
@@ -96,12 +92,12 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole life."""
+        """Optimiser steps of the whole run."""
         return sum(steps for _, steps in self.stages)
 
     @property
     def wake(self) -> int:
-        """Optimiser steps of all days."""
+        """Optimiser steps of all wake stages."""
         return sum(steps for kind, steps in self.stages if kind == "wake")
 
     @property
@@ -110,18 +106,18 @@ class Plan:
         return self.memory + self.others
 
 
-def fit(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell], list[str]]:
-    """Fit the arms of one stream into the limits.
+def equalise(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell], list[str]]:
+    """Give the arms of one stream equal budgets.
 
     Args:
         cells: one cell of each arm, by label.
-        limits: what a life may spend.
+        limits: what a run may spend.
 
     Returns:
         The cells with changed wake steps and capacities, and what could not be made equal.
 
     Raises:
-        ConfigError: when a cell cannot be lived as configured, or its nights alone are beyond the limit.
+        ConfigError: when a cell cannot be run as configured, or its nights alone are beyond the limit.
     """
     reference = _plan(cells[limits.reference])
     if limits.match in ("bytes", "flops") and cells[limits.reference].avalanche is not None:
@@ -131,21 +127,21 @@ def fit(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell], lis
     steps = reference.steps if limits.match == "steps" else limits.steps
     nbytes = reference.nbytes if limits.match == "bytes" else limits.nbytes
     warnings: list[str] = []
-    fitted = _remembering(cells, limits.reference)
+    equal = _with_equal_memories(cells, limits.reference)
     if nbytes is not None:
-        for label, cell in fitted.items():
-            fitted[label], said = _with_bytes(cell, nbytes)
+        for label, cell in equal.items():
+            equal[label], said = _with_bytes(cell, nbytes)
             warnings += said
     if steps is not None:
-        fitted = {label: _with_steps(cell, steps) for label, cell in fitted.items()}
+        equal = {label: _with_steps(cell, steps) for label, cell in equal.items()}
     if limits.match == "flops":
         total = sum(_flops(cells[limits.reference]).values())
-        fitted = {label: _with_flops(cell, total) for label, cell in fitted.items()}
-    open_nights = [label for label, cell in fitted.items() if _plan(cell).open]
+        equal = {label: _with_flops(cell, total) for label, cell in equal.items()}
+    open_nights = [label for label, cell in equal.items() if _plan(cell).open]
     warnings += [
-        f"{label} decides about its nights while it lives, so its steps are not fixed" for label in open_nights
+        f"{label} decides about its nights during the run, so its steps are not fixed" for label in open_nights
     ]
-    return fitted, warnings
+    return equal, warnings
 
 
 def _prepared(cell: Cell) -> runs.Run:
@@ -168,7 +164,7 @@ def _plan(cell: Cell) -> Plan:
     )
 
 
-def _remembering(cells: Mapping[str, Cell], reference: str) -> dict[str, Cell]:
+def _with_equal_memories(cells: Mapping[str, Cell], reference: str) -> dict[str, Cell]:
     """Avalanche's memories hold as many samples as the reference's, or as the first of ours that has one."""
     ours = sorted((cell for cell in cells.values() if cell.avalanche is None), key=lambda cell: cell.arm != reference)
     capacities = [cell.config["memory"]["capacity"] for cell in ours if _has_capacity(cell)]
@@ -181,7 +177,7 @@ def _remembering(cells: Mapping[str, Cell], reference: str) -> dict[str, Cell]:
 
 
 def _with_steps(cell: Cell, steps: int) -> Cell:
-    """Shorten or lengthen the days; a schedule may then sleep oftener or seldomer, so it is planned again."""
+    """Shorten or lengthen the wake stages; a schedule may then sleep more or less often, so it is planned again."""
     for _ in range(4):
         plan = _plan(cell)
         asleep = plan.steps - plan.wake
@@ -220,14 +216,14 @@ def _with_flops(cell: Cell, total: float) -> Cell:
     asleep = sum(spent.values()) - spent["wake"]
     each = round((total - asleep) / (spent["wake"] / plan.wake) / plan.experiences) if spent["wake"] else 0
     if each < 1:
-        raise ConfigError(f"{cell.arm}: its nights alone take more arithmetic than the reference's whole life")
+        raise ConfigError(f"{cell.arm}: its nights alone take more arithmetic than the reference's whole run")
     return _set_steps(cell, each)
 
 
 def _flops(cell: Cell) -> dict[str, float]:
-    """Floating point operations of a life's optimiser steps, by kind of stage, from the first steps of every stage.
+    """Floating point operations of a run's optimiser steps, by kind of stage, from the first steps of every stage.
 
-    What a dusk does (fitting mixtures, inverting) and examinations are not counted.
+    What happens between stages (fitting mixtures, inverting) and evaluations are not counted.
     """
     counter = _Counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,63 +1,59 @@
-"""Figures of how lives went: learning curves, nights, forgetting, accuracy matrices, hypnograms.
+"""Figures of how runs went: learning curves, nights, forgetting, accuracy matrices, hypnograms.
 
-Every function takes the lives of one stream by arm and returns a figure, or None where there is nothing to draw. Many
+Every function takes the runs of one stream by arm and returns a figure, or None where there is nothing to draw. Many
 arms are drawn as many small panels with common axes, so that nothing is told by colour alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from dreamer.compare.results import Lived
-from dreamer.metrics.continual import AccuracyRow, accuracy_matrix, average_seen, whole_rows
-from dreamer.report.svg import (
-    Figure,
-    Panel,
-    Scale,
-    around,
-    cell_text,
-    count,
-    frame,
-    heading,
-    marker,
-    percent,
-    signed,
+from dreamer.compare.results import CompletedRun
+from dreamer.core.text import count, percent, plural, signed
+from dreamer.metrics.continual import accuracy_matrix, average_seen
+from dreamer.report.plots import (
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Point,
+    count_ticks,
+    draw_curves,
+    fractions,
+    new_panel,
+    percent_ticks,
 )
+from dreamer.report.results import evaluations
+from dreamer.report.svg import Figure, Panel, Scale, cell_text, frame, heading, marker
 
-Arms = Mapping[str, Sequence[Lived]]
-Point = tuple[float, float]
+Arms = Mapping[str, Sequence[CompletedRun]]
+Where = tuple[str, int, int]
+Courses = Mapping[Where, Point]
 
-_WIDTH, _LEFT, _RIGHT, _TOP = 340.0, 40.0, 10.0, 30.0
 _LEVELS = ("nrem", "rem", "wake")
 _MOST_MARKS = 30
-"""Examinations of a life up to which every one of them is marked."""
+"""Evaluations of a run up to which every one of them is marked."""
 
 
 def learning_curves(arms: Arms, key: str, reference: str) -> Figure | None:
-    """The average accuracy over the experiences met so far after each stage, against optimiser steps."""
-    courses = {arm: {life.seed: _course(life) for life in lives} for arm, lives in arms.items()}
-    courses = {arm: {seed: course for seed, course in found.items() if course} for arm, found in courses.items()}
-    courses = {arm: found for arm, found in courses.items() if found}
+    """The average accuracy over the experiences seen so far after each stage, against optimiser steps."""
+    courses = _by_arm(arms, _course)
     every = [point for found in courses.values() for course in found.values() for point in course.values()]
     if not every:
         return None
     means = {arm: _mean_course(list(found.values())) for arm, found in courses.items()}
-    across = Scale(0.0, max(max(step for step, _ in every), 1.0), _LEFT, _WIDTH - _RIGHT)
-    up = _shares([value for _, value in every], 190.0, _TOP + 6)
+    across = Scale(0.0, max(max(step for step, _ in every), 1.0), LEFT, WIDTH - RIGHT)
+    up = fractions([value for _, value in every], 190.0, TOP + 6)
     panels = []
     for arm, found in courses.items():
         final = f"{percent(list(means[arm].values())[-1][1])} % at the end" if means[arm] else ""
-        panel = _panel(arm, 230.0, _curve_words(means[arm], len(found)), final)
-        frame(panel, across, up, "optimiser steps", x_ticks=_steps(across), y_ticks=_percents(up))
-        for other, mean in means.items():
-            if other != arm and mean:
-                style = "context of-reference" if other == reference else "context"
-                panel.line([(across(x), up(y)) for x, y in mean.values()], style, other)
-        for seed, course in found.items():
-            panel.line([(across(x), up(y)) for x, y in course.values()], "seed", f"seed {seed}")
-        if means[arm]:
-            panel.line([(across(x), up(y)) for x, y in means[arm].values()], "mean")
+        panel = new_panel(arm, 230.0, _curve_words(means[arm], len(found)), final)
+        frame(panel, across, up, "optimiser steps", x_ticks=count_ticks(across), y_ticks=percent_ticks(up))
+        lines = {other: list(mean.values()) for other, mean in means.items()}
+        seeds = {seed: list(course.values()) for seed, course in found.items()}
+        draw_curves(panel, across, up, lines.pop(arm), seeds, lines, reference)
         if len(means[arm]) <= _MOST_MARKS:
             for (after, experience, _), (x, y) in means[arm].items():
                 hint = f"experience {experience}, after {after}: {percent(y)} %"
@@ -72,9 +68,9 @@ def learning_curves(arms: Arms, key: str, reference: str) -> Figure | None:
     return Figure(
         f"{key}-learning-curves",
         "Learning curves",
-        "Average accuracy (%) over the experiences met so far, at every examination. Thick: mean of the seeds; thin: "
-        f"single seeds; grey: means of the other arms, dashed that of {reference}. Open circles are measured after a "
-        "day, filled ones after a night.",
+        "Average accuracy (%) over the experiences seen so far, at every evaluation. Thick: mean of the seeds; thin: "
+        f"single seeds; grey: means of the other arms, dashed that of {reference}. Open circles are measured after "
+        "wake, filled ones after a night.",
         panels,
         ("arm", "seed", "after", "experience", "optimiser_steps", "average_accuracy_seen"),
         rows,
@@ -83,24 +79,22 @@ def learning_curves(arms: Arms, key: str, reference: str) -> Figure | None:
 
 
 def nights(arms: Arms, key: str) -> Figure | None:
-    """The average accuracy over the experiences met so far, before and after each night."""
-    found = {arm: {life.seed: _nights(life) for life in lives} for arm, lives in arms.items()}
-    found = {arm: {seed: pairs for seed, pairs in by_seed.items() if pairs} for arm, by_seed in found.items()}
-    asleep = {arm: by_seed for arm, by_seed in found.items() if by_seed}
+    """The average accuracy over the experiences seen so far, before and after each night."""
+    asleep = _by_arm(arms, _nights)
     if not asleep:
         return None
     values = [
         value for by_seed in asleep.values() for pairs in by_seed.values() for pair in pairs.values() for value in pair
     ]
     last = max(night for by_seed in asleep.values() for pairs in by_seed.values() for night in pairs)
-    across, up = Scale(-0.6, last + 0.6, _LEFT, _WIDTH - _RIGHT), _shares(values, 190.0, _TOP + 6)
+    across, up = Scale(-0.6, last + 0.6, LEFT, WIDTH - RIGHT), fractions(values, 190.0, TOP + 6)
     ticks = [(float(t), str(int(t))) for t in Scale(0, max(last, 1), 0, 1).ticks(8) if t == int(t) and t <= last]
     panels = []
     for arm, by_seed in asleep.items():
         means = _mean_nights(list(by_seed.values()))
         gain = sum(after - before for before, after in means.values()) / len(means)
-        panel = _panel(arm, 230.0, _night_words(means), f"{signed(gain)} points a night")
-        frame(panel, across, up, "night", x_ticks=ticks, y_ticks=_percents(up))
+        panel = new_panel(arm, 230.0, _night_words(means), f"{signed(gain)} points a night")
+        frame(panel, across, up, "night", x_ticks=ticks, y_ticks=percent_ticks(up))
         _draw_nights(panel, across, up, by_seed, means)
         panels.append(panel)
     awake = [arm for arm in arms if arm not in asleep]
@@ -113,8 +107,8 @@ def nights(arms: Arms, key: str) -> Figure | None:
     return Figure(
         f"{key}-nights",
         "Before and after each night",
-        "Average accuracy (%) over the experiences met so far: open circles before a night, filled ones after it, mean "
-        "of the seeds; thin lines are single seeds." + (f" Without nights: {', '.join(awake)}." if awake else ""),
+        "Average accuracy (%) over the experiences seen so far: open circles before a night, filled ones after it, "
+        "mean of the seeds; thin lines are single seeds." + (f" Without nights: {', '.join(awake)}." if awake else ""),
         panels,
         ("arm", "seed", "night", "before", "after"),
         rows,
@@ -124,9 +118,7 @@ def nights(arms: Arms, key: str) -> Figure | None:
 
 def forgetting(arms: Arms, key: str) -> Figure | None:
     """First minus last accuracy on every experience but the last."""
-    lost = {arm: {life.seed: _lost(life) for life in lives} for arm, lives in arms.items()}
-    lost = {arm: {seed: line for seed, line in found.items() if line} for arm, found in lost.items()}
-    lost = {arm: found for arm, found in lost.items() if found}
+    lost = _by_arm(arms, _lost)
     if not lost:
         return None
     means = {arm: [_mean(values) for values in zip(*found.values(), strict=True)] for arm, found in lost.items()}
@@ -142,7 +134,7 @@ def forgetting(arms: Arms, key: str) -> Figure | None:
             (arm, seed, j, value)
             for arm, found in lost.items()
             for seed, line in found.items()
-            for j, value in enumerate(line)
+            for j, value in enumerate(line or ())
         ],
         wide=True,
     )
@@ -151,29 +143,23 @@ def forgetting(arms: Arms, key: str) -> Figure | None:
 def matrices(arms: Arms, key: str) -> Figure | None:
     """The accuracy matrix of each arm, mean over its seeds."""
     panels, rows = [], []
-    for arm, lives in arms.items():
-        found = [(life.seed, _matrix(life)) for life in lives]
-        known = [(seed, matrix) for seed, matrix in found if matrix]
-        if not known:
-            continue
+    for arm, found in _by_arm(arms, _matrix).items():
         rows += [
             (arm, seed, i, j, value)
-            for seed, matrix in known
+            for seed, matrix in found.items()
             for i, line in enumerate(matrix)
             for j, value in enumerate(line)
         ]
-        means = [
-            [_mean([matrix[i][j] for _, matrix in known]) for j in range(len(known[0][1]))]
-            for i in range(len(known[0][1]))
-        ]
+        places = range(len(next(iter(found.values()))))
+        means = [[_mean([matrix[i][j] for matrix in found.values()]) for j in places] for i in places]
         panels.append(_draw_matrix(arm, means))
     if not panels:
         return None
     return Figure(
         f"{key}-matrices",
         "Accuracy matrices",
-        "Accuracy (%) on each experience (columns) after having lived through another (rows, with its night), mean of "
-        "the seeds. The framed diagonal had just been learnt; right of it lie experiences not yet met. At the upper "
+        "Accuracy (%) on each experience (columns) after training on another (rows, with its night), mean of the "
+        "seeds. The framed diagonal had just been learnt; right of it lie experiences not yet seen. At the upper "
         "right: the mean of the last row.",
         panels,
         ("arm", "seed", "after_experience", "on_experience", "accuracy"),
@@ -183,29 +169,29 @@ def matrices(arms: Arms, key: str) -> Figure | None:
 
 
 def hypnograms(arms: Arms, key: str) -> Figure | None:
-    """The stages of one life of each arm over optimiser steps, on a common scale."""
-    chosen = {arm: min(lives, key=lambda life: life.seed) for arm, lives in arms.items() if lives}
-    plans = {arm: life.results.get("hypnogram") or [] for arm, life in chosen.items()}
+    """The stages of one run of each arm over optimiser steps, on a common scale."""
+    chosen = {arm: min(runs, key=lambda run: run.seed) for arm, runs in arms.items() if runs}
+    plans = {arm: run.results.get("hypnogram") or [] for arm, run in chosen.items()}
     plans = {arm: stages for arm, stages in plans.items() if stages}
     if not plans:
         return None
     kinds = [kind for kind in _LEVELS if any(stage["kind"] == kind for stages in plans.values() for stage in stages)]
     longest = max(sum(stage["steps"] for stage in stages) for stages in plans.values())
-    across = Scale(0.0, float(max(longest, 1)), 46.0, _WIDTH - _RIGHT)
-    bottom = _TOP + 22.0 * len(kinds)
+    across = Scale(0.0, float(max(longest, 1)), 46.0, WIDTH - RIGHT)
+    bottom = TOP + 22.0 * len(kinds)
     panels = []
     for arm, stages in plans.items():
-        panel = _panel(arm, bottom + 36, _stage_words(stages), f"seed {chosen[arm].seed}")
-        up = Scale(0.0, 1.0, bottom, _TOP - 4)
+        panel = new_panel(arm, bottom + 36, _stage_words(stages), f"seed {chosen[arm].seed}")
+        up = Scale(0.0, 1.0, bottom, TOP - 4)
         for level, kind in enumerate(reversed(kinds)):
-            panel.write(40.0, _TOP + 22 * level + 14, kind.upper(), "soft", "end")
+            panel.write(40.0, TOP + 22 * level + 14, kind.upper(), "soft", "end")
         _draw_stages(panel, across, kinds, stages)
-        frame(panel, across, up, "optimiser steps", x_ticks=_steps(across))
+        frame(panel, across, up, "optimiser steps", x_ticks=count_ticks(across))
         panels.append(panel)
     return Figure(
         f"{key}-hypnograms",
         "Hypnograms",
-        "The stages of one life of each arm (its lowest seed), all on the same scale. Shaded: nights.",
+        "The stages of one run of each arm (its lowest seed), all on the same scale. Shaded: nights.",
         panels,
         ("arm", "seed", "stage", "kind", "experience", "night", "steps"),
         [
@@ -217,29 +203,27 @@ def hypnograms(arms: Arms, key: str) -> Figure | None:
     )
 
 
-Where = tuple[str, int, int]
+def _by_arm(arms: Arms, read: Callable[[CompletedRun], Any]) -> dict[str, dict[int, Any]]:
+    """What is read from the runs, by arm and seed; what is empty is left out."""
+    found = {arm: {run.seed: read(run) for run in runs} for arm, runs in arms.items()}
+    found = {arm: {seed: value for seed, value in by_seed.items() if value} for arm, by_seed in found.items()}
+    return {arm: by_seed for arm, by_seed in found.items() if by_seed}
 
 
-def _rows(life: Lived) -> list[AccuracyRow]:
-    """The examinations; where experiences came in pieces, as if they had come whole."""
-    # results of elsewhere may say nothing of their protocol
-    return whole_rows(life.results["accuracy_matrix"]["rows"], life.results.get("protocol", {}).get("origins"))
-
-
-def _course(life: Lived) -> dict[Where, Point]:
-    """(steps, average over the experiences met) by (after, experience, how often before)."""
+def _course(run: CompletedRun) -> dict[Where, Point]:
+    """(steps, average over the experiences seen) by (after, experience, how often before)."""
     course: dict[Where, Point] = {}
-    for row in _rows(life):
+    for row in evaluations(run.results):
         value = average_seen(row["accuracy"], row["experience"])
-        if row["after"] == "birth" or value is None:
+        if row["stage"] < 0 or value is None:
             continue
         number = sum(where[:2] == (row["after"], row["experience"]) for where in course)
         course[row["after"], row["experience"], number] = (float(row["global_step"]), value)
     return course
 
 
-def _mean_course(courses: Sequence[Mapping[Where, Point]]) -> dict[Where, Point]:
-    """Where all seeds were examined, the mean of their steps and of their accuracies."""
+def _mean_course(courses: Sequence[Courses]) -> dict[Where, Point]:
+    """Where all seeds were evaluated, the mean of their steps and of their accuracies."""
     common = [where for where in courses[0] if all(where in course for course in courses)]
     return {
         where: (
@@ -250,10 +234,10 @@ def _mean_course(courses: Sequence[Mapping[Where, Point]]) -> dict[Where, Point]
     }
 
 
-def _nights(life: Lived) -> dict[int, tuple[float, float]]:
-    """Average accuracy over the experiences met, before and after every night that was examined on both sides."""
+def _nights(run: CompletedRun) -> dict[int, tuple[float, float]]:
+    """Average accuracy over the experiences seen, before and after every night that was evaluated on both sides."""
     before, found = None, {}
-    for row in _rows(life):
+    for row in evaluations(run.results):
         if row["after"] != "night":
             before = row
         elif before is not None and before["experience"] == row["experience"]:
@@ -294,16 +278,16 @@ def _draw_nights(
             marker(panel, "circle", x, up(after), 3.6, "dot", hint)
 
 
-def _matrix(life: Lived) -> list[list[float | None]] | None:
+def _matrix(run: CompletedRun) -> list[list[float | None]] | None:
     """R as lists, None in place of NaN."""
-    found = accuracy_matrix(_rows(life))
+    found = accuracy_matrix(evaluations(run.results))
     if found is None:
         return None
     return [[None if math.isnan(value) else value for value in line] for line in found.tolist()]
 
 
-def _lost(life: Lived) -> list[float | None] | None:
-    matrix = _matrix(life)
+def _lost(run: CompletedRun) -> list[float | None] | None:
+    matrix = _matrix(run)
     if matrix is None:
         return None
     pairs = [(matrix[j][j], matrix[-1][j]) for j in range(len(matrix) - 1)]
@@ -314,12 +298,12 @@ def _strip(arm: str, line: Sequence[float | None], most: float) -> Panel:
     """One arm's row of coloured cells, one for each experience."""
     known = [value for value in line if value is not None]
     words = ", ".join(f"experience {j} {percent(value)}" for j, value in list(enumerate(line))[:20])
-    panel = _panel(arm, 66.0, f"Percentage points lost: {words}.", percent(_mean(line)) if known else "")
-    wide = _WIDTH / len(line)
+    panel = new_panel(arm, 66.0, f"Percentage points lost: {words}.", percent(_mean(line)) if known else "")
+    wide = WIDTH / len(line)
     for j, value in enumerate(line):
         if value is None:
             continue
-        share = abs(value) / most
+        depth = abs(value) / most
         hint = f"experience {j}: {percent(value, 2)} points"
         x, size = j * wide, max(wide - 2, wide * 0.8)
         panel.add("rect", "base", x=x, y=22.0, width=size, height=24.0, rx=2)
@@ -332,10 +316,10 @@ def _strip(arm: str, line: Sequence[float | None], most: float) -> Panel:
             width=size,
             height=24.0,
             rx=2,
-            fill_opacity=share,
+            fill_opacity=depth,
         )
         if wide >= 30:
-            panel.write(x + size / 2, 38.0, percent(value), cell_text(share), "middle")
+            panel.write(x + size / 2, 38.0, percent(value), cell_text(depth), "middle")
     for j in range(0, len(line), math.ceil(18 / wide)):
         panel.write((j + 0.5) * wide - 1, 60.0, str(j), "soft", "middle")
     return panel
@@ -344,13 +328,13 @@ def _strip(arm: str, line: Sequence[float | None], most: float) -> Panel:
 def _draw_matrix(arm: str, means: Sequence[Sequence[float | None]]) -> Panel:
     experiences = len(means)
     side = 230.0 / experiences
-    panel = Panel(arm, 260.0, _TOP + 230 + 22, _matrix_words(means))
+    panel = Panel(arm, 260.0, TOP + 230 + 22, _matrix_words(means))
     heading(panel, arm, f"{percent(_mean(means[-1]))} %")
     for i, line in enumerate(means):
         for j, value in enumerate(line):
             if value is None:
                 continue
-            x, y = 26 + j * side, _TOP - 6 + i * side
+            x, y = 26 + j * side, TOP - 6 + i * side
             size = side - min(1.5, side * 0.08)
             hint = f"after experience {i}, on experience {j}: {percent(value)} %"
             panel.add("rect", "base", x=x, y=y, width=size, height=size)
@@ -360,49 +344,27 @@ def _draw_matrix(arm: str, means: Sequence[Sequence[float | None]]) -> Panel:
                 panel.write(x + size / 2, y + size / 2 + 4, percent(value, digits), cell_text(value), "middle")
     for j in range(experiences):
         x = 26 + j * side
-        panel.add("rect", "frame", x=x, y=_TOP - 6 + j * side, width=side, height=side)
+        panel.add("rect", "frame", x=x, y=TOP - 6 + j * side, width=side, height=side)
     for j in range(0, experiences, max(1, math.ceil(16 / side))):
-        panel.write(26 + (j + 0.5) * side, _TOP + 242 - 4, str(j), "soft", "middle")
-        panel.write(20.0, _TOP - 6 + (j + 0.5) * side + 4, str(j), "soft", "end")
+        panel.write(26 + (j + 0.5) * side, TOP + 242 - 4, str(j), "soft", "middle")
+        panel.write(20.0, TOP - 6 + (j + 0.5) * side + 4, str(j), "soft", "end")
     return panel
 
 
 def _draw_stages(panel: Panel, across: Scale, kinds: Sequence[str], stages: Sequence[Mapping]) -> None:
-    """One path of blocks for each kind of stage, so that a life of thousands of stages stays a small drawing."""
+    """One path of blocks for each kind of stage, so that a run of thousands of stages stays a small drawing."""
     blocks: dict[str, list[str]] = {"night": [], **{kind: [] for kind in kinds}}
     start = 0
     for stage in stages:
         x, end = across(start), across(start + stage["steps"])
-        y = _TOP + 22 * (len(kinds) - 1 - kinds.index(stage["kind"]))
+        y = TOP + 22 * (len(kinds) - 1 - kinds.index(stage["kind"]))
         blocks[stage["kind"]].append(f"M{x:.2f} {y + 4:.1f}H{end:.2f}V{y + 16:.1f}H{x:.2f}Z")
         if stage["night"] >= 0:
-            blocks["night"].append(f"M{x:.2f} {_TOP - 2:.1f}H{end:.2f}V{_TOP + 22 * len(kinds):.1f}H{x:.2f}Z")
+            blocks["night"].append(f"M{x:.2f} {TOP - 2:.1f}H{end:.2f}V{TOP + 22 * len(kinds):.1f}H{x:.2f}Z")
         start += stage["steps"]
     for name, paths in blocks.items():
         if paths:
             panel.add("path", name, d="".join(paths))
-
-
-def _panel(name: str, height: float, description: str, number: str = "") -> Panel:
-    panel = Panel(name, _WIDTH, height, description)
-    heading(panel, name, number)
-    return panel
-
-
-def _shares(values: Sequence[float], bottom: float, top: float) -> Scale:
-    """An upright scale for shares of 1, at least 10 points high and never beyond 0 and 100 %."""
-    low, high = around(values, least=0.1)
-    return Scale(max(0.0, low), min(1.0, high), bottom, top)
-
-
-def _percents(up: Scale) -> list[tuple[float, str]]:
-    ticks = up.ticks(5)
-    digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
-    return [(tick, f"{100 * tick:.{digits}f}") for tick in ticks]
-
-
-def _steps(across: Scale) -> list[tuple[float, str]]:
-    return [(tick, count(tick)) for tick in across.ticks(5)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -410,13 +372,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _curve_words(mean: Mapping[Where, Point], seeds: int) -> str:
+def _curve_words(mean: Courses, seeds: int) -> str:
     if not mean:
-        return f"{seeds} seeds, examined at different times."
+        return f"{seeds} seeds, evaluated at different times."
     steps, value = list(mean.values())[-1]
     low = min(y for _, y in mean.values())
     return (
-        f"Mean of {seeds} seed{'s' * (seeds != 1)}: {percent(value)} % after {count(steps)} optimiser steps; "
+        f"Mean of {plural(seeds, 'seed')}: {percent(value)} % after {count(steps)} optimiser steps; "
         f"lowest on the way {percent(low)} %."
     )
 

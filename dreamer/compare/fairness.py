@@ -1,4 +1,4 @@
-"""Where lives that are compared differ in what they were given or took, in plain sentences."""
+"""Where runs that are compared differ in what they were given or took, in plain sentences."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dreamer.compare.analysis import costs, mean_costs
-from dreamer.compare.results import Lived
+from dreamer.compare.results import CompletedRun
 
 _NEAR = 0.01
-"""Share by which two amounts may differ and still count as equal."""
+"""Fraction by which two amounts may differ and still count as equal."""
 
 
-def differences(lives: Iterable[Lived]) -> list[str]:
+def differences(runs: Iterable[CompletedRun]) -> list[str]:
     """What a reader should know before believing a table, by stream.
 
-    Looked at are optimiser steps, samples of the day, bytes kept beside the network, the augmentation of real samples,
-    the class order, test data and first accuracies of each seed, and the versions of what was lived with.
+    It looks at optimiser steps, real samples, bytes kept beside the network, the augmentation of real samples, the
+    class order, test data and first accuracies of each seed, and the versions of software.
 
     Args:
-        lives: of one comparison.
+        runs: of one comparison.
     """
-    by_stream: dict[str, list[Lived]] = {}
-    for life in lives:
-        by_stream.setdefault(life.stream, []).append(life)
+    by_stream: dict[str, list[CompletedRun]] = {}
+    for run in runs:
+        by_stream.setdefault(run.stream, []).append(run)
     found = []
     for stream, group in by_stream.items():
-        said = [*_amounts(group), *_augmentation(group), *_pairing(group), *_versions(group)]
-        found += [f"{stream}: {line}" if len(by_stream) > 1 else line for line in said]
+        lines = [*_amounts(group), *_augmentation(group), *_pairing(group), *_versions(group)]
+        found += [f"{stream}: {line}" if len(by_stream) > 1 else line for line in lines]
     return found
 
 
-def _amounts(lives: list[Lived]) -> list[str]:
+def _amounts(runs: list[CompletedRun]) -> list[str]:
     found = []
-    arms = list(dict.fromkeys(life.arm for life in lives))
-    means = {arm: mean_costs([costs(life.results) for life in lives if life.arm == arm]) for arm in arms}
+    arms = list(dict.fromkeys(run.arm for run in runs))
+    means = {arm: mean_costs([costs(run.results) for run in runs if run.arm == arm]) for arm in arms}
     for what, key, advice in (
         ("optimiser steps", "steps", "; --match steps makes them equal where it can"),
-        ("samples of the day that were met", "samples_real", ""),
+        ("real samples seen awake", "samples_real", ""),
         ("bytes kept beside the network", "bytes_kept", "; --match bytes makes them equal where it can"),
     ):
         spent = {arm: getattr(mean, key) for arm, mean in means.items() if getattr(mean, key) is not None}
@@ -47,35 +47,35 @@ def _amounts(lives: list[Lived]) -> list[str]:
     return found
 
 
-def _augmentation(lives: list[Lived]) -> list[str]:
+def _augmentation(runs: list[CompletedRun]) -> list[str]:
     kinds: dict[str, list[str]] = {}
-    for life in lives:
-        wake = life.results.get("config", {}).get("wake") or {}
+    for run in runs:
+        wake = run.results.get("config", {}).get("wake") or {}
         names = [entry if isinstance(entry, str) else entry.get("name") for entry in wake.get("perturbations") or ()]
-        kinds.setdefault(" and ".join(map(str, names)) or "none", []).append(life.arm)
+        kinds.setdefault(" and ".join(map(str, names)) or "none", []).append(run.arm)
     if len(kinds) < 2:
         return []
     listed = "; ".join(f"{kind}: {', '.join(dict.fromkeys(arms))}" for kind, arms in kinds.items())
-    return [f"arms differ in the augmentation of the day's samples ({listed})"]
+    return [f"arms differ in the augmentation of real samples ({listed})"]
 
 
-def _pairing(lives: list[Lived]) -> list[str]:
-    """Lives of one seed must have met the same classes in the same order, and begun with the same weights."""
+def _pairing(runs: list[CompletedRun]) -> list[str]:
+    """Runs of one seed must have seen the same classes in the same order, and begun with the same weights."""
     found = []
-    for what, of in (("order of classes", _order), ("test data", _tests), ("accuracies at birth", _birth)):
-        odd = [seed for seed in dict.fromkeys(life.seed for life in lives) if _differs(lives, seed, of)]
+    for what, of in (("order of classes", _order), ("test data", _tests), ("accuracies before training", _initial)):
+        odd = [seed for seed in dict.fromkeys(run.seed for run in runs) if _differs(runs, seed, of)]
         if odd:
-            found.append(f"not paired: lives with seed {', '.join(map(str, odd))} differ in their {what}")
+            found.append(f"not paired: runs with seed {', '.join(map(str, odd))} differ in their {what}")
     return found
 
 
-def _versions(lives: list[Lived]) -> list[str]:
-    kinds = {tuple(sorted((life.results.get("versions") or {}).items(), key=str)) for life in lives}
-    return ["lives were lived with different versions, machines or numbers of threads"] if len(kinds) > 1 else []
+def _versions(runs: list[CompletedRun]) -> list[str]:
+    kinds = {tuple(sorted((run.results.get("versions") or {}).items(), key=str)) for run in runs}
+    return ["runs were made with different versions, machines or numbers of threads"] if len(kinds) > 1 else []
 
 
-def _differs(lives: list[Lived], seed: int, of: Callable[[Mapping[str, Any]], Any]) -> bool:
-    seen = [of(life.results) for life in lives if life.seed == seed]
+def _differs(runs: list[CompletedRun], seed: int, of: Callable[[Mapping[str, Any]], Any]) -> bool:
+    seen = [of(run.results) for run in runs if run.seed == seed]
     known = [value for value in seen if value is not None]
     return any(value != known[0] for value in known)
 
@@ -88,6 +88,6 @@ def _tests(results: Mapping[str, Any]) -> Any:
     return results["protocol"].get("test_samples")
 
 
-def _birth(results: Mapping[str, Any]) -> Any:
+def _initial(results: Mapping[str, Any]) -> Any:
     rows = results["accuracy_matrix"]["rows"]
-    return rows[0]["accuracy"] if rows and rows[0]["after"] == "birth" else None
+    return rows[0]["accuracy"] if rows and rows[0]["stage"] < 0 else None

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dreamer.compare.results import Lived
-from dreamer.report.svg import Figure, Panel, heading
+from dreamer.compare.results import CompletedRun
+from dreamer.report.plots import picture_panel
+from dreamer.report.svg import Figure
 
-_WIDTH = 300.0
 _SIDE = 720
 """Pixels of the longer side that a picture keeps where there is room for all."""
 _LARGE = 150_000
 
 
-def dreams(arms: Mapping[str, Sequence[Lived]], key: str, room: int) -> Figure | None:
+def dreams(arms: Mapping[str, Sequence[CompletedRun]], key: str, room: int) -> Figure | None:
     """The last gallery of each arm's lowest seed that has one.
 
     Args:
-        arms: the lives of one stream by arm.
+        arms: the runs of one stream by arm.
         key: of the stream, unique in the page.
         room: bytes that all pictures together may take, before they are written as text.
     """
-    found = {arm: gallery for arm, lives in arms.items() if (gallery := _last_gallery(lives)) is not None}
+    found = {arm: gallery for arm, runs in arms.items() if (gallery := _last_gallery(runs)) is not None}
     pictures: dict[str, tuple[str, bytes, float]] = {}
     for side in (_SIDE, _SIDE * 2 // 3, _SIDE // 2, _SIDE // 3, _SIDE // 4):
         read = {arm: _picture(path, side) for arm, (_, path) in found.items()}
@@ -37,21 +36,17 @@ def dreams(arms: Mapping[str, Sequence[Lived]], key: str, room: int) -> Figure |
         return None
     panels, rows = [], []
     for arm, (kind, picture, ratio) in pictures.items():
-        life, path = found[arm]
+        run, path = found[arm]
         night = path.stem.removeprefix("night_")
-        panel = Panel(
-            arm, _WIDTH, 24 + _WIDTH * ratio, f"Samples that {arm} dreamt in its last night, a row per class."
-        )
-        heading(panel, arm, f"seed {life.seed}, night {night.lstrip('0') or '0'}")
-        href = f"data:{kind};base64,{base64.b64encode(picture).decode()}"
-        panel.add("image", "", href=href, x=0, y=24, width=_WIDTH, height=_WIDTH * ratio)
-        panels.append(panel)
-        rows.append((arm, life.seed, night, str(path)))
+        number = f"seed {run.seed}, night {night.lstrip('0') or '0'}"
+        words = f"Samples that {arm} dreamt in its last night, a row per class."
+        panels.append(picture_panel(arm, number, words, kind, picture, ratio))
+        rows.append((arm, run.seed, night, str(path)))
     without = [arm for arm in arms if arm not in pictures]
     return Figure(
         f"{key}-dreams",
-        "What they dreamt",
-        "Dreams of the last night of one life of each arm (its lowest seed with a gallery), a row per class."
+        "Dreams",
+        "Dreams of the last night of one run of each arm (its lowest seed with a gallery), a row per class."
         + (f" Without a gallery: {', '.join(without)}." if without else ""),
         panels,
         ("arm", "seed", "night", "picture"),
@@ -60,11 +55,11 @@ def dreams(arms: Mapping[str, Sequence[Lived]], key: str, room: int) -> Figure |
     )
 
 
-def _last_gallery(lives: Sequence[Lived]) -> tuple[Lived, Path] | None:
-    for life in sorted(lives, key=lambda life: life.seed):
-        pictures = sorted((life.folder / "dreams").glob("night_*.png"), key=_night) if life.folder else []
+def _last_gallery(runs: Sequence[CompletedRun]) -> tuple[CompletedRun, Path] | None:
+    for run in sorted(runs, key=lambda run: run.seed):
+        pictures = sorted((run.folder / "dreams").glob("night_*.png"), key=_night) if run.folder else []
         if pictures:
-            return life, pictures[-1]
+            return run, pictures[-1]
     return None
 
 

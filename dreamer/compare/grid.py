@@ -1,4 +1,4 @@
-"""What is compared: strategies x streams x seeds, each cell a whole configuration, written down before it is lived."""
+"""What is compared: strategies x streams x seeds, each cell a whole configuration, written down before it is run."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from pathlib import Path
 from typing import Any
 
 from dreamer import config
-from dreamer.compare.budget import AVALANCHE, Limits, fit
+from dreamer.compare.budget import Limits, equalise
+from dreamer.compare.cells import AVALANCHE, Cell
 from dreamer.config import registry
 from dreamer.config.binding import ConfigError, at, check, parameters
 from dreamer.core.suggest import one_of
 from dreamer.interop.avalanche import options as avalanche_options
 from dreamer.jobs import manifest
-from dreamer.jobs.manifest import fingerprint, read_down, slug
+from dreamer.jobs.manifest import Program, slug
 from dreamer.streams import registry as streams
 
 OURS = "ours"
-"""The arm that lives a stream's own configuration as it stands."""
+"""The arm that runs a stream's own configuration as it stands."""
 KEYS = ("title", "arms", "streams", "seeds", "set", "reference", "augment", "budget", "match", "wandb")
 OWN = "own"
+PROGRAM = Program("dreamer.compare.cell", ("compare/cell.py",))
+"""What runs the cells of a comparison."""
 TUNING = "tuning.json"
 """What lies beside a recipe that was tuned, and says how."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of living that is compared.
+    """One strategy that is compared.
 
     Attributes:
         label: how tables call it.
         recipes: configurations laid over that of the stream, left to right.
         words: single settings on top, as ``key=value``.
-        avalanche: the strategy of Avalanche that lives instead of ours, or None.
+        avalanche: the strategy of Avalanche that runs instead of ours, or None.
     """
 
     label: str
@@ -44,51 +47,16 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One life that is to be lived.
-
-    Attributes:
-        arm: the label of its arm.
-        stream: the label of its stream.
-        seed: of everything that is drawn.
-        config: the whole configuration, as :func:`dreamer.config.yaml.read` gives it.
-        avalanche: None, or ``name`` and ``options`` of the strategy of Avalanche that lives on this configuration's
-            stream, network, optimizer, batch size and steps.
-    """
-
-    arm: str
-    stream: str
-    seed: int
-    config: Mapping[str, Any]
-    avalanche: Mapping[str, Any] | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where its run folder lies within that of the comparison."""
-        return Path("cells") / slug(self.stream) / slug(self.arm) / f"seed{self.seed}"
-
-    def plain(self) -> dict[str, Any]:
-        """The content of its ``cell.json``."""
-        return {
-            "arm": self.arm,
-            "stream": self.stream,
-            "seed": self.seed,
-            "config": dict(self.config),
-            "avalanche": None if self.avalanche is None else dict(self.avalanche),
-        }
-
-
-@dataclass(frozen=True)
 class Grid:
     """All cells, and what was asked for.
 
     Attributes:
         title: what is compared, in a few words.
         cells: by stream, then arm, then seed.
-        reference: the label of the arm that all others are held against.
+        reference: the label of the arm that all others are compared with.
         warnings: where arms differ although they should not, one sentence each.
         asked: what was asked for, as plain values.
-        wandb: each life, and the table, are logged to W&B.
+        wandb: each run, and the table, are logged to W&B.
     """
 
     title: str
@@ -112,9 +80,9 @@ def read(asked: Mapping[str, Any]) -> Grid:
             - ``seeds``: how many (1, 2, ...), or a list.
             - ``set``: settings of all arms, a list of ``key=value`` or a mapping of such keys.
             - ``reference``: an arm; by default the first.
-            - ``augment``: names of the perturbations that the real samples of every arm are bent by, those of the day
-              and those replayed from a memory while awake; none by default. ``own`` leaves each recipe its own.
-            - ``budget``: ``steps`` and ``bytes`` of every life; ``match``: ``steps``, ``bytes`` or ``flops``, those of
+            - ``augment``: names of the perturbations of the real samples of every arm, of the experience and replayed
+              from a memory while awake; none by default. ``own`` leaves each recipe its own.
+            - ``budget``: ``steps`` and ``bytes`` of every run; ``match``: ``steps``, ``bytes`` or ``flops``, those of
               the reference. See :mod:`dreamer.compare.budget`.
             - ``wandb``: log to W&B.
             - ``title``.
@@ -139,13 +107,13 @@ def read(asked: Mapping[str, Any]) -> Grid:
     cells: list[Cell] = []
     warnings: list[str] = []
     for label, items, own in places:
-        drawn = {
+        chosen = {
             arm.label: _cell(arm, label, items, (*words, *own), augment, seeds[0], bool(asked.get("wandb")))
             for arm in arms
         }
-        fitted, remarks = fit(drawn, limits)
+        equal, remarks = equalise(chosen, limits)
         warnings += [f"{label}: {remark}" if len(places) > 1 else remark for remark in remarks]
-        cells += [_seeded(cell, seed) for cell in fitted.values() for seed in seeds]
+        cells += [_seeded(cell, seed) for cell in equal.values() for seed in seeds]
     trials = {arm.label: sum(map(_trials, arm.recipes)) for arm in arms}
     if len(set(trials.values())) > 1:
         listed = ", ".join(f"{label} {count}" for label, count in trials.items())
@@ -159,28 +127,13 @@ def read(asked: Mapping[str, Any]) -> Grid:
     return Grid(title, tuple(cells), reference, tuple(warnings), dict(asked), bool(asked.get("wandb")))
 
 
-def code() -> str:
-    """The fingerprint of the code that lives the cells of a comparison."""
-    return fingerprint("compare/cell.py")
-
-
-def settled(cell: Cell, folder: Path, mix: bool = False) -> bool:
-    """Whether a cell is :func:`dreamer.jobs.manifest.settled` in its folder, as :func:`write_cell` wrote it."""
-    return manifest.settled(cell.plain(), folder, code(), mix)
-
-
-def write_cell(cell: Cell, folder: Path, mix: bool = False) -> None:
-    """Write a cell down; see :func:`dreamer.jobs.manifest.write_down`."""
-    manifest.write_down(cell.plain(), folder, code(), mix)
-
-
 def read_cell(folder: Path) -> Cell:
     """The cell of a run folder.
 
     Raises:
         ConfigError: when there is none.
     """
-    there = read_down(folder)
+    there = manifest.read(folder)
     try:
         return Cell(there["arm"], there["stream"], there["seed"], there["config"], there["avalanche"])
     except KeyError as error:
@@ -189,8 +142,8 @@ def read_cell(folder: Path) -> Cell:
 
 def _arm(entry: Any) -> Arm:
     if isinstance(entry, str) and entry.strip():
-        name, *words = entry.split()
-        return _named(entry, name, tuple(words))
+        name, *settings = entry.split()
+        return _named(entry, name, tuple(settings))
     if not isinstance(entry, Mapping) or "recipe" not in entry or set(entry) - {"recipe", "name", "set"}:
         raise ConfigError(f"arms: expected the name of a recipe, or recipe, name and set, got {entry!r}")
     words = _words(entry.get("set"), "arms.set")
@@ -210,8 +163,8 @@ def _named(label: str, name: str, words: tuple[str, ...]) -> Arm:
 def _stream(entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """(label, configurations, settings)."""
     if isinstance(entry, str) and entry.strip():
-        name, *words = entry.split()
-        return entry, (name,), tuple(words)
+        name, *settings = entry.split()
+        return entry, (name,), tuple(settings)
     if not isinstance(entry, Mapping) or "config" not in entry or set(entry) - {"config", "name", "set"}:
         raise ConfigError(f"streams: expected the name of a configuration, or config, name and set, got {entry!r}")
     words = _words(entry.get("set"), "streams.set")
@@ -238,6 +191,7 @@ def _cell(
         raise ConfigError(at(arm.label, str(error))) from None
     if not (plain.get("stream") or {}).get("name"):
         raise ConfigError(f"streams: {label!r} names no stream; {one_of(label, streams.available())}")
+    _check_score(plain)
     if augment != OWN:
         _augment(plain, _several(augment, "augment") if augment else [])
     plain.pop("out", None)
@@ -253,11 +207,23 @@ def _cell(
     return Cell(arm.label, label, seed, plain, {"name": arm.avalanche, "options": options})
 
 
+def _check_score(plain: Mapping[str, Any]) -> None:
+    """Refuse a problem whose scores tables and verdicts, which rank accuracies, would read the wrong way round."""
+    node = plain.get("problem") or "classification"
+    name = node if isinstance(node, str) else str(node.get("name", "classification"))
+    try:
+        problem: Any = registry.resolve("problems", name)
+    except registry.UnknownPart as error:
+        raise ConfigError(f"problem.name: {error}") from None
+    if problem.score != "accuracy":
+        raise ConfigError(f"problem: expected one that is scored by accuracy, got {name} ({problem.score})")
+
+
 def _augment(plain: dict[str, Any], names: Sequence[Any]) -> None:
-    """Perturb the real samples of every arm alike; what bends dreams is the strategy's own."""
+    """Perturb the real samples of every arm alike; perturbations of dreams are the strategy's own."""
     wake = dict(plain.get("wake") or {})
-    # a day in closed form meets every sample once, as it is
-    if not _bends(str(wake.get("name", "wake"))):
+    # a wake stage in closed form sees every sample once, as it is
+    if not _perturbs(str(wake.get("name", "wake"))):
         return
     wake["perturbations"] = list(names)
     if wake.get("replay", 0) and wake.get("source", "memory") == "memory":
@@ -273,7 +239,7 @@ def _trials(recipe: str) -> int:
     return int(json.loads(path.read_text(encoding="utf-8"))["tuning"]["trials"])
 
 
-def _bends(stage: str) -> bool:
+def _perturbs(stage: str) -> bool:
     try:
         return "perturbations" in parameters(registry.resolve("stages", stage))
     except registry.UnknownPart:

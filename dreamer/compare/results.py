@@ -1,23 +1,25 @@
-"""What a comparison is made of once its lives have been lived."""
+"""What a comparison is made of once its runs are completed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dreamer.jobs.runner import Missing
+
 
 @dataclass(frozen=True)
-class Lived:
-    """One cell of the grid: a life that was lived to its end.
+class CompletedRun:
+    """One cell of the grid that was run to its end.
 
     Attributes:
         arm: what is compared, such as ``er`` or ``avalanche:Replay``.
-        stream: the stream it lived through.
+        stream: the stream that it was trained on.
         seed: of everything that was drawn; the same seed means the same class order, data order, initial weights and
             test data for every arm.
-        results: the content of its ``results.json``, in which accuracies are shares in [0, 1].
+        results: the content of its ``results.json``, in which accuracies are fractions in [0, 1].
         folder: the run folder, or None where only the results are at hand.
     """
 
@@ -34,37 +36,20 @@ class Lived:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """One cell of the grid without results.
-
-    Attributes:
-        arm: as in :class:`Lived`.
-        stream: as in :class:`Lived`.
-        seed: as in :class:`Lived`.
-        reason: why, in one line: it failed, or has not been lived yet.
-    """
-
-    arm: str
-    stream: str
-    seed: int
-    reason: str
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Everything that tables and page are made from.
 
     Attributes:
         title: what is compared, in a few words.
-        lives: the cells that were lived, in the order of the grid: by stream, then arm, then seed.
-        missing: the cells that were not.
-        reference: the arm that all others are held against.
+        runs: the completed cells, in the order of the grid: by stream, then arm, then seed.
+        missing: the cells without results.
+        reference: the arm that all others are compared with.
         warnings: where arms differ in what they were given, one sentence each.
         command: what was typed, or empty.
     """
 
     title: str
-    lives: tuple[Lived, ...]
+    runs: tuple[CompletedRun, ...]
     missing: tuple[Missing, ...]
     reference: str
     warnings: tuple[str, ...] = ()
@@ -73,25 +58,21 @@ class Comparison:
     @property
     def arms(self) -> list[str]:
         """The arms in the order of the grid."""
-        return _once(cell.arm for cell in (*self.lives, *self.missing))
+        return list(dict.fromkeys(cell.arm for cell in (*self.runs, *self.missing)))
 
     @property
     def streams(self) -> list[str]:
         """The streams in the order of the grid."""
-        return _once(cell.stream for cell in (*self.lives, *self.missing))
+        return list(dict.fromkeys(cell.stream for cell in (*self.runs, *self.missing)))
 
-    def of(self, arm: str, stream: str) -> dict[int, Lived]:
-        """The lives of an arm on a stream, by seed."""
-        return {life.seed: life for life in self.lives if (life.arm, life.stream) == (arm, stream)}
+    def of(self, arm: str, stream: str) -> dict[int, CompletedRun]:
+        """The runs of an arm on a stream, by seed."""
+        return {run.seed: run for run in self.runs if (run.arm, run.stream) == (arm, stream)}
 
     def scores(self, stream: str) -> dict[str, dict[int, float]]:
-        """Average accuracies in [0, 1], by arm and seed; lives without one are left out."""
+        """Average accuracies in [0, 1], by arm and seed; runs without one are left out."""
         found: dict[str, dict[int, float]] = {}
         for arm in self.arms:
-            by_seed = {seed: life.average_accuracy for seed, life in self.of(arm, stream).items()}
+            by_seed = {seed: run.average_accuracy for seed, run in self.of(arm, stream).items()}
             found[arm] = {seed: score for seed, score in by_seed.items() if score is not None}
         return found
-
-
-def _once(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))

@@ -3,62 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dreamer.compare.analysis import Analysis, Standing
 from dreamer.compare.results import Comparison
-from dreamer.report.svg import (
-    TEXT,
-    Figure,
-    Panel,
-    Scale,
-    around,
-    count,
-    frame,
-    heading,
-    marker,
-    percent,
-    shortened,
-    signed,
-    text_width,
-)
+from dreamer.core.text import count, percent, plus_minus, signed
+from dreamer.report.plots import Point, Row, count_ticks, draw_rows
+from dreamer.report.svg import TEXT, Figure, Panel, Scale, around, frame, heading, marker, shortened, text_width
 
 COSTS = {"bytes_kept": "bytes kept beside the network", "seconds": "seconds", "steps": "optimiser steps"}
-_WIDTH, _ROW = 420.0, 44.0
 _PARETO = (380.0, 300.0)
 _AXIS = 34.0
 """Where the frame of a plot with an upright scale begins."""
 
-
-RankInfo = tuple[float, float]
 Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One arm's line of a strip plot; all values are shares of 1."""
-
-    name: str
-    text: str
-    seeds: dict[int, float]
-    mean: float | None
-    low: float | None
-    high: float | None
-    is_reference: bool = False
 
 
 def accuracies(comparison: Comparison, analysis: Analysis, stream: str, key: str) -> Figure | None:
     """Every seed's average accuracy at the end of the stream, with mean and interval."""
     scores = comparison.scores(stream)
     rows = [
-        _Row(
+        Row(
             standing.arm,
-            f"{percent(standing.accuracy.mean)}{_plus_minus(standing)}",
-            scores[standing.arm],
+            plus_minus(standing.accuracy.mean, standing.accuracy.std),
             standing.accuracy.mean,
             standing.accuracy.low,
             standing.accuracy.high,
-            standing.arm == analysis.reference,
+            scores[standing.arm],
+            is_reference=standing.arm == analysis.reference,
         )
         for standing in by_accuracy(analysis.on(stream))
         if standing.accuracy.n
@@ -66,7 +37,7 @@ def accuracies(comparison: Comparison, analysis: Analysis, stream: str, key: str
     if not rows:
         return None
     words = "; ".join(f"{row.name}: {row.text} % ({len(row.seeds)} seeds)" for row in rows)
-    panel = _strips(rows, "average accuracy (%)", words, zero=False)
+    panel = draw_rows(rows, "average accuracy (%)", words)
     return Figure(
         f"{key}-accuracy",
         "Average accuracy at the end",
@@ -87,16 +58,17 @@ def differences(comparison: Comparison, analysis: Analysis, stream: str, key: st
         paired = standing.paired
         if standing.arm == analysis.reference and base:
             # its empty row keeps the rows of this plot beside those of the accuracies
-            rows.append(_Row(standing.arm, "", {}, 0.0, None, None, True))
+            rows.append(Row(standing.arm, "", 0.0, None, None, is_reference=True))
         if paired is None or not paired.n:
             continue
         seeds = {seed: score - base[seed] for seed, score in scores[standing.arm].items() if seed in base}
         text = f"{signed(paired.difference)} · {paired.verdict}"
-        rows.append(_Row(standing.arm, text, seeds, paired.difference, paired.low, paired.high))
+        rows.append(Row(standing.arm, text, paired.difference, paired.low, paired.high, seeds))
     if not any(row.seeds for row in rows):
         return None
     words = "; ".join(f"{row.name}: {row.text}" for row in rows if row.seeds)
-    panel = _strips(rows, f"difference to {shortened(analysis.reference, 160.0)} (percentage points)", words, zero=True)
+    label = f"difference to {shortened(analysis.reference, 160.0)} (percentage points)"
+    panel = draw_rows(rows, label, words, zero=True)
     return Figure(
         f"{key}-differences",
         f"Difference to {analysis.reference}, seed by seed",
@@ -152,58 +124,6 @@ def by_accuracy(standings: Sequence[Standing]) -> list[Standing]:
     return sorted(standings, key=lambda row: (row.accuracy.mean is None, -(row.accuracy.mean or 0.0)))
 
 
-def _plus_minus(standing: Standing) -> str:
-    return "" if standing.accuracy.std is None else f" ± {percent(standing.accuracy.std)}"
-
-
-def _strips(rows: Sequence[_Row], label: str, words: str, zero: bool) -> Panel:
-    panel = Panel("", _WIDTH, _ROW * len(rows) + 40, words)
-    across = Scale(*_range(rows, zero), 8.0, _WIDTH - 8)
-    ticks = across.ticks(6)
-    digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
-    frame(panel, across, None, label, x_ticks=[(tick, percent(tick, digits)) for tick in ticks])
-    if zero:
-        panel.add("line", "zero", x1=across(0.0), x2=across(0.0), y1=6.0, y2=panel.height - 34)
-    for place, row in enumerate(rows):
-        _draw_row(panel, across, row, place * _ROW)
-    return panel
-
-
-def _range(rows: Sequence[_Row], zero: bool) -> tuple[float, float]:
-    """What the axis shows: all seeds, and intervals up to their own width beyond; two seeds make endless intervals."""
-    seeds = [value for row in rows for value in row.seeds.values()] + ([0.0] if zero else [])
-    span = max(max(seeds) - min(seeds), 0.02)
-    ends = [value for row in rows for value in (row.low, row.high) if value is not None]
-    least, most = (-1.0, 1.0) if zero else (0.0, 1.0)
-    inside = [min(max(value, min(seeds) - 0.6 * span, least), max(seeds) + 0.6 * span, most) for value in ends]
-    return around([*seeds, *inside], 0.03)
-
-
-def _draw_row(panel: Panel, across: Scale, row: _Row, top: float) -> None:
-    tag = " (reference)" if row.is_reference else ""
-    room = _WIDTH - text_width(row.text) - 20
-    # the name has a ground of its own, so that no grid line runs through it
-    panel.write(0.0, top + 14, shortened(row.name + tag, room, TEXT + 1), "name ground")
-    panel.write(_WIDTH, top + 14, row.text, "number ground", "end")
-    y = top + 29
-    colour = " of-reference" if row.is_reference else ""
-    if row.low is not None and row.high is not None:
-        left, right = max(row.low, across.low), min(row.high, across.high)
-        hint = f"95 % interval: {percent(row.low, 2)} to {percent(row.high, 2)}"
-        panel.add(
-            "rect", f"interval{colour}", hint, x=across(left), y=y - 3.5, width=across(right) - across(left), height=7.0
-        )
-        for cut, end, ahead in ((row.low < left, left, -1), (row.high > right, right, 1)):
-            if cut:
-                x = across(end)
-                panel.line([(x, y - 3.5), (x + 5 * ahead, y), (x, y + 3.5)], f"arrow{colour}")
-    for seed, value in row.seeds.items():
-        hint = f"{row.name}, seed {seed}: {percent(value, 2)}"
-        marker(panel, "circle", across(value), y, 4.0, f"single{colour}", hint)
-    if row.mean is not None:
-        marker(panel, "diamond", across(row.mean), y, 5.0, f"dot{colour}", f"mean: {percent(row.mean, 2)}")
-
-
 def _front(points: Sequence[tuple[Standing, float]], front: Sequence[str], label: str, reference: str) -> Panel:
     width, height = _PARETO
     described = "; ".join(f"{row.arm}: {percent(row.accuracy.mean)} % at {count(cost)}" for row, cost in points)
@@ -214,7 +134,7 @@ def _front(points: Sequence[tuple[Standing, float]], front: Sequence[str], label
     low, high = around(ends, 0.08, 0.05)
     up = Scale(max(0.0, low), min(1.0, high), height - 26, 34.0)
     digits = 0 if high - low > 0.06 else 1
-    x_ticks = [(tick, count(tick)) for tick in across.ticks(4)]
+    x_ticks = count_ticks(across, 4)
     frame(panel, across, up, "", x_ticks, [(tick, percent(tick, digits)) for tick in up.ticks(5)], _AXIS)
     if zero_at is not None:
         panel.add("line", "tick", x1=zero_at, x2=zero_at, y1=up.start, y2=up.start + 4)
@@ -260,7 +180,7 @@ def _draw_steps(panel: Panel, corners: Sequence[tuple[float, float]], end: float
     panel.line([*points, (end, points[-1][1])], "front")
 
 
-def _label(panel: Panel, places: dict[str, RankInfo], box: Box) -> None:
+def _label(panel: Panel, places: dict[str, Point], box: Box) -> None:
     """Write every name beside its point where it covers neither a point nor another name."""
     size = TEXT - 1
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
@@ -274,7 +194,7 @@ def _label(panel: Panel, places: dict[str, RankInfo], box: Box) -> None:
         panel.write(left, bottom - 3, text, "label")
 
 
-def _free_spot(point: RankInfo, wide: float, tall: float, box: Box, taken: Sequence[Box]) -> Box:
+def _free_spot(point: Point, wide: float, tall: float, box: Box, taken: Sequence[Box]) -> Box:
     """The room for a name nearest to its point that is inside the box and free; else right beside the point."""
     x, y = point
     spots = []

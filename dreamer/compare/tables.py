@@ -1,6 +1,6 @@
 """The tables of a comparison: for spreadsheets, programs, GitHub, papers and the terminal.
 
-Shares stay shares in ``results.csv`` and ``results.json``; what is meant to be read says per cent.
+Fractions stay fractions in ``results.csv`` and ``results.json``; what is meant to be read says per cent.
 """
 
 from __future__ import annotations
@@ -10,13 +10,28 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.compare.analysis import Analysis, Ranking, Standing, Summary, costs, explained
-from dreamer.compare.results import Comparison, Lived
+from dreamer.compare.analysis import Analysis, Standing, costs, explained
+from dreamer.compare.results import Comparison, CompletedRun
+from dreamer.compare.words import missing_lines, reasons
 from dreamer.core.files import write_text
-from dreamer.report import table
+from dreamer.core.text import (
+    DASH,
+    MINUS,
+    aligned,
+    interval,
+    number,
+    one_line,
+    p_value,
+    percent,
+    plus_minus,
+    signed,
+    size,
+)
+from dreamer.metrics.significance import Ranking
 from dreamer.report.results import write_results
 
 CSV = "results.csv"
@@ -24,9 +39,8 @@ MARKDOWN = "table.md"
 LATEX = "table.tex"
 METRICS = ("average_accuracy", "forgetting", "forgetting_max", "backward_transfer", "forward_transfer", "sleep_gain")
 """Columns of ``results.csv`` that are taken from ``metrics`` as they are."""
-NOTHING = "-"
-"""Stands where a number is not defined or not known."""
 
+_percent, _signed = partial(percent, digits=2), partial(signed, digits=2)
 _MARKDOWN_COLUMNS = {
     "arm": "arm",
     "n": "n",
@@ -38,7 +52,7 @@ _MARKDOWN_COLUMNS = {
     "p_holm": "p (Holm)",
     "verdict": "conclusion",
     "steps": "steps",
-    "samples": "samples met + recalled",
+    "samples": "samples real + replayed",
     "kept": "bytes kept",
     "seconds": "seconds",
     "rank": "rank",
@@ -88,7 +102,7 @@ def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path)
     """Write ``results.csv``, ``results.json``, ``table.md`` and ``table.tex``, each in one piece.
 
     Args:
-        comparison: the lives.
+        comparison: the runs.
         analysis: what was made of them.
         folder: is made when it is not there.
 
@@ -110,14 +124,14 @@ def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path)
 
 
 def csv_table(comparison: Comparison, folder: Path) -> str:
-    """One row for each cell of the grid, lived or missing; what is undefined or unknown is empty.
+    """One row for each cell of the grid, completed or missing; what is undefined or unknown is empty.
 
     Args:
-        comparison: the lives.
+        comparison: the runs.
         folder: paths below it are written relative to it.
     """
     places = {place: i for i, place in enumerate((s, a) for s in comparison.streams for a in comparison.arms)}
-    rows = [_lived_row(life, folder) for life in comparison.lives]
+    rows = [_csv_row(run, folder) for run in comparison.runs]
     rows += [
         {"stream": cell.stream, "arm": cell.arm, "seed": cell.seed, "missing": cell.reason}
         for cell in comparison.missing
@@ -136,7 +150,7 @@ def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict
     """What ``results.json`` holds: every cell's numbers, and all that was concluded from them.
 
     Args:
-        comparison: the lives.
+        comparison: the runs.
         analysis: what was made of them.
         folder: paths below it are written relative to it.
     """
@@ -149,15 +163,15 @@ def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict
         "warnings": comparison.warnings,
         "cells": [
             {
-                "stream": life.stream,
-                "arm": life.arm,
-                "seed": life.seed,
-                "folder": _place(life.folder, folder) or None,
-                "metrics": life.results.get("metrics"),
-                "cost": life.results.get("cost"),
-                "accuracy_matrix": life.results.get("accuracy_matrix"),
+                "stream": run.stream,
+                "arm": run.arm,
+                "seed": run.seed,
+                "folder": _place(run.folder, folder) or None,
+                "metrics": run.results.get("metrics"),
+                "cost": run.results.get("cost"),
+                "accuracy_matrix": run.results.get("accuracy_matrix"),
             }
-            for life in comparison.lives
+            for run in comparison.runs
         ],
         "missing": [asdict(cell) for cell in comparison.missing],
         "analysis": asdict(analysis),
@@ -198,7 +212,7 @@ def latex_table(comparison: Comparison, analysis: Analysis) -> str:
             f"Cohen's $d_z$, and Wilcoxon's signed-rank test with Holm's correction ($m = {analysis.tests}$)."
         )
         cost = (
-            f"{_latex(stream)}: optimiser steps, samples met and recalled, bytes kept beside the network, and seconds "
+            f"{_latex(stream)}: optimiser steps, real and replayed samples, bytes kept beside the network, and seconds "
             "awake and asleep; means over seeds."
         )
         for columns, caption in ((_LATEX_COLUMNS, learnt), (_LATEX_COSTS, cost)):
@@ -211,9 +225,8 @@ def plain_comparison(comparison: Comparison, analysis: Analysis) -> str:
     blocks = [comparison.title]
     for stream in comparison.streams:
         rows = [tuple(_TERMINAL_COLUMNS.values()), *terminal_rows(analysis, stream)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(map(_justified, _TERMINAL_COLUMNS, row, widths)).rstrip() for row in rows]
-        blocks.append("\n".join([_heading(stream, comparison), *lines]))
+        left = [place for place, key in enumerate(_TERMINAL_COLUMNS) if key in _WORDS]
+        blocks.append("\n".join([_heading(stream, comparison), *aligned(rows, left)]))
         blocks.append("\n".join(stream_notes(analysis, stream)))
     return "\n\n".join([*blocks, *filter(None, ["\n".join(_closing(comparison, analysis))])])
 
@@ -222,7 +235,7 @@ def print_comparison(comparison: Comparison, analysis: Analysis, file: IO[str] |
     """Print the tables: drawn with rich in a terminal, as plain text anywhere else.
 
     Args:
-        comparison: the lives.
+        comparison: the runs.
         analysis: what was made of them.
         file: where to; by default the standard output.
     """
@@ -254,16 +267,11 @@ def terminal_rows(analysis: Analysis, stream: str) -> list[tuple[str, ...]]:
 
 def stream_notes(analysis: Analysis, stream: str) -> list[str]:
     """What has to be said under the table of a stream: why nothing can be concluded, ranks, and Pareto fronts."""
-    paired = {row.arm: row.paired for row in analysis.on(stream) if row.paired}
-    reasons: dict[str, list[str]] = {}
-    for arm, against in paired.items():
-        if against.conclusion != against.verdict:
-            reasons.setdefault(against.conclusion, []).append(arm)
     front = analysis.fronts[stream]
     names = {"steps": "steps", "seconds": "seconds", "bytes_kept": "bytes kept"}
     fronts = [f"{', '.join(front[key])} ({name})" for key, name in names.items() if front[key]]
     return [
-        *(reason if len(arms) == len(paired) else f"{', '.join(arms)}: {reason}" for reason, arms in reasons.items()),
+        *reasons(analysis.on(stream)),
         ranking_line(analysis.rankings[stream], "seed", "seeds"),
         *([f"Pareto front of mean accuracy against cost: {'; '.join(fronts)}"] if fronts else []),
     ]
@@ -284,47 +292,8 @@ def ranking_line(ranking: Ranking, block: str, blocks: str) -> str:
     text += ", ".join(f"{arm} {mean:.2f}" for arm, mean in order)
     if ranking.p is None:
         return text
-    p = p_value(ranking.p)
-    p = f"< {p[1:]}" if p[0] == "<" else f"= {p}"
-    return f"{text}; Friedman: chi2({len(order) - 1}) = {ranking.statistic:.2f}, p {p}"
-
-
-def missing_lines(comparison: Comparison) -> list[str]:
-    """One line for each cell without results."""
-    return [_one_line(f"{cell.arm} on {cell.stream}, seed {cell.seed}: {cell.reason}") for cell in comparison.missing]
-
-
-def percent(share: float | None, sign: str = "") -> str:
-    """A share in per cent, with two decimals; ``sign`` is ``+`` where a rise should show it."""
-    return NOTHING if share is None else f"{100 * share:{sign}.2f}"
-
-
-def mean_and_deviation(summary: Summary) -> str:
-    """``mean ± std`` in per cent; the mean alone where there is no deviation."""
-    deviation = "" if summary.std is None else f" ± {percent(summary.std)}"
-    return percent(summary.mean) + deviation
-
-
-def interval(low: float | None, high: float | None, sign: str = "") -> str:
-    """``[low, high]`` in per cent."""
-    return NOTHING if low is None else f"[{percent(low, sign)}, {percent(high, sign)}]"
-
-
-def p_value(p: float | None) -> str:
-    """Three decimals, or that it is smaller than they can show."""
-    if p is None:
-        return NOTHING
-    return f"{p:.3f}" if p >= 0.001 else "<0.001"
-
-
-def count(number: float | None, decimals: int = 0) -> str:
-    """A number with its thousands apart."""
-    return NOTHING if number is None else f"{number:,.{decimals}f}"
-
-
-def size(nbytes: float | None) -> str:
-    """Bytes in the unit in which they are easiest to read."""
-    return NOTHING if nbytes is None else table.size(round(nbytes))
+    p = p_value(ranking.p, named=True).replace("\N{NO-BREAK SPACE}", " ")
+    return f"{text}; Friedman: chi2({len(order) - 1}) = {ranking.statistic:.2f}, {p}"
 
 
 def _texts(standing: Standing) -> dict[str, str]:
@@ -333,36 +302,36 @@ def _texts(standing: Standing) -> dict[str, str]:
     texts = {
         "arm": standing.arm,
         "n": str(standing.accuracy.n),
-        "accuracy": mean_and_deviation(standing.accuracy),
-        "interval": interval(standing.accuracy.low, standing.accuracy.high),
-        "steps": count(cost.steps),
-        "samples": f"{count(cost.samples_real)} + {count(cost.samples_recalled)}",
+        "accuracy": plus_minus(standing.accuracy.mean, standing.accuracy.std, _percent),
+        "interval": interval(standing.accuracy.low, standing.accuracy.high, _percent),
+        "steps": number(cost.steps),
+        "samples": f"{number(cost.samples_real)} + {number(cost.replayed_and_dreamt)}",
         "kept": size(cost.bytes_kept),
-        "seconds": count(cost.seconds, 1),
-        "rank": NOTHING if standing.rank is None else f"{standing.rank:.2f}",
+        "seconds": number(cost.seconds, "{:,.1f}"),
+        "rank": number(standing.rank, "{:.2f}"),
     }
     if paired is None:
-        nothing = dict.fromkeys(("pairs", "d_z", "p_holm", "verdict"), NOTHING)
+        nothing = dict.fromkeys(("pairs", "d_z", "p_holm", "verdict"), DASH)
         return texts | nothing | {"difference": "reference"}
-    reach = "" if paired.low is None else f" {interval(paired.low, paired.high, '+')}"
+    reach = "" if paired.low is None else f" ({interval(paired.low, paired.high, _signed)})"
     return texts | {
-        "difference": percent(paired.difference, "+") + reach,
+        "difference": _signed(paired.difference) + reach,
         "pairs": str(paired.n),
-        "d_z": NOTHING if paired.d_z is None else f"{paired.d_z:+.2f}",
+        "d_z": number(paired.d_z, "{:+.2f}"),
         "p_holm": p_value(paired.p_holm),
         "verdict": paired.verdict,
     }
 
 
-def _lived_row(life: Lived, folder: Path) -> dict[str, Any]:
-    metrics = life.results.get("metrics") or {}
+def _csv_row(run: CompletedRun, folder: Path) -> dict[str, Any]:
+    metrics = run.results.get("metrics") or {}
     row = {
-        "stream": life.stream,
-        "arm": life.arm,
-        "seed": life.seed,
+        "stream": run.stream,
+        "arm": run.arm,
+        "seed": run.seed,
         **{name: metrics.get(name) for name in METRICS},
-        **asdict(costs(life.results)),
-        "folder": _place(life.folder, folder),
+        **asdict(costs(run.results)),
+        "folder": _place(run.folder, folder),
     }
     return {key: "" if value is None else value for key, value in row.items()}
 
@@ -387,13 +356,9 @@ def _heading(stream: str, comparison: Comparison) -> str:
     return f"{stream}: average accuracy in %, differences to {comparison.reference} in percentage points"
 
 
-def _justified(key: str, text: str, width: int) -> str:
-    return text.ljust(width) if key in _WORDS else text.rjust(width)
-
-
 def _markdown(text: str) -> str:
     # an underscore within a word is left alone on GitHub, and read more easily without a backslash
-    return re.sub(r"[\\`*|<>~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", _one_line(text))
+    return re.sub(r"[\\`*|<>~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", one_line(text))
 
 
 def _latex_float(columns: Mapping[str, str], caption: str, standings: Sequence[Standing]) -> list[str]:
@@ -412,16 +377,12 @@ def _latex_float(columns: Mapping[str, str], caption: str, standings: Sequence[S
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX_SPECIAL.get(character, character) for character in _one_line(text))
+    return "".join(_LATEX_SPECIAL.get(character, character) for character in one_line(text))
 
 
 def _latex_cell(key: str, text: str) -> str:
-    if text == NOTHING:
+    if text == DASH:
         return "--"
     if key in _WORDS or text == "reference":
         return _latex(_SHORT.get(text, text) if key == "verdict" else text)
-    return text.replace("±", r"$\pm$").replace("-", "$-$").replace("<", "$<$")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return text.replace("±", r"$\pm$").replace(MINUS, "$-$").replace("<", "$<$")

@@ -41,7 +41,7 @@ class Ledger:
     optimizer_steps: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     samples: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("wake", "replayed", "nrem", "rem"), 0))
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*KINDS, "examination"), 0.0))
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._clock = time.perf_counter()

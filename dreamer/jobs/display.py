@@ -1,4 +1,4 @@
-"""A live display of a comparison: cells done, running, failed and left, and the time they still need."""
+"""A display of many jobs: done, running, failed and left, and the time that they still need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from dreamer.jobs.tracker import Event
+from dreamer.jobs.job import Event
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,55 +21,55 @@ _SHOWN = 8
 
 
 def last_three(folder: Path) -> str:
-    """How a cell is called: stream, arm and seed are the last three folders of its path."""
+    """How a job is called: by the last three folders of its path, such as stream, arm and seed."""
     return "/".join(folder.parts[-3:])
 
 
-class Pace:
-    """Guesses how long cells take from those that are done: where it can from siblings, which differ in the seed alone.
+class TimeLeft:
+    """Estimates how long jobs take from those that are done, where it can from siblings.
 
-    Siblings are the folders of the same parent.
+    Siblings are the folders of the same parent, which differ in the seed alone.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[Path, list[float]] = {}
 
     def add(self, folder: Path, seconds: float) -> None:
-        """A cell took so long."""
+        """A job took so long."""
         self._seconds.setdefault(folder.parent, []).append(seconds)
 
-    def guess(self, folder: Path) -> float | None:
-        """Seconds that a cell takes, or None while no cell is done."""
+    def estimate(self, folder: Path) -> float | None:
+        """Seconds that a job takes, or None while no job is done."""
         known = self._seconds.get(folder.parent) or [one for several in self._seconds.values() for one in several]
         return sum(known) / len(known) if known else None
 
     def left(self, waiting: Sequence[Path], running: Sequence[tuple[Path, float]], side_by_side: int) -> float | None:
-        """Seconds until all is done, or None while no cell is done.
+        """Seconds until all is done, or None while no job is done.
 
         Args:
-            waiting: cells that have not begun.
-            running: cells that are lived, with the seconds that they have been so far.
-            side_by_side: how many are lived at once.
+            waiting: jobs that have not begun.
+            running: jobs that run, with the seconds that they have taken so far.
+            side_by_side: how many run at once.
         """
         if not self._seconds:
             return None
-        ahead = sum(self.guess(folder) or 0.0 for folder in waiting)
-        ahead += sum(max(0.0, (self.guess(folder) or 0.0) - so_far) for folder, so_far in running)
+        ahead = sum(self.estimate(folder) or 0.0 for folder in waiting)
+        ahead += sum(max(0.0, (self.estimate(folder) or 0.0) - so_far) for folder, so_far in running)
         return ahead / max(1, side_by_side)
 
 
 class Display:
-    """Shows where a comparison stands; an engine's ``watch``, and a context manager.
+    """Shows how many jobs are done; a pool's ``watch``, and a context manager.
 
-    In a terminal a few lines are kept up to date, and cells that die are told of above them; anywhere else, such as a
+    In a terminal a few lines are kept up to date, and jobs that die are reported above them; anywhere else, such as a
     pipe or a log file, everything that happens is one plain line. It writes to the standard error.
 
     Args:
-        folders: the cells that will be lived.
-        before: how many cells of the comparison were done before.
-        name: how a cell is called.
+        folders: the jobs that will run.
+        before: how many more were completed before.
+        name: how a job is called.
         file: where to write; by default the standard error.
-        clock: seconds that go on.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Display:
         self._name = name
         self._file = file
         self._clock = clock
-        self._pace = Pace()
+        self._time = TimeLeft()
         self._lock = threading.Lock()
         self._console: Console | None = None
         self._live: Live | None = None
@@ -115,14 +115,14 @@ class Display:
             self._live = None
 
     def __call__(self, event: Event) -> None:
-        """Take note of what happened, and tell of it."""
+        """Record what happened, and report it."""
         with self._lock:
             self._note(event)
-            line, standing = self._line(event), self._standing()
+            line, progress = self._line(event), self._progress()
         if self._console is None:
             return
         if self._live is None:
-            self._console.print(f"{line}; {standing}", soft_wrap=True, markup=False)
+            self._console.print(f"{line}; {progress}", soft_wrap=True, markup=False)
         elif event.kind in ("died", "failed"):
             self._console.print(line, soft_wrap=True, markup=False)
 
@@ -135,7 +135,7 @@ class Display:
         self._running.pop(event.folder, None)
         if event.kind == "done":
             self._done += 1
-            self._pace.add(event.folder, event.seconds)
+            self._time.add(event.folder, event.seconds)
         elif event.kind == "failed":
             self._failed += 1
         else:
@@ -144,20 +144,20 @@ class Display:
     def _line(self, event: Event) -> str:
         name, took = self._name(event.folder), f"{event.seconds:.1f} s"
         if event.kind == "started":
-            return f"begins   {name}" + (f", try {event.attempt}" if event.attempt > 1 else "")
+            return f"started  {name}" + (f", attempt {event.attempt}" if event.attempt > 1 else "")
         if event.kind == "done":
             return f"done     {name} in {took}"
         again = ", will be tried again" if event.kind == "died" else ""
         return f"{event.kind:<8} {name} after {took}{again}: {event.reason}"
 
-    def _standing(self) -> str:
-        said = [f"{self._done} of {self._total} cells done", f"{len(self._running)} running"]
-        said += [f"{self._failed} failed"] if self._failed else []
-        said += [f"{len(self._waiting)} left"]
+    def _progress(self) -> str:
+        parts = [f"{self._done} of {self._total} done", f"{len(self._running)} running"]
+        parts += [f"{self._failed} failed"] if self._failed else []
+        parts += [f"{len(self._waiting)} left"]
         now = self._clock()
         running = [(folder, now - since) for folder, (_, since) in self._running.items()]
-        left = self._pace.left(list(self._waiting), running, self._widest)
-        return ", ".join(said if left is None else [*said, f"about {_span(left)} to go"])
+        left = self._time.left(list(self._waiting), running, self._widest)
+        return ", ".join(parts if left is None else [*parts, f"about {_span(left)} to go"])
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
@@ -166,14 +166,14 @@ class Display:
         from rich.text import Text
 
         with self._lock:
-            standing, ended = self._standing(), self._done + self._failed
+            progress, ended = self._progress(), self._done + self._failed
             running, now = list(self._running.items()), self._clock()
-        cells = Table.grid(padding=(0, 2))
+        jobs = Table.grid(padding=(0, 2))
         for folder, (attempt, since) in running[:_SHOWN]:
-            again = f"try {attempt}" if attempt > 1 else ""
-            cells.add_row(Text(self._name(folder)), Text(_span(now - since)), Text(again, style="yellow"))
+            again = f"attempt {attempt}" if attempt > 1 else ""
+            jobs.add_row(Text(self._name(folder)), Text(_span(now - since)), Text(again, style="yellow"))
         more = [Text(f"and {len(running) - _SHOWN} more", style="dim")] if len(running) > _SHOWN else []
-        return Group(Bar(total=max(1, self._total), completed=ended, width=40), Text(standing), cells, *more)
+        return Group(Bar(total=max(1, self._total), completed=ended, width=40), Text(progress), jobs, *more)
 
 
 def _span(seconds: float) -> str:

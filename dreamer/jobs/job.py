@@ -1,122 +1,215 @@
-"""One try to live a cell, in a process of its own."""
+"""A job: attempts to run it, each in a process of its own, and what becomes of it."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import Literal
 
-import dreamer
-from dreamer.jobs.tracker import Ending, finished
+from dreamer.config.binding import ConfigError
+from dreamer.jobs.manifest import Program, completed
 from dreamer.jobs.watchdog import VARIABLE
 
 LOG = "cell.log"
 REFUSED = 2
-"""The exit code for a configuration that cannot be lived."""
-_LINGER_SECONDS = 10.0
+"""The exit code for a configuration that cannot be run."""
 _TAIL_BYTES = 1 << 16
 _REASON_LETTERS = 300
-
-# the last words of a killed process are to be on record
-_ALWAYS = {"PYTHONUNBUFFERED": "1"}
-
-Command = Callable[[Path], list[str]]
+_PACKAGES = str(Path(__file__).parents[2])
 
 
-def _path() -> str:
-    """Where children look for modules: this very package first, installed or not, then what this process was told."""
-    here = str(Path(dreamer.__file__).parent.parent)
-    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+class Interrupted(KeyboardInterrupt):
+    """Jobs were stopped by hand; started again, those that are missing are run."""
 
 
-def cell_command(folder: Path) -> list[str]:
-    """The command that lives the cell of a folder."""
-    return [sys.executable, "-m", "dreamer.compare.cell", str(folder)]
+@dataclass(frozen=True)
+class Event:
+    """Something happened to a job.
+
+    Attributes:
+        kind: ``started``; ``done``; ``died``, and will be tried again; ``failed`` for good; ``stopped`` by hand.
+        folder: the run folder of the job.
+        attempt: which attempt it is, from 1.
+        seconds: how long this attempt took; 0 when it has only started.
+        reason: why it did not get done, in one line; empty when it did.
+    """
+
+    kind: Literal["started", "done", "died", "failed", "stopped"]
+    folder: Path
+    attempt: int
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended.
+
+    Attributes:
+        kind: ``done``: with complete results; ``refused``: the configuration cannot be run, so no other attempt will do
+            better; ``died``: anything else.
+        seconds: how long it took.
+        reason: why it is not done, in one line; empty when it is.
+    """
+
+    kind: Literal["done", "refused", "died"]
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        folder: its run folder.
+        done: whether complete results lie there.
+        attempts: how many there were.
+        seconds: how long all attempts took together.
+        reason: why the last attempt failed, in one line; empty when it is done.
+    """
+
+    folder: Path
+    done: bool
+    attempts: int
+    seconds: float
+    reason: str = ""
+
+
+class JobTracker:
+    """Records what happens to jobs, reports it, and decides what is tried again.
+
+    Args:
+        folders: the run folders; one that is named twice counts once.
+        retries: how many more attempts a job gets that dies.
+        watch: is called with everything that happens.
+
+    Raises:
+        ConfigError: when ``retries`` is negative.
+    """
+
+    def __init__(self, folders: Sequence[Path], retries: int, watch: Callable[[Event], None] | None = None):
+        if retries < 0:
+            raise ConfigError(f"retries: expected 0 or more, got {retries}")
+        self.folders = list(dict.fromkeys(map(Path, folders)))
+        self.attempts = retries + 1
+        self._watch = watch or (lambda event: None)
+        self._seconds = dict.fromkeys(self.folders, 0.0)
+        self._outcomes: dict[Path, Outcome] = {}
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What became of the jobs, in their order; those that have not ended yet are left out."""
+        return [self._outcomes[folder] for folder in self.folders if folder in self._outcomes]
+
+    def start(self, folder: Path, attempt: int) -> None:
+        """An attempt begins."""
+        self._watch(Event("started", folder, attempt))
+
+    def end(self, folder: Path, attempt: int, ending: Ending) -> bool:
+        """An attempt has ended.
+
+        Returns:
+            Whether the job is to be tried again.
+        """
+        self._seconds[folder] += ending.seconds
+        if ending.kind == "died" and attempt < self.attempts:
+            self._watch(Event("died", folder, attempt, ending.seconds, ending.reason))
+            return True
+        done = ending.kind == "done"
+        self._outcomes[folder] = Outcome(folder, done, attempt, self._seconds[folder], ending.reason)
+        self._watch(Event("done" if done else "failed", folder, attempt, ending.seconds, ending.reason))
+        return False
+
+    def refuse(self, folder: Path, attempt: int, error: OSError) -> None:
+        """An attempt could not begin, and no other one would."""
+        self.start(folder, attempt)
+        self.end(folder, attempt, Ending("refused", 0.0, f"could not be started: {error}"))
+
+    def stop(self, folder: Path, attempt: int, ending: Ending) -> None:
+        """An attempt has ended because it was stopped by hand, unless it was quicker."""
+        if ending.kind == "died":
+            self._watch(Event("stopped", folder, attempt, ending.seconds, ending.reason))
+        else:
+            self.end(folder, attempt, ending)
 
 
 class Attempt:
-    """A child process that lives a cell; what it says goes to the folder's ``cell.log``.
+    """A child process that runs a job; what it prints goes to the folder's ``cell.log``.
 
-    It leads a process group of its own: a Ctrl-C in the terminal does not reach it but through :meth:`interrupt`, and
-    what it starts goes when it goes.
+    It leads a process group of its own: a Ctrl-C in the terminal reaches it through :meth:`interrupt` alone, and what
+    it starts ends with it. It ends with this process, see :mod:`dreamer.jobs.watchdog`.
 
     Args:
-        folder: the run folder of the cell.
-        number: which try this is, from 1.
-        tries: how many there may be.
-        parent_watchdog: the file descriptor of :func:`dreamer.jobs.watchdog.parent_watchdog`.
+        folder: the run folder of the job.
+        number: which attempt this is, from 1.
+        attempts: how many there may be.
         environment: variables that the child gets beside those of this process.
-        command: what to run.
+        program: what to run.
 
     Raises:
-        OSError: when the child cannot be started, or a process of an earlier try will not let go of the folder.
+        OSError: when the child cannot be started.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        number: int,
-        tries: int,
-        parent_watchdog: int,
-        environment: Mapping[str, str],
-        command: Command = cell_command,
-    ):
+    def __init__(self, folder: Path, number: int, attempts: int, environment: Mapping[str, str], program: Program):
         self.folder = folder
         self.number = number
         self._began = time.monotonic()
         with open(folder / LOG, "ab") as log:
-            _claim(log, folder)
             gap = "\n" if log.tell() else ""
-            log.write(f"{gap}[try {number} of {tries}, {datetime.now():%Y-%m-%d %H:%M:%S}]\n".encode())
+            log.write(f"{gap}[attempt {number} of {attempts}, {datetime.now():%Y-%m-%d %H:%M:%S}]\n".encode())
             log.flush()
-            self._said = log.tell()
+            self._start = log.tell()
             self._process = subprocess.Popen(
-                command(folder),
-                stdin=subprocess.DEVNULL,
+                program.command(folder),
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # unbuffered, so that the last words of a killed process are on record
                 env={
                     **os.environ,
-                    "PYTHONUNBUFFERED": "1",
-                    "PYTHONPATH": _path(),
+                    "PYTHONUNBUFFERED": "1",  # the last words of a killed process are on record
+                    "PYTHONPATH": _module_path(),
                     **environment,
-                    VARIABLE: str(parent_watchdog),
+                    VARIABLE: "1",
                 },
-                pass_fds=(parent_watchdog,),
                 start_new_session=True,
             )
 
     def poll(self) -> Ending | None:
-        """How it ended, or None while it lives."""
+        """How it ended, or None while it runs."""
         code = self._process.poll()
         if code is None:
             return None
         seconds = time.monotonic() - self._began
-        if code == 0 and finished(self.folder):
+        if code == 0 and completed(self.folder):
+            self._close()
             return Ending("done", seconds)
-        self._signal(signal.SIGKILL)  # what it left behind must not write into the folder of the next try
-        word = last_word(self.folder / LOG, self._said)
+        self.kill()  # what it left behind must not write into the folder of the next attempt
+        word = last_word(self.folder / LOG, self._start)
         if code == REFUSED:
-            return Ending("refused", seconds, word or "refused without a word")
+            return Ending("refused", seconds, word or "refused without a reason")
         return Ending("died", seconds, f"{_manner(code)}: {word}" if word else _manner(code))
 
     def interrupt(self) -> None:
-        """Ask it to save what is needed to go on, and to end."""
+        """Ask it to save what is needed to resume, and to end."""
         self._signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it, and what it started, at once."""
         self._signal(signal.SIGKILL)
         self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):  # the latter is macOS's word on a group of the dead
@@ -124,39 +217,28 @@ class Attempt:
 
 
 def last_word(log: Path, start: int = 0) -> str:
-    """The line of a log that says why it ends: that of the last exception, else the last one that says anything.
+    """The line of a log that says why it ends: that of the last exception, else the last one with a letter in it.
 
     Args:
         log: the file.
         start: where to begin to read, in bytes.
 
     Returns:
-        At most 300 letters; empty when the log says nothing.
+        At most 300 letters; empty when there is no such line.
     """
     with open(log, "rb") as file:
         file.seek(max(start, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines()
-    said = [line for line in lines if any(letter.isalnum() for letter in line)]
-    traced = [index for index, line in enumerate(said) if line.startswith("Traceback (most recent call last)")]
+    written = [line for line in lines if any(letter.isalnum() for letter in line)]
+    traced = [index for index, line in enumerate(written) if line.startswith("Traceback (most recent call last)")]
     # below a traceback all is indented but the exception; what follows it are remarks of a process that ends
-    raised = [line for line in said[traced[-1] + 1 :] if not line[0].isspace()][:1] if traced else []
-    return " ".join((raised or said[-1:] or [""])[0].split())[:_REASON_LETTERS]
+    raised = [line for line in written[traced[-1] + 1 :] if not line[0].isspace()][:1] if traced else []
+    return " ".join((raised or written[-1:] or [""])[0].split())[:_REASON_LETTERS]
 
 
-def _claim(log: IO[bytes], folder: Path) -> None:
-    """Wait until nobody else holds the log.
-
-    The child inherits the file and its lock with it, so the lock says that somebody of an earlier try is still alive:
-    the orphan, say, of a killed engine that has not noticed yet.
-    """
-    until = time.monotonic() + _LINGER_SECONDS
-    while True:
-        try:
-            return fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise BlockingIOError(f"a process of an earlier try still lives in {folder}") from None
-            time.sleep(0.05)
+def _module_path() -> str:
+    """Where children look for modules: this very package first, installed or not, then what this process was given."""
+    return os.pathsep.join([_PACKAGES, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _manner(code: int) -> str:

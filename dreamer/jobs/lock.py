@@ -1,47 +1,53 @@
-"""One engine at a time in the folder of a comparison."""
+"""One process at a time in a folder."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from dreamer.config.binding import ConfigError
 
 FILE_NAME = ".lock"
+HOLDER = ".lock-holder"
+"""Says who holds the lock: the lock's own file is emptied by whoever tries it."""
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep the folder of a comparison to oneself.
+def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
+    """Keep a folder to this process.
 
-    The system gives the lock back when its holder is gone, however that went, so a file that was left behind locks
+    The system gives the lock back when its holder is gone, whatever ended it, so a file that was left behind locks
     nobody out.
 
     Args:
         folder: is made when it is not there.
+        patience: seconds to wait for another process to leave.
 
     Raises:
-        ConfigError: when another process lives this comparison at this moment, or the folder cannot be written to.
+        ConfigError: when another process is at work in the folder, or it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / FILE_NAME, "a+", encoding="utf-8")
+        lock = FileLock(folder / FILE_NAME)
+        lock.acquire(timeout=patience)
+        (folder / HOLDER).write_text(f"{os.getpid()}\n", encoding="utf-8")
+    except Timeout:
+        raise ConfigError(f"{folder} is in use by {_holder(folder)}: wait for it, or stop it") from None
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip()
-            raise ConfigError(
-                f"what is in {folder} is being lived by {f'process {holder}' if holder else 'another process'}: "
-                "wait for it, or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    try:
         yield
+    finally:
+        (folder / HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        return f"process {int((folder / HOLDER).read_text(encoding='utf-8'))}"
+    except (OSError, ValueError):
+        return "another process"

@@ -1,82 +1,100 @@
-"""Every cell is written down before it is lived, with a fingerprint of the code that will live it."""
+"""Every job is written down before it runs, with a fingerprint of the code that will run it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dreamer
+from dreamer import __version__
 from dreamer.config.binding import ConfigError
 from dreamer.core.files import write_text
+from dreamer.report.results import read_results
 
 FILE_NAME = "cell.json"
-# what plans and shows many lives does not change one
-_ASIDE = ("compare", "report", "studies")
+_PACKAGE = Path(__file__).parents[1]
+# rooms that plan, start and show many runs do not change one
+_ASIDE = ("cli", "compare", "jobs", "report", "studies")
 
 
-def fingerprint(*also: str) -> str:
-    """The version, and a hash of every source file that may change a life.
+@dataclass(frozen=True)
+class Program:
+    """What runs a job: ``python -m MODULE FOLDER``, see :func:`dreamer.jobs.runner.main`.
 
-    Args:
-        also: files and folders of the rooms of many lives (``compare/cell.py``) that take part in living.
+    Exit code 0 and complete results mean that the job is done, 2 that it cannot be run as configured, anything else
+    that it died.
+
+    Attributes:
+        module: the module.
+        sources: files and folders of the package that take part in a job, beside those that every run needs.
     """
-    found = hashlib.sha256()
-    root = Path(dreamer.__file__).parent
-    lived_by = [path for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in _ASIDE]
-    for name in also:
-        lived_by += sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]
-    for path in lived_by:
-        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{dreamer.__version__}+{found.hexdigest()[:12]}"
+
+    module: str
+    sources: tuple[str, ...] = ()
+
+    def command(self, folder: Path) -> list[str]:
+        """The command that runs the job of a folder."""
+        return [sys.executable, "-m", self.module, str(folder)]
+
+    def fingerprint(self) -> str:
+        """The version, and a hash of every source file that may change what a job finds."""
+        found = hashlib.sha256()
+        sources = [path for path in sorted(_PACKAGE.rglob("*.py")) if path.relative_to(_PACKAGE).parts[0] not in _ASIDE]
+        for name in self.sources:
+            place = _PACKAGE / name
+            sources += sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        for path in sources:
+            found.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+        return f"{__version__}+{found.hexdigest()[:12]}"
 
 
-def settled(plain: Mapping[str, Any], folder: Path, code: str, mix: bool = False) -> bool:
-    """Whether the ``cell.json`` of a cell is there already and may stay.
+def is_written(content: Mapping[str, Any], folder: Path, code: str, mix: bool = False) -> bool:
+    """Whether the manifest of a job lies in its folder already and may stay.
 
     Args:
-        plain: the cell that is to be lived there.
+        content: what describes the job.
         folder: its run folder.
-        code: the :func:`fingerprint` of what will live it.
-        mix: accept a cell that another version of the code began.
+        code: the fingerprint of what will run it.
+        mix: accept a job that another version of dreamer began.
 
     Raises:
-        ConfigError: when the folder holds another cell, or another version of the code began it.
+        ConfigError: when the folder holds another job, or another version of dreamer began this one.
     """
     path = folder / FILE_NAME
     if not path.is_file():
         return False
-    wanted = json.loads(json.dumps(plain))
+    wanted = json.loads(json.dumps(content))
     there = json.loads(path.read_text(encoding="utf-8"))
-    lived_by = there.pop("code", None)
+    begun_by = there.pop("code", None)
     if there != wanted:
         raise ConfigError(
             f"{folder} was begun with another configuration ({_difference(there, wanted)}): choose another --out"
         )
-    if lived_by == code or mix:
+    if begun_by == code or mix:
         return True
     if (folder / "results.json").is_file() or (folder / "checkpoints").is_dir():
         raise ConfigError(
-            f"{folder} was lived by the code {lived_by}, and this is {code}: choose another --out, or mix them "
-            "knowingly with --mix"
+            f"{folder} was run by dreamer {begun_by}, and this is {code}: choose another --out, or reuse it with --mix"
         )
     return False
 
 
-def write_down(plain: Mapping[str, Any], folder: Path, code: str, mix: bool = False) -> None:
-    """Write the ``cell.json`` of a cell, unless it is :func:`settled`; the arguments and errors are those of it."""
-    if settled(plain, folder, code, mix):
+def write(content: Mapping[str, Any], folder: Path, code: str, mix: bool = False) -> None:
+    """Write the manifest of a job, unless :func:`is_written`; the arguments and errors are the same."""
+    if is_written(content, folder, code, mix):
         return
     try:
-        write_text(folder / FILE_NAME, json.dumps({**plain, "code": code}, indent=1) + "\n")
+        write_text(folder / FILE_NAME, json.dumps({**content, "code": code}, indent=1) + "\n")
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def read_down(folder: Path) -> dict[str, Any]:
-    """The cell of a run folder, as it was written down.
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of the job of a folder.
 
     Raises:
         ConfigError: when there is none.
@@ -85,17 +103,25 @@ def read_down(folder: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"expected the cell of many lives in {path}, could not read one: {error}") from error
+        raise ConfigError(f"expected the manifest of a job in {path}, could not read one: {error}") from error
+
+
+def completed(folder: Path) -> bool:
+    """Whether a run folder holds complete results."""
+    try:
+        return read_results(folder).get("complete") is True
+    except (OSError, ValueError):
+        return False
 
 
 def slug(name: str) -> str:
-    """A name that a folder can bear."""
+    """The name as a folder can have it."""
     return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)
 
 
-def _difference(there: Any, here: Any, path: str = "") -> str:
+def _difference(there: Any, here: Any) -> str:
     """The first place at which two configurations differ, in words."""
-    for where, one, other in _differences(there, here, path):
+    for where, one, other in _differences(there, here, ""):
         return f"{where}: {one!r} there, {other!r} now"
     return "nothing"
 

@@ -1,4 +1,4 @@
-"""Lives many cells on this machine, each in a worker process of its own."""
+"""Runs many jobs on this machine, each in a worker process of its own."""
 
 from __future__ import annotations
 
@@ -13,39 +13,37 @@ from pathlib import Path
 from types import FrameType
 
 from dreamer.config.binding import ConfigError
-from dreamer.jobs.job import Attempt, Command, cell_command
-from dreamer.jobs.tracker import Ending, Event, Interrupted, JobTracker, Outcome
-from dreamer.jobs.watchdog import parent_watchdog
+from dreamer.jobs.job import Attempt, Ending, Event, Interrupted, JobTracker, Outcome
+from dreamer.jobs.manifest import Program
 
 _LOOK_SECONDS = 0.05
 
 
-def live_all(
+def run_jobs(
     folders: Sequence[Path],
+    program: Program,
     *,
     workers: int,
     retries: int = 1,
     threads: int | None = None,
     devices: Sequence[str] | None = None,
-    command: Command = cell_command,
     watch: Callable[[Event], None] | None = None,
     patience: float = 30.0,
 ) -> list[Outcome]:
-    """Live cells side by side.
+    """Run jobs side by side.
 
     Args:
-        folders: the run folders of the cells; leave out those that are :func:`dreamer.jobs.tracker.finished`.
-        workers: how many are lived at once, at least 1.
-        retries: how many more tries a cell gets that dies; it goes to the end of the queue.
-        threads: of each cell, at least 1; by default what ``OMP_NUM_THREADS`` says, else an equal share of the cores.
+        folders: the run folders of the jobs; leave out those that are :func:`dreamer.jobs.manifest.completed`.
+        program: what runs the job of a folder.
+        workers: how many run at once, at least 1.
+        retries: how many more attempts a job gets that dies; it goes to the end of the queue.
+        threads: of each job, at least 1; by default what ``OMP_NUM_THREADS`` says, else an equal part of the cores.
         devices: what ``CUDA_VISIBLE_DEVICES`` may name, dealt out to the workers in turn; by default all see all.
-        command: what lives the cell of a folder. Exit code 0 and complete results mean that it is done, 2 that it
-            cannot be lived, anything else that it died.
-        watch: is told everything that happens, in this thread.
-        patience: seconds that cells have to save and end when they are stopped by hand; a second Ctrl-C ends it.
+        watch: is called with everything that happens, in this thread.
+        patience: seconds that jobs have to save and end when they are stopped by hand; a second Ctrl-C ends it.
 
     Returns:
-        What became of each cell, in the order of the folders. That a cell failed is no error here.
+        What became of each job, in the order of the folders. That a job failed is no error here.
 
     Raises:
         ConfigError: for numbers that make no sense.
@@ -53,18 +51,18 @@ def live_all(
     """
     if workers < 1:
         raise ConfigError(f"workers: expected at least 1, got {workers}")
-    account = JobTracker(folders, retries, watch)
-    shares = [_share(worker, workers, threads, devices) for worker in range(workers)]
-    with parent_watchdog() as line, _interruptions() as asked:
-        crew = WorkerPool(account, shares, line, command)
+    tracker = JobTracker(folders, retries, watch)
+    environments = [_environment(worker, workers, threads, devices) for worker in range(workers)]
+    with _interruptions() as interruptions:
+        pool = WorkerPool(tracker, environments, program)
         try:
-            crew.work(asked)
-            crew.rest(asked, patience)
+            pool.work(interruptions)
+            pool.stop(interruptions, patience)
         finally:
-            crew.kill()
-    if len(account.outcomes) < len(account.folders):
+            pool.kill()
+    if len(tracker.outcomes) < len(tracker.folders):
         raise Interrupted
-    return account.outcomes
+    return tracker.outcomes
 
 
 def cores() -> int:
@@ -83,82 +81,78 @@ def thread_variables(threads: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
-def _share(worker: int, workers: int, threads: int | None, devices: Sequence[str] | None) -> dict[str, str]:
+class WorkerPool:
+    """The workers: which job each one runs, and which jobs wait.
+
+    Args:
+        tracker: of all jobs.
+        environments: one for each worker.
+        program: what runs the job of a folder.
+    """
+
+    def __init__(self, tracker: JobTracker, environments: Sequence[Mapping[str, str]], program: Program):
+        self._tracker = tracker
+        self._environments = environments
+        self._program = program
+        self._waiting = deque((folder, 1) for folder in tracker.folders)
+        self._running: dict[int, Attempt] = {}
+
+    def work(self, interruptions: Callable[[], int]) -> None:
+        """Run jobs until none is left, or somebody interrupts."""
+        while (self._waiting or self._running) and not interruptions():
+            for worker in range(len(self._environments)):
+                if self._waiting and worker not in self._running:
+                    self._begin(worker, *self._waiting.popleft())
+            time.sleep(_LOOK_SECONDS)
+            for attempt, ending in self._ended():
+                if self._tracker.end(attempt.folder, attempt.number, ending):
+                    self._waiting.append((attempt.folder, attempt.number + 1))
+
+    def stop(self, interruptions: Callable[[], int], patience: float) -> None:
+        """Let all that run save and end, for as long as nobody interrupts again."""
+        until = time.monotonic() + patience
+        for attempt in self._running.values():
+            attempt.interrupt()
+        while self._running:
+            if time.monotonic() > until or interruptions() > 1:
+                self.kill()
+            for attempt, ending in self._ended():
+                self._tracker.stop(attempt.folder, attempt.number, ending)
+            time.sleep(_LOOK_SECONDS)
+
+    def kill(self) -> None:
+        """End all that still run."""
+        for attempt in self._running.values():
+            attempt.kill()
+
+    def _begin(self, worker: int, folder: Path, number: int) -> None:
+        try:
+            attempt = Attempt(folder, number, self._tracker.attempts, self._environments[worker], self._program)
+        except OSError as error:
+            self._tracker.refuse(folder, number, error)
+            return
+        self._running[worker] = attempt
+        self._tracker.start(folder, number)
+
+    def _ended(self) -> Iterator[tuple[Attempt, Ending]]:
+        for worker, attempt in list(self._running.items()):
+            ending = attempt.poll()
+            if ending is not None:
+                del self._running[worker]
+                yield attempt, ending
+
+
+def _environment(worker: int, workers: int, threads: int | None, devices: Sequence[str] | None) -> dict[str, str]:
     if threads is None:
-        told = os.environ.get("OMP_NUM_THREADS", "")
-        threads = int(told) if told.isdecimal() else max(1, cores() // workers)
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(given) if given.isdecimal() else max(1, cores() // workers)
     seen = {"CUDA_VISIBLE_DEVICES": devices[worker % len(devices)]} if devices else {}
     return thread_variables(threads) | seen
 
 
-class WorkerPool:
-    """The workers: who lives what, and what waits.
-
-    Args:
-        account: of all cells.
-        shares: the environment of each worker.
-        line: the parent_watchdog of the children.
-        command: what lives the cell of a folder.
-    """
-
-    def __init__(self, account: JobTracker, shares: Sequence[Mapping[str, str]], line: int, command: Command):
-        self._account = account
-        self._shares = shares
-        self._line = line
-        self._command = command
-        self._waiting = deque((folder, 1) for folder in account.folders)
-        self._living: dict[int, Attempt] = {}
-
-    def work(self, asked: Callable[[], int]) -> None:
-        """Live until nothing is left, or somebody asks to stop."""
-        while (self._waiting or self._living) and not asked():
-            for worker, share in enumerate(self._shares):
-                if self._waiting and worker not in self._living:
-                    self._begin(worker, share, *self._waiting.popleft())
-            time.sleep(_LOOK_SECONDS)
-            for attempt, ending in self._ended():
-                if self._account.end(attempt.folder, attempt.number, ending):
-                    self._waiting.append((attempt.folder, attempt.number + 1))
-
-    def rest(self, asked: Callable[[], int], patience: float) -> None:
-        """Let all that live save and end, for as long as nobody asks again."""
-        until = time.monotonic() + patience
-        for attempt in self._living.values():
-            attempt.interrupt()
-        while self._living:
-            if time.monotonic() > until or asked() > 1:
-                for attempt in self._living.values():
-                    attempt.kill()
-            for attempt, ending in self._ended():
-                self._account.stop(attempt.folder, attempt.number, ending)
-            time.sleep(_LOOK_SECONDS)
-
-    def kill(self) -> None:
-        """End whoever still lives."""
-        for attempt in self._living.values():
-            attempt.kill()
-
-    def _begin(self, worker: int, share: Mapping[str, str], folder: Path, number: int) -> None:
-        try:
-            attempt = Attempt(folder, number, self._account.tries, self._line, share, self._command)
-        except OSError as error:
-            self._account.start(folder, number)
-            self._account.end(folder, number, Ending("refused", 0.0, f"could not be started: {error}"))
-            return
-        self._living[worker] = attempt
-        self._account.start(folder, number)
-
-    def _ended(self) -> Iterator[tuple[Attempt, Ending]]:
-        for worker, attempt in list(self._living.items()):
-            ending = attempt.poll()
-            if ending is not None:
-                del self._living[worker]
-                yield attempt, ending
-
-
 @contextmanager
 def _interruptions() -> Iterator[Callable[[], int]]:
-    """Counts each Ctrl-C, instead of raising in the middle of a child's birth; only the main thread can."""
+    """Counts each Ctrl-C, instead of raising while a child is being started; only the main thread can."""
     count = 0
 
     def add(signum: int, frame: FrameType | None) -> None:

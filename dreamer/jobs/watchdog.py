@@ -1,7 +1,7 @@
-"""No orphans: a process that lives a cell ends when the one that started it is gone, however that one went.
+"""No orphans: the process of a job ends when the one that started it is gone, whatever ended that one.
 
-The parent holds the only writing end of a pipe and never writes; a child waits for something to read. When the parent
-is gone, be it by SIGKILL, the system closes the pipe and the child's wait is over.
+The parent holds the only writing end of the job's standard input and never writes; the job waits for something to read.
+When the parent is gone, be it by SIGKILL, the system closes the pipe and the wait is over.
 """
 
 from __future__ import annotations
@@ -9,40 +9,27 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-VARIABLE = "DREAMER_LIFELINE"
-"""Names the file descriptor of the reading end to a child."""
-
-
-@contextmanager
-def parent_watchdog() -> Iterator[int]:
-    """Hold a parent_watchdog for children.
-
-    Yields:
-        The file descriptor that they inherit; :data:`VARIABLE` has to name it in their environment.
-    """
-    reading, writing = os.pipe()
-    try:
-        yield reading
-    finally:
-        os.close(writing)
-        os.close(reading)
+VARIABLE = "DREAMER_WATCHDOG"
+"""Is set in the environment of a process whose standard input its parent holds."""
 
 
 def die_with_parent() -> None:
-    """End this process, and what it started in its process group, when the parent is gone; does nothing without one."""
-    named = os.environ.pop(VARIABLE, None)
-    if named is None:
+    """End this process, and what it started in its process group, when the parent is gone.
+
+    Does nothing in a process that was not started as a job, such as one that was typed.
+    """
+    if os.environ.pop(VARIABLE, None) is None:
         return
-    reading = int(named)
-    os.set_inheritable(reading, False)
-    threading.Thread(target=_wait, args=(reading,), name="parent_watchdog", daemon=True).start()
+    pipe = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # whoever reads the standard input finds it empty
+    os.close(nothing)
+    threading.Thread(target=_wait, args=(pipe,), name="parent_watchdog", daemon=True).start()
 
 
-def _wait(reading: int) -> None:
-    os.read(reading, 1)
-    if os.getpgrp() == os.getpid():  # the group is ours, so nobody else is in it
+def _wait(pipe: int) -> None:
+    os.read(pipe, 1)
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():  # the group is ours, so nobody else is in it
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)

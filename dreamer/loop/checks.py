@@ -147,12 +147,12 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
                 f"{type(part).__name__} is for values in [{ends[0]:g}, {ends[1]:g}], {stream.name} has {least:.3g} to "
                 f"{largest:.3g}: expected {option}={other}"
             )
-    named = [(where, part) for where, _, replayer in parts.replayers() for part in replayer.perturbations or ()]
-    for where, part in [*named, *(("wake", part) for part in parts.wake.perturbations)]:
-        clip = getattr(part, "clip", None) if part.space == "pixel" else None
+    named = [(where, bend) for where, _, replayer in parts.replayers() for bend in replayer.perturbations or ()]
+    for where, bend in [*named, *(("wake", bend) for bend in parts.wake.perturbations)]:
+        clip = getattr(bend, "clip", None) if bend.space == "pixel" else None
         if clip is not None and (least < clip[0] - _SLACK or largest > clip[1] + _SLACK):
             raise ValueError(
-                f"{where}: {type(part).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has {least:.3g} to "
+                f"{where}: {type(bend).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has {least:.3g} to "
                 f"{largest:.3g}: expected clip=None"
             )
 

@@ -56,6 +56,7 @@ def protocol_record(stream: Stream, problem: Problem, name: str, active_outputs:
     held = [experience.validation for experience in stream.experiences]
     return {
         "problem": name,
+        "groups": problem.groups,
         "score": problem.score,
         "unit": problem.unit,
         "higher_is_better": problem.higher_is_better,

@@ -1,1 +1,1 @@
-"""What is left of a life on disk: ``results.json``, pictures and the table of results."""
+"""What a run leaves on disk, ``results.json`` and pictures, and the tables, plots and pages that show runs."""

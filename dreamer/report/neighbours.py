@@ -19,15 +19,15 @@ _APART = 0.5
 def draw_neighbours(
     dreams: Batch, confidence: Tensor, real: Batch, path: str | Path, class_names: Sequence[str] = ()
 ) -> Path | None:
-    """Draw, in a row for each class: real samples, then the dreams of which the learner is surest and least sure.
+    """Draw, in a row for each class: real samples, then the dreams of which the learner is most and least certain.
 
     Right of each dream stands the real sample, of whatever class, that is nearest to it (Euclidean, sample to sample).
 
     Args:
         dreams: (N, *S) samples with the classes that were dreamt of, on the CPU. Shapes are those that
             :func:`dreamer.report.pictures.draw_dreams` can show; others have no picture.
-        confidence: (N,) how sure the learner is of those classes, in [0, 1].
-        real: (M, *S) samples that nobody learnt from.
+        confidence: (N,) confidence of the learner in those classes, in [0, 1].
+        real: (M, *S) held-out samples.
         path: where to write the PNG.
         class_names: K names; by default the numbers.
 
@@ -69,7 +69,7 @@ def draw_neighbours(
                 draw_sample(axes, sample[0], (left, left + wide - GAP, bottom, bottom + tall - GAP), scale)
                 middle, top = left + (wide - GAP) / 2, bottom + tall
                 axes.text(middle, top, sample[1], ha="center", fontsize=6, color=GREY)
-    heads = ("held-out", "surest dreams, each with its nearest held-out sample", "least sure dreams, likewise")
+    heads = ("held-out", "most certain dreams, each with its nearest held-out sample", "least certain dreams, likewise")
     for head, column in zip(heads, (0, _REAL, _REAL + 2 * _DREAMS), strict=True):
         axes.text(lefts[column], above + 0.05, head, fontsize=7, va="bottom")
     axes.set(xticks=[], xlim=(0, lefts[-1] + wide), ylim=(-(tall + above) * len(classes), 0.2 + above))

@@ -1,4 +1,7 @@
-"""The pictures of a life: its hypnogram, its accuracy matrix, and what it dreamt.
+"""The pictures of one run, as PNG files of its folder: its hypnogram, its accuracy matrix, and what it dreamt.
+
+Matplotlib draws them, so that they open anywhere and loggers can show them; pages of many runs are drawn in SVG, see
+:mod:`dreamer.report.svg`.
 
 Colours are those of Okabe & Ito 2008 ("Color Universal Design") and of the perceptually uniform colour maps of
 matplotlib: they stay apart for colour-blind readers and in grey.
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dreamer.metrics.continual import AccuracyRow, average_seen, whole_rows
+from dreamer.metrics.continual import AccuracyRow, average_seen
 from dreamer.report._canvas import (
     GAP,
     GREY,
@@ -26,6 +29,8 @@ from dreamer.report._canvas import (
     scale_of,
     shown_classes,
 )
+from dreamer.report.results import evaluations
+from dreamer.report.score import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +39,7 @@ KIND_COLOURS = {"wake": "#E69F00", "nrem": "#0072B2", "rem": "#CC79A7"}
 # from the bottom; sleep medicine draws REM between wake and the deeper stages
 _LEVELS = ("nrem", "rem", "wake")
 _NIGHT = "#E9EEF5"
-_HEALTH = {
+_QUALITY = {
     "precision": "#0072B2",
     "fidelity": "#009E73",
     "coverage": "#56B4E9",
@@ -45,10 +50,10 @@ _HEALTH = {
 
 
 def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
-    """Draw the stages of a life over its steps, and the accuracy on every experience under them.
+    """Draw the stages of a run over its steps, and the score on every experience under them.
 
-    Nights are shaded. An experience's line begins with the examination after its first wake stage; open circles are
-    examinations after wake, filled ones after a night. Where dreams were measured, measures of
+    Nights are shaded. An experience's line begins with the evaluation after its first wake stage; open circles are
+    evaluations after wake, filled ones after a night. Where dreams were measured, measures of
     :class:`dreamer.callbacks.dream_quality.DreamQuality` are a third panel, at the end of each night.
 
     Args:
@@ -58,7 +63,7 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     Returns:
         The path.
     """
-    stages, rows = results["hypnogram"], _rows(results)
+    stages, rows = results["hypnogram"], evaluations(results)
     dreams = results.get("dreams") or ()
     figure = new_figure(width=min(15.0, 8.0 + 0.09 * len(stages)), height=5.6 + 1.6 * bool(dreams))
     kinds = [kind for kind in _LEVELS if any(stage["kind"] == kind for stage in stages)]
@@ -67,9 +72,9 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     upper, lower = panels[:2]
     spans = _spans(stages)
     _draw_stages(upper, stages, spans, kinds)
-    _draw_accuracies(lower, stages, spans, rows)
+    _draw_scores(lower, spans, rows, Score.of(results))
     if dreams:
-        _draw_health(panels[2], spans, dreams)
+        _draw_quality(panels[2], spans, dreams)
     for axes in panels:
         _shade_nights(axes, stages, spans)
         axes.set_xlim(0, spans[-1][1])
@@ -81,8 +86,8 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
 def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     """Draw the accuracy matrix: measured after each wake beside measured after each night.
 
-    A row is what was lived through last, a column what was examined; the framed diagonal is what had just been learnt,
-    and right of it lie experiences not yet met. The first row is the untrained network.
+    A row is the experience trained on last, a column the one evaluated; the framed diagonal is what had just been
+    learnt, and right of it lie experiences not yet seen. The first row is the untrained network. Dark is good.
 
     Args:
         results: the content of ``results.json``.
@@ -91,19 +96,20 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     Returns:
         The path.
     """
-    rows = _rows(results)
+    rows, score = evaluations(results), Score.of(results)
     experiences = len(rows[0]["accuracy"])
+    top = _top(rows, score)
     panels = [("after each wake", "wake"), ("after each night", "night")]
     panels = [(title, after) for title, after in panels if any(row["after"] == after for row in rows)] or panels[:1]
     side = min(8.0, max(3.2, 0.55 * experiences + 1.2))
     figure = new_figure(width=side * len(panels) + 1.2, height=side + 0.9)
     every = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, after) in zip(every, panels, strict=True):
-        image = _draw_matrix(axes, _with_birth(rows, after))
+        image = _draw_matrix(axes, _with_initial(rows, after), score, top)
         axes.set_title(title, fontsize=10)
-        axes.set_xlabel("accuracy on experience")
-    every[0].set_ylabel("having lived through experience")
-    bar = figure.colorbar(image, ax=every, shrink=0.85, pad=0.02, format=lambda value, _: f"{value:.0%}")
+        axes.set_xlabel(f"{score.name} on experience")
+    every[0].set_ylabel("after experience")
+    bar = figure.colorbar(image, ax=every, shrink=0.85, pad=0.02, format=lambda value, _: _tick(score, value))
     bar.outline.set_visible(False)
     figure.suptitle(_title(results), x=0.01, ha="left", fontsize=11)
     return save(figure, path)
@@ -127,7 +133,7 @@ def draw_dreams(
         y: (N,) the classes that were dreamt of.
         path: where to write the PNG.
         class_names: K names; by default the numbers.
-        confidence: (N,) how sure the teacher is of the class dreamt of, in [0, 1], written above each dream.
+        confidence: (N,) confidence of the teacher in the class dreamt of, in [0, 1], written above each dream.
 
     Returns:
         The path, or None when the samples cannot be shown or there are none.
@@ -167,15 +173,11 @@ def _title(results: Mapping[str, Any]) -> str:
     average = results["metrics"]["average_accuracy"]
     parts = [str(results.get("name", results["protocol"]["stream"]))]
     if average is not None:
-        parts.append(f"average accuracy {average:.1%}")
+        score = Score.of(results)
+        parts.append(f"average {score.name} {score.write(average)}{score.sign.strip()}")
     if not results["complete"]:
-        parts.append("broke off")
+        parts.append("stopped early")
     return "   ·   ".join(parts)
-
-
-def _rows(results: Mapping[str, Any]) -> list[AccuracyRow]:
-    """The examinations; where experiences came in pieces, as if they had come whole."""
-    return whole_rows(results["accuracy_matrix"]["rows"], results["protocol"].get("origins"))
 
 
 def _spans(stages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
@@ -203,7 +205,7 @@ def _draw_stages(
     top = len(kinds) - 1
     begins = {stage["experience"]: start for stage, (start, _) in reversed(list(zip(stages, spans, strict=True)))}
     every = max(1, -(-len(begins) // 24))
-    style = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
     axes.annotate("experience", (0, top), (-6, 10), color=GREY, ha="right", **style)
     for experience in sorted(begins)[::every]:
         axes.annotate(str(experience), (begins[experience], top), (2, 10), color=INK, **style)
@@ -212,9 +214,9 @@ def _draw_stages(
     axes.tick_params(length=0)
 
 
-def _draw_health(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> None:
+def _draw_quality(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> None:
     highest = 1.0
-    for place, (name, colour) in enumerate(_HEALTH.items()):
+    for place, (name, colour) in enumerate(_QUALITY.items()):
         known = [(spans[row["stage"]][1], row[name]) for row in rows if row[name] is not None]
         if known:
             times, values = zip(*known, strict=True)
@@ -228,34 +230,41 @@ def _draw_health(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[Ma
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
 
 
-def _draw_accuracies(
-    axes: Axes,
-    stages: Sequence[Mapping[str, Any]],
-    spans: Sequence[tuple[int, int]],
-    rows: Sequence[AccuracyRow],
-) -> None:
-    examined = [row for row in rows if row["stage"] >= 0]
-    times = [spans[row["stage"]][1] for row in examined]
+def _top(rows: Sequence[AccuracyRow], score: Score) -> float:
+    """The largest score that is shown: 1 of fractions, else the largest that was measured."""
+    if score.is_fraction:
+        return 1.0
+    return max((value for row in rows for value in row["accuracy"] if value is not None), default=1.0)
+
+
+def _tick(score: Score, value: float) -> str:
+    return f"{value:.0%}" if score.is_fraction else f"{value:g}"
+
+
+def _draw_scores(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[AccuracyRow], score: Score) -> None:
+    evaluated = [row for row in rows if row["stage"] >= 0]
+    times = [spans[row["stage"]][1] for row in evaluated]
     experiences = len(rows[0]["accuracy"]) if rows else 0
     colours = _experience_colours(experiences)
     few = experiences <= 12
     for j in range(experiences):
         points = [
             (time, row["accuracy"][j], row["after"])
-            for time, row in zip(times, examined, strict=True)
+            for time, row in zip(times, evaluated, strict=True)
             if row["experience"] >= j and row["accuracy"][j] is not None
         ]
         _draw_line(axes, points, colours[j], few)
     # under a few marked lines the mean is a broad shadow, among many thin ones a thin dark line on top
     thick, thin = {"color": "#B5B5B5", "linewidth": 4.5, "zorder": 2}, {"color": INK, "linewidth": 1.3, "zorder": 5}
     average = {"solid_joinstyle": "round"} | (thick if few else thin)
-    _draw_average(axes, times, examined, average)
-    axes.set(ylabel="accuracy", ylim=(0, 1.03))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    _draw_average(axes, times, evaluated, average)
+    label = score.name if score.higher_is_better else f"{score.name}\n(lower is better)"
+    axes.set(ylabel=label, ylim=(0, 1.03 * _top(evaluated, score)))
+    axes.yaxis.set_major_formatter(lambda value, _: _tick(score, value))
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
-    _legend(axes, colours, average, [row["after"] for row in examined] if few else [])
+    _legend(axes, colours, average, [row["after"] for row in evaluated] if few else [])
 
 
 def _draw_line(axes: Axes, points: Sequence[tuple[int, float, str]], colour: Any, marked: bool) -> None:
@@ -280,7 +289,7 @@ def _draw_average(axes: Axes, times: Sequence[int], rows: Sequence[AccuracyRow],
 def _legend(axes: Axes, colours: Sequence[Any], average: Mapping[str, Any], after: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label="mean of those met", **average)]
+    handles = [Line2D([], [], label="mean of those seen", **average)]
     for kind, face, label in (("wake", "white", "after wake"), ("night", GREY, "after a night")):
         if kind in after:
             handles.append(
@@ -298,24 +307,25 @@ def _experience_colours(experiences: int) -> list[Any]:
     return [colormaps["viridis"](0.88 * j / max(1, experiences - 1)) for j in range(experiences)]
 
 
-def _with_birth(rows: Sequence[AccuracyRow], after: str) -> tuple[Tensor, list[str]]:
-    """(M, E) the birth row and the last examination of each experience, NaN where there is none, and the row names."""
+def _with_initial(rows: Sequence[AccuracyRow], after: str) -> tuple[Tensor, list[str]]:
+    """(M, E) the untrained row and the last one of each experience, NaN where there is none, and the row names."""
     experiences = len(rows[0]["accuracy"])
-    last = {row["experience"]: row["accuracy"] for row in rows if row["after"] in ("birth", after)}
+    last = {row["experience"]: row["accuracy"] for row in rows if row["stage"] < 0 or row["after"] == after}
     unknown = [None] * experiences
     lines = [last.get(i, unknown) for i in range(-1, experiences)]
     values = [[float("nan") if value is None else value for value in line] for line in lines]
-    return torch.tensor(values), ["birth", *map(str, range(experiences))]
+    return torch.tensor(values), ["untrained", *map(str, range(experiences))]
 
 
-def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]]) -> Any:
+def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]], score: Score, top: float) -> Any:
     from matplotlib.patches import Rectangle
 
     matrix, names = labelled
     experiences = matrix.shape[1]
-    image = axes.imshow(matrix.numpy(), cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    colours = "Blues" if score.higher_is_better else "Blues_r"
+    image = axes.imshow(matrix.numpy(), cmap=colours, vmin=0.0, vmax=top, aspect="auto")
     if experiences <= 20:
-        _write_cells(axes, matrix)
+        _write_cells(axes, matrix, score, top)
     for j in range(experiences):
         axes.add_patch(
             Rectangle((j - 0.5, j + 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=1.2, zorder=3, clip_on=False)
@@ -331,11 +341,12 @@ def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]]) -> Any:
     return image
 
 
-def _write_cells(axes: Axes, matrix: Tensor) -> None:
+def _write_cells(axes: Axes, matrix: Tensor, score: Score, top: float) -> None:
     small = matrix.shape[1] > 10
     for i, line in enumerate(matrix.tolist()):
         for j, value in enumerate(line):
             if value == value:
-                text = f"{100 * value:.0f}" if small else f"{100 * value:.1f}"
-                colour = "white" if value > 0.6 else INK if i > j else "#666666"
+                text = score.write(value, 0 if small else 1) if score.is_fraction else f"{value:.2g}"
+                dark = value / top if score.higher_is_better else 1 - value / top
+                colour = "white" if dark > 0.6 else INK if i > j else "#666666"
                 axes.text(j, i, text, ha="center", va="center", fontsize=6.5 if small else 8, color=colour)

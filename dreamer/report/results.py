@@ -1,4 +1,4 @@
-"""``results.json``: everything that a life has to say in numbers, written in one piece or not at all."""
+"""``results.json``: everything that a run found, in numbers, written in one piece or not at all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from dreamer.core.files import write_text
+from dreamer.metrics.continual import AccuracyRow, whole_rows
 
 FILE_NAME = "results.json"
 _WIDTH = 120
@@ -37,17 +38,17 @@ def versions() -> dict[str, Any]:
     }
 
 
-def compose(life: Mapping[str, Any], *, name: str, config: Mapping[str, Any], complete: bool) -> dict[str, Any]:
-    """Put a life's own record together with who lived it and where.
+def compose(record: Mapping[str, Any], *, name: str, config: Mapping[str, Any], complete: bool) -> dict[str, Any]:
+    """Put the record of a run together with its name, configuration and versions.
 
     Args:
-        life: what ``WakeSleepModule.results()`` returns.
-        name: how the life is called.
+        record: what ``WakeSleepModule.results()`` returns.
+        name: of the run.
         config: any plain dictionary.
-        complete: False when the life broke off.
+        complete: False when the run was stopped early.
     """
-    head = {"name": name, "complete": complete, "seed": life.get("seed"), "config": config, "versions": versions()}
-    return head | {key: value for key, value in life.items() if key not in head}
+    head = {"name": name, "complete": complete, "seed": record.get("seed"), "config": config, "versions": versions()}
+    return head | {key: value for key, value in record.items() if key not in head}
 
 
 def write_results(results: Mapping[str, Any], directory: str | Path) -> Path:
@@ -81,7 +82,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
-        raise FileNotFoundError(f"expected the results of a life in {path}, found no such file")
+        raise FileNotFoundError(f"expected the results of a run in {path}, found no such file")
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -89,6 +90,15 @@ def read_results(path: str | Path) -> dict[str, Any]:
     if not isinstance(results, dict):
         raise ValueError(f"expected a JSON object in {path}, got a {type(results).__name__}")
     return results
+
+
+def evaluations(results: Mapping[str, Any]) -> list[AccuracyRow]:
+    """The rows of the accuracy matrix; where experiences came in pieces, as if they had come whole.
+
+    Args:
+        results: the content of ``results.json``; without a protocol, experiences came whole.
+    """
+    return whole_rows(results["accuracy_matrix"]["rows"], results.get("protocol", {}).get("origins"))
 
 
 def _version(distribution: str) -> str | None:

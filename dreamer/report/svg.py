@@ -1,4 +1,7 @@
-"""Figures of the page: SVG drawings whose colours come from the page's style sheet, with their numbers beside them.
+"""The plotting layer of pages: SVG drawings whose colours come from the page's style sheet, with their numbers.
+
+Pages draw many small panels with hints, for light and dark, and without picture files: that is SVG. A run folder holds
+a few PNGs that open anywhere and go to loggers: those are matplotlib's, in :mod:`dreamer.report.pictures`.
 
 A figure is a handful of panels, each narrow enough to be read on a phone; the page lays them out side by side where
 there is room. Elements carry class names instead of colours, so that one drawing serves light and dark.
@@ -12,7 +15,6 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 TEXT = 12.0
 """Height of the letters in a panel."""
 _WIDTH_OF_A_LETTER = 0.64
@@ -114,8 +116,8 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        share = ((math.log(value) if self.log else value) - low) / (high - low or 1.0)
-        return self.start + share * (self.end - self.start)
+        depth = ((math.log(value) if self.log else value) - low) / (high - low or 1.0)
+        return self.start + depth * (self.end - self.start)
 
     def ticks(self, most: int = 5) -> list[float]:
         """Round values within the scale, at most about so many."""
@@ -127,7 +129,7 @@ def around(values: Iterable[float], pad: float = 0.06, least: float = 0.0) -> tu
 
     Args:
         values: at least one.
-        pad: margin on each side, as a share of the range.
+        pad: margin on each side, as a fraction of the range.
         least: how wide the range is at least.
     """
     values = list(values)
@@ -144,9 +146,9 @@ def heading(panel: Panel, name: str, number: str = "") -> None:
         panel.write(panel.width, 14.0, number, "number", "end")
 
 
-def cell_text(share: float) -> str:
-    """The class of letters on a cell that is coloured to a share."""
-    return "on" if share > 0.8 else "mid" if share > 0.6 else "cell"
+def cell_text(depth: float) -> str:
+    """The class of letters on a cell that is coloured to a depth in [0, 1]."""
+    return "on" if depth > 0.8 else "mid" if depth > 0.6 else "cell"
 
 
 def text_width(text: str, size: float = TEXT) -> float:
@@ -209,43 +211,6 @@ def frame(
         panel.add("line", "axis", x1=across.start, x2=across.end, y1=bottom, y2=bottom)
     if x_label:
         panel.write(across.end, bottom + 31, x_label, "soft", "end")
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share of 1 as per cent without the sign, or a dash."""
-    if value is None:
-        return DASH
-    text = f"{100 * value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
-
-
-def signed(value: float | None, digits: int = 1) -> str:
-    """A difference of shares in percentage points, with its sign."""
-    text = percent(value, digits)
-    return text if value is None or text.startswith(MINUS) or float(text) == 0 else f"+{text}"
-
-
-def p_value(p: float | None, named: bool = False) -> str:
-    """A p value with three digits, or a dash.
-
-    Args:
-        p: in [0, 1].
-        named: write ``p`` before it.
-    """
-    if p is None:
-        return DASH
-    relation, value = ("<", "0.001") if p < 0.001 else ("=", f"{p:.3f}")
-    if named:
-        return f"p {relation} {value}".replace(" ", "\N{NO-BREAK SPACE}")
-    return value if relation == "=" else f"{relation} {value}"
-
-
-def count(value: float) -> str:
-    """A number in few letters: 1200 is 1.2k."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
 
 
 def _attributes(name: str, attributes: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -250,7 +250,7 @@ def noise(chance: Tensor, window: int | None, ticks: int, rng: torch.Generator) 
         for size, side in zip(sizes, sides, strict=True)
     ]
     for corner in zip(*corners, strict=True):
-        place = (..., *(slice(first, first + side) for first, side in zip(corner, sides, strict=True)))
+        place: tuple[Any, ...] = (..., *(slice(first, first + side) for first, side in zip(corner, sides, strict=True)))
         seen = chance[place]
         spikes = torch.zeros_like(chance)
         spikes[place] = (torch.rand(seen.shape, generator=rng, device=rng.device) < seen).to(chance.dtype)

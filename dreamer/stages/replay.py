@@ -103,7 +103,8 @@ class Replayer:
         """The configured perturbations; by default what suits latent codes, or, where there are none, samples."""
         if self.perturbations is not None:
             return self.perturbations
-        return (LatentMixing(),) if codes else (Noise(clip=None),)
+        default: Perturbation = LatentMixing() if codes else Noise(clip=None)
+        return (default,)
 
     def unlabelled(self, generator: Generator | None) -> bool:
         """True when a teacher must name the targets of dreams, because the generator does not know them."""

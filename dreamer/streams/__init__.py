@@ -14,6 +14,7 @@ from dreamer.streams.base import (
 from dreamer.streams.blurred import blurred
 from dreamer.streams.classic import CLASSIC, classic, core50
 from dreamer.streams.dataset_samples import DatasetSamples, find_labels, materialise
+from dreamer.streams.diabetes import diabetes
 from dreamer.streams.digits import digits
 from dreamer.streams.embedded import embedded
 from dreamer.streams.folder import folder
@@ -37,6 +38,7 @@ __all__ = [
     "blurred",
     "classic",
     "core50",
+    "diabetes",
     "digits",
     "embedded",
     "find_labels",

@@ -12,6 +12,7 @@ from dreamer.core.suggest import one_of
 from dreamer.streams.base import Stream
 from dreamer.streams.blurred import blurred
 from dreamer.streams.classic import CLASSIC, function_of
+from dreamer.streams.diabetes import diabetes
 from dreamer.streams.digits import digits
 from dreamer.streams.embedded import embedded
 from dreamer.streams.folder import folder
@@ -19,7 +20,12 @@ from dreamer.streams.hugging_face import hugging_face
 from dreamer.streams.online import online
 from dreamer.streams.repeated import repeated
 
-_OWN: dict[str, Callable[..., Stream]] = {"digits": digits, "folder": folder, "hugging_face": hugging_face}
+_OWN: dict[str, Callable[..., Stream]] = {
+    "diabetes": diabetes,
+    "digits": digits,
+    "folder": folder,
+    "hugging_face": hugging_face,
+}
 _CHANGES: dict[str, Callable[..., Stream]] = {
     "blurred": blurred,
     "embedded": embedded,

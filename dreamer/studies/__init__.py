@@ -1,1 +1,1 @@
-"""Studies: a question, arms that could answer it, chosen beforehand; their lives, and a verdict that is computed."""
+"""`dreamer study`: a question with its arms, contrasts and margins fixed beforehand, and the verdict on it."""

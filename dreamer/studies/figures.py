@@ -1,46 +1,43 @@
-"""Figures of a study: contrasts with their margins, courses by arm, and pictures of single lives."""
+"""Figures of a study: contrasts with their margins, curves by arm, and pictures of single runs."""
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from dreamer.compare.analysis import summarise
-from dreamer.report.svg import Figure, Panel, Scale, around, count, frame, heading, marker, signed
+from dreamer.core.text import count
+from dreamer.report.plots import RIGHT, WIDTH, Line, Row, count_ticks, draw_curves, draw_rows, new_panel, picture_panel
+from dreamer.report.svg import Figure, Scale, around, frame
 from dreamer.studies import words
 from dreamer.studies.experiments.base import Measure
 from dreamer.studies.findings import Findings
 from dreamer.studies.verdicts import ContrastResult
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 340.0, 48.0, 10.0, 36.0, 190.0
-_ROW = 40.0
-_SIDE = 300.0
+_LEFT, _TOP, _BOTTOM = 48.0, 36.0, 190.0
 _PICTURE = 400_000
 """Bytes of a picture that a page takes."""
-
-Line = list[tuple[float, float]]
 
 
 def contrasts(findings: Findings, data: str, key: str) -> list[Figure]:
     """The contrasts on some data, a figure for each outcome: mean differences with intervals, and the margin."""
-    judged = [each for each in (*findings.primary, *findings.exploratory) if each.contrast.data == data]
+    results = [each for each in (*findings.primary, *findings.exploratory) if each.contrast.data == data]
     figures = []
-    for outcome in dict.fromkeys(each.contrast.outcome for each in judged):
-        rows = [each for each in judged if each.contrast.outcome == outcome and each.low is not None]
+    for outcome in dict.fromkeys(each.contrast.outcome for each in results):
+        rows = [each for each in results if each.contrast.outcome == outcome and each.low is not None]
         if rows:
-            figures.append(_forest(rows, findings, key))
+            figures.append(_contrasts(rows, findings, key))
     return figures
 
 
-def courses(findings: Findings, data: str, key: str) -> list[Figure]:
+def curves(findings: Findings, data: str, key: str) -> list[Figure]:
     """What was measured on the way, a figure for each measure with a panel for each arm."""
     figures = []
     for name, measure in findings.study.measures.items():
         lines = {arm: _lines(findings, data, arm, name) for arm in findings.study.arms}
         lines = {arm: found for arm, found in lines.items() if found}
         if lines:
-            figures.append(_course(findings, data, name, measure, lines, key))
+            figures.append(_curves(findings, data, name, measure, lines, key))
     return figures
 
 
@@ -48,100 +45,80 @@ def pictures(findings: Findings, data: str, key: str) -> Figure | None:
     """The picture of each arm's first seed that has one."""
     panels, rows = [], []
     for arm in findings.study.arms:
-        for life in findings.of(data, arm):
-            path = life.folder / str(life.results.get("picture") or "")
+        for run in findings.of(data, arm):
+            path = run.folder / str(run.results.get("picture") or "")
             if not path.is_file() or path.stat().st_size > _PICTURE:
                 continue
-            panels.append(_picture(arm, life.cell.seed, path.read_bytes()))
-            rows.append((arm, life.cell.seed, path.name))
+            content = path.read_bytes()
+            wide, tall = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))  # of a PNG's head
+            description = f"Samples of {arm}, a row per class."
+            panels.append(picture_panel(arm, f"seed {run.cell.seed}", description, "image/png", content, tall / wide))
+            rows.append((arm, run.cell.seed, path.name))
             break
     if not panels:
         return None
-    caption = f"One life of each arm, its first seed. {findings.study.pictured}".rstrip()
-    return Figure(f"{key}-pictures", "What they dreamt", caption, panels, ("arm", "seed", "picture"), rows, wide=True)
+    caption = f"One run of each arm, its first seed. {findings.study.pictured}".rstrip()
+    return Figure(f"{key}-pictures", "Dreams", caption, panels, ("arm", "seed", "picture"), rows, wide=True)
 
 
-def yardstick(findings: Findings, data: str, name: str) -> float | None:
-    """What real data themselves have of a measure, mean over all lives; None where it is not known."""
-    found = [
-        life.results["yardsticks"][name]
-        for life in findings.lives
-        if life.cell.data == data and name in (life.results.get("yardsticks") or {})
-    ]
-    return summarise(found).mean
-
-
-def _forest(rows: Sequence[ContrastResult], findings: Findings, key: str) -> Figure:
-    outcome = rows[0].contrast.outcome
+def _contrasts(results: Sequence[ContrastResult], findings: Findings, key: str) -> Figure:
+    outcome = results[0].contrast.outcome
     measure = findings.study.measures[outcome]
-    margins = [sign * each.contrast.margin for each in rows for sign in (-1, 1)]
-    ends = [end for each in rows for end in (each.low, each.high) if end is not None]
-    width = 460.0
-    across = Scale(*around([0.0, *margins, *ends]), 10.0, width - 10.0)
-    height = 20 + _ROW * len(rows) + 40
-    said = "; ".join(words.sentence(each, findings.study) for each in rows)
-    panel = Panel("", width, height, said)
-    ticks = [(tick, signed(tick, 1) if measure.share else f"{tick:g}") for tick in across.ticks(6)]
-    frame(
-        panel, across, None, f"difference in {measure.label}" + (" (points)" if measure.share else ""), ticks, left=10.0
-    )
-    panel.line([(across(0.0), 6.0), (across(0.0), height - 34)], "zero")
-    for i, each in enumerate(rows):
-        y = 20 + _ROW * i
-        wide = across(each.contrast.margin) - across(-each.contrast.margin)
-        panel.add("rect", "night", "the margin", x=across(-each.contrast.margin), y=y + 12, width=wide, height=14.0)
-        name = f"{each.contrast.arm} against {each.contrast.against}"
-        panel.write(10.0, y + 6, name + (" (primary)" if each in findings.primary else ""), "label")
-        panel.write(width - 10.0, y + 6, each.verdict, "label", "end")
-        panel.line([(across(each.low or 0.0), y + 19), (across(each.high or 0.0), y + 19)], "mean")
-        marker(
-            panel, "diamond", across(each.difference or 0.0), y + 19, 5.0, "dot", words.sentence(each, findings.study)
+    rows = [
+        Row(
+            f"{each.contrast.arm} against {each.contrast.against}{' (primary)' * (each in findings.primary)}",
+            each.verdict,
+            each.difference,
+            each.low,
+            each.high,
+            margin=each.contrast.margin,
         )
-    numbers = [
-        (e.contrast.arm, e.contrast.against, e.difference, e.low, e.high, e.p, e.p_equivalent, e.verdict) for e in rows
+        for each in results
     ]
+    label = f"difference in {measure.label}" + (" (points)" if measure.fraction else "")
+    description = "; ".join(words.sentence(each, findings.study) for each in results)
+    write = partial(words.difference, measure=measure)
+    panel = draw_rows(rows, label, description, partial(_difference_ticks, measure=measure), write, zero=True)
     return Figure(
         f"{key}-contrasts-{outcome}",
         f"Contrasts in {measure.label}",
-        "Diamond: mean over the seeds of arm minus the other. Line: its 95 % interval, not corrected for many "
+        "Diamond: mean over the seeds of arm minus the other. Bar: its 95 % interval, not corrected for many "
         f"contrasts; band: the margin. {'Larger' if measure.better == 'larger' else 'Smaller'} is better.",
         [panel],
         ("arm", "against", "difference", "low", "high", "p_corrected", "p_equivalent_corrected", "verdict"),
-        numbers,
+        [
+            (e.contrast.arm, e.contrast.against, e.difference, e.low, e.high, e.p, e.p_equivalent, e.verdict)
+            for e in results
+        ],
     )
 
 
-def _course(
+def _difference_ticks(scale: Scale, most: int, measure: Measure) -> list[tuple[float, str]]:
+    return [(tick, words.difference(tick, measure).removesuffix(" points")) for tick in scale.ticks(most)]
+
+
+def _curves(
     findings: Findings, data: str, name: str, measure: Measure, lines: Mapping[str, Mapping[int, Line]], key: str
 ) -> Figure:
     theory = {arm: _theory(findings, data, arm, name) for arm in lines}
-    real = yardstick(findings, data, name)
+    real = findings.yardstick(data, name)
     points = [point for found in lines.values() for line in found.values() for point in line]
     points += [point for line in theory.values() for point in line]
-    values = [y for _, y in points] + ([] if real is None else [real])
-    up = _upright(values, measure)
-    across = Scale(min(x for x, _ in points), max(x for x, _ in points), _LEFT, _WIDTH - _RIGHT)
+    up = _upright([y for _, y in points] + ([] if real is None else [real]), measure)
+    across = Scale(min(x for x, _ in points), max(x for x, _ in points), _LEFT, WIDTH - RIGHT)
     means = {arm: _mean(list(found.values())) for arm, found in lines.items()}
+    y_ticks = [(tick, f"{100 * tick:g}" if measure.fraction else count(tick)) for tick in up.ticks(5)]
     panels = []
     for arm, found in lines.items():
-        last = means[arm][-1][1]
-        panel = Panel(
-            arm, _WIDTH, 230.0, f"{arm}: {words.amount(last, measure)} at the end, mean of {len(found)} seeds."
-        )
-        heading(panel, arm, words.amount(last, measure))
-        y_ticks = [(tick, f"{100 * tick:g}" if measure.share else count(tick)) for tick in up.ticks(5)]
-        frame(panel, across, up, findings.study.axis, [(t, count(t)) for t in across.ticks(6)], y_ticks)
+        last = words.amount(means[arm][-1][1], measure)
+        panel = new_panel(arm, 230.0, f"{arm}: {last} at the end, mean of {len(found)} seeds.", last)
+        frame(panel, across, up, findings.study.axis, count_ticks(across, 6), y_ticks)
         if real is not None:
             panel.line([(across.start, up(real)), (across.end, up(real))], "zero", "real data")
-        for other, mean in means.items():
-            if other != arm:
-                panel.line(_placed(mean, across, up), "context", other)
-        for seed, line in found.items():
-            if len(found) > 1:
-                panel.line(_placed(line, across, up), "seed", f"seed {seed}")
-        panel.line(_placed(means[arm], across, up), "mean")
+        others = {other: mean for other, mean in means.items() if other != arm}
+        draw_curves(panel, across, up, means[arm], found if len(found) > 1 else {}, others)
         if theory[arm]:
-            panel.line(_placed(theory[arm], across, up), "context of-reference", "theory")
+            panel.line([(across(x), up(y)) for x, y in theory[arm]], "context of-reference", "theory")
         panels.append(panel)
     caption = f"{measure.hint} " if measure.hint else ""
     caption += "Thick: mean of the seeds; thin: single seeds; grey: the other arms."
@@ -159,7 +136,7 @@ def _upright(values: Sequence[float], measure: Measure) -> Scale:
     if measure.log and min(values) > 0:
         return Scale(min(values) / 1.2, max(values) * 1.2, _BOTTOM, _TOP, log=True)
     low, high = around(values)
-    if measure.share:
+    if measure.fraction:
         low, high = max(low, 0.0), min(high, 1.0)
     elif min(values) >= 0:
         low = max(low, 0.0)
@@ -168,18 +145,18 @@ def _upright(values: Sequence[float], measure: Measure) -> Scale:
 
 def _lines(findings: Findings, data: str, arm: str, name: str) -> dict[int, Line]:
     found = {}
-    for life in findings.of(data, arm):
-        course = life.results.get("course") or {}
-        line = _known(course.get(findings.study.axis), course.get(name))
+    for run in findings.of(data, arm):
+        curves = run.results.get("curves") or {}
+        line = _known(curves.get(findings.study.axis), curves.get(name))
         if line:
-            found[life.cell.seed] = line
+            found[run.cell.seed] = line
     return found
 
 
 def _theory(findings: Findings, data: str, arm: str, name: str) -> Line:
-    for life in findings.of(data, arm)[:1]:
-        places = (life.results.get("course") or {}).get(findings.study.axis)
-        return _known(places, (life.results.get("expected") or {}).get(name))
+    for run in findings.of(data, arm)[:1]:
+        places = (run.results.get("curves") or {}).get(findings.study.axis)
+        return _known(places, (run.results.get("expected") or {}).get(name))
     return []
 
 
@@ -192,17 +169,3 @@ def _mean(lines: Sequence[Line]) -> Line:
     tables = [dict(line) for line in lines]
     shared = [x for x, _ in lines[0] if all(x in table for table in tables)]
     return [(x, math.fsum(table[x] for table in tables) / len(tables)) for x in shared]
-
-
-def _placed(line: Line, across: Scale, up: Scale) -> Line:
-    return [(across(x), up(y)) for x, y in line]
-
-
-def _picture(arm: str, seed: int, content: bytes) -> Panel:
-    wide, tall = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))  # of a PNG's head
-    height = _SIDE * tall / wide
-    panel = Panel(arm, _SIDE, 24 + height, f"Samples of {arm}, a row per class.")
-    heading(panel, arm, f"seed {seed}")
-    href = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    panel.add("image", "", href=href, x=0, y=24, width=_SIDE, height=height)
-    return panel

@@ -1,4 +1,4 @@
-"""What has been lived of a study, found again and judged."""
+"""The completed cells of a study, found again, with the verdicts computed from them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dreamer.compare.analysis import Summary, summarise
-from dreamer.compare.results import Missing
-from dreamer.jobs.job import LOG, last_word
-from dreamer.jobs.tracker import finished
+from dreamer.jobs.manifest import completed
+from dreamer.jobs.runner import Missing, why_missing
+from dreamer.metrics.significance import Summary, summarise
 from dreamer.report.results import read_results
 from dreamer.studies.study import Cell, Study
-from dreamer.studies.verdicts import Agreement, ContrastResult, agreements, judge
+from dreamer.studies.verdicts import Agreement, ContrastResult, agreements, compare
 
 
 @dataclass(frozen=True)
-class Lived:
-    """A cell that was lived to its end.
+class CompletedCell:
+    """A cell that was run to its end.
 
     Attributes:
         cell: which.
-        results: the content of its ``results.json``: that of its ``cell.json``, and what
-            :class:`dreamer.studies.experiments.base.CellResult` says.
+        results: the content of its ``results.json``: that of its ``cell.json``, and a
+            :class:`dreamer.studies.experiments.base.CellResult`.
         folder: where it lies.
     """
 
@@ -39,38 +38,43 @@ class Findings:
 
     Attributes:
         study: what was asked for.
-        lives: the cells that were lived, in its order.
-        missing: those that were not; a data set counts as their stream.
-        primary: what may be said about its primary contrasts.
-        exploratory: and about all others.
-        theory: measurements held against theory, where the experiment has one.
+        runs: the completed cells, in its order.
+        missing: the other ones; a data set counts as their stream.
+        primary: verdicts about its primary contrasts.
+        exploratory: verdicts about all others.
+        theory: measurements beside theory, where the experiment has one.
         command: what was typed.
     """
 
     study: Study
-    lives: tuple[Lived, ...]
+    runs: tuple[CompletedCell, ...]
     missing: tuple[Missing, ...]
     primary: tuple[ContrastResult, ...]
     exploratory: tuple[ContrastResult, ...]
     theory: tuple[Agreement, ...]
     command: str = ""
 
-    def of(self, data: str, arm: str) -> list[Lived]:
-        """The lives of an arm on some data, by seed."""
-        return [life for life in self.lives if (life.cell.data, life.cell.arm) == (data, arm)]
+    def of(self, data: str, arm: str) -> list[CompletedCell]:
+        """The runs of an arm on some data, by seed."""
+        return [run for run in self.runs if (run.cell.data, run.cell.arm) == (data, arm)]
 
     def outcome(self, data: str, arm: str, measure: str) -> Summary:
         """Mean, deviation and interval of an outcome over the seeds."""
-        return summarise(list(_scores(self.lives).get((data, arm, measure), {}).values()))
+        return summarise(list(_scores(self.runs).get((data, arm, measure), {}).values()))
 
     def measured(self, data: str) -> list[str]:
-        """The measures of which some life on these data has an outcome, in the experiment's order."""
-        found = {name for life in self.lives if life.cell.data == data for name in life.results.get("outcomes", {})}
+        """The measures of which some run on these data has an outcome, in the experiment's order."""
+        found = {name for run in self.runs if run.cell.data == data for name in run.results.get("outcomes", {})}
         return [name for name in self.study.measures if name in found]
+
+    def yardstick(self, data: str, measure: str) -> float | None:
+        """What real data themselves have of a measure, mean over all runs; None where it is not known."""
+        known = [run.results.get("yardsticks") or {} for run in self.runs if run.cell.data == data]
+        return summarise([yardsticks[measure] for yardsticks in known if measure in yardsticks]).mean
 
 
 def find(study: Study, folder: Path, command: str = "", reasons: Mapping[Path, str] | None = None) -> Findings:
-    """Read what has been lived of a study, and judge it.
+    """Read the completed cells of a study, and compute its verdicts.
 
     Args:
         study: what was asked for.
@@ -78,47 +82,46 @@ def find(study: Study, folder: Path, command: str = "", reasons: Mapping[Path, s
         command: what was typed.
         reasons: why cells failed, by their folders.
     """
-    lives, missing = [], []
+    runs, missing = [], []
     for cell in study.cells:
         place = folder / cell.folder
-        if finished(place):
-            lives.append(Lived(cell, read_results(place), place))
-            continue
-        said = last_word(place / LOG) if (place / LOG).is_file() else ""
-        missing.append(Missing(cell.arm, cell.data, cell.seed, (reasons or {}).get(place) or said or "not lived yet"))
-    scores = _scores(lives)
+        if completed(place):
+            runs.append(CompletedCell(cell, read_results(place), place))
+        else:
+            missing.append(Missing(cell.arm, cell.data, cell.seed, why_missing(place, reasons)))
+    scores = _scores(runs)
     return Findings(
         study,
-        tuple(lives),
+        tuple(runs),
         tuple(missing),
-        tuple(judge(study.primary, study, scores)),
-        tuple(judge(study.exploratory, study, scores)),
-        tuple(agreements(_theory(study, lives))),
+        tuple(compare(study.primary, study, scores)),
+        tuple(compare(study.exploratory, study, scores)),
+        tuple(agreements(_theory(study, runs))),
         command,
     )
 
 
-def _scores(lives: Sequence[Lived]) -> dict[tuple[str, str, str], dict[int, float]]:
+def _scores(runs: Sequence[CompletedCell]) -> dict[tuple[str, str, str], dict[int, float]]:
     found: dict[tuple[str, str, str], dict[int, float]] = {}
-    for life in lives:
-        for outcome, value in (life.results.get("outcomes") or {}).items():
+    for run in runs:
+        for outcome, value in (run.results.get("outcomes") or {}).items():
             if value is not None:
-                found.setdefault((life.cell.data, life.cell.arm, outcome), {})[life.cell.seed] = value
+                found.setdefault((run.cell.data, run.cell.arm, outcome), {})[run.cell.seed] = value
     return found
 
 
-def _theory(study: Study, lives: Sequence[Lived]) -> list[tuple[str, str, str, float, float, float, float]]:
-    """The ends of all courses that have a theory, the mean of the seeds each."""
+def _theory(study: Study, runs: Sequence[CompletedCell]) -> list[tuple[str, str, str, float, float, float, float]]:
+    """The ends of all curves that have a theory, the mean of the seeds each."""
     found = []
     for data in study.data:
         for arm in study.arms:
-            cells = [life.results for life in lives if (life.cell.data, life.cell.arm) == (data, arm)]
+            cells = [run.results for run in runs if (run.cell.data, run.cell.arm) == (data, arm)]
             for measure in cells[0].get("expected", {}) if cells else ():
-                ends = [tuple(cell[key][measure][-1] for key in ("course", "expected", "errors")) for cell in cells]
+                ends = [tuple(cell[key][measure][-1] for key in ("curves", "expected", "errors")) for cell in cells]
                 if any(None in end or not end[2] for end in ends):
                     continue
                 measured, expected = (math.fsum(end[i] for end in ends) / len(ends) for i in (0, 1))
                 error = math.sqrt(math.fsum(end[2] ** 2 for end in ends)) / len(ends)
-                at = cells[0]["course"][study.axis][-1]
+                at = cells[0]["curves"][study.axis][-1]
                 found.append((data, arm, measure, at, measured, expected, error))
     return found

@@ -20,12 +20,12 @@ _ENTRY = {"data": ("about", "seeds", "set", "arms"), "arms": ("about", "set")}
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two arms that are held against each other, seed by seed.
+    """Two arms that are compared, seed by seed.
 
     Attributes:
         data: on which data.
         arm: the one of interest.
-        against: the one that it is held against.
+        against: the one that it is compared with.
         outcome: the measure that decides.
         margin: the smallest difference that matters, in units of the outcome, above 0.
     """
@@ -65,16 +65,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that is fixed before the first cell is lived.
+    """Everything that is fixed before the first cell is run.
 
     Attributes:
         name: that of its YAML.
         title: of the page.
         question: in words.
         data: what each data set is, by name.
-        arms: what each arm does, by name; those that are lived anywhere.
+        arms: what each arm does, by name; those that are run anywhere.
         measures: of the experiment, by name.
-        axis: what courses go along.
+        axis: the x axis of curves.
         pictured: what pictures show.
         primary: the contrasts that the study is for.
         exploratory: all others.
@@ -98,7 +98,7 @@ class Study:
     asked: Mapping[str, Any]
 
     def arms_on(self, data: str) -> list[str]:
-        """The arms that are lived on some data, in order."""
+        """The arms that are run on some data, in order."""
         return list(dict.fromkeys(cell.arm for cell in self.cells if cell.data == data))
 
 
@@ -116,7 +116,7 @@ def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:
     """Read a study.
 
     Args:
-        name: of the :func:`shelf`, or the path of a YAML.
+        name: of the :func:`catalog`, or the path of a YAML.
         words: ``key=value``, laid over it last.
         quick: lay its ``quick`` section over it first.
 
@@ -146,7 +146,7 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
             - ``title``, ``question``, and ``limits``, a list of sentences.
             - ``experiment``: ``name``, the dotted path of an :class:`Experiment`, and settings of all cells.
             - ``data``: by name, each with ``seeds`` (a list), ``set`` (settings laid over the experiment's), ``arms``
-              (a list, where not all of them are lived there) and ``about``, what it is.
+              (a list, where not all of them are run there) and ``about``, what it is.
             - ``arms``: by name, each with ``set`` and ``about``. What is null is left out.
             - ``primary``: contrasts (see :class:`Contrast`) that are tested by themselves; ``data`` may be left out
               where there is one.
@@ -160,9 +160,9 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
             raise ConfigError(f"{key}: unknown key of a study; {one_of(str(key), KEYS)}")
     data, arms = (_entries(asked.get(key), key) for key in ("data", "arms"))
     cells, built = [], None
-    lived = {place: _some(entry.get("arms"), arms, f"data.{place}.arms") for place, entry in data.items()}
+    chosen = {place: _some(entry.get("arms"), arms, f"data.{place}.arms") for place, entry in data.items()}
     for place, where in data.items():
-        for arm in lived[place]:
+        for arm in chosen[place]:
             what = arms[arm]
             settings = asked.get("experiment") or {}
             for key, entry in ((f"data.{place}.set", where), (f"arms.{arm}.set", what)):
@@ -174,18 +174,20 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
     exploratory = _contrasts(asked.get("exploratory"), "exploratory", data, arms, built)
     for contrast in primary:
         for arm in (contrast.arm, contrast.against):
-            if arm not in lived[contrast.data]:
+            if arm not in chosen[contrast.data]:
                 raise ConfigError(
-                    f"primary: {arm!r} is not lived on {contrast.data}; {one_of(arm, lived[contrast.data])}"
+                    f"primary: {arm!r} is not run on {contrast.data}; {one_of(arm, chosen[contrast.data])}"
                 )
-    exploratory = tuple(each for each in exploratory if {each.arm, each.against} <= set(lived[each.data]))
+    exploratory = tuple(each for each in exploratory if {each.arm, each.against} <= set(chosen[each.data]))
     return Study(
         name=name,
         title=str(asked.get("title") or name),
         question=" ".join(str(asked.get("question") or "").split()),
         data={place: str(entry.get("about") or "") for place, entry in data.items()},
         arms={
-            arm: str(entry.get("about") or "") for arm, entry in arms.items() if any(arm in on for on in lived.values())
+            arm: str(entry.get("about") or "")
+            for arm, entry in arms.items()
+            if any(arm in on for on in chosen.values())
         },
         measures=built.measures,
         axis=built.axis,
@@ -230,15 +232,15 @@ def _contrasts(
         here = f"{path}.{number}"
         entry = dict(_mapping(entry, here))
         against, outcome = str(entry.get("against")), str(entry.get("outcome"))
-        chosen = {}
+        selected = {}
         for key, names in (("data", data), ("arm", arms)):
-            said = entry.get(key)
-            if said is None and path == "primary" and len(names) > 1:
+            given = entry.get(key)
+            if given is None and path == "primary" and len(names) > 1:
                 raise ConfigError(f"{here}.{key}: missing; {one_of('', names)}")
-            chosen[key] = list(names) if said is None else [str(name) for name in _list(said)]
+            selected[key] = list(names) if given is None else [str(name) for name in _list(given)]
         for key, names, options in (
-            ("data", chosen["data"], data),
-            ("arm", chosen["arm"], arms),
+            ("data", selected["data"], data),
+            ("arm", selected["arm"], arms),
             ("against", [against], arms),
             ("outcome", [outcome], experiment.measures),
         ):
@@ -247,8 +249,8 @@ def _contrasts(
                     raise ConfigError(f"{here}.{key}: there is no {name!r}; {one_of(name, options)}")
         if not experiment.measures[outcome].better:
             raise ConfigError(f"{here}.outcome: of {outcome!r} neither more nor less is better")
-        for place in chosen["data"]:
-            for arm in chosen["arm"]:
+        for place in selected["data"]:
+            for arm in selected["arm"]:
                 if arm != against:
                     options = {**entry, "data": place, "arm": arm}
                     contrast: Contrast = bind(Contrast, options, here).build()
@@ -259,7 +261,7 @@ def _contrasts(
 
 
 def _same(contrast: Contrast, others: Sequence[Contrast]) -> bool:
-    """Whether the same two arms are held against each other in the same outcome already, whichever way round."""
+    """Whether the same two arms are compared in the same outcome already, whichever way round."""
     return any(
         (contrast.data, contrast.outcome, {contrast.arm, contrast.against})
         == (other.data, other.outcome, {other.arm, other.against})

@@ -44,7 +44,8 @@ class StreamDataModule(pl.LightningDataModule):
         """
         if stage != "fit" or self.trainer is None:
             return
-        if self.trainer.reload_dataloaders_every_n_epochs > 1:
+        trainer: Any = self.trainer
+        if trainer.reload_dataloaders_every_n_epochs > 1:
             raise ValueError(
                 "a run needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
                 f"got {self.trainer.reload_dataloaders_every_n_epochs}"

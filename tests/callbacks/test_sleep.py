@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import importlib
 import math
 import sys
@@ -445,16 +446,23 @@ class Kill(Exception):
     pass
 
 
+def sleeper(generator: bool) -> SleepCallback:
+    torch.manual_seed(0)
+    made = ClassConditionalVAE((1, 8, 8), 10, latent_dim=4, hidden=[16]) if generator else None
+    return SleepCallback([NREM(2, batch_size=8), REM(2, batch_size=8)], generator=made)
+
+
+@functools.cache
+def unbroken(generator: bool) -> Any:
+    pl = importlib.import_module(TREES[0])
+    return fit(pl, sleeper(generator), data=ordered(pl))
+
+
 @pytest.mark.parametrize("generator", [False, True])
 @pytest.mark.parametrize("at", [2, 3, 4, 5, 6, 7, 8, 10])
 def test_resumed_at_an_epochs_end_or_in_a_night_it_ends_the_same(
     pl1: Any, tmp_path: Any, at: int, generator: bool
 ) -> None:
-    def callback() -> SleepCallback:
-        torch.manual_seed(0)
-        made = ClassConditionalVAE((1, 8, 8), 10, latent_dim=4, hidden=[16]) if generator else None
-        return SleepCallback([NREM(2, batch_size=8), REM(2, batch_size=8)], generator=made)
-
     class Save(pl1.Callback):
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
             if trainer.global_step == at and not trainer.is_last_batch:
@@ -466,11 +474,11 @@ def test_resumed_at_an_epochs_end_or_in_a_night_it_ends_the_same(
                 trainer.save_checkpoint(tmp_path / "at.ckpt")
                 raise Kill
 
-    whole = fit(pl1, callback(), data=ordered(pl1))
+    whole = unbroken(generator)
     with pytest.raises(Kill):
-        fit(pl1, callback(), data=ordered(pl1), callbacks=[Save()])
+        fit(pl1, sleeper(generator), data=ordered(pl1), callbacks=[Save()])
     torch.load(tmp_path / "at.ckpt", weights_only=True)
-    again = fit(pl1, callback(), make_module(pl1), ordered(pl1), ckpt_path=tmp_path / "at.ckpt")
+    again = fit(pl1, sleeper(generator), make_module(pl1), ordered(pl1), ckpt_path=tmp_path / "at.ckpt")
     assert again.trainer.global_step == whole.trainer.global_step == 14
     if at != 3:  # in the middle of the day the loader itself has to know where it was
         assert same(whole, again)

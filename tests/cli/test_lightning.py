@@ -37,8 +37,8 @@ def public_classes() -> list[type]:
     shown = [getattr(dreamer, name) for name in dreamer.__all__]
     found = [each for each in shown if inspect.isclass(each)] + [RunFolder, RunCheckpoint, RunProgress]
     found += [registry.resolve(family, name) for family in registry.FAMILIES for name in registry.names(family)]
-    # an error, and two things that a life makes itself
-    aside = (dreamer.ConfigError, dreamer.Hypnogram, dreamer.Stream)
+    # an error, two things that a run makes itself, and a plugin for Avalanche's strategies
+    aside = (dreamer.ConfigError, dreamer.Hypnogram, dreamer.Stream, dreamer.DreamPlugin)
     return [each for each in dict.fromkeys(found) if each not in aside]
 
 
@@ -52,13 +52,14 @@ CLASSES, STREAMS = public_classes(), stream_functions()
 NEEDED: dict[str, Any] = {
     "sample_shape": [1, 8, 8],
     "num_classes": 10,
+    "outputs": 10,
     "capacity": 10,
     "n": 5,
     "night_steps": 10,
     "directory": "somewhere",
     "stream": "dreamer.streams.digits",
     "model": {"class_path": "torch.nn.Flatten"},
-    "network": {"class_path": "dreamer.networks.MLP", "init_args": {"sample_shape": [1, 8, 8], "num_classes": 10}},
+    "network": {"class_path": "dreamer.networks.MLP", "init_args": {"sample_shape": [1, 8, 8], "outputs": 10}},
 }
 
 
@@ -123,7 +124,7 @@ def test_the_commands_of_the_page_run(words: list[str], there: Path, monkeypatch
 def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        life = cli_lightning.LifeCLI(["--config", "life.yaml", "--model.wake.steps", "7"], run=False)
+        life = cli_lightning.WakeSleepCLI(["--config", "run.yaml", "--model.wake.steps", "7"], run=False)
     module, stream = life.model, life.datamodule.stream
     assert (len(stream), module.wake.steps, module.wake.replay, module.seed) == (5, 7, 64, 1)
     assert [(type(stage), stage.steps) for stage in module.night] == [(dreamer.NREM, 20), (dreamer.REM, 40)]
@@ -137,7 +138,7 @@ def test_a_printed_life_is_the_same_life(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["python", "-m", "dreamer.cli.lightning", "fit", "--print_config", "--config"]
-    assert typed([*command, "life.yaml"], monkeypatch) == 0
+    assert typed([*command, "run.yaml"], monkeypatch) == 0
     printed = capsys.readouterr().out
     (there / "printed.yaml").write_text(printed, encoding="utf-8")
     assert typed([*command, "printed.yaml"], monkeypatch) == 0
@@ -177,7 +178,7 @@ def test_streams_by_name_come_with_their_options(there: Path) -> None:
         built = {"class_path": "dreamer.streams.registry.build", "init_args": {"name": "digits", "seed": 3},
                  "dict_kwargs": {"experiences": 2}}  # fmt: skip
         network = {"class_path": "dreamer.networks.MLP"}
-        life = cli_lightning.LifeCLI({"data": {"stream": built}, "model": {"network": network}}, run=False)
+        life = cli_lightning.WakeSleepCLI({"data": {"stream": built}, "model": {"network": network}}, run=False)
     assert life.datamodule.stream.class_order == streams.digits(experiences=2, seed=3).class_order
 
 

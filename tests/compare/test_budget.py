@@ -104,7 +104,7 @@ def test_open_nights_are_told_of() -> None:
             "set": ["memory.capacity=20", "wake.steps=4"],
         }
     )
-    assert any("decides about its nights while it lives" in warning for warning in found.warnings)
+    assert any("decides about its nights during the run" in warning for warning in found.warnings)
 
 
 def test_limits_are_read_from_words() -> None:

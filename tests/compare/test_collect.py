@@ -11,11 +11,12 @@ import pytest
 
 from dreamer.compare import collect, grid
 from dreamer.compare import run as session
-from dreamer.compare.cell import live_cell
+from dreamer.compare.cell import run_cell
 from dreamer.compare.fairness import differences
 from dreamer.compare.grid import Grid
-from dreamer.compare.results import Lived
+from dreamer.compare.results import CompletedRun
 from dreamer.config.binding import ConfigError
+from dreamer.jobs import manifest
 from dreamer.report.results import read_results
 
 ASKED = {
@@ -37,8 +38,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, wanted: Grid) -> Path:
     """A comparison that has been lived."""
     folder = tmp_path_factory.mktemp("comparison")
     for cell in wanted.cells:
-        grid.write_cell(cell, folder / cell.folder)
-        live_cell(folder / cell.folder)
+        manifest.write(cell.plain(), folder / cell.folder, grid.PROGRAM.fingerprint())
+        run_cell(folder / cell.folder)
     return folder
 
 
@@ -48,12 +49,12 @@ def test_a_cell_lives_as_its_configuration_says_and_only_once(house: Path, wante
     assert results["complete"] and results["seed"] == 1
     assert sum(results["cost"]["optimizer_steps"].values()) == 12
     written = (house / cell.folder / "results.json").stat().st_mtime_ns
-    assert live_cell(house / cell.folder) == results
+    assert run_cell(house / cell.folder) == results
     assert (house / cell.folder / "results.json").stat().st_mtime_ns == written
 
 
 def test_lives_of_a_seed_are_paired(house: Path, wanted: Grid) -> None:
-    lives = collect.of_grid(wanted, house).lives
+    lives = collect.of_grid(wanted, house).runs
     for seed in (1, 2):
         one, two = (life.results for life in lives if life.seed == seed)
         assert one["protocol"]["class_order"] == two["protocol"]["class_order"]
@@ -63,8 +64,8 @@ def test_lives_of_a_seed_are_paired(house: Path, wanted: Grid) -> None:
 
 def test_the_grid_and_its_folder_tell_the_same(house: Path, wanted: Grid) -> None:
     asked, found = collect.of_grid(wanted, house), collect.of_folders([house])
-    assert {(life.arm, life.stream, life.seed) for life in asked.lives} == {
-        (life.arm, life.stream, life.seed) for life in found.lives
+    assert {(life.arm, life.stream, life.seed) for life in asked.runs} == {
+        (life.arm, life.stream, life.seed) for life in found.runs
     }
     assert asked.scores("digits") == {arm: found.scores("digits")[arm] for arm in asked.arms}
     assert collect.of_folders([house], NONE).reference == NONE
@@ -80,8 +81,8 @@ def test_what_was_not_lived_is_missing_with_its_reason(house: Path, wanted: Grid
     comparison = collect.of_grid(wanted, copy)
     assert [(cell.arm, cell.seed) for cell in comparison.missing] == [(ER, 1), (ER, 2)]
     assert "the data went away" in comparison.missing[0].reason
-    assert comparison.missing[1].reason == "not lived yet"
-    assert len(comparison.lives) == 2
+    assert comparison.missing[1].reason == "not run yet"
+    assert len(comparison.runs) == 2
     told = collect.of_grid(wanted, copy, reasons={broken: "killed by SIGKILL"})
     assert told.missing[1].reason == "killed by SIGKILL"
 
@@ -95,28 +96,28 @@ def test_the_copy_among_the_files_of_wandb_counts_once_and_serves_alone(
         files.mkdir(parents=True)
         shutil.copy(run / "results.json", files)
     shutil.copy(run / "results.json", tmp_path / "both" / "run")
-    both = collect.of_folders([tmp_path / "both"]).lives
+    both = collect.of_folders([tmp_path / "both"]).runs
     assert [life.folder for life in both] == [tmp_path / "both" / "run"]
-    alone = collect.of_folders([tmp_path / "alone"]).lives
+    alone = collect.of_folders([tmp_path / "alone"]).runs
     assert [(life.arm, life.stream, life.seed) for life in alone] == [("er_memory.capacity_40", "digits", 1)]
 
 
 def test_folders_that_make_no_comparison_are_refused(house: Path, wanted: Grid, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected a folder with lives"):
+    with pytest.raises(ConfigError, match="expected a folder with runs"):
         collect.of_folders([tmp_path / "nowhere"])
-    with pytest.raises(ConfigError, match="there are no complete lives"):
+    with pytest.raises(ConfigError, match="there are no completed runs"):
         collect.of_folders([tmp_path])
     with pytest.raises(ConfigError, match="reference: 'lwf' is none of the arms found"):
         collect.of_folders([house], "lwf")
     (tmp_path / "results.json").write_text("{")
-    with pytest.raises(ConfigError, match="cannot read the life in"):
+    with pytest.raises(ConfigError, match="cannot read the run in"):
         collect.of_folders([tmp_path])
     twice = tmp_path / "twice"
     one, two = (house / cell.folder for cell in wanted.cells[:2])
     shutil.copytree(one, twice / "a")
     shutil.copytree(two, twice / "b")
     shutil.copy(one / "cell.json", twice / "b")
-    with pytest.raises(ConfigError, match="was lived twice"):
+    with pytest.raises(ConfigError, match="was run twice"):
         collect.of_folders([twice])
 
 
@@ -140,13 +141,13 @@ def test_a_report_that_cannot_be_written_is_one_sentence(house: Path, wanted: Gr
         session.report(collect.of_grid(wanted, house), tmp_path / "file")
 
 
-def changed(life: Lived, **changes: object) -> Lived:
+def changed(life: CompletedRun, **changes: object) -> CompletedRun:
     results = json.loads(json.dumps(life.results)) | changes
-    return Lived(life.arm, life.stream, life.seed, results)
+    return CompletedRun(life.arm, life.stream, life.seed, results)
 
 
 def test_differences_between_arms_are_told(house: Path, wanted: Grid) -> None:
-    one, _, other, _ = collect.of_grid(wanted, house).lives
+    one, _, other, _ = collect.of_grid(wanted, house).runs
     assert any(
         line.startswith("arms differ in bytes kept beside the network (er") for line in differences([one, other])
     )
@@ -159,14 +160,15 @@ def test_differences_between_arms_are_told(house: Path, wanted: Grid) -> None:
     )
     fewer = {**other.results["cost"], "samples": {**other.results["cost"]["samples"], "wake": 5}}
     assert any(
-        line.startswith("arms differ in samples of the day") for line in differences([one, changed(other, cost=fewer)])
+        line.startswith("arms differ in real samples seen awake")
+        for line in differences([one, changed(other, cost=fewer)])
     )
     protocol = {**other.results["protocol"], "class_order": [[0, 1], [2, 3]]}
-    assert "not paired: lives with seed 1 differ in their order of classes" in differences(
+    assert "not paired: runs with seed 1 differ in their order of classes" in differences(
         [one, changed(other, protocol=protocol)]
     )
     config = {"wake": {"perturbations": [{"name": "affine"}]}}
-    assert f"arms differ in the augmentation of the day's samples (none: {ER}; affine: fine_tune)" in differences(
+    assert f"arms differ in the augmentation of real samples (none: {ER}; affine: fine_tune)" in differences(
         [one, changed(other, config=config)]
     )
     versions = {**other.results["versions"], "torch": "1.0"}

@@ -42,7 +42,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         (["er", "--seeds", "many"], "--seeds: expected a number of seeds"),
         (["er", "--budget", "steps"], "--budget: expected steps=NUMBER"),
         (["er", "--engine", "slurm"], "--engine: expected local or ray, got 'slurm'"),
-        (["--from", "nowhere"], "expected a folder with lives at 'nowhere', found none"),
+        (["--from", "nowhere"], "expected a folder with runs at 'nowhere', found none"),
         (["er", "--from", "."], "--from reports on runs that are there"),
         (["er", "memory.capcity=3"], "memory.capcity: unknown key"),
     ],

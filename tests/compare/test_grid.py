@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from dreamer.compare import grid
-from dreamer.compare.grid import Cell
+from dreamer.compare.cells import Cell
 from dreamer.config.binding import ConfigError
-from dreamer.jobs import manifest
+from dreamer.jobs import manifest, runner
 from dreamer.runs import run as runs
 
 SHORT = ["wake.steps=4", "stream.validation=0"]
@@ -136,51 +136,60 @@ def test_what_makes_no_sense_is_said_in_one_sentence(wrong: dict[str, Any], said
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+def write(cell: Cell, folder: Path, mix: bool = False) -> None:
+    runner.write_down({folder: cell.plain()}, grid.PROGRAM, mix)
+
+
 def test_a_cell_is_written_once_and_read_as_it_was(tmp_path: Path) -> None:
     cell = asked("er").cells[0]
-    grid.write_cell(cell, tmp_path)
+    write(cell, tmp_path)
     before = (tmp_path / "cell.json").read_bytes()
-    grid.write_cell(cell, tmp_path)
+    write(cell, tmp_path)
     assert (tmp_path / "cell.json").read_bytes() == before
     assert grid.read_cell(tmp_path).plain() == json.loads(json.dumps(cell.plain()))
 
 
 def test_the_order_of_a_configuration_survives_because_it_decides_the_weights(tmp_path: Path) -> None:
     cell = asked("ours").cells[0]
-    grid.write_cell(cell, tmp_path)
+    write(cell, tmp_path)
     assert list(grid.read_cell(tmp_path).config) == list(cell.config)
     assert next(iter(cell.config)) == "network"
 
 
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    grid.write_cell(asked("er").cells[0], tmp_path)
+    write(asked("er").cells[0], tmp_path)
     with pytest.raises(ConfigError, match=r"config\.wake\.steps: 4 there, 5 now"):
-        grid.write_cell(asked("er", set=["wake.steps=5", "stream.validation=0"]).cells[0], tmp_path)
+        write(asked("er", set=["wake.steps=5", "stream.validation=0"]).cells[0], tmp_path)
 
 
 def test_another_version_of_the_code_is_not_mixed_in_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = asked("er").cells[0]
-    grid.write_cell(cell, tmp_path)
-    monkeypatch.setattr(grid, "code", lambda: "another")
-    grid.write_cell(cell, tmp_path)  # nothing has been lived there yet
+    write(cell, tmp_path)
+    monkeypatch.setattr(manifest.Program, "fingerprint", lambda self: "another")
+    write(cell, tmp_path)  # nothing has been run there yet
     (tmp_path / "results.json").write_text("{}")
-    monkeypatch.setattr(grid, "code", lambda: "a third")
-    with pytest.raises(ConfigError, match="was lived by the code another, and this is a third"):
-        grid.write_cell(cell, tmp_path)
-    grid.write_cell(cell, tmp_path, mix=True)
+    monkeypatch.setattr(manifest.Program, "fingerprint", lambda self: "a third")
+    with pytest.raises(ConfigError, match="was run by dreamer another, and this is a third"):
+        write(cell, tmp_path)
+    write(cell, tmp_path, mix=True)
 
 
-def test_the_fingerprint_sees_what_lives_and_not_what_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_sees_what_runs_and_not_what_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("__init__", "stages/wake", "compare/cell", "compare/page", "report/table", "studies/page"):
         (tmp_path / f"{name}.py").parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").write_text("1")
-    monkeypatch.setattr(manifest.dreamer, "__file__", str(tmp_path / "__init__.py"))
-    before = grid.code()
+    monkeypatch.setattr(manifest, "_PACKAGE", tmp_path)
+    before = grid.PROGRAM.fingerprint()
     for name in ("compare/page", "report/table", "studies/page"):
         (tmp_path / f"{name}.py").write_text("2")
-        assert grid.code() == before
+        assert grid.PROGRAM.fingerprint() == before
     for name in ("stages/wake", "compare/cell"):
         (tmp_path / f"{name}.py").write_text("2")
-        assert grid.code() != before
+        assert grid.PROGRAM.fingerprint() != before
         (tmp_path / f"{name}.py").write_text("1")
-    assert grid.code() == before
+    assert grid.PROGRAM.fingerprint() == before
+
+
+def test_a_problem_with_another_score_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected one that is scored by accuracy, got regression"):
+        grid.read({"arms": ["er"], "streams": ["diabetes"], "set": ["memory.store=float32"]})

@@ -18,10 +18,12 @@ import pytest
 from dreamer.compare import scores
 from dreamer.compare.analysis import analyse
 from dreamer.compare.page import write_page
-from dreamer.compare.results import Comparison, Lived, Missing
+from dreamer.compare.results import Comparison, CompletedRun
+from dreamer.core.text import MINUS, percent
+from dreamer.jobs.runner import Missing
 from dreamer.metrics.continual import average_seen, summarise
-from dreamer.report.svg import MINUS, Scale, percent
-from tests.helpers.made_up_runs import fake_life
+from dreamer.report.svg import Scale
+from tests.helpers.made_up_runs import fake_results
 
 ARMS = {"er": 0.80, "dreams": 0.95, "none": 0.50}
 NASTY = '</script><script>document.title="run"</script><img src=x onerror=alert(1)>&"\''
@@ -29,7 +31,7 @@ NASTY = '</script><script>document.title="run"</script><img src=x onerror=alert(
 
 def results(level: float, seed: int, sleep: bool = False, experiences: int = 5) -> dict[str, Any]:
     """What ``results.json`` holds of a life whose accuracies are about so high."""
-    life = fake_life(experiences, seed=seed, sleep=sleep)
+    life = fake_results(experiences, seed=seed, sleep=sleep)
     noise = random.Random(f"{level} {seed}")
     for row in life["accuracy_matrix"]["rows"]:
         row["accuracy"] = [min(1.0, value * level + 0.02 * noise.random()) for value in row["accuracy"]]
@@ -45,12 +47,12 @@ def results(level: float, seed: int, sleep: bool = False, experiences: int = 5) 
 def compared(seeds: int = 3, arms: dict[str, float] = ARMS, streams: tuple[str, ...] = ("digits",), **more: Any):
     """A comparison of made-up lives; arms with dreams in their name sleep."""
     lives = [
-        Lived(arm, stream, seed, results(level, seed, sleep="dreams" in arm))
+        CompletedRun(arm, stream, seed, results(level, seed, sleep="dreams" in arm))
         for stream in streams
         for arm, level in arms.items()
         for seed in range(seeds)
     ]
-    given = {"title": "a trial", "lives": tuple(lives), "missing": (), "reference": next(iter(arms)), **more}
+    given = {"title": "a trial", "runs": tuple(lives), "missing": (), "reference": next(iter(arms)), **more}
     return Comparison(**given)
 
 
@@ -164,7 +166,7 @@ def test_figures_carry_the_numbers_that_they_show(tmp_path):
     read = Reader(page(comparison, tmp_path))
     found = read.numbers["digits-1-accuracy"]
     assert {(arm, seed): value for arm, seed, value in found["rows"]} == {
-        (life.arm, life.seed): life.average_accuracy for life in comparison.lives
+        (life.arm, life.seed): life.average_accuracy for life in comparison.runs
     }
     life = comparison.of("dreams", "digits")[1]
     expected = [
@@ -210,7 +212,7 @@ def test_names_are_shown_and_never_run(tmp_path):
         warnings=(NASTY,),
         command=NASTY,
     )
-    for life in comparison.lives:
+    for life in comparison.runs:
         life.results["config"][NASTY] = NASTY
         life.results["versions"][NASTY] = NASTY
         life.results["protocol"][NASTY] = NASTY
@@ -225,12 +227,12 @@ def test_names_are_shown_and_never_run(tmp_path):
 
 def test_missing_cells_are_named_with_their_reason(tmp_path):
     whole = compared()
-    without = tuple(life for life in whole.lives if (life.arm, life.seed) != ("none", 1))
-    gaps = (Missing("none", "digits", 1, "failed twice: out of memory"), Missing("bir", "digits", 0, "not lived yet"))
-    read = Reader(page(compared(lives=without, missing=gaps), tmp_path))
+    without = tuple(life for life in whole.runs if (life.arm, life.seed) != ("none", 1))
+    gaps = (Missing("none", "digits", 1, "failed twice: out of memory"), Missing("bir", "digits", 0, "not run yet"))
+    read = Reader(page(compared(runs=without, missing=gaps), tmp_path))
     assert [[cell.strip() for cell in row] for row in read.cells["missing-cells"][1:]] == [
         ["digits", "none", "1", "failed twice: out of memory"],
-        ["digits", "bir", "0", "not lived yet"],
+        ["digits", "bir", "0", "not run yet"],
     ]
     assert "missing-cells" not in Reader(page(whole, tmp_path)).cells
     assert dict(zip(read.column("digits-1-table", "arm"), read.column("digits-1-table", "n"), strict=True)) == {
@@ -247,17 +249,17 @@ def test_missing_cells_are_named_with_their_reason(tmp_path):
         compared(seeds=1),
         compared(arms={"er": 0.8}),
         compared(seeds=1, arms={"er": 0.8}),
-        compared(lives=(), missing=(Missing("er", "digits", 0, "not lived yet"),)),
+        compared(runs=(), missing=(Missing("er", "digits", 0, "not run yet"),)),
         compared(reference="not there"),
-        compared(lives=tuple(Lived(a, "one", 0, results(0.8, 0, experiences=1)) for a in ARMS)),
-        compared(lives=tuple(Lived(a, "long", 0, results(0.8, 0, "d" in a, experiences=40)) for a in ARMS)),
+        compared(runs=tuple(CompletedRun(a, "one", 0, results(0.8, 0, experiences=1)) for a in ARMS)),
+        compared(runs=tuple(CompletedRun(a, "long", 0, results(0.8, 0, "d" in a, experiences=40)) for a in ARMS)),
         compared(seeds=2, arms={f"arm {i}": 0.5 + i / 100 for i in range(20)}),
     ],
     ids=["one seed", "one arm", "one life", "no life", "no reference", "one experience", "many", "many arms"],
 )
 def test_every_comparison_has_its_page(tmp_path, comparison):
     read = Reader(page(comparison, tmp_path))
-    assert "cells" in read.cells and len(read.cells["cells"]) == len(comparison.lives) + 1
+    assert "cells" in read.cells and len(read.cells["cells"]) == len(comparison.runs) + 1
     assert not re.search(r"\b(nan|inf|None|null)\b", read.text)
 
 
@@ -326,10 +328,10 @@ def gallery(folder: Path, side: int, seed: int = 0) -> Path:
 def test_dreams_of_the_last_night_travel_with_the_page(tmp_path):
     folder = gallery(tmp_path / "cells" / "digits" / "dre ams" / "seed0", 60)
     lives = tuple(
-        Lived(life.arm, life.stream, life.seed, life.results, folder if life.arm == "dreams" else None)
-        for life in compared().lives
+        CompletedRun(life.arm, life.stream, life.seed, life.results, folder if life.arm == "dreams" else None)
+        for life in compared().runs
     )
-    text = page(compared(lives=lives), tmp_path)
+    text = page(compared(runs=lives), tmp_path)
     pictures = re.findall(r'href="data:image/png;base64,([^"]+)"', text)
     assert len(pictures) == 1
     from PIL import Image
@@ -346,10 +348,10 @@ def test_many_large_dreams_make_no_endless_page(tmp_path):
     (broken / "dreams").mkdir(parents=True)
     (broken / "dreams" / "night_00.png").write_bytes(b"no picture")
     lives = tuple(
-        Lived(life.arm, life.stream, life.seed, life.results, broken if life.arm == "dreams 3" else folder)
-        for life in compared(seeds=1, arms=arms).lives
+        CompletedRun(life.arm, life.stream, life.seed, life.results, broken if life.arm == "dreams 3" else folder)
+        for life in compared(seeds=1, arms=arms).runs
     )
-    text = page(compared(arms=arms, lives=lives), tmp_path / "out")
+    text = page(compared(arms=arms, runs=lives), tmp_path / "out")
     assert len(text) < 10_000_000
     assert len(re.findall(r'href="data:image/', text)) == 15
     assert "Without a gallery: dreams 3." in text
@@ -360,5 +362,5 @@ def test_protocols_that_differ_are_shown_to_differ(tmp_path):
     comparison.of("none", "digits")[1].results["protocol"]["active_outputs"] = "seen"
     comparison.of("none", "digits")[1].results["protocol"]["class_order"] = [[9, 8]]
     read = Reader(page(comparison, tmp_path))
-    assert "none (1 of 9 lives)" in read.text
+    assert "none (1 of 9 runs)" in read.text
     assert any("9 8" in cell and "none" in cell for row in read.cells[""] for cell in row)

@@ -17,14 +17,17 @@ from dreamer import config
 from dreamer.cli import main as cli
 from dreamer.cli.compare import requested
 from dreamer.compare import grid
-from dreamer.compare.cell import live_cell
+from dreamer.compare.cell import run_cell
 from dreamer.compare.tuning import results as tuned
 from dreamer.compare.tuning import space
 from dreamer.compare.tuning import tune as tuning
 from dreamer.compare.tuning.results import Task
 from dreamer.compare.tuning.space import Choices, Range
 from dreamer.config.binding import ConfigError
-from dreamer.jobs.tracker import Event, Interrupted, Outcome
+from dreamer.jobs import pool
+from dreamer.jobs.job import Interrupted, Outcome
+from dreamer.jobs.manifest import Program
+from dreamer.jobs.runner import Resources
 from dreamer.runs.run_config import run_config
 
 pytest.importorskip("optuna", reason="needs Optuna: pip install 'dreamer[tune]'")
@@ -45,10 +48,10 @@ class Lives:
         self.lived: list[str] = []
         self.act = act
 
-    def __call__(self, folders: Sequence[Path], *, watch: Callable[[Event], None], **means: Any) -> list[Outcome]:
+    def __call__(self, folders: Sequence[Path], program: Program, **options: Any) -> list[Outcome]:
         return [self.live(folder) for folder in folders]
 
-    def live(self, folder: Path) -> Outcome:
+    def train(self, folder: Path) -> Outcome:
         self.lived.append("/".join(folder.parts[-2:]))
         try:
             self.act(folder)
@@ -65,7 +68,7 @@ class Lives:
 @pytest.fixture
 def lives(monkeypatch) -> Lives:
     lives = Lives()
-    monkeypatch.setattr(tuning, "live_all", lives)
+    monkeypatch.setattr(pool, "run_jobs", lives)
     return lives
 
 
@@ -280,7 +283,7 @@ class TestWhatItLeaves:
 class TestGoingOn:
     @pytest.mark.parametrize("workers", [1, 3])
     def test_a_tuning_that_was_stopped_ends_as_if_it_had_not_been(self, tmp_path, lives, workers):
-        undisturbed = tuning.tune(ER, tmp_path / "a", RATE, trials=14, workers=workers)
+        undisturbed = tuning.tune(ER, tmp_path / "a", RATE, trials=14, resources=Resources(workers=workers))
 
         def stops(folder: Path) -> None:
             if folder.parent.name in ("0", "12") and not (tmp_path / folder.parent.name).exists():
@@ -291,8 +294,8 @@ class TestGoingOn:
         lives.act = stops
         for _ in range(2):
             with pytest.raises(Interrupted):
-                tuning.tune(ER, tmp_path / "b", RATE, trials=14, workers=workers)
-        continued = tuning.tune(ER, tmp_path / "b", RATE, trials=14, workers=workers)
+                tuning.tune(ER, tmp_path / "b", RATE, trials=14, resources=Resources(workers=workers))
+        continued = tuning.tune(ER, tmp_path / "b", RATE, trials=14, resources=Resources(workers=workers))
         assert continued.trials == undisturbed.trials
         assert all(lives.lived.count(f"{number}/seed1001") == 1 for number in (1, 5, 11, 13))
         assert table(tmp_path / "a") == table(tmp_path / "b")
@@ -319,8 +322,8 @@ class TestGoingOn:
             tuning.tune(ER, tmp_path, {"optimizer.lr": Range(1e-3, 1e-2)}, trials=2)
         with pytest.raises(ConfigError, match="was begun with another seeds"):
             tuning.tune(Task("er", "digits", SHORT, (1003,)), tmp_path, RATE, trials=2)
-        monkeypatch.setattr(grid, "code", lambda: "0.0+other")
-        with pytest.raises(ConfigError, match=r"was tuned by the code .*--mix"):
+        monkeypatch.setattr(Program, "fingerprint", lambda self: "0.0+other")
+        with pytest.raises(ConfigError, match=r"was tuned by dreamer .*--mix"):
             tuning.tune(ER, tmp_path, RATE, trials=2)
         assert len(tuning.tune(ER, tmp_path, RATE, trials=2, mix_code=True).trials) == 2
 
@@ -336,7 +339,7 @@ class TestRefusals:
             (Task("", "digits"), None, "^strategy: expected the name of a configuration, got ''"),
             (Task("er", "fine_tune"), None, "names no stream"),
             (Task("avalanche:Replay", "digits", SHORT), None, "Avalanche's own, which has no recipe to be tuned"),
-            (ER, {"wake.shar": Range(0.1, 1.0)}, r"^wake\.shar: unknown key of Wake; did you mean 'share'"),
+            (ER, {"wake.shar": Range(0.1, 1.0)}, r"^wake\.shar: unknown key of Wake"),
             (ER, {"optimiser.lr": Range(0.1, 1.0)}, "^optimiser: unknown key; did you mean 'optimizer'"),
             (ER, {"optimizer.name": Choices(("adam", "adm"))}, r"^optimizer\.name: there is no 'adm' here"),
             (ER, {"night.3.steps": Range(1, 2)}, r"^night\.3"),
@@ -375,13 +378,13 @@ class TestRefusals:
 
 
 def test_real_lives_are_lived_and_no_test_accuracy_is_printed(tmp_path, monkeypatch, capsys):
-    def live_here(folders: Sequence[Path], **means: Any) -> list[Outcome]:
+    def run_here(folders: Sequence[Path], program: Program, **options: Any) -> list[Outcome]:
         for folder in folders:
-            live_cell(folder)
+            run_cell(folder)
         return [Outcome(folder, True, 1, 0.0) for folder in folders]
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tuning, "live_all", live_here)
+    monkeypatch.setattr(pool, "run_jobs", run_here)
     monkeypatch.setattr(sys, "path", [*sys.path])
     words = ["er", *SHORT, "--trials", "2", "--seeds", "1001", "--out", "out"]
     monkeypatch.setattr(sys, "argv", ["dreamer", "tune", *words])

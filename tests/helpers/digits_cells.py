@@ -1,4 +1,4 @@
-"""Two short lives on the embedded digits, one of them with nights, as cells of a comparison."""
+"""Two short runs on the embedded digits, one of them with nights, as cells of a comparison."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dreamer.compare.grid import read, write_cell
+from dreamer.compare.grid import PROGRAM, read
+from dreamer.jobs import runner
 
 ASKED = {
-    "arms": ["er", "dreams generator.is_features=[32]"],
+    "arms": ["er", "dreams generator.hidden=[32]"],
     "streams": ["digits"],
     "seeds": 1,
     "set": ["stream.experiences=3", "wake.steps=20"],
@@ -19,14 +20,12 @@ ASKED = {
 def digits_cells(house: Path) -> list[Path]:
     """Their folders, each with its ``cell.json``."""
     cells = read(ASKED).cells
-    folders = [house / cell.folder for cell in cells]
-    for cell, folder in zip(cells, folders, strict=True):
-        folder.mkdir(parents=True)
-        write_cell(cell, folder)
-    return folders
+    jobs = {house / cell.folder: cell.plain() for cell in cells}
+    runner.write_down(jobs, PROGRAM)
+    return [*jobs]
 
 
 def numbers(folder: Path) -> list[Any]:
-    """What a life came to, whoever lived it, however long it took."""
+    """What a run came to, wherever it ran, however long it took."""
     results = json.loads((folder / "results.json").read_text())
     return [results[key] for key in ("complete", "accuracy_matrix", "metrics", "hypnogram", "seed", "config")]

@@ -1,4 +1,4 @@
-"""Stands in for ``dreamer.compare.cell``: does what the words of ``cell.json`` say, one word a try, the last for good.
+"""Stands in for ``dreamer.compare.cell``: does what the words of ``cell.json`` say, one word an attempt.
 
 ``python -c SOURCE FOLDER`` keeps it free of torch, so that a hundred of them cost little.
 """
@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from dreamer.jobs.manifest import Program
+
 SOURCE = """
-import json, os, pathlib, re, signal, subprocess, sys, time
+import fcntl, json, os, pathlib, re, signal, subprocess, sys, time
+from dreamer.config.binding import ConfigError
+from dreamer.jobs.lock import locked
 from dreamer.jobs.watchdog import die_with_parent
 
 folder = pathlib.Path(sys.argv[1])
-house = folder.parent
+root = folder.parent
 die_with_parent()
+lock = locked(folder, float(os.environ.get("PATIENCE", 10)))
+try:
+    lock.__enter__()
+except ConfigError as error:
+    sys.exit(print(f"dreamer: {error}", file=sys.stderr) or 2)
+fcntl.flock(1, fcntl.LOCK_EX)  # held by helpers as well
 
 def write(name, text):
     path = folder / name
@@ -41,7 +52,7 @@ text = (folder / "cell.json").read_text()
 words = json.loads(text)["do"]
 with open(folder / "tries", "a") as file:
     file.write(str(os.getpid()) + "\\n")
-attempt = int(re.findall(r"^\\[try (\\d+) of", (folder / "cell.log").read_text(), re.MULTILINE)[-1])
+attempt = int(re.findall(r"^\\[attempt (\\d+) of", (folder / "cell.log").read_text(), re.MULTILINE)[-1])
 word = words[min(attempt, len(words)) - 1]
 print("tries to", word)
 
@@ -76,16 +87,16 @@ elif word == "deaf":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     write("pid", str(os.getpid()))
     time.sleep(600)
-elif word == "meet":  # ends when it is alive at the same time as another one
+elif word == "meet":  # ends when another one runs at the same time
     write("here", "")
-    wait_for(lambda: len(list(house.glob("*/here"))) > 1)
+    wait_for(lambda: len(list(root.glob("*/here"))) > 1)
     finish()
 elif word == "count":
-    here = house / "alive" / folder.name
+    here = root / "running" / folder.name
     here.parent.mkdir(exist_ok=True)
     here.touch()
     time.sleep(0.1)
-    write("alive", str(len(list(here.parent.iterdir()))))
+    write("running", str(len(list(here.parent.iterdir()))))
     here.unlink()
     finish()
 elif word == "environment":
@@ -94,13 +105,22 @@ elif word == "environment":
 """
 
 
-def stand_in(folder: Path) -> list[str]:
-    """The command that an engine runs in place of a life."""
-    return [sys.executable, "-c", SOURCE, str(folder)]
+class StandIn(Program):
+    """Runs the source above, or whatever a test wants, in place of a cell."""
+
+    def __init__(self, command: Callable[[Path], list[str]] | None = None):
+        super().__init__("dreamer.compare.cell")
+        object.__setattr__(self, "_command", command)
+
+    def command(self, folder: Path) -> list[str]:
+        return [sys.executable, "-c", SOURCE, str(folder)] if self._command is None else self._command(folder)
+
+
+STAND_IN = StandIn()
 
 
 def cells(house: Path, *does: str | list[str]) -> list[Path]:
-    """Folders of cells, each with what it does on its tries."""
+    """Folders of cells, each with what it does on its attempts."""
     folders = [house / f"cell{index}" for index in range(len(does))]
     for folder, do in zip(folders, does, strict=True):
         folder.mkdir(parents=True)

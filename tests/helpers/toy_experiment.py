@@ -1,4 +1,4 @@
-"""An experiment that costs nothing: a number that the arm says, plus one that the seed draws."""
+"""An experiment that costs nothing: a number that the arm sets, plus one that the seed draws."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Toy(Experiment):
 
     Args:
         gain: what the arm adds.
-        noise: how far the arm's own luck moves it.
+        noise: how far the seed moves it.
         fate: ``live``; ``die`` at the first try; ``refuse``; ``always_die``.
 
     Raises:
@@ -25,7 +25,7 @@ class Toy(Experiment):
     """
 
     measures = {
-        "score": Measure("score", "larger", share=True, hint="How much."),
+        "score": Measure("score", "larger", fraction=True, hint="How much."),
         "loss": Measure("loss", "smaller"),
         "size": Measure("size"),
     }
@@ -37,7 +37,7 @@ class Toy(Experiment):
         self.noise = noise
         self.fate = fate
 
-    def live(self, seed: int, folder: Path) -> CellResult:
+    def run(self, seed: int, folder: Path) -> CellResult:
         tries = len(list(folder.glob("try*"))) + 1
         (folder / f"try{tries}").touch()
         if self.fate == "always_die" or (self.fate == "die" and tries == 1):
@@ -51,7 +51,7 @@ class Toy(Experiment):
         (folder / "toy.png").write_bytes(png())
         return {
             "outcomes": {"score": score, "loss": 1 - score, "size": None},
-            "course": {"generation": [1, 2], "score": [0.5, score], "loss": [0.5, None]},
+            "curves": {"generation": [1, 2], "score": [0.5, score], "loss": [0.5, None]},
             "expected": {"score": [0.5, 0.5]},
             "errors": {"score": [0.01, 0.01]},
             "yardsticks": {"score": 0.9},

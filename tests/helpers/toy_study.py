@@ -1,4 +1,4 @@
-"""A small study of toys; apart from them, so that a cell that lives one imports little."""
+"""A small study of toys; apart from them, so that a cell that runs one imports little."""
 
 from __future__ import annotations
 

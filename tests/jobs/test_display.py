@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamer.jobs.display import Display, Pace, last_three
-from dreamer.jobs.tracker import Event
+from dreamer.jobs.display import Display, TimeLeft, last_three
+from dreamer.jobs.job import Event
 
 CELLS = [Path(f"out/cells/digits/{arm}/seed{seed}") for arm in ("er", "bir") for seed in (1, 2, 3)]
 ER, BIR = CELLS[:3], CELLS[3:]
@@ -58,17 +58,17 @@ def test_outside_a_terminal_everything_that_happens_is_one_line():
         display(Event("stopped", ER[2], 1, 4.0, "killed by SIGINT"))
     assert "\x1b" not in out.getvalue()
     assert out.getvalue().splitlines() == [
-        "begins   digits/er/seed1; 2 of 6 cells done, 1 running, 3 left",
-        "begins   digits/er/seed2; 2 of 6 cells done, 2 running, 2 left",
-        "done     digits/er/seed1 in 10.0 s; 3 of 6 cells done, 1 running, 2 left, about 0:00:10 to go",
+        "started  digits/er/seed1; 2 of 6 done, 1 running, 3 left",
+        "started  digits/er/seed2; 2 of 6 done, 2 running, 2 left",
+        "done     digits/er/seed1 in 10.0 s; 3 of 6 done, 1 running, 2 left, about 0:00:10 to go",
         "died     digits/er/seed2 after 11.0 s, will be tried again: killed by SIGKILL; "
-        "3 of 6 cells done, 0 running, 3 left, about 0:00:15 to go",
-        "begins   digits/er/seed2, try 2; 3 of 6 cells done, 1 running, 2 left, about 0:00:15 to go",
+        "3 of 6 done, 0 running, 3 left, about 0:00:15 to go",
+        "started  digits/er/seed2, attempt 2; 3 of 6 done, 1 running, 2 left, about 0:00:15 to go",
         "failed   digits/er/seed2 after 1.0 s: exit code 1: ValueError: [no] sheep; "
-        "3 of 6 cells done, 0 running, 1 failed, 2 left, about 0:00:10 to go",
-        "begins   digits/er/seed3; 3 of 6 cells done, 1 running, 1 failed, 1 left, about 0:00:10 to go",
+        "3 of 6 done, 0 running, 1 failed, 2 left, about 0:00:10 to go",
+        "started  digits/er/seed3; 3 of 6 done, 1 running, 1 failed, 1 left, about 0:00:10 to go",
         "stopped  digits/er/seed3 after 4.0 s: killed by SIGINT; "
-        "3 of 6 cells done, 0 running, 1 failed, 2 left, about 0:00:10 to go",
+        "3 of 6 done, 0 running, 1 failed, 2 left, about 0:00:10 to go",
     ]
 
 
@@ -81,10 +81,10 @@ def test_a_terminal_shows_what_runs_and_keeps_what_failed(terminal):
         display(Event("failed", BIR[0], 2, 61.0, "exit code 1: no sheep"))
     said = plain(terminal.getvalue())
     assert "failed   digits/bir/seed1 after 61.0 s: exit code 1: no sheep" in said
-    last = said[said.rindex("0 of 6 cells done") :]
-    assert last.startswith("0 of 6 cells done, 1 running, 1 failed, 4 left")
+    last = said[said.rindex("0 of 6 done") :]
+    assert last.startswith("0 of 6 done, 1 running, 1 failed, 4 left")
     assert re.search(r"digits/er/seed1 +0:01:01", last) and "bir" not in last
-    assert "begins" not in said
+    assert "started" not in said
 
 
 def test_a_terminal_shows_no_more_than_some_that_run(terminal):
@@ -92,7 +92,7 @@ def test_a_terminal_shows_no_more_than_some_that_run(terminal):
     with Display(many, file=terminal) as display:
         for folder in many[:11]:
             display(Event("started", folder, 1))
-    last = plain(terminal.getvalue()).rpartition("cells done")[2]
+    last = plain(terminal.getvalue()).rpartition("done")[2]
     assert "a/b/c7" in last and "a/b/c8" not in last and "and 3 more" in last
 
 
@@ -102,20 +102,20 @@ def test_nothing_is_shown_before_it_is_opened(capsys):
 
 
 def test_the_time_left_is_guessed_from_siblings_first():
-    pace = Pace()
-    assert pace.guess(ER[0]) is None and pace.left(CELLS, [], 2) is None
-    pace.add(ER[0], 10.0)
-    assert pace.guess(ER[1]) == pace.guess(BIR[0]) == 10.0
-    pace.add(BIR[0], 100.0)
-    pace.add(BIR[1], 140.0)
-    assert (pace.guess(ER[1]), pace.guess(BIR[2])) == (10.0, 120.0)
-    assert pace.guess(Path("elsewhere/arm/seed1")) == pytest.approx(250 / 3)
+    time_left = TimeLeft()
+    assert time_left.estimate(ER[0]) is None and time_left.left(CELLS, [], 2) is None
+    time_left.add(ER[0], 10.0)
+    assert time_left.estimate(ER[1]) == time_left.estimate(BIR[0]) == 10.0
+    time_left.add(BIR[0], 100.0)
+    time_left.add(BIR[1], 140.0)
+    assert (time_left.estimate(ER[1]), time_left.estimate(BIR[2])) == (10.0, 120.0)
+    assert time_left.estimate(Path("elsewhere/arm/seed1")) == pytest.approx(250 / 3)
     # 10 s wait, 120 - 30 s run on, and who is late may end at any moment
-    assert pace.left([ER[1]], [(BIR[2], 30.0), (ER[2], 50.0)], 2) == pytest.approx((10 + 90 + 0) / 2)
+    assert time_left.left([ER[1]], [(BIR[2], 30.0), (ER[2], 50.0)], 2) == pytest.approx((10 + 90 + 0) / 2)
 
 
 def test_a_cell_is_called_by_its_last_three_folders():
     assert last_three(ER[0]) == "digits/er/seed1"
     with Display([Path("x")], name=lambda folder: folder.name.upper(), file=(out := io.StringIO())) as display:
         display(Event("started", Path("x"), 1))
-    assert out.getvalue().startswith("begins   X;")
+    assert out.getvalue().startswith("started  X;")

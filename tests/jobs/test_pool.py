@@ -7,16 +7,17 @@ import sys
 
 import pytest
 
+from dreamer.compare.grid import PROGRAM
 from dreamer.config.binding import ConfigError
-from dreamer.jobs.job import cell_command, last_word
+from dreamer.jobs.job import last_word
 from dreamer.jobs.lock import locked
-from dreamer.jobs.pool import cores, live_all
-from dreamer.jobs.tracker import finished
-from tests.helpers.stand_in_job import cells, stand_in
+from dreamer.jobs.manifest import completed
+from dreamer.jobs.pool import cores, run_jobs
+from tests.helpers.stand_in_job import STAND_IN, cells
 
 
-def test_nothing_to_live_is_nothing_lived():
-    assert live_all([], workers=3) == []
+def test_nothing_to_run_is_nothing_run():
+    assert run_jobs([], STAND_IN, workers=3) == []
 
 
 def test_there_are_cores():
@@ -39,20 +40,20 @@ def test_the_last_word_of_a_log(tmp_path):
     assert last_word(path) == "long " * 60
 
 
-def test_finished_means_complete_results(tmp_path):
-    assert not finished(tmp_path) and not finished(tmp_path / "nowhere")
+def test_completed_means_complete_results(tmp_path):
+    assert not completed(tmp_path) and not completed(tmp_path / "nowhere")
     for text in ("", "[]", "{}", '{"complete": false}', '{"complete": "yes"}', '{"complete": tru'):
         (tmp_path / "results.json").write_text(text)
-        assert not finished(tmp_path), text
+        assert not completed(tmp_path), text
     (tmp_path / "results.json").write_text('{"complete": true}')
-    assert finished(tmp_path)
+    assert completed(tmp_path)
 
 
 def test_numbers_that_make_no_sense_are_refused(tmp_path):
     folders = cells(tmp_path, "finish")
     for wrong in ({"workers": 0}, {"workers": 1, "retries": -1}, {"workers": 1, "threads": 0}):
         with pytest.raises(ConfigError, match="expected"):
-            live_all(folders, command=stand_in, **wrong)
+            run_jobs(folders, STAND_IN, **wrong)
     assert not (folders[0] / "tries").exists()
 
 
@@ -63,4 +64,4 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path):
 
 
 def test_the_command_of_a_cell(tmp_path):
-    assert cell_command(tmp_path) == [sys.executable, "-m", "dreamer.compare.cell", str(tmp_path)]
+    assert PROGRAM.command(tmp_path) == [sys.executable, "-m", "dreamer.compare.cell", str(tmp_path)]

@@ -6,31 +6,25 @@ import itertools
 import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from dreamer.config.binding import ConfigError
 from dreamer.jobs import ray as ray_pool
-from dreamer.jobs.ray import live_all_on_ray
-from dreamer.jobs.tracker import Event, JobTracker
+from dreamer.jobs.job import Event, JobTracker
+from dreamer.jobs.ray import run_jobs_on_ray
 from dreamer.runs import run as runs
-from tests.helpers.stand_in_job import SOURCE, cells
-
-
-def shipped(folder: Path) -> list[str]:
-    """The stand-in's command, which is sent to the workers by value."""
-    return [sys.executable, "-c", SOURCE, str(folder)]
+from tests.helpers.stand_in_job import STAND_IN, cells
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"not installed: pip install 'dreamer\[ray\]'"):
-        live_all_on_ray([])
+        run_jobs_on_ray([], STAND_IN)
 
 
-def test_what_is_needed_to_go_on_is_what_a_life_keeps_for_it():
+def test_what_is_needed_to_resume_is_what_a_run_keeps_for_it():
     assert ray_pool.LEFT_BEHIND == (runs.CHECKPOINTS,)
 
 
@@ -38,15 +32,15 @@ def test_addresses_that_lead_nowhere_are_refused_at_once():
     pytest.importorskip("ray", reason="needs ray: pip install 'dreamer[ray]'")
     for wrong in ("nonsense", "ray://localhost:10001", "localhost:", "localhost:1e3"):
         with pytest.raises(ConfigError, match=r"address: expected auto, or HOST:PORT"):
-            live_all_on_ray([], address=wrong)
+            run_jobs_on_ray([], STAND_IN, address=wrong)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(ConfigError, match=f"address: no Ray cluster answers at '{address}'"):
-            live_all_on_ray([], address=address)
+            run_jobs_on_ray([], STAND_IN, address=address)
     for wrong in ({"threads": 0}, {"retries": -1}):
         with pytest.raises(ConfigError, match="expected"):
-            live_all_on_ray([], **wrong)
+            run_jobs_on_ray([], STAND_IN, **wrong)
 
 
 class DeafRay:
@@ -85,9 +79,11 @@ class DeafRay:
 
 
 @pytest.mark.parametrize(
-    ("ends_at", "forced", "reason"), [(1, 0, "cancelled"), (3, 0, "cancelled"), (99, 1, "asked to")]
+    ("ends_at", "forced", "reason"), [(1, 0, "cancelled"), (3, 0, "cancelled"), (99, 1, "when it was cancelled")]
 )
-def test_a_task_that_does_not_hear_is_asked_again_and_ended_in_the_end(tmp_path, monkeypatch, ends_at, forced, reason):
+def test_a_task_that_does_not_answer_is_cancelled_again_and_ended_at_last(
+    tmp_path, monkeypatch, ends_at, forced, reason
+):
     clock = itertools.count()
     monkeypatch.setattr(ray_pool.time, "monotonic", lambda: float(next(clock)))
     events: list[Event] = []
@@ -98,10 +94,10 @@ def test_a_task_that_does_not_hear_is_asked_again_and_ended_in_the_end(tmp_path,
             raise KeyboardInterrupt
 
     deaf, folders = DeafRay(ends_at), cells(tmp_path, "hang")
-    fleet = ray_pool.RayPool(deaf, JobTracker(folders, 1, watch), 1, 0.0, shipped)
+    pool = ray_pool.RayPool(deaf, JobTracker(folders, 1, watch), 1, 0.0, STAND_IN)
     with pytest.raises(KeyboardInterrupt):
-        fleet.work()
-    fleet.replayer()
+        pool.work()
+    pool.cancel()
     assert [event.kind for event in events] == ["started", "stopped"]
     assert events[-1].reason.endswith(reason)
     assert len(deaf.forced) == forced

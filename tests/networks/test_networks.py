@@ -20,7 +20,12 @@ def build(name: str) -> nn.Module:
     """A network in evaluation mode; one that answers with a generator has met one."""
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU())
-    network = registry.resolve("networks", name)(SHAPE, K, **({"model": trunk} if name == "backbone" else {}))
+    small: dict[str, dict[str, object]] = {
+        "backbone": {"model": trunk},
+        "random_fourier_lda": {"features": 200},
+        "resnet18": {"width": 16},
+    }
+    network = registry.resolve("networks", name)(SHAPE, K, **small.get(name, {}))
     if hasattr(network, "attach"):
         network.attach(VAEPerClass(SHAPE, K))
     return network.eval()

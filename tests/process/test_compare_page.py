@@ -14,7 +14,8 @@ import pytest
 
 from dreamer.compare.analysis import analyse
 from dreamer.compare.page import write_page
-from dreamer.compare.results import Comparison, Lived, Missing
+from dreamer.compare.results import Comparison, CompletedRun
+from dreamer.jobs.runner import Missing
 from tests.compare.test_page import ARMS, Reader, compared, gallery
 
 
@@ -26,8 +27,8 @@ def report(tmp_path_factory) -> Path:
     arms = ARMS | {"avalanche:GenerativeReplay with a name that goes on and on": 0.7, "<script>alert(1)</script>": 0.6}
     made = compared(seeds=3, arms=arms, streams=("digits", "a_stream_with_a_very_long_name_without_a_space"))
     lives = tuple(
-        Lived(life.arm, life.stream, life.seed, life.results, folder if life.arm == "dreams" else None)
-        for life in made.lives
+        CompletedRun(life.arm, life.stream, life.seed, life.results, folder if life.arm == "dreams" else None)
+        for life in made.runs
     )
     comparison = Comparison(
         "Dreams against verbatim replay",

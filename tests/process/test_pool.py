@@ -1,4 +1,4 @@
-"""Worker processes that die, hang, refuse and are stopped, with a stand-in that costs nothing in place of a life."""
+"""Worker processes that die, hang, refuse and are stopped, with a stand-in that costs nothing in place of a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from dreamer.compare.grid import PROGRAM
 from dreamer.config.binding import ConfigError
-from dreamer.jobs import job
+from dreamer.jobs.job import Event, Interrupted
 from dreamer.jobs.lock import locked
-from dreamer.jobs.pool import live_all
-from dreamer.jobs.tracker import Event, Interrupted, finished
+from dreamer.jobs.manifest import completed
+from dreamer.jobs.pool import run_jobs
 from tests.helpers.digits_cells import digits_cells, numbers
-from tests.helpers.stand_in_job import SOURCE, cells, stand_in
+from tests.helpers.stand_in_job import SOURCE, STAND_IN, StandIn, cells
 
 
 def until(true: Callable[[], object], what: str) -> None:
@@ -68,16 +69,16 @@ class Watch:
 
 def test_every_cell_is_lived_and_the_outcomes_come_in_order(tmp_path):
     folders, watch = cells(tmp_path, "finish", "finish", "finish"), Watch()
-    outcomes = live_all(folders, workers=2, command=stand_in, watch=watch)
+    outcomes = run_jobs(folders, STAND_IN, workers=2, watch=watch)
     assert [outcome.folder for outcome in outcomes] == folders
     assert all(outcome.done and outcome.attempts == 1 and not outcome.reason for outcome in outcomes)
     assert all(outcome.seconds > 0 for outcome in outcomes)
-    assert all(finished(folder) and watch.kinds(folder) == ["started", "done"] for folder in folders)
+    assert all(completed(folder) and watch.kinds(folder) == ["started", "done"] for folder in folders)
 
 
 def test_a_cell_that_dies_is_tried_again_and_the_others_go_on(tmp_path):
     folders, watch = cells(tmp_path, ["crash", "finish"], "finish", ["die", "finish"]), Watch()
-    outcomes = live_all(folders, workers=1, command=stand_in, watch=watch)
+    outcomes = run_jobs(folders, STAND_IN, workers=1, watch=watch)
     assert [(outcome.done, outcome.attempts) for outcome in outcomes] == [(True, 2), (True, 1), (True, 2)]
     assert watch.kinds(folders[0]) == ["started", "died", "started", "done"]
     died = {event.folder: event.reason for event in watch.events if event.kind == "died"}
@@ -89,7 +90,7 @@ def test_a_cell_that_dies_is_tried_again_and_the_others_go_on(tmp_path):
 
 def test_a_cell_that_keeps_dying_is_reported_with_the_last_word_of_its_log(tmp_path):
     folders, watch = cells(tmp_path, "crash", "finish"), Watch()
-    failed, done = live_all(folders, workers=2, retries=2, command=stand_in, watch=watch)
+    failed, done = run_jobs(folders, STAND_IN, workers=2, retries=2, watch=watch)
     assert (failed.done, failed.attempts) == (False, 3) and tries(folders[0]) == 3
     assert failed.reason == "exit code 1: ValueError: the sheep ran out"
     assert watch.kinds(folders[0]) == ["started", "died"] * 2 + ["started", "failed"]
@@ -98,25 +99,25 @@ def test_a_cell_that_keeps_dying_is_reported_with_the_last_word_of_its_log(tmp_p
 
 
 def test_without_retries_the_first_death_is_the_last(tmp_path):
-    (outcome,) = live_all(cells(tmp_path, ["die", "finish"]), workers=1, retries=0, command=stand_in)
+    (outcome,) = run_jobs(cells(tmp_path, ["die", "finish"]), STAND_IN, workers=1, retries=0)
     assert (outcome.done, outcome.attempts) == (False, 1)
 
 
 def test_a_configuration_that_cannot_be_lived_is_not_tried_again(tmp_path):
     folders = cells(tmp_path, "refuse", "finish")
-    refused, done = live_all(folders, workers=1, retries=5, command=stand_in)
+    refused, done = run_jobs(folders, STAND_IN, workers=1, retries=5)
     assert (refused.done, refused.attempts, refused.reason) == (False, 1, "dreamer: wake.stepz: unknown key")
     assert tries(folders[0]) == 1 and done.done
 
 
 def test_an_exit_without_complete_results_is_a_death(tmp_path):
-    (outcome,) = live_all(cells(tmp_path, "half"), workers=1, retries=0, command=stand_in)
+    (outcome,) = run_jobs(cells(tmp_path, "half"), STAND_IN, workers=1, retries=0)
     assert not outcome.done and outcome.reason == "ended without complete results: tries to half"
 
 
 def test_what_cannot_be_started_fails_and_the_others_go_on(tmp_path):
     folders, watch = [tmp_path / "nowhere", *cells(tmp_path, "finish")], Watch()
-    missing, done = live_all(folders, workers=1, command=stand_in, watch=watch)
+    missing, done = run_jobs(folders, STAND_IN, workers=1, watch=watch)
     assert not missing.done and "nowhere" in missing.reason and missing.reason.startswith("could not be started: ")
     assert watch.kinds(folders[0]) == ["started", "failed"] and done.done
 
@@ -130,7 +131,7 @@ def test_a_worker_that_is_killed_from_outside_is_tried_again(tmp_path):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    outcomes = live_all(folders, workers=2, command=stand_in)
+    outcomes = run_jobs(folders, STAND_IN, workers=2)
     killer.join()
     assert [(outcome.done, outcome.attempts) for outcome in outcomes] == [(True, 2), (True, 1)]
 
@@ -138,9 +139,9 @@ def test_a_worker_that_is_killed_from_outside_is_tried_again(tmp_path):
 def test_the_parents_death_leaves_no_orphans(tmp_path):
     folders = cells(tmp_path, "hang", "hang", "finish")
     code = (
-        "import sys; from pathlib import Path; from dreamer.jobs.pool import live_all\n"
-        "from tests.helpers.stand_in_job import stand_in\n"
-        "live_all([Path(word) for word in sys.argv[1:]], workers=2, command=stand_in)"
+        "import sys; from pathlib import Path; from dreamer.jobs.pool import run_jobs\n"
+        "from tests.helpers.stand_in_job import STAND_IN\n"
+        "run_jobs([Path(word) for word in sys.argv[1:]], STAND_IN, workers=2)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, *map(str, folders)])
     try:
@@ -153,10 +154,10 @@ def test_the_parents_death_leaves_no_orphans(tmp_path):
     assert not (folders[2] / "tries").exists()
     for folder in folders:
         (folder / "cell.json").write_text(json.dumps({"do": ["finish"]}))
-    assert all(outcome.done for outcome in live_all(folders, workers=2, command=stand_in))
+    assert all(outcome.done for outcome in run_jobs(folders, STAND_IN, workers=2))
 
 
-def test_a_child_without_a_lifeline_minds_nobody():
+def test_a_process_that_is_no_job_watches_nobody():
     code = "import threading; from dreamer.jobs.watchdog import die_with_parent; die_with_parent()"
     done = subprocess.run([sys.executable, "-c", f"{code}; assert threading.active_count() == 1"])
     assert done.returncode == 0
@@ -188,7 +189,7 @@ def test_ctrl_c_lets_cells_save_and_stops(tmp_path, interrupt):
     interrupt(folders[0] / "pid", folders[1] / "pid")
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted):
-        live_all(folders, workers=2, command=stand_in, watch=watch)
+        run_jobs(folders, STAND_IN, workers=2, watch=watch)
     assert (folders[0] / "saved").exists() and (folders[1] / "saved").exists()
     assert watch.kinds(folders[0]) == watch.kinds(folders[1]) == ["started", "stopped"]
     assert watch.kinds(folders[2]) == [] and issubclass(Interrupted, KeyboardInterrupt)
@@ -199,7 +200,7 @@ def test_who_does_not_end_in_time_is_ended(tmp_path, interrupt):
     folders = cells(tmp_path, "deaf")
     interrupt(folders[0] / "pid")
     with pytest.raises(Interrupted):
-        live_all(folders, workers=1, command=stand_in, patience=0.2)
+        run_jobs(folders, STAND_IN, workers=1, patience=0.2)
     assert alone(folders[0])
 
 
@@ -208,7 +209,7 @@ def test_a_second_ctrl_c_waits_for_nobody(tmp_path, interrupt):
     interrupt(folders[0] / "pid", folders[1] / "pid")
     interrupt(folders[1] / "saved")
     with pytest.raises(Interrupted):
-        live_all(folders, workers=2, command=stand_in, patience=1e6)
+        run_jobs(folders, STAND_IN, workers=2, patience=1e6)
     assert alone(folders[0])
 
 
@@ -219,18 +220,18 @@ def test_an_error_of_the_watcher_leaves_no_worker_behind(tmp_path):
         raise RuntimeError("no display")
 
     with pytest.raises(RuntimeError, match="no display"):
-        live_all(folders, workers=1, command=stand_in, watch=fail)
+        run_jobs(folders, STAND_IN, workers=1, watch=fail)
     until(lambda: alone(folders[0]), "the worker to end")
 
 
 def test_no_more_than_the_workers_live_at_once(tmp_path):
     folders = cells(tmp_path, *["count"] * 5)
-    live_all(folders, workers=2, command=stand_in)
+    run_jobs(folders, STAND_IN, workers=2)
     assert max(int((folder / "alive").read_text()) for folder in folders) <= 2
 
 
 def test_workers_live_side_by_side(tmp_path):
-    outcomes = live_all(cells(tmp_path, "meet", "meet"), workers=2, retries=0, command=stand_in)
+    outcomes = run_jobs(cells(tmp_path, "meet", "meet"), STAND_IN, workers=2, retries=0)
     assert all(outcome.done for outcome in outcomes)
 
 
@@ -243,14 +244,14 @@ def test_cells_get_their_share_of_threads_and_devices(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("dreamer.jobs.pool.cores", lambda: 7)
     (plain,) = cells(tmp_path / "plain", "environment")
-    live_all([plain], workers=2, command=stand_in)
+    run_jobs([plain], STAND_IN, workers=2)
     assert seen(plain)["OMP_NUM_THREADS"] == seen(plain)["MKL_NUM_THREADS"] == "3"
-    assert "CUDA_VISIBLE_DEVICES" not in seen(plain) and "DREAMER_LIFELINE" not in seen(plain)
+    assert "CUDA_VISIBLE_DEVICES" not in seen(plain) and "DREAMER_WATCHDOG" not in seen(plain)
     (crowded,) = cells(tmp_path / "crowded", "environment")
-    live_all([crowded], workers=9, threads=None, command=stand_in)
+    run_jobs([crowded], STAND_IN, workers=9, threads=None)
     assert seen(crowded)["OMP_NUM_THREADS"] == "1"
     given = cells(tmp_path / "given", "environment", "environment", "environment")
-    live_all(given, workers=3, threads=5, devices=["0", "GPU-b"], command=stand_in)
+    run_jobs(given, STAND_IN, workers=3, threads=5, devices=["0", "GPU-b"])
     assert {seen(folder)["OMP_NUM_THREADS"] for folder in given} == {"5"}
     assert sorted(seen(folder)["CUDA_VISIBLE_DEVICES"] for folder in given) == ["0", "0", "GPU-b"]
 
@@ -258,36 +259,38 @@ def test_cells_get_their_share_of_threads_and_devices(tmp_path, monkeypatch):
 def test_the_users_own_word_on_threads_holds(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     (folder,) = cells(tmp_path, "environment")
-    live_all([folder], workers=1, command=stand_in)
+    run_jobs([folder], STAND_IN, workers=1)
     assert seen(folder)["OMP_NUM_THREADS"] == "2"
 
 
 def test_the_log_says_which_try_said_what(tmp_path):
     (folder,) = cells(tmp_path, ["crash", "finish"])
-    live_all([folder], workers=1, command=stand_in)
-    heads = re.findall(r"^\[try (\d) of (\d), \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]$", log(folder), re.MULTILINE)
+    run_jobs([folder], STAND_IN, workers=1)
+    heads = re.findall(r"^\[attempt (\d) of (\d), \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]$", log(folder), re.MULTILINE)
     assert heads == [("1", "2"), ("2", "2")]
-    first, second = log(folder).split("\n[try 2 of 2")
+    first, second = log(folder).split("\n[attempt 2 of 2")
     assert "Traceback" in first and "tries to crash" in first and "remark: leaving" in first
     assert "tries to finish" in second and "Traceback" not in second
     before = log(folder)
-    live_all([folder], workers=1, command=stand_in)
+    run_jobs([folder], STAND_IN, workers=1)
     assert log(folder).startswith(before) and log(folder) != before
 
 
-def test_a_try_waits_for_who_still_lives_in_its_folder(tmp_path, monkeypatch):
+def test_an_attempt_waits_for_who_is_still_at_work_in_its_folder(tmp_path, monkeypatch):
     waits, goes = cells(tmp_path, "finish", "finish")
-    with open(waits / "cell.log", "ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setattr(job, "_LINGER_SECONDS", 0.1)
-        stuck, done = live_all([waits, goes], workers=1, command=stand_in)
-        assert not stuck.done and stuck.reason.endswith(f"a process of an earlier try still lives in {waits}")
-        assert done.done and not (waits / "tries").exists()
-        monkeypatch.setattr(job, "_LINGER_SECONDS", 60.0)
-        release = threading.Timer(0.2, fcntl.flock, (held, fcntl.LOCK_UN))
-        release.start()
-        (outcome,) = live_all([waits], workers=1, command=stand_in)
-        release.join()
+    monkeypatch.setenv("PATIENCE", "0.1")
+    with locked(waits):
+        stuck, done = run_jobs([waits, goes], STAND_IN, workers=1)
+    assert not stuck.done and stuck.attempts == 1
+    assert stuck.reason == f"dreamer: {waits} is in use by process {os.getpid()}: wait for it, or stop it"
+    assert done.done and not (waits / "tries").exists()
+    monkeypatch.setenv("PATIENCE", "60")
+    lock = locked(waits)
+    lock.__enter__()
+    release = threading.Timer(0.5, lock.__exit__, (None, None, None))
+    release.start()
+    (outcome,) = run_jobs([waits], STAND_IN, workers=1)
+    release.join()
     assert outcome.done
 
 
@@ -301,7 +304,7 @@ def test_a_comparison_is_lived_by_one_engine_at_a_time(tmp_path):
     with other, other.stdout:
         try:
             assert other.stdout.readline() == "locked\n"
-            with pytest.raises(ConfigError, match=rf"being lived by process {other.pid}: wait for it, or stop it"):
+            with pytest.raises(ConfigError, match=rf"is in use by process {other.pid}: wait for it, or stop it"):
                 with locked(tmp_path):
                     pytest.fail("two engines in one folder")
         finally:
@@ -316,11 +319,12 @@ def test_the_workers_do_not_hold_the_lock(tmp_path):
     (folder,) = cells(tmp_path, "hang")
     orphan = SOURCE.replace("die_with_parent()", "")
     holder = (
-        "import sys; from pathlib import Path; from dreamer.jobs.pool import live_all\n"
+        "import sys; from pathlib import Path; from dreamer.jobs.pool import run_jobs\n"
         "from dreamer.jobs.lock import locked\n"
+        "from tests.helpers.stand_in_job import StandIn\n"
         "house, orphan = Path(sys.argv[1]), sys.argv[2]\n"
-        "command = lambda folder: [sys.executable, '-c', orphan, str(folder)]\n"
-        "with locked(house): live_all([house / 'cell0'], workers=1, command=command)"
+        "program = StandIn(lambda folder: [sys.executable, '-c', orphan, str(folder)])\n"
+        "with locked(house): run_jobs([house / 'cell0'], program, workers=1)"
     )
     parent = subprocess.Popen([sys.executable, "-c", holder, str(tmp_path), orphan])
     until((folder / "pid").exists, "the worker")
@@ -345,14 +349,14 @@ def test_a_life_that_is_killed_on_its_way_ends_as_if_nothing_had_happened(tmp_pa
 
     killer = threading.Thread(target=kill)
     killer.start()
-    outcomes = live_all(folders, workers=1, threads=1, command=command)
+    outcomes = run_jobs(folders, StandIn(command), workers=1, threads=1)
     killer.join()
     assert [(outcome.done, outcome.attempts) for outcome in outcomes] == [(True, 2), (True, 1)]
-    assert all(outcome.done for outcome in live_all(others, workers=2, threads=1))
+    assert all(outcome.done for outcome in run_jobs(others, PROGRAM, workers=2, threads=1))
     assert [numbers(folder) for folder in folders] == [numbers(folder) for folder in others]
 
 
 def test_a_cell_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "cell.json").write_text("{}")
-    (outcome,) = live_all([tmp_path], workers=1, retries=3, threads=1)
+    (outcome,) = run_jobs([tmp_path], PROGRAM, workers=1, retries=3, threads=1)
     assert (outcome.done, outcome.attempts) == (False, 1) and outcome.reason.startswith("dreamer: expected the cell of")

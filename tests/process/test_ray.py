@@ -1,4 +1,4 @@
-"""The same cells on a Ray of two workers: the same outcomes, and the same folders, as lived here."""
+"""The same cells on a Ray of two workers: the same outcomes, and the same folders, as run here."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from dreamer.jobs import ray as ray_pool
-from dreamer.jobs.pool import live_all
-from dreamer.jobs.ray import live_all_on_ray
-from dreamer.jobs.tracker import Event, Interrupted, finished
+from dreamer.compare.grid import PROGRAM
+from dreamer.jobs import manifest
+from dreamer.jobs.job import Event, Interrupted
+from dreamer.jobs.manifest import completed
+from dreamer.jobs.pool import run_jobs
+from dreamer.jobs.ray import run_jobs_on_ray
 from tests.helpers.digits_cells import digits_cells, numbers
-from tests.helpers.stand_in_job import SOURCE, cells, stand_in
-
-
-def shipped(folder: Path) -> list[str]:
-    """The stand-in's command, which is sent to the workers by value."""
-    return [sys.executable, "-c", SOURCE, str(folder)]
+from tests.helpers.stand_in_job import SOURCE, STAND_IN, StandIn, cells
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +42,30 @@ def test_outcomes_and_folders_are_those_of_the_engine_here(ray, tmp_path):
     does = ["finish", ["crash", "finish"], ["die", "finish"], "crash", "refuse", "half"]
     there, here = cells(tmp_path / "there", *does), cells(tmp_path / "here", *does)
     events: list[Event] = []
-    far = live_all_on_ray(there, command=shipped, watch=events.append)
-    near = live_all(here, workers=2, command=stand_in)
+    far = run_jobs_on_ray(there, STAND_IN, watch=events.append)
+    near = run_jobs(here, STAND_IN, workers=2)
     assert [(o.done, o.attempts, o.reason) for o in far] == [(o.done, o.attempts, o.reason) for o in near]
-    assert [o.folder for o in far] == there and [finished(folder) for folder in there] == [True] * 3 + [False] * 3
+    assert [o.folder for o in far] == there and [completed(folder) for folder in there] == [True] * 3 + [False] * 3
     for folder, other in zip(there, here, strict=True):
         kinds = [event.kind for event in events if event.folder == folder]
         assert kinds[::2] == ["started"] * (len(kinds) // 2) and kinds[-1] in ("done", "failed")
-        assert (folder / "cell.log").read_text().count("[try ") == (other / "cell.log").read_text().count("[try ")
-        if finished(folder):
+        assert (folder / "cell.log").read_text().count("[attempt ") == (other / "cell.log").read_text().count(
+            "[attempt "
+        )
+        if completed(folder):
             assert (
                 json.loads((folder / "results.json").read_text())["cell"]
                 == json.loads((other / "results.json").read_text())["cell"]
             )
-            assert {path.name for path in folder.iterdir()} == {path.name for path in other.iterdir()} - {"checkpoints"}
+            assert {path.name for path in folder.iterdir()} == {path.name for path in other.iterdir()} - {
+                "checkpoints",
+                ".lock",
+                ".lock-holder",
+            }
             assert (folder / "dreams" / "night_00.png").read_text() == "a picture"
         else:
             assert {path.name for path in folder.iterdir()} == {"cell.json", "cell.log"}
-    assert not list(tmp_path.glob("*/*/.*")), "neighbours were left behind"
+    assert not list(tmp_path.glob("there/*/.*")), "neighbours were left behind"
 
 
 def test_a_worker_of_ray_that_is_killed_costs_a_try(ray, tmp_path):
@@ -76,7 +79,7 @@ def test_a_worker_of_ray_that_is_killed_costs_a_try(ray, tmp_path):
         return [sys.executable, "-c", SOURCE, str(folder)]
 
     events: list[Event] = []
-    (outcome,) = live_all_on_ray([folder], command=command, watch=events.append)
+    (outcome,) = run_jobs_on_ray([folder], StandIn(command), watch=events.append)
     assert (outcome.done, outcome.attempts) == (True, 2)
     assert [event.kind for event in events] == ["started", "died", "started", "done"]
     assert "died unexpectedly" in events[1].reason
@@ -84,7 +87,7 @@ def test_a_worker_of_ray_that_is_killed_costs_a_try(ray, tmp_path):
 
 def test_cells_get_their_threads_and_gpus(ray, tmp_path):
     (folder,) = cells(tmp_path, "environment")
-    (outcome,) = live_all_on_ray([folder], threads=2, gpus=1, command=shipped)
+    (outcome,) = run_jobs_on_ray([folder], STAND_IN, threads=2, gpus=1)
     seen = json.loads((folder / "environment").read_text())
     assert outcome.done and seen["OMP_NUM_THREADS"] == seen["MKL_NUM_THREADS"] == "2"
     assert seen["CUDA_VISIBLE_DEVICES"] == "0"
@@ -92,20 +95,20 @@ def test_cells_get_their_threads_and_gpus(ray, tmp_path):
 
 def test_a_node_with_other_code_is_refused(ray, tmp_path, monkeypatch):
     (folder,) = cells(tmp_path, "finish")
-    monkeypatch.setattr(ray_pool, "code", lambda: "0.0+other")
-    (outcome,) = live_all_on_ray([folder], command=shipped, retries=3)
+    monkeypatch.setattr(manifest.Program, "fingerprint", lambda self: "0.0+other")
+    (outcome,) = run_jobs_on_ray([folder], STAND_IN, retries=3)
     assert (outcome.done, outcome.attempts) == (False, 1)
-    assert "it is 0.0+other that asks: install the same" in outcome.reason
+    assert "and this machine 0.0+other: install the same" in outcome.reason
 
 
 def test_what_lies_in_the_folder_gives_way_to_what_is_delivered(ray, tmp_path):
     folder, missing = *cells(tmp_path, "finish"), tmp_path / "nowhere"
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "last.ckpt").write_text("of a life that broke off")
-    (folder / "cell.log").write_text("[try 1 of 1]\nbroke off\n")
-    done, failed = live_all_on_ray([folder, missing], command=shipped)
+    (folder / "checkpoints" / "last.ckpt").write_text("of a run that was stopped")
+    (folder / "cell.log").write_text("[attempt 1 of 1]\nbroke off\n")
+    done, failed = run_jobs_on_ray([folder, missing], STAND_IN)
     assert done.done and not (folder / "checkpoints").exists()
-    assert (folder / "cell.log").read_text().startswith("[try 1 of 1]\nbroke off\n\n[try 1 of 2")
+    assert (folder / "cell.log").read_text().startswith("[attempt 1 of 1]\nbroke off\n\n[attempt 1 of 2")
     assert not failed.done and "nowhere" in failed.reason
 
 
@@ -122,17 +125,19 @@ def test_ctrl_c_stops_the_tasks(ray, tmp_path, heard):
     finger = threading.Thread(target=press)
     finger.start()
     with pytest.raises(Interrupted):
-        live_all_on_ray(folders, command=shipped, watch=events.append)
+        run_jobs_on_ray(folders, STAND_IN, watch=events.append)
     finger.join()
     assert sorted(event.kind for event in events) == ["started", "started", "stopped", "stopped"]
-    assert not any(finished(folder) for folder in folders)
+    assert not any(completed(folder) for folder in folders)
 
 
-def test_lives_are_the_same_as_lived_here(ray, tmp_path):
+def test_runs_are_the_same_as_here(ray, tmp_path):
     there, here = digits_cells(tmp_path / "there"), digits_cells(tmp_path / "here")
-    assert all(outcome.done for outcome in live_all_on_ray(there))
-    assert all(outcome.done for outcome in live_all(here, workers=2, threads=1))
+    assert all(outcome.done for outcome in run_jobs_on_ray(there, PROGRAM))
+    assert all(outcome.done for outcome in run_jobs(here, PROGRAM, workers=2, threads=1))
     assert [numbers(folder) for folder in there] == [numbers(folder) for folder in here]
     for folder, other in zip(there, here, strict=True):
         left = {path.relative_to(folder) for path in folder.rglob("*")}
-        assert left == {path.relative_to(other) for path in other.rglob("*") if "checkpoints" not in path.parts}
+        assert left == {
+            path.relative_to(other) for path in other.rglob("*") if not {"checkpoints", ".lock"} & {*path.parts}
+        }

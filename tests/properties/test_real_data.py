@@ -11,6 +11,7 @@ import dreamer
 SHORT = ["wake.steps=150", "night.0.steps=20", "night.1.steps=80"]
 
 
+@pytest.mark.slow
 def test_dreams_beat_no_sleep_on_split_mnist(data_root: Path, tmp_path: Path) -> None:
     """With a sixth of the budget dreams end above 85 % where fine-tuning ends near 20 %, on each of two seeds."""
     for seed in (1, 2):
@@ -24,6 +25,7 @@ def test_dreams_beat_no_sleep_on_split_mnist(data_root: Path, tmp_path: Path) ->
         assert dreamt["metrics"]["average_accuracy"] > 0.85
 
 
+@pytest.mark.slow
 def test_nights_beat_no_sleep_on_a_folder_of_photographs(data_root: Path, tmp_path: Path) -> None:
     """CIFAR-10 as JPEG files, 100 images a class: nights from a memory against as many steps awake."""
     if not (data_root / "cifar10" / "train").is_dir():

@@ -9,9 +9,8 @@ import pytest
 
 from dreamer import config
 from dreamer.cli import main as cli
-from dreamer.jobs import pool
+from dreamer.jobs import manifest, pool
 from dreamer.report.results import write_results
-from dreamer.studies import run as session
 from dreamer.studies.experiments import base
 from tests.helpers.toy_study import asked
 
@@ -20,11 +19,11 @@ from tests.helpers.toy_study import asked
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Types a command in an empty folder, where cells are lived in this process; gives exit code, output and errors."""
 
-    def live_all(folders: list[Path], **_: object) -> list[object]:
+    def run_jobs(folders: list[Path], *_: object, **__: object) -> list[object]:
         for folder in folders:
-            cell = session.written.read_down(folder)
-            told = base.of(cell["settings"]).live(cell["seed"], folder)
-            write_results({**cell, "complete": True, "seconds": 0.1, **told}, folder)
+            cell = manifest.read(folder)
+            result = base.of(cell["settings"]).run(cell["seed"], folder)
+            write_results({**cell, "complete": True, "seconds": 0.1, **result}, folder)
         return []
 
     def type_in(*words: str) -> tuple[int, str, str]:
@@ -37,8 +36,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             code = int(left.code or 0)
         return (code, *capsys.readouterr())
 
-    assert pool.live_all is session.live_all
-    monkeypatch.setattr(session, "live_all", live_all)
+    monkeypatch.setattr(pool, "run_jobs", run_jobs)
     monkeypatch.chdir(tmp_path)
     quick = {"data": {"coins": {"seeds": [1, 2]}}}
     config.save(asked(quick=quick), tmp_path / "toss.yaml")

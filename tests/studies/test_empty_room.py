@@ -27,11 +27,11 @@ def settings(arm: str, **changes: Any) -> dict[str, Any]:
     asked = config.load(study.catalog()["empty-room"])
     found = config.merge(asked["experiment"], asked["arms"][arm].get("set") or {})
     digits = {"stream": {"name": "digits", "experiences": 1, "shuffle": False, "validation": 0.2}}
-    found = config.merge(found, {"life": {**digits, "network": {"name": "mlp", "hidden": [16, 16]}}})
-    if found["life"].get("generator"):
-        found = config.merge(found, {"life": {"generator": small}})
+    found = config.merge(found, {"config": {**digits, "network": {"name": "mlp", "hidden": [16, 16]}}})
+    if found["config"].get("generator"):
+        found = config.merge(found, {"config": {"generator": small}})
     found = config.merge(found, TINY)
-    for stage in found["life"]["night"]:
+    for stage in found["config"]["night"]:
         stage["steps"] = 10 * stage["steps"] // 100
     return config.merge(found, changes)
 
@@ -56,7 +56,7 @@ def lived(arm: str, monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 1
 
     with monkeypatch.context() as patch:
         patch.setattr(empty_room.pl, "Trainer", watched)
-        return spy, base.of(settings(arm, **changes)).live(seed, folder)
+        return spy, base.of(settings(arm, **changes)).run(seed, folder)
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +87,18 @@ def test_the_day_has_so_many_of_each_class_and_none_of_the_unseen(whole: dict[st
 
 
 def test_arms_whose_day_is_alike_know_as_much_after_it(whole: dict[str, tuple[Spy, Any]]) -> None:
-    after = {arm: told["course"]["accuracy"][0] for arm, (_, told) in whole.items()}
-    bent = {"awake_bent", "day_and_dreams_bent"}
+    after = {arm: told["curves"]["accuracy"][0] for arm, (_, told) in whole.items()}
+    bent = {"awake_perturbed", "day_and_dreams_perturbed"}
     assert len({value for arm, value in after.items() if arm not in bent}) == 1
-    assert all(len(told["course"]["accuracy"]) == 3 for _, told in whole.values())
+    assert all(len(told["curves"]["accuracy"]) == 3 for _, told in whole.values())
 
 
 def test_every_measure_is_taken(whole: dict[str, tuple[Spy, Any]]) -> None:
     for _, told in whole.values():
         assert set(told["outcomes"]) == set(EmptyRoom.measures)
         assert all(-1 <= value <= 1 for value in told["outcomes"].values())
-    gain = whole["dreams_bent"][1]
-    assert gain["outcomes"]["gain"] == gain["course"]["accuracy"][-1] - gain["course"]["accuracy"][0]
+    gain = whole["dreams_perturbed"][1]
+    assert gain["outcomes"]["gain"] == gain["curves"]["accuracy"][-1] - gain["curves"]["accuracy"][0]
 
 
 def test_an_untrained_generator_stays_as_it_was_born(
@@ -111,15 +111,15 @@ def test_an_untrained_generator_stays_as_it_was_born(
         return not all(torch.equal(weight, now[name]) for name, weight in spy.born.items())
 
     assert not changed("untrained")
-    assert changed("dreams_bent")
+    assert changed("dreams_perturbed")
 
 
 def test_the_same_seed_gives_the_same_numbers(
     whole: dict[str, tuple[Spy, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _, again = lived("dreams_bent", monkeypatch, tmp_path)
-    assert again == whole["dreams_bent"][1]
-    _, other = lived("dreams_bent", monkeypatch, tmp_path, seed=2)
+    _, again = lived("dreams_perturbed", monkeypatch, tmp_path)
+    assert again == whole["dreams_perturbed"][1]
+    _, other = lived("dreams_perturbed", monkeypatch, tmp_path, seed=2)
     assert other != again
 
 
@@ -133,19 +133,19 @@ def test_the_same_seed_gives_the_same_numbers(
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_lived(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        base.of(settings("dreams_bent", **changes))
+        base.of(settings("dreams_perturbed", **changes))
 
 
 def test_a_day_that_asks_for_more_than_there_is_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected 5000 samples of class \d, got"):
-        base.of(settings("nothing", per_class=5000)).live(1, tmp_path)
+        base.of(settings("nothing", per_class=5000)).run(1, tmp_path)
 
 
 def test_the_primary_contrast_is_the_one_that_was_promised() -> None:
     read = study.load("empty-room")
     (primary,) = read.primary
     assert (primary.arm, primary.against, primary.outcome, primary.margin) == (
-        "dreams_bent", "awake_bent", "accuracy", 0.005,
+        "dreams_perturbed", "awake_perturbed", "accuracy", 0.005,
     )  # fmt: skip
     seeds = {cell.seed for cell in read.cells if cell.data == primary.data}
     assert primary.data == "mnist_100" and len(seeds) == 10

@@ -8,9 +8,10 @@ from torch import nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from dreamer.core.randomness import Purpose, randoms
+from dreamer.metrics.calibration import calibration_error
 from dreamer.perturbations import Noise
 from dreamer.streams.base import TensorSamples
-from dreamer.studies.learner import answers, calibration_error, probe
+from dreamer.studies.learner import predict, probe
 
 
 def samples(n: int, seed: int = 0) -> TensorSamples:
@@ -40,7 +41,7 @@ def test_answers_are_those_of_evaluation_and_modes_are_given_back() -> None:
     network.train()
     network[0].eval()
     seen = samples(2500)
-    logits, y = answers(network, seen)
+    logits, y = predict(network, seen)
     assert torch.allclose(logits, network[2](seen.x.flatten(1)))
     assert torch.equal(y, seen.y)
     assert [module.training for module in network] == [False, True, True]
@@ -49,9 +50,9 @@ def test_answers_are_those_of_evaluation_and_modes_are_given_back() -> None:
 def test_bent_answers_depend_on_the_randoms_alone() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     seen = samples(1500)
-    first, again = (answers(network, seen, Noise(std=0.5), randoms(1, Purpose.EXAMINATION))[0] for _ in range(2))
+    first, again = (predict(network, seen, Noise(std=0.5), randoms(1, Purpose.EXAMINATION))[0] for _ in range(2))
     assert torch.equal(first, again)
-    assert not torch.allclose(first, answers(network, seen)[0])
+    assert not torch.allclose(first, predict(network, seen)[0])
 
 
 def test_a_probe_reads_what_features_hold() -> None:

@@ -96,10 +96,10 @@ def test_spread_is_the_divergence_of_a_normal_distribution_of_the_same_moments()
 def test_awake_both_learn_and_what_is_real_only_where_there_are_dreams(pair) -> None:
     encoder, decoder = pair
     x, noise = images(), torch.zeros(8, 6)
-    quiet, codes = pad.wake(encoder, decoder, x, noise, telling=False)
+    quiet, codes = pad.wake(encoder, decoder, x, noise, discriminate=False)
     quiet.backward()
     assert taught(encoder) == {"trunk", "code"} and taught(decoder)
-    telling, again = pad.wake(encoder, decoder, x, noise, telling=True)
+    telling, again = pad.wake(encoder, decoder, x, noise, discriminate=True)
     assert torch.equal(codes, again) and not codes.requires_grad
     # -log sigmoid, by hand
     assert torch.allclose(telling - quiet, torch.log1p((-encoder(x)[1]).exp()).mean(), atol=1e-5)
@@ -128,14 +128,14 @@ def test_in_rem_encoder_and_decoder_want_opposite_things(pair) -> None:
     loss = pad.rem(encoder, decoder, codes)
     assert torch.allclose(loss, seen_through(), atol=1e-5)
     loss.backward()
-    assert taught(encoder) == {"trunk", "awake"}
+    assert taught(encoder) == {"trunk", "real"}
     found = [
         weight.grad.clone()
         for network in (encoder, decoder)
         for weight in network.parameters()
         if weight.grad is not None
     ]
-    weights = [*encoder.trunk.parameters(), *encoder.awake.parameters(), *decoder.parameters()]
+    weights = [*encoder.trunk.parameters(), *encoder.real.parameters(), *decoder.parameters()]
     plain = torch.autograd.grad(seen_through(), weights)
     signs = [1.0] * (len(weights) - len(list(decoder.parameters()))) + [-1.0] * len(list(decoder.parameters()))
     assert len(found) == len(plain)
@@ -165,7 +165,7 @@ def turns(
     with monkeypatch.context() as patch:
         for name in ("wake", "nrem", "rem"):
             patch.setattr(pad, name, partial(spy, name, getattr(pad, name)))
-        told = built(**changes).live(1, folder)
+        told = built(**changes).run(1, folder)
     return order, seen, told
 
 
@@ -175,9 +175,9 @@ def test_every_arm_takes_as_many_steps_and_begins_alike(tmp_path, monkeypatch) -
     without, more, other = turns(monkeypatch, tmp_path, phases=["wake", "nrem"])
     assert without == ["wake", "nrem"] * 6
     assert all(torch.equal(one, two) for one, two in zip(seen, more, strict=False))
-    first, second = ({name: values[0] for name, values in each["course"].items()} for each in (told, other))
+    first, second = ({name: values[0] for name, values in each["curves"].items()} for each in (told, other))
     assert first == second
-    assert told["course"]["step"] == [0.0, 6.0, 12.0]
+    assert told["curves"]["step"] == [0.0, 6.0, 12.0]
     assert told["outcomes"] != other["outcomes"]
 
 
@@ -199,9 +199,9 @@ def test_the_published_probe_reads_what_is_linear_in_codes() -> None:
 
 def test_a_life_is_repeatable_and_draws_what_it_saw(tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    first = built().live(3, tmp_path)
+    first = built().run(3, tmp_path)
     assert torch.equal(before, torch.get_rng_state())
-    assert first == built().live(3, tmp_path)
+    assert first == built().run(3, tmp_path)
     with Image.open(tmp_path / first["picture"]) as picture:
         assert picture.height == 2 * 10 * 8
     assert set(first["outcomes"]) == set(PerturbedAdversarialDreaming.measures)
@@ -218,8 +218,8 @@ def test_pictures_show_all_classes_where_images_lie_in_order() -> None:
 
 
 def test_a_decoder_learns_to_make_images_again(tmp_path: Path) -> None:
-    told = built(steps=300, lr=0.002, filters=8, latent_dim=16).live(1, tmp_path)
-    first, *_, last = told["course"]["error"]
+    told = built(steps=300, lr=0.002, filters=8, latent_dim=16).run(1, tmp_path)
+    first, *_, last = told["curves"]["error"]
     assert last < 0.6 * first
 
 
@@ -242,7 +242,7 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -
 
 def test_a_day_of_less_than_a_batch_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one batch of 16"):
-        built(samples=5).live(1, tmp_path)
+        built(samples=5).run(1, tmp_path)
 
 
 def test_the_study_holds_all_phases_against_no_rem() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dreamer.compare.results import Missing
+from dreamer.core.text import DASH, MINUS
+from dreamer.jobs.runner import Missing
 from dreamer.report.results import write_results
-from dreamer.report.svg import DASH, MINUS
 from dreamer.studies import words
 from dreamer.studies.findings import Findings, find
 from dreamer.studies.page import write_page
@@ -19,12 +19,12 @@ from tests.helpers.toy_study import toy_study
 
 
 def lived(study: Study, folder: Path) -> Findings:
-    """Lives every cell in this process."""
+    """Runs every cell in this process."""
     for cell in study.cells:
         place = folder / cell.folder
         place.mkdir(parents=True)
-        told = Toy(**{key: value for key, value in cell.settings.items() if key != "name"}).live(cell.seed, place)
-        write_results({**cell.plain(), "complete": True, "seconds": 1.0, **told}, place)
+        result = Toy(**{key: value for key, value in cell.settings.items() if key != "name"}).run(cell.seed, place)
+        write_results({**cell.plain(), "complete": True, "seconds": 1.0, **result}, place)
     return find(study, folder, "dreamer study toy")
 
 
@@ -72,7 +72,7 @@ def test_courses_are_drawn_with_theory_and_real_data_and_pictures(tmp_path: Path
 
 def test_an_empty_study_has_a_page_that_says_so(tmp_path: Path) -> None:
     findings = find(toy_study(), tmp_path)
-    assert words.headline(findings) == ["No cell of this study has been lived yet, so there is nothing to say."]
+    assert words.headline(findings) == ["No run of this study is completed yet."]
     assert isinstance(findings.missing[0], Missing)
     assert "12 missing" in page(findings, tmp_path)
 

@@ -45,7 +45,7 @@ def eaten(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 1, **change
 
     with monkeypatch.context() as patch:
         patch.setattr(snake, "train_generator", spy)
-        built(**changes).live(seed, folder)
+        built(**changes).run(seed, folder)
     return seen
 
 
@@ -80,7 +80,7 @@ def test_a_memory_gives_the_same_few_images_of_each_class_again_and_again(tmp_pa
 def test_all_arms_have_the_same_first_generation_and_part_at_the_second(tmp_path) -> None:
     arms = [{}, {"real": 0.5}, {"training_data": "accumulate"}, {"perturbations": [{"name": "latent_jitter"}]}]
     arms += [{"perturbations": [{"name": "affine"}]}]
-    courses = [built(**arm).live(3, tmp_path)["course"]["frechet"] for arm in arms]
+    courses = [built(**arm).run(3, tmp_path)["curves"]["frechet"] for arm in arms]
     assert len({course[0] for course in courses}) == 1
     assert len({course[1] for course in courses}) == len(arms)
 
@@ -94,10 +94,10 @@ def test_what_is_measured_is_not_bent_and_what_is_eaten_is(tmp_path, monkeypatch
 
 def test_the_same_seed_lives_the_same_whatever_was_drawn_before(tmp_path) -> None:
     torch.manual_seed(1)
-    first = built(keep=0.5).live(2, tmp_path)
+    first = built(keep=0.5).run(2, tmp_path)
     torch.manual_seed(2)
-    assert built(keep=0.5).live(2, tmp_path) == first
-    assert built(keep=0.5).live(4, tmp_path) != first
+    assert built(keep=0.5).run(2, tmp_path) == first
+    assert built(keep=0.5).run(4, tmp_path) != first
 
 
 def test_nobody_is_taught_what_is_examined(tmp_path, monkeypatch) -> None:
@@ -118,7 +118,7 @@ def test_nobody_is_taught_what_is_examined(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(snake, "real_data", marked)
     for name in ("train_classifier", "train_generator"):
         monkeypatch.setattr(snake, name, spying(getattr(training, name)))
-    built(keep=0.5).live(1, tmp_path)
+    built(keep=0.5).run(1, tmp_path)
     assert len(taught) == 1 + 1 + 2 + 2 + 1  # judge, teacher, generations, their classifiers, the yardstick's
     assert max(taught) <= 1
 
@@ -132,7 +132,7 @@ def test_the_teacher_keeps_of_each_class_what_it_trusts_most() -> None:
 
 def test_the_first_generation_learns(tmp_path) -> None:
     options = {"generator": {"name": "class_conditional_vae", "latent_dim": 16, "hidden": [128], "beta": 0.1}}
-    told = built(generations=1, samples=None, steps=300, classifier_steps=200, network={"name": "mlp"}, **options).live(
+    told = built(generations=1, samples=None, steps=300, classifier_steps=200, network={"name": "mlp"}, **options).run(
         1001, tmp_path
     )
     assert set(told["outcomes"]) == set(MEASURES)
@@ -148,11 +148,11 @@ def test_the_first_generation_learns(tmp_path) -> None:
     [
         ({"real": 1.5}, r"expected real in \[0, 1\] and keep in \(0, 1\], got 1.5 and 1.0"),
         ({"keep": 0}, r"expected real in \[0, 1\] and keep in \(0, 1\]"),
-        ({"memory": 5}, "expected a memory of at least 1 and a share of real samples"),
+        ({"memory": 5}, "expected a memory of at least 1 and a fraction of real samples"),
         ({"training_data": "accumulate", "real": 0.1}, "expected real and memory with training_data='replace' alone"),
         ({"training_data": "replaces"}, "training_data: expected one of replace, accumulate, got 'replaces'"),
         ({"steps": 0}, "of at least 1"),
-        ({"generator": {"name": "vae"}}, "expected a generator that can be asked for samples of a class"),
+        ({"generator": {"name": "vae"}}, "expected a conditional generator"),
         ({"generator": {"name": "class_conditional_va"}}, "did you mean 'class_conditional_vae'"),
         ({"generator": {"name": "class_conditional_vae", "latents": 3}}, r"generator\.latents: unknown key"),
         ({"stream": {"name": "digit"}}, "there is no stream 'digit'; did you mean 'digits'"),

@@ -60,7 +60,7 @@ def test_an_arm_that_is_null_is_left_out() -> None:
         ({"data": {"coins": {"seeds": [1], "arms": ["odd"]}}}, r"data\.coins\.arms: there is no 'odd'"),
         (
             {"data": {"coins": {"seeds": [1], "arms": ["plain"]}}},
-            "primary: 'lucky' is not lived on coins",
+            "primary: 'lucky' is not run on coins",
         ),
         ({"experiment": {}}, r"experiment\.name: expected the dotted path of an experiment, got None"),
         ({"experiment": {"name": "tests.helpers.toy_experiment.Top"}}, "has no class 'Top'; did you mean 'Toy'"),

@@ -5,20 +5,21 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
+from dreamer.metrics.significance import equivalence
 from dreamer.studies.study import Contrast
-from dreamer.studies.verdicts import agreements, equivalence, judge
+from dreamer.studies.verdicts import agreements, compare
 from tests.helpers.toy_study import toy_study
 
 STUDY = toy_study()
 
 
-def judged(differences: list[float], margin: float = 0.02, outcome: str = "score"):
+def result(differences: list[float], margin: float = 0.02, outcome: str = "score"):
     contrast = Contrast("coins", "lucky", "plain", outcome, margin)
     scores = {
         ("coins", "lucky", outcome): {seed: 0.5 + value for seed, value in enumerate(differences)},
         ("coins", "plain", outcome): {seed: 0.5 for seed in range(len(differences))},
     }
-    return judge([contrast], STUDY, scores)[0]
+    return compare([contrast], STUDY, scores)[0]
 
 
 SMALL = [0.001, -0.002, 0.003, -0.001, 0.002, -0.003, 0.001, -0.001]
@@ -32,17 +33,17 @@ WIDE = [0.2, -0.15, 0.3, -0.25, 0.1, -0.3, 0.05, 0.02]
         (LARGE, "better"),
         ([-value for value in LARGE], "worse"),
         (SMALL, "equivalent within the margin"),
-        (WIDE, "cannot say"),
-        ([], "cannot say"),
-        ([0.1], "cannot say"),
+        (WIDE, "no difference shown"),
+        ([], "no pairs"),
+        ([0.1], "too few pairs"),
     ],
 )
-def test_four_words_for_what_can_be_found(differences: list[float], verdict: str) -> None:
-    assert judged(differences).verdict == verdict
+def test_the_words_for_what_can_be_found(differences: list[float], verdict: str) -> None:
+    assert result(differences).verdict == verdict
 
 
 def test_less_is_better_where_the_measure_says_so_and_the_difference_keeps_its_sign() -> None:
-    found = judged(LARGE, outcome="loss")
+    found = result(LARGE, outcome="loss")
     assert found.verdict == "worse"
     assert found.difference == pytest.approx(sum(LARGE) / len(LARGE))
     assert found.low < found.difference < found.high
@@ -51,22 +52,22 @@ def test_less_is_better_where_the_measure_says_so_and_the_difference_keeps_its_s
 
 
 def test_a_difference_that_is_shown_but_smaller_than_matters_is_equivalence_and_says_so() -> None:
-    found = judged([0.001 * value for value in (5, 6, 4, 5, 6, 5, 4, 7)])
+    found = result([0.001 * value for value in (5, 6, 4, 5, 6, 5, 4, 7)])
     assert found.p <= 0.05
     assert found.verdict == "equivalent within the margin"
     assert found.reason == "the arm is better, by less than matters"
 
 
 def test_five_pairs_are_too_few_for_better_and_the_reason_says_so() -> None:
-    found = judged(LARGE[:5])
-    assert found.verdict == "cannot say"
+    found = result(LARGE[:5])
+    assert found.verdict == "too few pairs"
     assert "with 5 pairs no p below 2/2^5" in found.reason
 
 
 def test_seeds_that_one_arm_lacks_are_left_out() -> None:
     contrast = Contrast("coins", "lucky", "plain", "score", 0.02)
     scores = {("coins", "lucky", "score"): {1: 0.6, 2: 0.7}, ("coins", "plain", "score"): {2: 0.5, 3: 0.5}}
-    found = judge([contrast], STUDY, scores)[0]
+    found = compare([contrast], STUDY, scores)[0]
     assert (found.n, found.difference) == (1, pytest.approx(0.2))
 
 
@@ -95,8 +96,8 @@ def test_both_kinds_of_tests_are_corrected_over_the_family() -> None:
         ("coins", "lucky", "score"): dict(enumerate(0.5 + value for value in LARGE)),
         ("coins", "plain", "score"): dict.fromkeys(range(8), 0.5),
     }
-    alone = judge([contrast], STUDY, scores)[0]
-    both = judge([contrast, other], STUDY, scores)
+    alone = compare([contrast], STUDY, scores)[0]
+    both = compare([contrast, other], STUDY, scores)
     assert alone.p == pytest.approx(2 / 2**8)
     assert [each.p for each in both] == [pytest.approx(2 * alone.p)] * 2
     assert [each.verdict for each in both] == ["better", "worse"]

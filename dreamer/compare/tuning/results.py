@@ -28,9 +28,9 @@ class Task:
     Attributes:
         strategy: a recipe as an arm of a comparison has it: ``er``, ``dreams+augment``, ``er memory.capacity=500``.
         stream: a configuration that names a stream.
-        words: settings of every life, as ``key=value``.
-        seeds: of the lives of every trial.
-        augment: names of the perturbations that real samples are bent by, or ``own``; as in a comparison.
+        words: settings of every run, as ``key=value``.
+        seeds: of the runs of every trial.
+        augment: names of the perturbations of real samples, or ``own``; as in a comparison.
     """
 
     strategy: str
@@ -51,7 +51,7 @@ class Task:
         return (*self.words, *self.stream.split()[1:], *self.strategy.split()[1:])
 
     def command(self, best: Path) -> str:
-        """The command that lives the winner."""
+        """The command that trains with the best trial."""
         return shlex.join(["dreamer", "run", self.stream.split()[0], *self.recipes, str(best), *self.settings])
 
 
@@ -62,7 +62,7 @@ class Trial:
     Attributes:
         number: from 0.
         parameters: values by dotted key.
-        accuracies: validation accuracy of each seed's life in [0, 1]; None where a life failed.
+        accuracies: validation accuracy of each seed's run in [0, 1]; None where it failed.
         reason: why it failed, in one line; empty when it did not.
     """
 
@@ -86,8 +86,8 @@ class Tuned:
         task: what was tuned.
         space: what was searched.
         trials: all of them, failed ones too, in order.
-        augmentation: the augmentation of the lives where it is not the recipe's own, as keys of ``wake``.
-        code: fingerprint of the code that lived.
+        augmentation: the augmentation of the runs where it is not the recipe's own, as keys of ``wake``.
+        code: fingerprint of the code that ran them.
     """
 
     task: Task
@@ -109,7 +109,7 @@ class Tuned:
 
 
 def write(tuned: Tuned, folder: Path) -> None:
-    """Write everything into the folder of the tuning; without a trial that was lived there is no ``best.yaml``."""
+    """Write everything into the folder of the tuning; without a completed trial there is no ``best.yaml``."""
     write_text(folder / TRIALS, _table(tuned))
     write_text(folder / TUNING, json.dumps(_summary(tuned), indent=1) + "\n")
     if tuned.best is not None:
@@ -155,7 +155,7 @@ def _overlay(tuned: Tuned, best: Trial, path: Path) -> str:
         f"{task.strategy} on {task.stream}, tuned: the best of {len(tuned.trials)} trials{failed}.",
         f"Chosen on held-out training data, seeds {seeds}: validation accuracy {100 * (best.value or 0):.2f} %.",
         "Searched:",
-        *(f"  {key}: {_spell(entry)}" for key, entry in tuned.space.items()),
+        *(f"  {key}: {_written(entry)}" for key, entry in tuned.space.items()),
     ]
     lines = [f"# {' '.join(line.split()) if line[0] != ' ' else line}".rstrip() for line in head]
     content = nested(best.parameters)
@@ -165,7 +165,7 @@ def _overlay(tuned: Tuned, best: Trial, path: Path) -> str:
     return "\n".join(lines) + "\n" + _yaml(content)
 
 
-def _spell(entry: Any) -> str:
+def _written(entry: Any) -> str:
     if isinstance(entry, Range):
         how = ", logarithmically" if entry.log else f", in steps of {entry.step:g}" if entry.step else ""
         return f"{entry.low:g} to {entry.high:g}{how}"

@@ -12,8 +12,8 @@ from dreamer import config
 from dreamer.config.binding import ConfigError, check, join
 from dreamer.core.suggest import one_of
 
-YARDSTICK = ("seed", "stream", "data", "out", "name", "logger", "trainer")
-"""Keys that say on what a life is measured, and how it is carried out; they are not searched."""
+FIXED = ("seed", "stream", "data", "out", "name", "logger", "trainer")
+"""Keys that say on what a run is measured, and how it is carried out; they are not searched."""
 _OPTIONS = ("low", "high", "log", "step")
 _RATE, _WEIGHT, _TEMPERATURE = 10.0, 4.0, 2.0
 
@@ -87,7 +87,7 @@ def read(path: Path) -> Space:
     """Read the YAML of a search space: dotted keys with ``low`` and ``high`` (and ``log`` or ``step``), or a list.
 
     Raises:
-        ConfigError: when it cannot be read, or an entry makes no sense. Whether the keys exist is not asked here.
+        ConfigError: when it cannot be read, or an entry makes no sense. Whether the keys exist is not checked here.
     """
     if not path.is_file():
         raise ConfigError(f"--space: expected a YAML file at {str(path)!r}, found none")
@@ -101,9 +101,9 @@ def derive(plain: Mapping[str, Any]) -> Space:
     """The search space of a recipe that nobody has chosen one for: what it sets itself, around the values it sets.
 
     - ``optimizer.lr`` and ``generator_lr``: from a tenth to ten times the value, logarithmically;
-    - the ``weight`` of every objective that is given one, and ``wake.replay_weight`` where it is a number: from a quarter to
-      four times, logarithmically. Where every replayed objective has a weight, the share would only multiply them once
-      more, so it stays;
+    - the ``weight`` of every objective that is given one, and ``wake.replay_weight`` where it is a number: from a
+      quarter to four times, logarithmically. Where every replayed objective has a weight, it would only multiply
+      them once more, so it stays;
     - ``generator.temperature``: from half to twice, logarithmically.
 
     Steps, batch sizes, capacities and the sizes of networks are budget, and stay.
@@ -141,8 +141,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entry(entry: Any, key: str) -> Range | Choices:
-    if key.partition(".")[0] in YARDSTICK:
-        raise ConfigError(f"{key}: is not searched, because it decides on what lives are measured")
+    if key.partition(".")[0] in FIXED:
+        raise ConfigError(f"{key}: is not searched, because it decides on what runs are measured")
     if isinstance(entry, list):
         return _choices(entry, key)
     if not isinstance(entry, Mapping):

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from dreamer import config
 from dreamer.compare import grid
+from dreamer.compare.cells import Cell
 from dreamer.compare.tuning.results import BEST, TRIALS, Task, Trial, Tuned, write
 from dreamer.compare.tuning.space import Range, Space, derive, nested, own
 from dreamer.config.binding import ConfigError, at
 from dreamer.core.files import write_text
 from dreamer.core.randomness import mix
+from dreamer.jobs import runner
 from dreamer.jobs.display import Display
 from dreamer.jobs.lock import locked
-from dreamer.jobs.pool import live_all
-from dreamer.jobs.tracker import finished
+from dreamer.jobs.manifest import completed
+from dreamer.jobs.runner import Resources
 from dreamer.report.results import read_results
 from dreamer.runs import run as runs
 from dreamer.runs.run_config import run_config
@@ -40,36 +42,30 @@ def tune(
     folder: Path,
     space: Space | None = None,
     trials: int = 20,
-    workers: int = 1,
-    threads: int = 1,
-    devices: Sequence[str] | None = None,
-    retries: int = 1,
+    resources: Resources | None = None,
     mix_code: bool = False,
     watch: Callable[[Trial], None] | None = None,
 ) -> Tuned:
-    """Tune a recipe, or go on with what has been begun in the folder.
+    """Choose hyper-parameters on held-out training data. Re-running resumes unfinished trials.
 
-    The first trial lives the recipe's own values where the space holds them. The others are drawn by Optuna's
+    The first trial has the recipe's own values where the space holds them. The others are drawn by Optuna's
     tree-structured Parzen estimator (Bergstra et al. 2011), each from random numbers of its own, so a tuning that was
-    killed draws what it would have drawn. Each trial lives one life for every seed, in
+    killed draws what it would have drawn. Each trial is one run for every seed, in
     ``FOLDER/trials/<number>/seed<seed>``; its value is the mean over seeds and experiences of the accuracy on held-out
-    training data at the end of the life.
+    training data at the end of the run.
 
     Args:
         task: what is tuned, and on what.
         folder: of the tuning.
         space: what is searched; by default what :func:`dreamer.compare.tuning.space.derive` finds in the recipe.
         trials: how many there are to be in all; one that fails counts, and does not end the others.
-        workers: lives at once. With more workers than seeds, several trials are drawn before either is lived.
-        threads: of each life; sums are rounded in another order with more.
-        devices: GPUs that are dealt out to the workers; None lets all see all.
-        retries: how many more tries a life gets that dies.
-        mix_code: go on with what another version of the code lived.
-        watch: is told of every trial that is over.
+        resources: what it runs on. With more workers than seeds, several trials are drawn before either is run.
+        mix_code: reuse runs made by another version of dreamer.
+        watch: is called with every trial that is over.
 
     Raises:
-        ConfigError: when it cannot be lived as configured, or nothing is held out to choose by.
-        dreamer.jobs.tracker.Interrupted: when it was stopped by hand.
+        ConfigError: when it cannot be run as configured, or nothing is held out to choose by.
+        dreamer.jobs.job.Interrupted: when it was stopped by hand.
     """
     if importlib.util.find_spec("optuna") is None:
         raise ConfigError("tune: optuna is not installed: pip install 'dreamer[tune]'")
@@ -77,19 +73,20 @@ def tune(
         raise ConfigError(f"trials: expected at least 1, got {trials}")
     cells = _cells(task)
     base, space = _searchable(task, cells[0], space)
-    means = {"workers": workers, "threads": threads, "devices": devices, "retries": retries}
+    resources = resources or Resources()
+    code = grid.PROGRAM.fingerprint()
     with locked(folder):
-        study = _Study(folder / JOURNAL, _asked(task, space, base), space, task.seeds[0], mix_code)
+        study = _Study(folder / JOURNAL, _asked(task, space, base, code), space, task.seeds[0], mix_code)
         begun = range(len(study.trials), trials)
         left = [_place(folder, number, cell.seed) for number in begun for cell in cells]
         with Display(left, begun.start * len(cells)) as display:
-            for numbers in _batches(begun, max(1, workers // len(cells))):
+            for numbers in _batches(begun, max(1, resources.workers // len(cells))):
                 drawn = {number: _drawn(folder, number, study, base) for number in numbers}
-                for trial in _lived(drawn, folder, cells, mix_code, {**means, "watch": display}):
+                for trial in _run(drawn, folder, cells, mix_code, resources, display):
                     study.add(trial)
                     if watch is not None:
                         watch(trial)
-        tuned = Tuned(task, space, tuple(study.trials), _augmentation(task, cells[0]), grid.code())
+        tuned = Tuned(task, space, tuple(study.trials), _augmentation(task, cells[0]), code)
         try:
             write(tuned, folder)
         except OSError as error:
@@ -98,19 +95,19 @@ def tune(
 
 
 def validation_accuracy(results: Mapping[str, Any]) -> float | None:
-    """The mean over all experiences of the accuracy on held-out data at the end of a life, in [0, 1].
+    """The mean over all experiences of the accuracy on held-out data at the end of a run, in [0, 1].
 
     Args:
         results: the content of its ``results.json``.
 
     Returns:
-        None when an experience has no held-out data, or they were not looked at.
+        None when an experience has no held-out data, or it was not evaluated.
     """
     held = results["accuracy_matrix"]["rows"][-1]["validation"]
     return None if not held or None in held else sum(held) / len(held)
 
 
-def _cells(task: Task) -> list[grid.Cell]:
+def _cells(task: Task) -> list[Cell]:
     """One cell for every seed, before anything is drawn."""
     for key, name in (("strategy", task.strategy), ("stream", task.stream)):
         if not name.strip():
@@ -131,28 +128,28 @@ def _cells(task: Task) -> list[grid.Cell]:
     return list(wanted.cells)
 
 
-def _searchable(task: Task, cell: grid.Cell, space: Space | None) -> tuple[dict[str, Any], Space]:
+def _searchable(task: Task, cell: Cell, space: Space | None) -> tuple[dict[str, Any], Space]:
     """The configuration with its learning rate written out, and a space that it takes."""
     prepared = runs.prepare({**cell.config, "out": None, "logger": None})
     if any(experience.validation is None for experience in prepared.stream.experiences):
         raise ConfigError(
             "stream.validation: tuning chooses on held-out training data, never on test data, and this stream holds "
-            "none out; give a share, such as stream.validation=0.1"
+            "none out; give a fraction, such as stream.validation=0.1"
         )
     base = dict(cell.config)
     rate = _rate(prepared)
     if rate is not None:
         base = config.merge(base, {"optimizer": {"lr": rate}})
-    said = {word.partition("=")[0] for word in task.settings}
+    given = {word.partition("=")[0] for word in task.settings}
     if space is None:
-        found = {key: entry for key, entry in derive(base).items() if key not in said}
+        found = {key: entry for key, entry in derive(base).items() if key not in given}
         if not found:
             raise ConfigError(
                 f"tune: {task.strategy!r} sets nothing that is searched by default; say what: --space YAML"
             )
         return base, found
     for key in space:
-        if key in said:
+        if key in given:
             raise ConfigError(f"{key}: is both set and searched; leave one out")
     _accepted(space, base)
     return base, space
@@ -164,9 +161,9 @@ def _rate(prepared: runs.Run) -> float | None:
     if not any(stage.by_gradient for stage in (module.wake, *module.night)):
         return None
     factory = module.optimizer
-    said = getattr(factory, "keywords", {})
+    given = getattr(factory, "keywords", {})
     known = inspect.signature(getattr(factory, "func", factory)).parameters
-    found = said.get("lr", known["lr"].default if "lr" in known else None)
+    found = given.get("lr", known["lr"].default if "lr" in known else None)
     return found if isinstance(found, float | int) else None
 
 
@@ -179,15 +176,15 @@ def _accepted(space: Space, base: Mapping[str, Any]) -> None:
     runs.prepare({**config.merge(base, nested(middle)), "out": None, "logger": None})
 
 
-def _asked(task: Task, space: Space, base: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same for a study to be gone on with, as JSON has it."""
+def _asked(task: Task, space: Space, base: Mapping[str, Any], code: str) -> dict[str, Any]:
+    """What must be the same for a study to be resumed, as JSON has it."""
     asked = {
         "strategy": task.strategy,
         "stream": task.stream,
         "seeds": list(task.seeds),
         "space": {key: entry.plain for key, entry in space.items()},
         "config": dict(base),
-        "code": grid.code(),
+        "code": code,
     }
     return json.loads(json.dumps(asked))
 
@@ -205,45 +202,48 @@ def _drawn(folder: Path, number: int, study: _Study, base: Mapping[str, Any]) ->
     return parameters
 
 
-def _lived(
+def _run(
     drawn: Mapping[int, Mapping[str, Any]],
     folder: Path,
-    cells: Sequence[grid.Cell],
+    cells: Sequence[Cell],
     mix_code: bool,
-    means: Mapping[str, Any],
+    resources: Resources,
+    display: Display,
 ) -> Iterator[Trial]:
-    """Live the trials of a batch, as far as they have not been lived."""
+    """Run the trials of a batch, as far as they are not completed."""
+    jobs = {
+        _place(folder, number, cell.seed): replace(
+            cell, config=config.merge(dict(cell.config), nested(parameters))
+        ).plain()
+        for number, parameters in drawn.items()
+        for cell in cells
+    }
+    runner.write_down(jobs, grid.PROGRAM, mix_code)
+    reasons = runner.run_missing([*jobs], grid.PROGRAM, resources, display)
     for number, parameters in drawn.items():
-        for cell in cells:
-            lived = replace(cell, config=config.merge(dict(cell.config), nested(parameters)))
-            grid.write_cell(lived, _place(folder, number, cell.seed), mix_code)
-    places = [_place(folder, number, cell.seed) for number in drawn for cell in cells]
-    outcomes = live_all([place for place in places if not finished(place)], **means)
-    reasons = {outcome.folder: outcome.reason for outcome in outcomes if not outcome.done}
-    for number, parameters in drawn.items():
-        yield _judged(number, parameters, {cell.seed: _place(folder, number, cell.seed) for cell in cells}, reasons)
+        yield _trial(number, parameters, {cell.seed: _place(folder, number, cell.seed) for cell in cells}, reasons)
 
 
-def _judged(
+def _trial(
     number: int, parameters: Mapping[str, Any], places: Mapping[int, Path], reasons: Mapping[Path, str]
 ) -> Trial:
     accuracies = {
-        seed: validation_accuracy(read_results(place)) if finished(place) else None for seed, place in places.items()
+        seed: validation_accuracy(read_results(place)) if completed(place) else None for seed, place in places.items()
     }
     reason = ""
     for seed in [seed for seed, accuracy in accuracies.items() if accuracy is None][:1]:
-        said = reasons.get(places[seed], "held-out data were not looked at, so there is nothing to choose by")
-        reason = at(f"seed{seed}", said)
+        unknown = "held-out data were not evaluated, so there is nothing to choose by"
+        reason = at(f"seed{seed}", reasons.get(places[seed], unknown))
     return Trial(number, parameters, accuracies, reason)
 
 
 def _place(folder: Path, number: int, seed: int) -> Path:
-    """The run folder of a trial's life."""
+    """The run folder of one of a trial's seeds."""
     return folder / "trials" / str(number) / f"seed{seed}"
 
 
 def _batches(numbers: range, at_once: int) -> Iterator[range]:
-    """Trials that are drawn before either is lived; begun in the middle of a batch, it is ended first."""
+    """Trials that are drawn before either is run; begun in the middle of a batch, it is ended first."""
     start = numbers.start
     while start < numbers.stop:
         end = min((start // at_once + 1) * at_once, numbers.stop)
@@ -251,23 +251,26 @@ def _batches(numbers: range, at_once: int) -> Iterator[range]:
         start = end
 
 
-def _augmentation(task: Task, cell: grid.Cell) -> dict[str, Any]:
-    """What the lives' augmentation has that is not the recipe's own."""
+def _augmentation(task: Task, cell: Cell) -> dict[str, Any]:
+    """What the augmentation of the runs has that is not the recipe's own."""
     recipe = config.read(task.stream.split()[0], *task.recipes, *task.settings).get("wake") or {}
-    lived = cell.config.get("wake") or {}
+    wake = cell.config.get("wake") or {}
     keys = ("perturbations", "replay_perturbations")
-    return {key: lived[key] for key in keys if (lived.get(key) or []) != (recipe.get(key) or [])}
+    return {key: wake[key] for key in keys if (wake.get(key) or []) != (recipe.get(key) or [])}
 
 
 class _Study:
-    """Optuna's study in a journal file. It holds trials that are over, each written in one line.
+    """Optuna's study in a journal file.
+
+    It is asked beside the journal, and a trial is added when it is over, in one line: Optuna's own ``tell`` would leave
+    half a trial behind when the process is killed on the way, and number later ones differently.
 
     Args:
         path: of the journal.
         asked: what must be the same as when it was begun.
         space: what is searched.
         seed: of all draws.
-        mix_code: another version of the code may go on.
+        mix_code: another version of dreamer may resume it.
 
     Raises:
         ConfigError: when the journal is that of another study.
@@ -296,8 +299,8 @@ class _Study:
         differing = [key for key in asked if there.get(key) != asked[key] and not (key == "code" and mix_code)]
         if differing == ["code"]:
             raise ConfigError(
-                f"{path.parent} was tuned by the code {there['code']}, and this is {asked['code']}: choose another "
-                "--out, or mix them knowingly with --mix"
+                f"{path.parent} was tuned by dreamer {there['code']}, and this is {asked['code']}: choose another "
+                "--out, or reuse it with --mix"
             )
         if differing:
             raise ConfigError(f"{path.parent} was begun with another {' and '.join(differing)}: choose another --out")

@@ -1,1 +1,1 @@
-"""What the cells of studies live: one experiment, one file."""
+"""What the cells of studies run: one experiment, one file."""

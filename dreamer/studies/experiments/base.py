@@ -1,4 +1,4 @@
-"""The contract of an experiment: its settings are its constructor, one cell is one call of ``live``."""
+"""The contract of an experiment: its settings are its constructor, one cell is one call of ``run``."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ class Measure:
     Attributes:
         label: how tables and axes call it.
         better: which of two values is the better one; empty where neither is.
-        share: it is a share of 1, and shown in per cent.
-        log: its course is drawn with equal factors, not equal differences, equally far apart; all values above 0.
+        fraction: it is a fraction of 1, and shown in per cent.
+        log: its curve is drawn with equal factors, not equal differences, equally far apart; all values above 0.
         hint: what it means, in a sentence.
     """
 
     label: str
     better: Literal["larger", "smaller", ""] = ""
-    share: bool = False
+    fraction: bool = False
     log: bool = False
     hint: str = ""
 
 
 class CellResult(TypedDict, total=False):
-    """What one cell has to say; whatever it has none of is left out.
+    """What one cell finds; whatever it has none of is left out.
 
     Attributes:
         outcomes: one number for each measure, at the end; contrasts are made of these.
-        course: the values of the x axis under the experiment's :attr:`Experiment.axis`, and for each measure that was
+        curves: the values of the x axis under the experiment's :attr:`Experiment.axis`, and for each measure that was
             followed on the way as many numbers (None where there is none).
-        expected: for some measures of the course what theory says, in the same places.
+        expected: for some measures of the curves what theory says, in the same places.
         errors: for the same measures the standard error of what was measured, in the same places.
         yardsticks: for some measures the number that real data themselves have.
         picture: the file name of a picture in the folder of the cell.
     """
 
     outcomes: Mapping[str, float | None]
-    course: Mapping[str, list[float | None]]
+    curves: Mapping[str, list[float | None]]
     expected: Mapping[str, list[float | None]]
     errors: Mapping[str, list[float | None]]
     yardsticks: Mapping[str, float]
@@ -53,14 +53,14 @@ class CellResult(TypedDict, total=False):
 
 
 class Experiment(ABC):
-    """What a study lives in each of its cells.
+    """What a study runs in each of its cells.
 
-    A child's constructor takes the settings that a YAML gives (:func:`dreamer.config.binding.bind` checks them), and refuses
-    what makes no sense with a ``ValueError``, before anything is lived.
+    A child's constructor takes the settings that a YAML gives (:func:`dreamer.config.binding.bind` checks them), and
+    refuses what makes no sense with a ``ValueError``, before anything is run.
 
     Attributes:
         measures: by name, in the order in which pages show them; the first is the principal one.
-        axis: the name of what a course goes along.
+        axis: the name of the x axis of its curves.
         pictured: what the picture of a cell shows, for its caption.
     """
 
@@ -69,13 +69,13 @@ class Experiment(ABC):
     pictured: ClassVar[str] = ""
 
     @abstractmethod
-    def live(self, seed: int, folder: Path) -> CellResult:
-        """Live one cell.
+    def run(self, seed: int, folder: Path) -> CellResult:
+        """Run one cell.
 
         Args:
             seed: of everything that is drawn; the same seed means the same data and first weights for every arm.
-            folder: of the cell, for pictures; ``results.json`` in it is written by whoever calls. A life that writes
-                a run folder of its own writes it into a folder below.
+            folder: of the cell, for pictures; ``results.json`` in it is written by whoever calls. An experiment
+                that writes a run folder writes it into a folder below.
         """
 
 

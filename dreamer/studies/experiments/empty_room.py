@@ -1,4 +1,4 @@
-"""The empty room: a short day of real data, then nights, and nothing new ever again."""
+"""The empty room: a short wake stage of real data, then nights, and nothing new ever again."""
 
 from __future__ import annotations
 
@@ -10,66 +10,69 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dreamer import config
+from dreamer.config import merge
 from dreamer.core.randomness import Purpose, randoms
+from dreamer.metrics.calibration import calibration_error
 from dreamer.networks.base import featured
 from dreamer.perturbations import Affine, Noise, Occlusion, Perturbation
 from dreamer.runs.run import quiet_lightning
 from dreamer.runs.run_config import run_config
 from dreamer.streams.base import Experience, Samples, Stream
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
-from dreamer.studies.learner import answers, calibration_error, probe
+from dreamer.studies.learner import predict, probe
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
 Rest = Literal["nothing", "awake", "asleep"]
 
-TRIALS: dict[str, Perturbation] = {
+PERTURBED: dict[str, Perturbation] = {
     "occluded": Occlusion(rate=0.6, tile=4),
     "noisy": Noise(std=0.8),
     "rotated": Affine(degrees=45.0, shift=0.0, zoom=0.0, shear=0.0),
 }
-"""What test samples are bent by, each by an amount of its own, uniform from none to this."""
+"""Perturbations of test samples, each by an amount of its own, uniform from none to this."""
 
 
 class EmptyRoom(Experiment):
-    """A learner lives through one day of few samples, and is then left alone with what it knows.
+    """A learner is trained on one experience of few samples, the day, and then sees nothing new.
 
     What fills the time after the day is the arm: nothing, the same day again, or nights. Whatever it is, it takes the
-    same number of optimiser steps. Accuracy is measured on real test samples that nobody learns from, after the day and
-    after every night's worth of steps. Nothing wakes the learner between its nights, so they are cycles of a long one:
-    the generator has learnt during the day alone, and the teacher of all nights is the learner of the only dusk.
+    same number of optimiser steps. Accuracy is measured on held-out real samples, after the day and after every
+    night's worth of steps. Nothing wakes the learner between its nights, so they are cycles of a long one: the
+    generator has learnt during the day alone, and the teacher of all nights is the learner of the only dusk.
 
     Args:
-        life: a configuration, as ``dreamer run`` takes it: network, generator, memory, wake, night. Its stream is read
-            as one experience, its network first, so that arms begin with the same weights.
+        config: a configuration, as ``dreamer run`` takes it: network, generator, memory, wake, night. Its stream is
+            read as one experience, its network first, so that arms begin with the same weights.
         per_class: samples of each class of the day, drawn by the seed.
-        unseen: classes, drawn by the seed, that the day does not have; features are probed with them in the end.
+        unseen: classes, drawn by the seed, that the day does not have; features are probed with them at the end.
         shots: samples of each unseen class that the probe learns from.
         day: optimiser steps of the day.
         nights: nights after it.
-        night: optimiser steps of each; those of the life's stages together.
+        night: optimiser steps of each; those of its stages together.
         rest: what fills the time after the day: ``nothing``, ``awake`` the day's samples again, or ``asleep``.
-        examine: real data to examine on: ``test``, or held-out ``validation`` data while settings are being chosen.
+        evaluate: real data to evaluate on: ``test``, or held-out ``validation`` data while settings are being chosen.
 
     Raises:
         ValueError: when a count is below its least, or stages and ``night`` differ.
     """
 
     measures = {
-        "accuracy": Measure("accuracy", "larger", share=True, hint="Of the learner, on real test samples."),
-        "gain": Measure("gain since the day", "larger", share=True, hint="Accuracy at the end minus after the day."),
-        "occluded": Measure("accuracy under occlusion", "larger", share=True, hint="Up to 60 % of tiles are missing."),
-        "noisy": Measure("accuracy under noise", "larger", share=True, hint="Of a standard deviation of up to 0.8."),
-        "rotated": Measure("accuracy under rotation", "larger", share=True, hint="By up to 45 degrees either way."),
+        "accuracy": Measure("accuracy", "larger", fraction=True, hint="Of the learner, on real test samples."),
+        "gain": Measure("gain since the day", "larger", fraction=True, hint="Accuracy at the end minus after the day."),
+        "occluded": Measure(
+            "accuracy under occlusion", "larger", fraction=True, hint="Up to 60 % of tiles are missing."
+        ),
+        "noisy": Measure("accuracy under noise", "larger", fraction=True, hint="Of a standard deviation of up to 0.8."),
+        "rotated": Measure("accuracy under rotation", "larger", fraction=True, hint="By up to 45 degrees either way."),
         "calibration": Measure(
-            "calibration error", "smaller", share=True, hint="How far confidence lies from accuracy, in 15 bins."
+            "calibration error", "smaller", fraction=True, hint="How far confidence lies from accuracy, in 15 bins."
         ),
         "probe": Measure(
             "probe on unseen classes",
             "larger",
-            share=True,
-            hint="Accuracy of a linear classifier on the learner's features, taught by few samples of classes that "
+            fraction=True,
+            hint="Accuracy of a linear classifier on the learner's features, trained on few samples of classes that "
             "the day did not have.",
         ),
     }
@@ -77,7 +80,7 @@ class EmptyRoom(Experiment):
 
     def __init__(
         self,
-        life: Mapping[str, Any],
+        config: Mapping[str, Any],
         per_class: int = 100,
         unseen: int = 2,
         shots: int = 10,
@@ -85,7 +88,7 @@ class EmptyRoom(Experiment):
         nights: int = 10,
         night: int = 100,
         rest: Rest = "asleep",
-        examine: Literal["test", "validation"] = "test",
+        evaluate: Literal["test", "validation"] = "test",
     ):
         counts = {"per_class": per_class, "shots": shots, "day": day, "nights": nights, "night": night}
         for name, count in counts.items():
@@ -93,7 +96,7 @@ class EmptyRoom(Experiment):
                 raise ValueError(f"expected {name} of at least 1, got {count}")
         if unseen < 0:
             raise ValueError(f"expected unseen of at least 0, got {unseen}")
-        self.life = dict(life)
+        self.config = dict(config)
         self.per_class = per_class
         self.unseen = unseen
         self.shots = shots
@@ -101,14 +104,14 @@ class EmptyRoom(Experiment):
         self.nights = nights
         self.night = night
         self.rest: Rest = rest
-        self.examine = examine
+        self.evaluate = evaluate
         stages = [stage.options for stage in run_config(self._plain(0)).module.options["night"]]
-        slept = sum(stage["steps"] for stage in stages)
-        if rest == "asleep" and slept != night:
-            raise ValueError(f"expected stages of {night} steps together, as night says, got {slept}")
+        steps = sum(stage["steps"] for stage in stages)
+        if rest == "asleep" and steps != night:
+            raise ValueError(f"expected stages of {night} steps together, as night says, got {steps}")
 
-    def live(self, seed: int, folder: Path) -> CellResult:
-        """Live the day and what follows it; examine the learner on the way and at the end."""
+    def run(self, seed: int, folder: Path) -> CellResult:
+        """Train on the day and what follows it; evaluate the learner on the way and at the end."""
         quiet_lightning()
         plan = run_config(self._plain(seed))
         whole = plan.stream.build().experiences[0]
@@ -124,63 +127,63 @@ class EmptyRoom(Experiment):
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            limit_test_batches=0,  # the module's own examinations; this experiment examines by itself
+            limit_test_batches=0,  # the module's own evaluations; this experiment evaluates by itself
             callbacks=[watch],
         )
         trainer.fit(module, datamodule=StreamDataModule(room))
         # where nothing follows the day, nothing changes
         accuracy = watch.found + watch.found[-1:] * (self.nights + 1 - len(watch.found))
         network = module.network.eval()
-        logits, y = answers(network, tested)
+        logits, y = predict(network, tested)
         outcomes: dict[str, float | None] = {
             "accuracy": accuracy[-1],
             "gain": accuracy[-1] - accuracy[0],
             "calibration": calibration_error(logits, y),
             "probe": probe(featured(network).features, *unseen) if self.unseen > 1 else None,
         }
-        for number, (name, bend) in enumerate(TRIALS.items()):
+        for number, (name, perturbation) in enumerate(PERTURBED.items()):
             rng = randoms(seed, Purpose.EXAMINATION, number)
-            bent, _ = answers(network, tested, bend, rng)
-            outcomes[name] = _accuracy(bent, y)
+            perturbed, _ = predict(network, tested, perturbation, rng)
+            outcomes[name] = _accuracy(perturbed, y)
         return {
             "outcomes": outcomes,
-            "course": {self.axis: [float(night) for night in range(self.nights + 1)], "accuracy": accuracy},
+            "curves": {self.axis: [float(night) for night in range(self.nights + 1)], "accuracy": accuracy},
         }
 
     def _plain(self, seed: int) -> dict[str, Any]:
-        """The configuration of the life with the times of this experiment."""
+        """The configuration of the run with the times of this experiment."""
         later = self.nights * self.night
         steps = self.day + later * (self.rest == "awake")
         times: dict[str, Any] = {"seed": seed, "wake": {"steps": steps}, "cycles": self.nights}
         if self.rest != "asleep":
             times["night"] = []
-        return config.merge(self.life, times)
+        return merge(self.config, times)
 
     def _room(self, whole: Experience, seed: int) -> tuple[Stream, tuple[Samples, Samples]]:
-        """The day as a stream of one experience, and what the probe learns from and is examined on."""
+        """The day as a stream of one experience, and what the probe learns from and is evaluated on."""
         classes = torch.tensor(whole.classes)[
             torch.randperm(len(whole.classes), generator=randoms(seed, Purpose.SPLIT))
         ]
-        held = whole.test if self.examine == "test" else whole.validation
+        held = whole.test if self.evaluate == "test" else whole.validation
         if held is None:
-            raise ValueError("life.stream.validation: nothing is held out to examine on")
-        met, unmet = classes[self.unseen :], classes[: self.unseen]
-        if len(met) < 2:
+            raise ValueError("config.stream.validation: nothing is held out to evaluate on")
+        seen, unseen = classes[self.unseen :], classes[: self.unseen]
+        if len(seen) < 2:
             raise ValueError(
-                f"expected at least two classes for the day, got {len(met)} beside {self.unseen} unseen ones"
+                f"expected at least two classes for the day, got {len(seen)} beside {self.unseen} unseen ones"
             )
-        day, tested = _few(whole.train, met, self.per_class, seed), _of(held, met)
+        day, tested = _few(whole.train, seen, self.per_class, seed), _of(held, seen)
         names = tuple(str(label) for label in range(int(classes.max()) + 1))
-        experience = Experience(0, tuple(sorted(met.tolist())), day, tested)
+        experience = Experience(0, tuple(sorted(seen.tolist())), day, tested)
         room = Stream("empty room", (experience,), len(names), day.sample_shape, class_names=names)
-        return room, (_few(whole.train, unmet, self.shots, seed), _of(held, unmet))
+        return room, (_few(whole.train, unseen, self.shots, seed), _of(held, unseen))
 
 
 class _Watch(pl.Callback):
-    """Looks at the learner at certain steps, and changes nothing.
+    """Evaluates the learner at certain steps, and changes nothing.
 
     Args:
-        tested: what it is examined on.
+        tested: what it is evaluated on.
         at: global steps.
     """
 
@@ -191,7 +194,7 @@ class _Watch(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule, *_: Any) -> None:  # type: ignore[override]
         if trainer.global_step in self.at[len(self.found) : len(self.found) + 1]:
-            self.found.append(_accuracy(*answers(pl_module.network, self.tested)))
+            self.found.append(_accuracy(*predict(pl_module.network, self.tested)))
 
 
 def _few(samples: Samples, classes: Tensor, each: int, seed: int) -> Samples:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
-from dreamer.studies.experiments.gaussian_theory import Covariance, Food, expected
+from dreamer.studies.experiments.gaussian_theory import Covariance, TrainingData, expected
 
 
 class Gaussian(Experiment):
@@ -22,8 +22,9 @@ class Gaussian(Experiment):
     to be expected.
 
     Args:
-        training_data: what a generation is fitted to: ``replace``, the samples of its predecessor alone; ``accumulate``, all
-            samples so far, the real ones among them; ``subsample``, as many of these as there were real ones.
+        training_data: what a generation is fitted to: ``replace``, the samples of its predecessor alone;
+            ``accumulate``, all samples so far, the real ones among them; ``subsample``, as many of these as there were
+            real ones.
         covariance: ``unbiased`` or ``maximum_likelihood``.
         dims: d.
         samples: n, of the data and of every generation.
@@ -49,7 +50,7 @@ class Gaussian(Experiment):
 
     def __init__(
         self,
-        training_data: Food = "replace",
+        training_data: TrainingData = "replace",
         covariance: Covariance = "unbiased",
         dims: int = 10,
         samples: int = 100,
@@ -63,22 +64,22 @@ class Gaussian(Experiment):
             )
         if samples <= dims:
             raise ValueError(f"expected more samples than dimensions, got {samples} samples in {dims} dimensions")
-        self.training_data: Food = training_data
+        self.training_data: TrainingData = training_data
         self.covariance: Covariance = covariance
         self.dims = dims
         self.samples = samples
         self.generations = generations
         self.lineages = lineages
 
-    def live(self, seed: int, folder: Path) -> CellResult:
+    def run(self, seed: int, folder: Path) -> CellResult:
         """Refit; one number is the mean over the lineages, its standard error comes with it."""
         rows = [_measured(mean, covariance) for mean, covariance in self._fits(seed)]
         theory = expected(self.training_data, self.covariance, self.dims, self.samples, self.generations)
-        course = {name: [float(row[name].mean()) for row in rows] for name in self.measures}
+        curves = {name: [float(row[name].mean()) for row in rows] for name in self.measures}
         spread = {name: [float(row[name].std()) / math.sqrt(self.lineages) for row in rows] for name in self.measures}
         return {
-            "outcomes": {name: values[-1] for name, values in course.items()},
-            "course": {self.axis: [float(t) for t in range(1, self.generations + 1)], **course},
+            "outcomes": {name: values[-1] for name, values in curves.items()},
+            "curves": {self.axis: [float(t) for t in range(1, self.generations + 1)], **curves},
             "expected": {
                 "squared_error": list(theory.squared_error),
                 "variance": list(theory.variance),
@@ -113,11 +114,11 @@ class _Pool:
         dims: d.
     """
 
-    def __init__(self, training_data: Food, generations: int, lineages: int, samples: int, dims: int):
+    def __init__(self, training_data: TrainingData, generations: int, lineages: int, samples: int, dims: int):
         self.training_data = training_data
         self.samples = samples
         self.count = 0
-        # all that is needed of samples that are all eaten are their sums
+        # all that is needed of samples that are all used are their sums
         self.total = torch.zeros(lineages, dims, dtype=torch.float64)
         self.squares = torch.zeros(lineages, dims, dims, dtype=torch.float64)
         room = generations * samples if training_data == "subsample" else 0
@@ -134,13 +135,13 @@ class _Pool:
         self.squares = self.squares + x.mT @ x
 
     def fit(self, rng: torch.Generator) -> tuple[int, Tensor, Tensor]:
-        """How many samples are eaten, their (R, d) means and unbiased (R, d, d) covariances."""
+        """How many samples are used, their (R, d) means and unbiased (R, d, d) covariances."""
         count, total, squares = self.count, self.total, self.squares
         if self.training_data == "subsample":
-            luck = torch.rand(len(total), self.count, generator=rng)
-            chosen = luck.topk(self.samples, dim=1).indices
-            eaten = self.kept.gather(1, chosen[:, :, None].expand(-1, -1, total.shape[1]))
-            count, total, squares = self.samples, eaten.sum(dim=1), eaten.mT @ eaten
+            drawn = torch.rand(len(total), self.count, generator=rng)
+            chosen = drawn.topk(self.samples, dim=1).indices
+            used = self.kept.gather(1, chosen[:, :, None].expand(-1, -1, total.shape[1]))
+            count, total, squares = self.samples, used.sum(dim=1), used.mT @ used
         mean = total / count
         return count, mean, (squares - count * mean[:, :, None] * mean[:, None]) / (count - 1)
 

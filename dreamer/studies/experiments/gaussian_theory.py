@@ -41,7 +41,7 @@ from typing import Literal
 
 import torch
 
-Food = Literal["replace", "accumulate", "subsample"]
+TrainingData = Literal["replace", "accumulate", "subsample"]
 Covariance = Literal["unbiased", "maximum_likelihood"]
 
 
@@ -60,7 +60,9 @@ class Expected:
     log_determinant: list[float | None]
 
 
-def expected(training_data: Food, covariance: Covariance, dims: int, samples: int, generations: int) -> Expected:
+def expected(
+    training_data: TrainingData, covariance: Covariance, dims: int, samples: int, generations: int
+) -> Expected:
     """The exact expectations; see the top of this file.
 
     Args:

@@ -1,4 +1,4 @@
-"""Whoever judges dreams: a fixed classifier of real data, whose features and labels all measures are taken in."""
+"""Measures of dreams, in the features and labels of a fixed classifier of real data."""
 
 from __future__ import annotations
 
@@ -16,29 +16,37 @@ from dreamer.studies.experiments.base import Measure
 
 MEASURES = {
     "accuracy": Measure(
-        "accuracy of a fresh classifier",
+        "accuracy of a classifier trained on dreams",
         "larger",
-        share=True,
-        hint="A newborn classifier is taught the dreams alone, and examined on real data that nobody has seen.",
+        fraction=True,
+        hint="A classifier is trained from scratch on the dreams alone, and evaluated on held-out real data.",
     ),
     "frechet": Measure(
         "Fréchet distance", "smaller", log=True, hint="Of dreams to unseen real data, in a fixed classifier's features."
     ),
     "precision": Measure(
-        "precision", "larger", share=True, hint="Dreams that lie among real data (5 nearest neighbours)."
+        "precision", "larger", fraction=True, hint="Dreams that lie among real data (5 nearest neighbours)."
     ),
-    "recall": Measure("recall", "larger", share=True, hint="Real data that lie among dreams (5 nearest neighbours)."),
+    "recall": Measure(
+        "recall", "larger", fraction=True, hint="Real data that lie among dreams (5 nearest neighbours)."
+    ),
     "fidelity": Measure(
         "class fidelity",
         "larger",
-        share=True,
-        hint="Dreams that a fixed classifier takes for the class they should be.",
+        fraction=True,
+        hint="Dreams that a fixed classifier assigns to the class they should have.",
     ),
     "coverage": Measure(
-        "classes covered", "larger", share=True, hint="Classes with at least half of their fair share of the dreams."
+        "classes covered",
+        "larger",
+        fraction=True,
+        hint="Classes with at least half as many dreams as the others have on average.",
     ),
     "balance": Measure(
-        "class balance", "larger", share=True, hint="Entropy of the classes of the dreams over that of equal shares."
+        "class balance",
+        "larger",
+        fraction=True,
+        hint="Entropy of the classes of the dreams over that of equal amounts.",
     ),
     "diversity": Measure(
         "diversity", "larger", hint="Mean distance of two dreams of the same class, in a fixed classifier's features."
@@ -56,41 +64,46 @@ class DreamJudge:
     """Compares samples with real data.
 
     Args:
-        judge: a classifier of real training data, with features.
-        known: real data that generators were trained on.
-        unseen: real data that nobody was trained on.
+        classifier: of real training data, with features.
+        seen: real data that generators were trained on.
+        unseen: real data that nothing was trained on.
         num_classes: K.
-        fresh: teaches a newborn classifier some samples; the second argument says which newborn.
+        train: trains a classifier from scratch on some samples; the second argument numbers it.
     """
 
     def __init__(
-        self, judge: nn.Module, known: Batch, unseen: Batch, num_classes: int, fresh: Callable[[Batch, int], nn.Module]
+        self,
+        classifier: nn.Module,
+        seen: Batch,
+        unseen: Batch,
+        num_classes: int,
+        train: Callable[[Batch, int], nn.Module],
     ):
-        self.judge = featured(judge)
+        self.classifier = featured(classifier)
         self.unseen = unseen
         self.num_classes = num_classes
-        self.fresh = fresh
-        self.known = known
-        self.size = min(len(known.y), len(unseen.y), _MOST)
+        self.train = train
+        self.seen = seen
+        self.size = min(len(seen.y), len(unseen.y), _MOST)
         order = torch.randperm(len(unseen.y), generator=randoms(0, Purpose.SPLIT))[: self.size]
-        self.features = self.judge.features(unseen.x[order])
-        self.known_features = self.judge.features(known.x)
+        self.features = self.classifier.features(unseen.x[order])
+        self.seen_features = self.classifier.features(seen.x)
 
     def measure(self, dreams: Batch, which: int) -> dict[str, float | None]:
-        """All of :data:`MEASURES` of (N, *S) samples in random order, as many as there are known ones.
+        """All of :data:`MEASURES` of (N, *S) samples in random order, as many as there are seen ones.
 
         Args:
             dreams: samples with the labels that they should have.
-            which: number of the newborn classifier.
+            which: number of the classifier that is trained on them.
         """
         # many of these measures depend on the number of samples: the same on both sides
         x, y = dreams.x[: self.size], dreams.y[: self.size]
-        features = self.judge.features(x)
-        labels = self.judge.classify(features).argmax(dim=1)
+        features = self.classifier.features(x)
+        labels = self.classifier.classify(features).argmax(dim=1)
         shares = measures.class_shares(labels, self.num_classes)
         precision, recall = measures.precision_recall(features, self.features)
         return {
-            "accuracy": metrics.accuracy(_labels(self.fresh(dreams, which), self.unseen.x), self.unseen.y),
+            "accuracy": metrics.accuracy(_labels(self.train(dreams, which), self.unseen.x), self.unseen.y),
             "frechet": measures.frechet_distance(features, self.features),
             "precision": precision,
             "recall": recall,
@@ -98,13 +111,13 @@ class DreamJudge:
             "coverage": measures.covered_classes(shares),
             "balance": measures.balance(shares),
             "diversity": measures.diversity(features, y),
-            "novelty": measures.novelty(features, self.known_features, self.features),
+            "novelty": measures.novelty(features, self.seen_features, self.features),
         }
 
     def yardsticks(self, rng: torch.Generator) -> dict[str, float]:
-        """What the known real data have of the measures; novelty, which they have none of, is left out."""
-        order = torch.randperm(len(self.known.y), generator=rng)
-        found = self.measure(Batch(self.known.x[order], self.known.y[order]), 0)
+        """The measures of the seen real data; novelty, which they have none of, is left out."""
+        order = torch.randperm(len(self.seen.y), generator=rng)
+        found = self.measure(Batch(self.seen.x[order], self.seen.y[order]), 0)
         return {name: value for name, value in found.items() if value is not None and name != "novelty"}
 
 

@@ -26,8 +26,8 @@ from dreamer.perturbations import Occlusion
 from dreamer.streams import registry as streams
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.experiments.gallery import write_gallery
-from dreamer.studies.experiments.real_data import Examine, real_data, tensors
-from dreamer.studies.experiments.training import born
+from dreamer.studies.experiments.real_data import HeldOut, real_data, tensors
+from dreamer.studies.experiments.training import initialise
 
 Phase = Literal["wake", "nrem", "rem"]
 
@@ -37,12 +37,12 @@ _WEIGHT = 0.02
 """Standard deviation of first weights, as of Radford et al. 2015 (arXiv 1511.06434)."""
 _BATCH = 1000
 _PROBE_EPOCHS, _PROBE_LR = 20, 0.2
-_TRIAL = Occlusion(rate=0.6, tile=4)
+_OCCLUDED = Occlusion(rate=0.6, tile=4)
 """Under which unseen images are probed too; the figure 5 of the paper has tiles of 4 pixels."""
 
 
 class Encoder(nn.Module):
-    """Maps images to their codes, and says how awake it feels: convolutions of 4 x 4 that halve the side, down to 4.
+    """Maps images to their codes, and to a logit of being real: convolutions of 4 x 4 that halve the side, down to 4.
 
     Args:
         sample_shape: (C, H, W), square, with a side of 4 times a power of two, at least 8.
@@ -61,13 +61,13 @@ class Encoder(nn.Module):
             layers += [nn.Conv2d(into, out, 4, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
         self.trunk = nn.Sequential(*layers)
         self.code = nn.Conv2d(channels[-1], latent_dim, _COARSEST)
-        self.awake = nn.Conv2d(channels[-1], 1, _COARSEST)
+        self.real = nn.Conv2d(channels[-1], 1, _COARSEST)
         _small(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, C, H, W) images in [-1, 1] to (B, Z) codes and (B,) logits of their being real."""
         h = self.trunk(x)
-        return self.code(h).flatten(1), self.awake(h).flatten()
+        return self.code(h).flatten(1), self.real(h).flatten()
 
 
 class Decoder(nn.Sequential):
@@ -103,33 +103,33 @@ def spread(codes: Tensor) -> Tensor:
     return ((deviation.square() + mean.square()) / 2 - deviation.log() - 0.5).mean()
 
 
-def wake(encoder: Encoder, decoder: nn.Module, x: Tensor, noise: Tensor, telling: bool) -> tuple[Tensor, Tensor]:
-    """Being awake: images are to be recognised as real, and remembered so that they can be made again.
+def wake(encoder: Encoder, decoder: nn.Module, x: Tensor, noise: Tensor, discriminate: bool) -> tuple[Tensor, Tensor]:
+    """Wake: images are to be recognised as real, and encoded so that they can be reconstructed.
 
     Args:
         encoder: learns.
         decoder: learns.
         x: (B, C, H, W) real images in [-1, 1].
-        noise: (B, Z), added to the codes from which images are made again.
-        telling: whether the encoder learns that they are real; without dreams to tell them from there is no use.
+        noise: (B, Z), added to the codes from which images are reconstructed.
+        discriminate: whether the encoder learns that they are real; of no use without dreams to tell them from.
 
     Returns:
         The loss, and (B, Z) codes without noise, detached.
     """
     codes, real = encoder(x)
     loss = functional.mse_loss(decoder(codes + noise), x) + spread(codes)
-    if telling:
+    if discriminate:
         loss = loss + functional.binary_cross_entropy_with_logits(real, torch.ones_like(real))
     return loss, codes.detach()
 
 
 def nrem(encoder: Encoder, decoder: nn.Module, codes: Tensor, occlusion: Occlusion, rng: torch.Generator) -> Tensor:
-    """Perturbed dreaming: what is replayed is occluded, and the encoder, which learns alone, is to see what it was.
+    """Perturbed dreaming: what is replayed is occluded, and the encoder, which learns alone, is to recover its codes.
 
     Args:
         encoder: learns.
         decoder: makes images.
-        codes: (B, Z) of the day.
+        codes: (B, Z) from wake.
         occlusion: sets tiles to 0, which is grey.
         rng: what occlusion draws from.
     """
@@ -140,7 +140,7 @@ def nrem(encoder: Encoder, decoder: nn.Module, codes: Tensor, occlusion: Occlusi
 
 
 def rem(encoder: Encoder, decoder: nn.Module, codes: Tensor) -> Tensor:
-    """Adversarial dreaming: the encoder is to see that it dreams, and the decoder to make it believe that it is awake.
+    """Adversarial dreaming: the encoder is to tell dreams from real images, and the decoder to prevent it.
 
     Both learn by one loss, whose gradient changes its sign on the way to the decoder.
 
@@ -154,12 +154,12 @@ def rem(encoder: Encoder, decoder: nn.Module, codes: Tensor) -> Tensor:
 
 
 def combined(codes: Tensor, earlier: Tensor, noise: Tensor) -> Tensor:
-    """What is dreamt of in REM: half of it the mean of two memories, half of it noise; all are (B, Z)."""
+    """The codes of REM: half the mean of two memories, half noise; all are (B, Z)."""
     return (codes + earlier) / 4 + noise / 2
 
 
 def gradient_probe(codes: Tensor, y: Tensor, batch_size: int, rng: torch.Generator) -> nn.Linear:
-    """A linear classifier of codes as they are, taught by cross-entropy and plain gradient descent.
+    """A linear classifier of codes as they are, trained by cross-entropy and plain gradient descent.
 
     Twenty epochs at a learning rate of 0.2, as in ``fig4_linear_classif.py`` of the official code. It is far from
     done by then where codes are correlated, as those of an encoder that has learnt little are.
@@ -202,7 +202,7 @@ class PerturbedAdversarialDreaming(Experiment):
         batch_size: images of a turn. PAD: 64.
         lr: of Adam, with a first beta of 0.5. PAD: 0.0002.
         looks: how often codes are probed on the way, the end included.
-        examine: what codes are probed with: ``test``, or held-out ``validation`` data while settings are being chosen.
+        evaluate: what codes are probed with: ``test``, or held-out ``validation`` data while settings are being chosen.
 
     Raises:
         ValueError: when a number is below its least, or phases do not begin with ``wake`` or come twice.
@@ -212,20 +212,20 @@ class PerturbedAdversarialDreaming(Experiment):
         "accuracy": Measure(
             "linear probe",
             "larger",
-            share=True,
+            fraction=True,
             hint="Accuracy on unseen real images of a linear classifier by least squares (ridge regression), which "
             "learnt the standardised codes of those images that the encoder learnt from.",
         ),
         "occluded": Measure(
             "probe under occlusion",
             "larger",
-            share=True,
+            fraction=True,
             hint="The same when up to 60 % of the tiles of unseen images are missing, as in none that it learnt from.",
         ),
         "published": Measure(
             "probe as published",
             "larger",
-            share=True,
+            fraction=True,
             hint="The same of a linear classifier by twenty epochs of gradient descent on codes as they are.",
         ),
         "error": Measure(
@@ -251,7 +251,7 @@ class PerturbedAdversarialDreaming(Experiment):
         batch_size: int = 64,
         lr: float = 0.0002,
         looks: int = 5,
-        examine: Examine = "test",
+        evaluate: HeldOut = "test",
     ):
         if min(steps, filters, latent_dim, looks) < 1 or batch_size < 2:
             raise ValueError("expected steps, filters, latent_dim and looks of at least 1, and batches of at least 2")
@@ -273,31 +273,31 @@ class PerturbedAdversarialDreaming(Experiment):
         self.batch_size = batch_size
         self.lr = lr
         self.looks = looks
-        self.examine = examine
+        self.evaluate = evaluate
 
-    def live(self, seed: int, folder: Path) -> CellResult:
-        """Live turn after turn; probe the codes on the way and at the end."""
-        *parts, classes = real_data(self.stream, seed, self.samples, self.examine)
-        known, unseen = (_centred(tensors(part)) for part in parts[1:])
-        if len(known.y) < self.batch_size:
-            raise ValueError(f"expected at least one batch of {self.batch_size} images, got {len(known.y)}")
-        shape = {"sample_shape": tuple(known.x.shape[1:]), "filters": self.filters, "latent_dim": self.latent_dim}
-        encoder = born(partial(Encoder, **shape), seed, 1)
-        decoder = born(partial(Decoder, **shape), seed, 2)
+    def run(self, seed: int, folder: Path) -> CellResult:
+        """Train turn after turn; probe the codes on the way and at the end."""
+        *parts, classes = real_data(self.stream, seed, self.samples, self.evaluate)
+        seen, unseen = (_centred(tensors(part)) for part in parts[1:])
+        if len(seen.y) < self.batch_size:
+            raise ValueError(f"expected at least one batch of {self.batch_size} images, got {len(seen.y)}")
+        shape = {"sample_shape": tuple(seen.x.shape[1:]), "filters": self.filters, "latent_dim": self.latent_dim}
+        encoder = initialise(partial(Encoder, **shape), seed, 1)
+        decoder = initialise(partial(Decoder, **shape), seed, 2)
         places = [round(self.steps * look / self.looks) for look in range(self.looks + 1)]
         rows = []
-        for step in self._life(encoder, decoder, known.x, seed):
+        for step in self._train(encoder, decoder, seen.x, seed):
             if step in places:
-                rows.append(self._examined(encoder, decoder, known, unseen, seed))
-        course: dict[str, list[float | None]] = {name: [row[name] for row in rows] for name in self.measures}
-        told: CellResult = {
+                rows.append(self._evaluate(encoder, decoder, seen, unseen, seed))
+        curves: dict[str, list[float | None]] = {name: [row[name] for row in rows] for name in self.measures}
+        result: CellResult = {
             "outcomes": rows[-1],
-            "course": {self.axis: [float(step) for step in dict.fromkeys(places)], **course},
+            "curves": {self.axis: [float(step) for step in dict.fromkeys(places)], **curves},
         }
         picture = write_gallery(self._pictures(encoder, decoder, unseen, seed), classes, folder)
-        return told if picture is None else {**told, "picture": picture}
+        return result if picture is None else {**result, "picture": picture}
 
-    def _life(self, encoder: nn.Module, decoder: nn.Module, x: Tensor, seed: int) -> Iterator[int]:
+    def _train(self, encoder: nn.Module, decoder: nn.Module, x: Tensor, seed: int) -> Iterator[int]:
         """Learn; yields the number of steps taken, before the first and after each."""
         optimizer = torch.optim.Adam(
             [*encoder.parameters(), *decoder.parameters()], lr=self.lr, betas=(0.5, 0.999), fused=True
@@ -312,27 +312,27 @@ class PerturbedAdversarialDreaming(Experiment):
             if phase == "wake":
                 noise = self.latent_noise * torch.randn(self.batch_size, self.latent_dim, generator=dreaming)
                 earlier = codes
-                loss, codes = wake(encoder, decoder, x[next(batches)], noise, telling="rem" in self.phases)
+                loss, codes = wake(encoder, decoder, x[next(batches)], noise, discriminate="rem" in self.phases)
             elif phase == "nrem":
                 loss = self.nrem_weight * nrem(encoder, decoder, codes, _occlusion(x), perturbing)
             else:
                 noise = torch.randn(self.batch_size, self.latent_dim, generator=dreaming)
                 loss = rem(encoder, decoder, combined(codes, earlier if turn else codes, noise))
-            # weights that a phase does not teach have no gradient, and Adam leaves them and their averages alone
+            # weights that a phase does not train have no gradient, and Adam leaves them and their averages alone
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             yield step + 1
 
     @torch.no_grad()
-    def _examined(
-        self, encoder: nn.Module, decoder: nn.Module, known: Batch, unseen: Batch, seed: int
+    def _evaluate(
+        self, encoder: nn.Module, decoder: nn.Module, seen: Batch, unseen: Batch, seed: int
     ) -> dict[str, float | None]:
         """All measures."""
-        bent, _ = _TRIAL(unseen.x, unseen.y, randoms(seed, Purpose.EXAMINATION))
-        taught, tested, hidden = (_codes(encoder, x) for x in (known.x, unseen.x, bent))
-        reader = make_pipeline(StandardScaler(), RidgeClassifier()).fit(taught.numpy(), known.y.numpy())
-        published = gradient_probe(taught, known.y, self.batch_size, randoms(seed, Purpose.EXAMINATION, 1))
+        occluded, _ = _OCCLUDED(unseen.x, unseen.y, randoms(seed, Purpose.EXAMINATION))
+        trained, tested, hidden = (_codes(encoder, x) for x in (seen.x, unseen.x, occluded))
+        reader = make_pipeline(StandardScaler(), RidgeClassifier()).fit(trained.numpy(), seen.y.numpy())
+        published = gradient_probe(trained, seen.y, self.batch_size, randoms(seed, Purpose.EXAMINATION, 1))
         error = sum(
             float(functional.mse_loss(decoder(codes), x, reduction="sum"))
             for codes, x in zip(tested.split(_BATCH), unseen.x.split(_BATCH), strict=True)
@@ -366,7 +366,7 @@ class _Reversed(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return -gradient
 
 

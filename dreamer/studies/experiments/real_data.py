@@ -12,11 +12,11 @@ from dreamer.core.types import Batch
 from dreamer.streams import registry as streams
 from dreamer.streams.base import Samples
 
-Examine = Literal["test", "validation"]
+HeldOut = Literal["test", "validation"]
 
 
 def real_data(
-    stream: Mapping[str, Any], seed: int, samples: int | None, examine: Examine
+    stream: Mapping[str, Any], seed: int, samples: int | None, evaluate: HeldOut
 ) -> tuple[Samples, Samples, Samples, int]:
     """Read the real data of a cell.
 
@@ -24,7 +24,7 @@ def real_data(
         stream: ``name`` of a stream, and its options; ``validation`` among them, if need be.
         seed: of the cell.
         samples: n, drawn by the seed from the training data; None takes all of them.
-        examine: what is held out to examine on: ``test``, or ``validation`` while settings are being chosen.
+        evaluate: what is held out to evaluate on: ``test``, or ``validation`` while settings are being chosen.
 
     Returns:
         All training data, the n of them, what is held out, and K, the number of classes.
@@ -35,9 +35,9 @@ def real_data(
     options = {key: value for key, value in stream.items() if key != "name"}
     built = streams.build(str(stream["name"]), seed=seed, experiences=1, **options)
     (experience,) = built.experiences
-    held = experience.test if examine == "test" else experience.validation
+    held = experience.test if evaluate == "test" else experience.validation
     if held is None:
-        raise ValueError("stream.validation: nothing is held out to examine on")
+        raise ValueError("stream.validation: nothing is held out to evaluate on")
     order = torch.randperm(len(experience.train), generator=randoms(seed, Purpose.SPLIT))[:samples]
     return experience.train, experience.train.subset(order), held, built.num_classes
 

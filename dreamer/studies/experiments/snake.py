@@ -1,4 +1,4 @@
-"""The snake: generation after generation of a generator that eats the dreams of its predecessor."""
+"""The snake: generation after generation of a generator that is trained on the dreams of its predecessor."""
 
 from __future__ import annotations
 
@@ -20,43 +20,42 @@ from dreamer.streams import registry as streams
 from dreamer.studies.experiments.base import CellResult, Experiment
 from dreamer.studies.experiments.gallery import write_gallery
 from dreamer.studies.experiments.judge import MEASURES, DreamJudge
-from dreamer.studies.experiments.real_data import Examine, real_data, tensors
-from dreamer.studies.experiments.training import born, train_classifier, train_generator
+from dreamer.studies.experiments.real_data import HeldOut, real_data, tensors
+from dreamer.studies.experiments.training import initialise, train_classifier, train_generator
 
-Food = Literal["replace", "accumulate"]
-_GIVEN = ("sample_shape", "num_classes")
-_JUDGE, _TEACHER, _FRESH = 1_000_001, 1_000_002, 1_000_003
-"""Which newborn; generations have smaller numbers."""
+TrainingData = Literal["replace", "accumulate"]
+_JUDGE, _TEACHER, _SCRATCH = 1_000_001, 1_000_002, 1_000_003
+"""Numbers of initial weights; generations have smaller ones."""
 
 
 class Snake(Experiment):
-    """The first generation learns n real samples; every other one is born anew and learns what its predecessor dreamt.
+    """The first generation learns n real samples; every other one starts from scratch on what its predecessor dreamt.
 
     The loops are those of Alemohammad et al. (2023, "Self-consuming generative models go MAD", arXiv 2307.01850) and
-    Gerstgrasser et al. (2024, arXiv 2404.01413). What is measured are the dreams of each generation, before they are
-    bent. The judge, in whose features they are measured, knows all real training data and has the same weights in every
-    cell; the teacher knows the n real samples of the first generation; neither sees the data on which is examined.
+    Gerstgrasser et al. (2024, arXiv 2404.01413). The dreams of each generation are measured before they are
+    perturbed, in the features of a classifier that was trained on all real training data and has the same weights in
+    every cell; the teacher was trained on the n real samples of the first generation; neither sees held-out data.
 
     Args:
         stream: where real data come from: ``name`` of a stream, and its options; taken as one experience.
-        generator: ``name`` and options; one that can be asked for a class.
-        network: of judge, teacher and fresh classifiers: ``name`` and options; one with features.
+        generator: ``name`` and options; a conditional one.
+        network: of all classifiers: ``name`` and options; one with features.
         generations: how many, the first included.
         samples: n, drawn by the seed from the training data; None takes all of them.
         training_data: ``replace``: the last dreams; ``accumulate``: n real samples and all dreams so far.
-        real: the share of real samples in training_data that replaces, in [0, 1].
-        memory: that share comes from so many real samples of each class, always the same; None: from all n.
-        keep: the share of the dreams of each class that is kept, those in whose label the teacher trusts most; in
+        real: the fraction of real samples in training data that replace, in [0, 1].
+        memory: that fraction comes from so many real samples of each class, always the same; None: from all n.
+        keep: the fraction of the dreams of each class that is kept, those to whose label the teacher gives most; in
             (0, 1], 1 keeps all.
-        perturbations: bend the dreams that are eaten; their labels stay those that were asked for.
+        perturbations: of the dreams that are trained on; their labels stay those that were drawn.
         steps: of each generation.
-        classifier_steps: of judge, teacher and fresh classifiers.
+        classifier_steps: of all classifiers.
         batch_size: of all of them.
         lr: of all of them, for Adam.
-        examine: real data to compare with: ``test``, or held-out ``validation`` data while settings are being chosen.
+        evaluate: real data to compare with: ``test``, or held-out ``validation`` data while settings are being chosen.
 
     Raises:
-        ValueError: for numbers out of range, or a generator that cannot be asked for a class.
+        ValueError: for numbers out of range, or a generator that is not conditional.
     """
 
     measures = MEASURES
@@ -69,7 +68,7 @@ class Snake(Experiment):
         network: Mapping[str, Any],
         generations: int = 20,
         samples: int | None = None,
-        training_data: Food = "replace",
+        training_data: TrainingData = "replace",
         real: float = 0.0,
         memory: int | None = None,
         keep: float = 1.0,
@@ -78,27 +77,27 @@ class Snake(Experiment):
         classifier_steps: int = 300,
         batch_size: int = 64,
         lr: float = 0.001,
-        examine: Examine = "test",
+        evaluate: HeldOut = "test",
     ):
         if min(generations, steps, classifier_steps, batch_size) < 1:
             raise ValueError("expected generations, steps, classifier_steps and batch_size of at least 1")
         if not 0 <= real <= 1 or not 0 < keep <= 1:
             raise ValueError(f"expected real in [0, 1] and keep in (0, 1], got {real} and {keep}")
         if memory is not None and (memory < 1 or not real):
-            raise ValueError(f"expected a memory of at least 1 and a share of real samples, got {memory} and {real}")
+            raise ValueError(f"expected a memory of at least 1 and a fraction of real samples, got {memory} and {real}")
         if training_data == "accumulate" and (real or memory is not None):
             raise ValueError(
                 "expected real and memory with training_data='replace' alone: what accumulates keeps all real samples"
             )
         streams.resolve(str(stream.get("name")))
         self.stream = dict(stream)
-        self.generator: ComponentSpec = check(generator, Generator, "generator", given=_GIVEN)
-        self.network: ComponentSpec = check(network, nn.Module, "network", given=_GIVEN)
+        self.generator: ComponentSpec = check(generator, Generator, "generator", given=("sample_shape", "num_classes"))
+        self.network: ComponentSpec = check(network, nn.Module, "network", given=("sample_shape", "outputs"))
         if not self.generator.target.conditional or self.generator.target.is_features:
-            raise ValueError(f"expected a generator that can be asked for samples of a class, got {generator}")
+            raise ValueError(f"expected a conditional generator, got {generator}")
         self.generations = generations
         self.samples = samples
-        self.training_data: Food = training_data
+        self.training_data: TrainingData = training_data
         self.real = real
         self.memory = memory
         self.keep = keep
@@ -107,83 +106,85 @@ class Snake(Experiment):
         self.classifier_steps = classifier_steps
         self.batch_size = batch_size
         self.lr = lr
-        self.examine = examine
+        self.evaluate = evaluate
 
-    def live(self, seed: int, folder: Path) -> CellResult:
+    def run(self, seed: int, folder: Path) -> CellResult:
         """Let generation follow generation."""
-        *parts, classes = real_data(self.stream, seed, self.samples, self.examine)
-        whole, known, unseen = (tensors(part) for part in parts)
-        given = {"sample_shape": known.x.shape[1:], "num_classes": classes}
+        *parts, classes = real_data(self.stream, seed, self.samples, self.evaluate)
+        whole, first, unseen = (tensors(part) for part in parts)
+        shape = first.x.shape[1:]
 
-        def taught(seen: Batch, which: int, luck: int = seed) -> nn.Module:
-            network = born(self.network.build, luck, which, **given)
-            rng = randoms(luck, Purpose.ORDER, which)
+        def trained(seen: Batch, which: int, seed: int = seed) -> nn.Module:
+            network = initialise(self.network.build, seed, which, sample_shape=shape, outputs=classes)
+            rng = randoms(seed, Purpose.ORDER, which)
             return train_classifier(network, seen, self.classifier_steps, self.batch_size, self.lr, rng)
 
-        judge = taught(whole, _JUDGE, luck=0)
-        teacher = taught(known, _TEACHER) if self.keep < 1 else None
-        examiner = DreamJudge(judge, known, unseen, classes, lambda seen, which: taught(seen, _FRESH + which))
-        anchor = known if self.memory is None else _of_each_class(known, self.memory, seed)
-        training_data, rows, shown = known, [], []
+        classifier = trained(whole, _JUDGE, seed=0)
+        teacher = trained(first, _TEACHER) if self.keep < 1 else None
+        judge = DreamJudge(classifier, first, unseen, classes, lambda seen, which: trained(seen, _SCRATCH + which))
+        anchor = first if self.memory is None else _of_each_class(first, self.memory, seed)
+        training_data, rows, shown = first, [], []
         for generation in range(1, self.generations + 1):
-            newborn = born(self.generator.build, seed, generation, **given)
-            assert isinstance(newborn, Generator)
-            rng = randoms(seed, Purpose.ORDER, generation)
-            mother = train_generator(newborn, training_data, self.steps, self.batch_size, self.lr, len(known.y), rng)
-            dreams = self._dreams(mother, len(known.y), teacher, (), randoms(seed, Purpose.DREAM, generation))
-            rows.append(examiner.measure(dreams, generation))
+            generator = initialise(self.generator.build, seed, generation, sample_shape=shape, num_classes=classes)
+            assert isinstance(generator, Generator)
+            count, rng = len(first.y), randoms(seed, Purpose.ORDER, generation)
+            train_generator(generator, training_data, self.steps, self.batch_size, self.lr, count, rng)
+            dreams = self._dreams(generator, count, teacher, (), randoms(seed, Purpose.DREAM, generation))
+            rows.append(judge.measure(dreams, generation))
             if generation in (1, (self.generations + 1) // 2, self.generations):
                 shown.append(dreams)
             if self.perturbations:
                 rng = randoms(seed, Purpose.PERTURB, generation)
-                dreams = self._dreams(mother, len(known.y), teacher, self.perturbations, rng)
+                dreams = self._dreams(generator, count, teacher, self.perturbations, rng)
             training_data = self._next(training_data, dreams, anchor, randoms(seed, Purpose.MEMORY, generation))
-        course = {name: [row[name] for row in rows] for name in self.measures}
-        told: CellResult = {
+        curves = {name: [row[name] for row in rows] for name in self.measures}
+        result: CellResult = {
             "outcomes": rows[-1],
-            "course": {self.axis: [float(t) for t in range(1, self.generations + 1)], **course},
-            "yardsticks": examiner.yardsticks(randoms(seed, Purpose.ORDER, 0)),
+            "curves": {self.axis: [float(t) for t in range(1, self.generations + 1)], **curves},
+            "yardsticks": judge.yardsticks(randoms(seed, Purpose.ORDER, 0)),
         }
         picture = write_gallery(shown, classes, folder)
-        return told if picture is None else {**told, "picture": picture}
+        return result if picture is None else {**result, "picture": picture}
 
     def _dreams(
         self,
-        mother: Generator,
+        generator: Generator,
         count: int,
         teacher: nn.Module | None,
-        bent_by: Sequence[Perturbation],
+        perturbations: Sequence[Perturbation],
         rng: torch.Generator,
     ) -> Batch:
-        """So many dreams of all classes alike, in random order, bent and chosen by the teacher."""
-        classes = mother.dreamable.nonzero().flatten()
+        """So many dreams of all classes alike, in random order, perturbed and chosen by the teacher."""
+        classes = generator.dreamable.nonzero().flatten()
         each = -(-count // len(classes))
-        asked = classes.repeat_interleave(round(each / self.keep))
-        asked = asked[torch.randperm(len(asked), generator=rng)]
-        pixel = [part for part in bent_by if part.space == "pixel"]
-        noise, latent = (_bend([part for part in bent_by if part.space == space]) for space in ("noise", "latent"))
-        x = torch.cat([mother.dream(part, rng, Perturbations(noise, latent)).x for part in asked.split(4096)])
+        y = classes.repeat_interleave(round(each / self.keep))
+        y = y[torch.randperm(len(y), generator=rng)]
+        pixel = [part for part in perturbations if part.space == "pixel"]
+        noise, latent = (
+            _perturb([part for part in perturbations if part.space == space]) for space in ("noise", "latent")
+        )
+        x = torch.cat([generator.dream(part, rng, Perturbations(noise, latent)).x for part in y.split(4096)])
         if teacher is not None:
-            chosen = _trusted(teacher(x), asked, each)
+            chosen = _trusted(teacher(x), y, each)
             chosen = chosen[torch.randperm(len(chosen), generator=rng)]
-            x, asked = x[chosen], asked[chosen]
+            x, y = x[chosen], y[chosen]
         if pixel:
-            x, _ = perturb(pixel, x, functional.one_hot(asked, mother.num_classes).to(x.dtype), rng)
-        return Batch(x[:count], asked[:count])
+            x, _ = perturb(pixel, x, functional.one_hot(y, generator.num_classes).to(x.dtype), rng)
+        return Batch(x[:count], y[:count])
 
     def _next(self, training_data: Batch, dreams: Batch, anchor: Batch, rng: torch.Generator) -> Batch:
-        """What the next generation eats."""
+        """What the next generation is trained on."""
         if self.training_data == "accumulate":
             return Batch(torch.cat([training_data.x, dreams.x]), torch.cat([training_data.y, dreams.y]))
-        share = round(self.real * len(dreams.y))
+        real = round(self.real * len(dreams.y))
         # as often as a small memory has to be gone through
-        passes = [torch.randperm(len(anchor.y), generator=rng) for _ in range(-(-share // len(anchor.y)))]
-        index = torch.cat([torch.zeros(0, dtype=torch.int64), *passes])[:share]
-        rest = len(dreams.y) - share
+        passes = [torch.randperm(len(anchor.y), generator=rng) for _ in range(-(-real // len(anchor.y)))]
+        index = torch.cat([torch.zeros(0, dtype=torch.int64), *passes])[:real]
+        rest = len(dreams.y) - real
         return Batch(torch.cat([anchor.x[index], dreams.x[:rest]]), torch.cat([anchor.y[index], dreams.y[:rest]]))
 
 
-def _bend(perturbations: Sequence[Perturbation]) -> Perturb | None:
+def _perturb(perturbations: Sequence[Perturbation]) -> Perturb | None:
     return partial(perturb, perturbations) if perturbations else None
 
 

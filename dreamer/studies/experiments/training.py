@@ -1,4 +1,4 @@
-"""The plainest training there is, for networks and generators that live a few hundred steps on tensors."""
+"""The plainest training loop, for networks and generators that take a few hundred steps on tensors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dreamer.core.types import Batch, Dream
 from dreamer.generators.base import Generator
 
 
-def born(build: Callable[..., nn.Module], seed: int, *keys: int, **given: object) -> nn.Module:
-    """Build a network or generator with first weights of its own; torch's global random state stays as it was.
+def initialise(build: Callable[..., nn.Module], seed: int, *keys: int, **given: object) -> nn.Module:
+    """Build a network or generator with initial weights of its own; torch's global random state stays as it was.
 
     Args:
         build: its constructor, or a component's.
@@ -31,11 +31,11 @@ def born(build: Callable[..., nn.Module], seed: int, *keys: int, **given: object
 def train_classifier(
     network: nn.Module, seen: Batch, steps: int, batch_size: int, lr: float, rng: torch.Generator
 ) -> nn.Module:
-    """Teach a network (N, *S) samples and their labels by cross-entropy; returns it, ready to answer.
+    """Train a network on (N, *S) samples and their labels by cross-entropy; returns it in evaluation mode.
 
     Args:
         network: maps (B, *S) to (B, K) logits.
-        seen: what is taught.
+        seen: the training data.
         steps: of Adam.
         batch_size: B, drawn with replacement.
         lr: its learning rate.
@@ -50,17 +50,17 @@ def train_classifier(
 
 
 def train_generator(
-    generator: Generator, seen: Batch, steps: int, batch_size: int, lr: float, settled: int, rng: torch.Generator
+    generator: Generator, seen: Batch, steps: int, batch_size: int, lr: float, fitted: int, rng: torch.Generator
 ) -> Generator:
-    """Teach a generator samples and their labels, and let it settle what it needs to dream; returns it.
+    """Train a generator on samples and their labels, and let it fit what it needs to dream; returns it.
 
     Args:
-        generator: a newborn.
-        seen: what is taught.
+        generator: with initial weights.
+        seen: the training data.
         steps: of Adam.
         batch_size: drawn with replacement.
         lr: its learning rate.
-        settled: at how many of the samples it looks when it settles.
+        fitted: to how many of the samples it is fitted when training ends.
         rng: draws the batches, and what the generator draws.
 
     Raises:
@@ -74,7 +74,7 @@ def train_generator(
         return found
 
     _minimise(generator.parameters(), loss, len(seen.y), steps, batch_size, lr, rng)
-    chosen = torch.randperm(len(seen.y), generator=rng)[:settled]
+    chosen = torch.randperm(len(seen.y), generator=rng)[:fitted]
     generator.end_experience([Batch(seen.x[part], seen.y[part]) for part in chosen.split(1024)], 0, rng)
     return generator
 

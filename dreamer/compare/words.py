@@ -1,4 +1,4 @@
-"""What the page says in words: what the statistics allow and nothing stronger, and what the lives were given."""
+"""What tables and page say in words: what the statistics allow and nothing stronger, and what the runs were given."""
 
 from __future__ import annotations
 
@@ -6,34 +6,36 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamer.compare.analysis import ALPHA, Analysis, Ranking, Standing
-from dreamer.compare.results import Comparison, Lived
+from dreamer.compare.analysis import Analysis, Standing
+from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.scores import by_accuracy
-from dreamer.report.svg import p_value, percent, signed
+from dreamer.core.text import interval, listed, one_line, p_value, percent, plural, signed
+from dreamer.metrics.significance import ALPHA, Ranking
 
 Facts = list[tuple[str, list[tuple[str, str]]]]
-"""(what, [(value, who)]); who is empty where all lives agree."""
+"""(what, [(value, who)]); who is empty where all runs agree."""
 
 
 def headline(comparison: Comparison, analysis: Analysis) -> list[str]:
     """What all of it comes to, in the words of the statistics and no stronger ones."""
     tested = [row for row in analysis.standings if row.paired is not None]
-    if not comparison.lives:
-        return ["No cell of this comparison has been lived yet, so there is nothing to say."]
+    if not comparison.runs:
+        return ["No run of this comparison is completed yet."]
     if not tested:
         return ["There is only one arm, so nothing is compared."]
     by_verdict: dict[str, list[Standing]] = {}
     for row in tested:
+        assert row.paired is not None
         by_verdict.setdefault(row.paired.verdict, []).append(row)
     several = len(comparison.streams) > 1
     words = []
     for verdict in ("better", "worse"):
         if verdict in by_verdict:
-            named = _listed([_found(row, several) for row in by_verdict[verdict]])
+            named = listed([_found(row, several) for row in by_verdict[verdict]])
             words.append(f"{verdict.capitalize()} than {analysis.reference}: {named}.")
     undecided = by_verdict.get("no difference shown", [])
     if undecided:
-        named = _listed([_name(row, several) for row in undecided])
+        named = listed([_name(row, several) for row in undecided])
         words.append(f"No difference to {analysis.reference} was shown for {named}.")
     unknown = [row for verdict in ("too few pairs", "no pairs") for row in by_verdict.get(verdict, [])]
     if len(unknown) == len(tested):
@@ -41,7 +43,7 @@ def headline(comparison: Comparison, analysis: Analysis) -> list[str]:
             f"Nothing can be concluded about any arm against {analysis.reference}: there are too few pairs of seeds."
         )
     elif unknown:
-        named = _listed([_name(row, several) for row in unknown])
+        named = listed([_name(row, several) for row in unknown])
         words.append(f"Nothing can be concluded about {named}: too few pairs of seeds.")
     return words
 
@@ -52,10 +54,10 @@ def sentences(analysis: Analysis, stream: str) -> list[str]:
     if not standings:
         return ["No arm has an accuracy on this stream."]
     first = standings[0]
-    seeds = f"{first.accuracy.n} seed{'s' * (first.accuracy.n != 1)}"
+    seeds = plural(first.accuracy.n, "seed")
     words = []
     if len(standings) > 1:
-        arms = _listed([row.arm for row in standings if row.accuracy.mean == first.accuracy.mean])
+        arms = listed([row.arm for row in standings if row.accuracy.mean == first.accuracy.mean])
         words.append(
             f"The highest mean is that of {arms}: {percent(first.accuracy.mean)} % over {seeds}. "
             "That describes these seeds; what may be concluded stands in the table."
@@ -66,31 +68,48 @@ def sentences(analysis: Analysis, stream: str) -> list[str]:
     return [*words, ranks] if ranks else words
 
 
-def given(lives: Sequence[Lived], what: str, skip: Sequence[str] = ()) -> Facts:
-    """What stands in one part of the results of some lives, such as their protocol, and which lives differ in it.
+def reasons(standings: Sequence[Standing]) -> list[str]:
+    """Why nothing can be concluded, each reason once, with the arms that it holds for unless it holds for all."""
+    paired = {row.arm: row.paired for row in standings if row.paired}
+    found: dict[str, list[str]] = {}
+    for arm, against in paired.items():
+        if against.reason:
+            found.setdefault(against.conclusion, []).append(arm)
+    return [
+        f"{reason} ({'all arms' if len(arms) == len(paired) else ', '.join(arms)})" for reason, arms in found.items()
+    ]
+
+
+def missing_lines(comparison: Comparison) -> list[str]:
+    """One line for each cell without results."""
+    return [one_line(f"{cell.arm} on {cell.stream}, seed {cell.seed}: {cell.reason}") for cell in comparison.missing]
+
+
+def given(runs: Sequence[CompletedRun], what: str, skip: Sequence[str] = ()) -> Facts:
+    """What stands in one part of the results of some runs, such as their protocol, and which runs differ in it.
 
     Args:
-        lives: whose results are read.
+        runs: whose results are read.
         what: the part.
         skip: keys to leave out.
     """
-    parts = [(life, life.results.get(what) or {}) for life in lives]
+    parts = [(run, run.results.get(what) or {}) for run in runs]
     facts = []
     for key in dict.fromkeys(key for _, part in parts for key in part if key not in skip):
-        by_value: dict[str, list[Lived]] = {}
-        for life, part in parts:
-            by_value.setdefault(_value_text(part.get(key)), []).append(life)
-        facts.append((key.replace("_", " "), [(value, _who(found, lives)) for value, found in by_value.items()]))
+        by_value: dict[str, list[CompletedRun]] = {}
+        for run, part in parts:
+            by_value.setdefault(_value_text(part.get(key)), []).append(run)
+        facts.append((key.replace("_", " "), [(value, _who(found, runs)) for value, found in by_value.items()]))
     return facts
 
 
-def class_orders(lives: Sequence[Lived]) -> list[tuple[int, list[tuple[str, str]]]]:
+def class_orders(runs: Sequence[CompletedRun]) -> list[tuple[int, list[tuple[str, str]]]]:
     """(seed, [(class order, which arms)]); which arms is empty where all agree, as they should."""
     found: dict[int, dict[str, list[str]]] = {}
-    for life in lives:
-        order = (life.results.get("protocol") or {}).get("class_order")
+    for run in runs:
+        order = (run.results.get("protocol") or {}).get("class_order")
         text = "not said" if order is None else " | ".join(" ".join(map(str, classes)) for classes in order)
-        found.setdefault(life.seed, {}).setdefault(text, []).append(life.arm)
+        found.setdefault(run.seed, {}).setdefault(text, []).append(run.arm)
     return [
         (seed, [(text, "" if len(orders) == 1 else ", ".join(arms)) for text, arms in orders.items()])
         for seed, orders in sorted(found.items())
@@ -98,11 +117,11 @@ def class_orders(lives: Sequence[Lived]) -> list[tuple[int, list[tuple[str, str]
 
 
 def configs(comparison: Comparison) -> list[tuple[str, str]]:
-    """(arm, configuration of its first life), as text."""
+    """(arm, configuration of its first run), as text."""
     found = {}
-    for life in comparison.lives:
-        if life.arm not in found and life.results.get("config"):
-            found[life.arm] = json.dumps(life.results["config"], indent=2, ensure_ascii=False, default=str)
+    for run in comparison.runs:
+        if run.arm not in found and run.results.get("config"):
+            found[run.arm] = json.dumps(run.results["config"], indent=2, ensure_ascii=False, default=str)
     return list(found.items())
 
 
@@ -111,7 +130,7 @@ def ranking_words(ranking: Ranking, where: str) -> str:
     if not ranking.mean_ranks or len(ranking.mean_ranks) < 2:
         return ""
     best = min(ranking.mean_ranks.values())
-    first = _listed([arm for arm, rank in ranking.mean_ranks.items() if rank == best])
+    first = listed([arm for arm, rank in ranking.mean_ranks.items() if rank == best])
     blocks = "pair of stream and seed" if ranking.blocks == 1 else f"{ranking.blocks} pairs of stream and seed"
     words = f"The best mean rank on {where} is that of {first}: {best:.2f} over the {blocks} that all arms have."
     if ranking.p is not None:
@@ -122,9 +141,9 @@ def ranking_words(ranking: Ranking, where: str) -> str:
 
 def _found(row: Standing, several: bool) -> str:
     paired = row.paired
-    interval = f"95\N{NO-BREAK SPACE}% interval {signed(paired.low)} to {signed(paired.high)}"
     return (
-        f"{_name(row, several)} ({signed(paired.difference)} points, {interval}, "
+        f"{_name(row, several)} ({signed(paired.difference)} points, "
+        f"95\N{NO-BREAK SPACE}% interval {interval(paired.low, paired.high, signed)}, "
         f"corrected {p_value(paired.p_holm, True)}, {paired.n} pairs)"
     )
 
@@ -133,13 +152,13 @@ def _name(row: Standing, several: bool) -> str:
     return f"{row.arm} on {row.stream}" if several else row.arm
 
 
-def _who(some: Sequence[Lived], every: Sequence[Lived]) -> str:
-    """Which lives, in few words; nothing where it is all of them."""
+def _who(some: Sequence[CompletedRun], every: Sequence[CompletedRun]) -> str:
+    """Which runs, in few words; nothing where it is all of them."""
     if len(some) == len(every):
         return ""
-    names = list(dict.fromkeys(life.arm for life in some))
-    whole = all(sum(life.arm == arm for life in every) == sum(life.arm == arm for life in some) for arm in names)
-    return ", ".join(names) if whole else f"{', '.join(names)} ({len(some)} of {len(every)} lives)"
+    names = list(dict.fromkeys(run.arm for run in some))
+    whole = all(sum(run.arm == arm for run in every) == sum(run.arm == arm for run in some) for arm in names)
+    return ", ".join(names) if whole else f"{', '.join(names)} ({len(some)} of {len(every)} runs)"
 
 
 def _value_text(value: Any) -> str:
@@ -150,7 +169,3 @@ def _value_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_value_text(entry)}" for key, entry in value.items())
     return str(value)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

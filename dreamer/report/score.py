@@ -1,0 +1,66 @@
+"""How the scores of a run are written: accuracies in per cent, anything else as it is, with its name and unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dreamer.core.text import MINUS, percent
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a run was scored by.
+
+    Attributes:
+        name: such as ``accuracy``.
+        unit: ``%`` for fractions of 1, which are written times 100; else in what it is counted.
+        higher_is_better: which way it is better.
+
+    >>> Score().write(0.123), Score("mean squared error", "mg", higher_is_better=False).write(1234.5678)
+    ('12.3', '1235')
+    """
+
+    name: str = "accuracy"
+    unit: str = "%"
+    higher_is_better: bool = True
+
+    @classmethod
+    def of(cls, results: Mapping[str, Any]) -> Score:
+        """The score of a run.
+
+        Args:
+            results: the content of ``results.json``; without a word about it, accuracy.
+        """
+        protocol = results.get("protocol", {})
+        if "score" not in protocol:
+            return cls()
+        return cls(protocol["score"], protocol["unit"], protocol["higher_is_better"])
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether it is a fraction of 1, written in per cent."""
+        return self.unit == "%"
+
+    @property
+    def sign(self) -> str:
+        """What stands behind a number: `` %``, or nothing where the unit is said once."""
+        return " %" if self.is_fraction else ""
+
+    @property
+    def heading(self) -> str:
+        """Name and unit, and which way is better where that is the lower one."""
+        lower = "" if self.higher_is_better else ", lower is better"
+        return f"{self.name} in {self.unit}{lower}"
+
+    def write(self, value: float | None, digits: int = 1) -> str:
+        """A value, or a difference of two.
+
+        Args:
+            value: None is a dash.
+            digits: decimals in per cent; other scores have four digits that count.
+        """
+        if value is None or self.is_fraction:
+            return percent(value, digits)
+        return f"{value:.4g}".replace("-", MINUS)
