@@ -272,7 +272,7 @@ def _try_replay(where: str, replayer: Replayer, parts: Parts, stream: Stream, x:
 def _try_perturbations(
     where: str, parts: Sequence[Perturbation], stream: Stream, x: Tensor, strengths: Sequence[float] = (1.0,)
 ) -> None:
-    """Perturb two blank samples, as strongly as each night will: what is not made for such samples says so now."""
+    """Perturb two blank samples, as strongly as each night will: a perturbation of other samples raises now."""
     x = torch.zeros(2, *stream.sample_shape, dtype=x.dtype)
     p = torch.full((2, stream.num_classes), 1 / stream.num_classes)
     for part in parts:
@@ -312,7 +312,7 @@ def _check_from_scratch(where: str, stage: StageSpec, replayer: Replayer, parts:
     if parts.plasticity:
         names = ", ".join(type(part).__name__ for part in parts.plasticity)
         raise ValueError(
-            f"{where}: from_scratch=True re-initialises the learner, but {names} goes on from its old weights"
+            f"{where}: from_scratch=True re-initialises the learner, but {names} follows its old weights"
         )
     if _uses_features(replayer, parts):
         raise ValueError(

@@ -183,7 +183,7 @@ class StageLoader:
 
     Args:
         stage: the stage.
-        steps: gives the steps that are left; called when the first batch is asked for.
+        steps: gives the steps that are left; called for the first batch.
     """
 
     def __init__(self, stage: Stage, steps: Callable[[], Iterator[Step]]):

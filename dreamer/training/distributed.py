@@ -34,7 +34,7 @@ def restore(memory: Memory, states: Sequence[dict[str, Any]]) -> None:
     """Fill this process's memory from a checkpoint; not collective.
 
     Args:
-        memory: which of how many it is, it knows.
+        memory: this process's.
         states: of the processes that were there when it was written. As many as now: each takes its own, and continues
             as if nothing had happened. Else they are dealt out anew.
 

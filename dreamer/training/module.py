@@ -33,7 +33,7 @@ from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebala
 from dreamer.training.evaluation import accuracy_row, evaluate, tally
 from dreamer.training.results import run_results
 from dreamer.training.resume import load_run, save_run
-from dreamer.training.trainer import change_plan, check_precision, fit_plan
+from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
@@ -225,13 +225,7 @@ class WakeSleepModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser; learner and generator are groups whose losses lie on disjoint graphs."""
-        groups: list[dict[str, Any]] = [{"params": [p for p in self.network.parameters() if p.requires_grad]}]
-        if self.generator is not None:
-            own = [p for p in self.generator.parameters() if p.requires_grad]
-            groups.append({"params": own} | ({} if self.generator_lr is None else {"lr": self.generator_lr}))
-        # there may be nothing to optimise (a closed-form learner), but Lightning counts steps by an optimiser
-        inert = [{"params": [nn.Parameter(torch.zeros(()))]}]
-        return self.optimizer([group for group in groups if group["params"]] or inert)
+        return self.optimizer(parameter_groups(self.network, self.generator, self.generator_lr))
 
     # ---------------------------------------------------------------- one batch
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
+import torch
+from torch import nn
 
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.loop.plan import Parts
@@ -65,6 +67,19 @@ def check_precision(trainer: pl.Trainer, groups: Sequence[Mapping[str, Any]]) ->
             f"Lightning clips no gradients for a fused optimizer under {trainer.precision!r}: expected "
             f"optimizer.fused=false or no gradient_clip_val, got {trainer.gradient_clip_val}"
         )
+
+
+def parameter_groups(
+    network: nn.Module, generator: nn.Module | None, generator_lr: float | None
+) -> list[dict[str, Any]]:
+    """What the one optimiser trains: the learner, and the generator, with its own learning rate where it has one."""
+    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if p.requires_grad]}]
+    if generator is not None:
+        own = [p for p in generator.parameters() if p.requires_grad]
+        groups.append({"params": own} | ({} if generator_lr is None else {"lr": generator_lr}))
+    # there may be nothing to optimise (a closed-form learner), but Lightning counts steps by an optimiser
+    inert = [{"params": [nn.Parameter(torch.zeros(()))]}]
+    return [group for group in groups if group["params"]] or inert
 
 
 def limited_plan(trainer: pl.Trainer, plan: Hypnogram) -> Hypnogram:

@@ -138,7 +138,7 @@ def test_dreams_of_a_table_leave_the_unit_interval():
         ),
         (
             {"memory": ClassBalanced(9), "night": [REM(2, perturbations=(Affine(),))]},
-            r"night stage 0 \(rem\): Affine bends images",
+            r"night stage 0 \(rem\): Affine perturbs images",
         ),
     ],
     ids=["bernoulli", "span", "uint8", "clip", "affine"],
@@ -217,11 +217,11 @@ def test_tokens_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Pat
     [
         (
             {"memory": ClassBalanced(9)},
-            r"night stage 1 \(rem\): Noise bends floating-point .*int64; perturbations=\[\]",
+            r"night stage 1 \(rem\): Noise perturbs floating-point .*int64; perturbations=\[\]",
         ),
         (
             {"memory": ClassBalanced(9), "night": [NREM(2, perturbations=(Mixup(),))]},
-            r"night stage 0 \(nrem\): Mixup bends floating-point samples, got torch.int64$",
+            r"night stage 0 \(nrem\): Mixup perturbs floating-point samples, got torch.int64$",
         ),
         (
             {"memory": ClassBalanced(9), "night": [NREM(2, perturbations=(LatentMixing(),))]},

@@ -380,7 +380,7 @@ def test_a_life_on_features_is_that_of_the_frozen_backbone():
 
 def test_augmentation_of_images_comes_too_late_for_features():
     stream = embedded(STREAM, convolutions())
-    with pytest.raises(ValueError, match=r"wake: Affine bends images of shape .*, got samples of shape \(2, 24\)"):
+    with pytest.raises(ValueError, match=r"wake: Affine perturbs images of shape .*, got samples of shape \(2, 24\)"):
         life(MLP((24,), K, ()), wake=Wake(perturbations=[Affine()])).plan(stream)
 
 
