@@ -189,7 +189,6 @@ def test_the_fingerprint_sees_what_runs_and_not_what_shows(tmp_path: Path, monke
         (tmp_path / f"{name}.py").write_text("1")
     assert grid.PROGRAM.fingerprint() == before
 
-
     assert grid.code() == before
 
 

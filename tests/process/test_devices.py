@@ -31,7 +31,7 @@ from dreamer.streams.base import Stream, TensorSamples
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 from tests.callbacks.test_sleep import make_module, make_stream
-from tests.helpers.tiny_runs import quiet_trainer, tiny_life, tiny_network, tiny_stream
+from tests.helpers.tiny_runs import quiet_trainer, tiny_module, tiny_network, tiny_stream
 
 LIMIT = 300.0
 """Seconds after which processes count as deadlocked; far more than they need, even where many share a machine."""
@@ -192,7 +192,7 @@ def test_the_same_global_batches_give_the_same_weights() -> None:
 
 def test_weights_are_equal_after_nights_and_memories_are_not() -> None:
     """With memory, a generator that rests at night, teachers and dropout, and no strategy but plain ddp."""
-    pair = together(2, lived, tiny_stream, tiny_life)
+    pair = together(2, lived, tiny_stream, tiny_module)
     assert all(life["complete"] for life in pair)
     assert same_weights(pair) and pair[0]["rows"] == pair[1]["rows"]
     memories = [life["memory"] for life in pair]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
-from tests.helpers.made_up_runs import fake_life
+from tests.helpers.made_up_runs import fake_results
 
 
 def pixels(path):
@@ -29,13 +29,13 @@ def pixels(path):
 )
 @pytest.mark.parametrize("draw", [draw_hypnogram, draw_matrix])
 def test_every_life_has_its_picture(tmp_path, life, draw):
-    picture = pixels(draw(fake_life(**life), tmp_path / "new" / "picture.png"))
+    picture = pixels(draw(fake_results(**life), tmp_path / "new" / "picture.png"))
     inked = (picture[..., :3] < 0.9).any(-1).float().mean()
     assert inked > 0.01
 
 
 def test_a_life_that_broke_off_is_drawn_as_far_as_it_came(tmp_path):
-    life = fake_life(5)
+    life = fake_results(5)
     whole, matrix = pixels(draw_hypnogram(life, tmp_path / "a.png")), pixels(draw_matrix(life, tmp_path / "b.png"))
     life["complete"] = False
     life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:4]
@@ -50,7 +50,7 @@ def test_a_life_that_broke_off_is_drawn_as_far_as_it_came(tmp_path):
 
 
 def test_an_experience_without_test_data_is_left_out(tmp_path):
-    life = fake_life(3)
+    life = fake_results(3)
     for row in life["accuracy_matrix"]["rows"]:
         row["accuracy"][1] = None
     life["metrics"]["average_accuracy"] = None

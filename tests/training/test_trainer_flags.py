@@ -22,7 +22,7 @@ from dreamer import NREM, REM, SleepCallback, Wake
 from dreamer.memory import ClassBalanced
 from dreamer.perturbations import Noise
 from dreamer.training.data import StreamDataModule
-from tests.helpers.tiny_runs import tiny_life, tiny_network, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_network, tiny_stream
 
 TREES = ("pytorch_lightning", "lightning.pytorch")
 SUBJECTS = ("module", *TREES)
@@ -51,7 +51,7 @@ def night() -> list[NREM | REM]:
 def own_life() -> tuple[Any, Any, list[Any]]:
     """Module, data and callbacks of a life of the project's own."""
     stream = tiny_stream()
-    module = tiny_life(stream, wake=Wake(batch_size=4), night=night())
+    module = tiny_module(stream, wake=Wake(batch_size=4), night=night())
     return module, StreamDataModule(stream), []
 
 
