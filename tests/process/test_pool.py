@@ -227,7 +227,7 @@ def test_an_error_of_the_watcher_leaves_no_worker_behind(tmp_path):
 def test_no_more_than_the_workers_live_at_once(tmp_path):
     folders = cells(tmp_path, *["count"] * 5)
     run_jobs(folders, STAND_IN, workers=2)
-    assert max(int((folder / "alive").read_text()) for folder in folders) <= 2
+    assert max(int((folder / "running").read_text()) for folder in folders) <= 2
 
 
 def test_workers_live_side_by_side(tmp_path):
