@@ -1,4 +1,4 @@
-# dreamer: `make demo` lives a first life, `make test` runs the tests; `make help` lists the rest.
+# dreamer: `make demo` trains a first network, `make test` runs the tests; `make help` lists the rest.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -17,7 +17,7 @@ export OMP_NUM_THREADS ?= 1
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 - \2/'
 
-demo: $(VENV)/installed ## install, live through the embedded digits, print the result table
+demo: $(VENV)/installed ## install, train on the embedded digits, print the result table
 	$(BIN)/dreamer run digits
 
 # a worker for each core; who has nothing left takes from the others

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -120,7 +120,7 @@ class RunFolder(Callback):
             if type(logger).__name__ == "WandbLogger":
                 from dreamer.loggers.wandb import keep_results
 
-                keep_results(logger, results, path)
+                keep_results(cast(Any, logger), results, path)
 
 
 def _flush(trainer: pl.Trainer) -> None:

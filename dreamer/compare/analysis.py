@@ -255,5 +255,5 @@ def _fronts(standings: Sequence[Standing]) -> dict[str, tuple[str, ...]]:
 
 
 def _total(values: Mapping[str, Any], *keys: str) -> float | None:
-    terms = [values.get(key) for key in keys]
-    return None if any(term is None for term in terms) else sum(terms)
+    terms = [term for key in keys if (term := values.get(key)) is not None]
+    return sum(terms) if len(terms) == len(keys) else None

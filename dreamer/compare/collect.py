@@ -13,6 +13,7 @@ from dreamer.config.binding import ConfigError
 from dreamer.jobs.manifest import completed
 from dreamer.jobs.runner import Missing, why_missing
 from dreamer.report.results import FILE_NAME, read_results
+from dreamer.report.score import Score
 
 
 def of_grid(grid: Grid, folder: Path, command: str = "", reasons: dict[Path, str] | None = None) -> Comparison:
@@ -94,6 +95,9 @@ def _of_wandb(path: Path) -> bool:
 
 def _any_run(path: Path) -> CompletedRun:
     results = read_results(path)
+    score = Score.of(results)
+    if score != Score():
+        raise ConfigError(f"expected runs that are scored by accuracy, got {path} with {score.name}")
     folder = path.parent
     # W&B keeps its copy in wandb/RUN/files of the run folder
     home = folder.parents[2] if _of_wandb(path) and len(folder.parents) > 2 else folder

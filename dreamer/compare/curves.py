@@ -134,7 +134,7 @@ def forgetting(arms: Arms, key: str) -> Figure | None:
             (arm, seed, j, value)
             for arm, found in lost.items()
             for seed, line in found.items()
-            for j, value in enumerate(line)
+            for j, value in enumerate(line or ())
         ],
         wide=True,
     )

@@ -142,8 +142,8 @@ def read_cell(folder: Path) -> Cell:
 
 def _arm(entry: Any) -> Arm:
     if isinstance(entry, str) and entry.strip():
-        name, *words = entry.split()
-        return _named(entry, name, tuple(words))
+        name, *settings = entry.split()
+        return _named(entry, name, tuple(settings))
     if not isinstance(entry, Mapping) or "recipe" not in entry or set(entry) - {"recipe", "name", "set"}:
         raise ConfigError(f"arms: expected the name of a recipe, or recipe, name and set, got {entry!r}")
     words = _words(entry.get("set"), "arms.set")
@@ -163,8 +163,8 @@ def _named(label: str, name: str, words: tuple[str, ...]) -> Arm:
 def _stream(entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """(label, configurations, settings)."""
     if isinstance(entry, str) and entry.strip():
-        name, *words = entry.split()
-        return entry, (name,), tuple(words)
+        name, *settings = entry.split()
+        return entry, (name,), tuple(settings)
     if not isinstance(entry, Mapping) or "config" not in entry or set(entry) - {"config", "name", "set"}:
         raise ConfigError(f"streams: expected the name of a configuration, or config, name and set, got {entry!r}")
     words = _words(entry.get("set"), "streams.set")
@@ -191,6 +191,7 @@ def _cell(
         raise ConfigError(at(arm.label, str(error))) from None
     if not (plain.get("stream") or {}).get("name"):
         raise ConfigError(f"streams: {label!r} names no stream; {one_of(label, streams.available())}")
+    _check_score(plain)
     if augment != OWN:
         _augment(plain, _several(augment, "augment") if augment else [])
     plain.pop("out", None)
@@ -204,6 +205,18 @@ def _cell(
     options = dict(_pair(word) for word in arm.words)
     avalanche_options.verify(arm.avalanche, options)
     return Cell(arm.label, label, seed, plain, {"name": arm.avalanche, "options": options})
+
+
+def _check_score(plain: Mapping[str, Any]) -> None:
+    """Refuse a problem whose scores tables and verdicts, which rank accuracies, would read the wrong way round."""
+    node = plain.get("problem") or "classification"
+    name = node if isinstance(node, str) else str(node.get("name", "classification"))
+    try:
+        problem: Any = registry.resolve("problems", name)
+    except registry.UnknownPart as error:
+        raise ConfigError(f"problem.name: {error}") from None
+    if problem.score != "accuracy":
+        raise ConfigError(f"problem: expected one that is scored by accuracy, got {name} ({problem.score})")
 
 
 def _augment(plain: dict[str, Any], names: Sequence[Any]) -> None:

@@ -25,6 +25,7 @@ def headline(comparison: Comparison, analysis: Analysis) -> list[str]:
         return ["There is only one arm, so nothing is compared."]
     by_verdict: dict[str, list[Standing]] = {}
     for row in tested:
+        assert row.paired is not None
         by_verdict.setdefault(row.paired.verdict, []).append(row)
     several = len(comparison.streams) > 1
     words = []

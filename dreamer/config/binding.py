@@ -323,7 +323,9 @@ def _evaluated(annotation: Any, target: Callable[..., Any]) -> Any:
         return annotation
     while isinstance(target, functools.partial):
         target = target.func
-    function = target.__init__ if isinstance(target, type) else inspect.unwrap(target)
+    function: Any = inspect.unwrap(target)
+    if isinstance(target, type):
+        function = target.__init__  # type: ignore[misc]
     module = sys.modules.get(getattr(function, "__module__", "") or "")
     names = {**vars(typing), **getattr(module, "__dict__", {}), **getattr(function, "__globals__", {})}
     try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from dreamer.core.types import KINDS
-
-Record = TypeVar("Record", bound="Ledger")
 
 
 @dataclass
@@ -42,7 +41,7 @@ class Ledger:
     optimizer_steps: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     samples: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("wake", "replayed", "nrem", "rem"), 0))
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*KINDS, "examination"), 0.0))
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._clock = time.perf_counter()
@@ -64,7 +63,7 @@ class Ledger:
         """Plain containers."""
         return asdict(self)
 
-    @classmethod
-    def from_state(cls: type[Record], state: Mapping[str, Any]) -> Record:
-        """The ledger that :meth:`state_dict` described."""
-        return cls(**{entry.name: state[entry.name] for entry in fields(cls)})
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        for entry in fields(self):
+            setattr(self, entry.name, copy.deepcopy(state[entry.name]))

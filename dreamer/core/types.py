@@ -180,7 +180,7 @@ class Losses:
         total: scalar, the sum that is differentiated; None where a stage learns without gradients.
         parts: the named summands, detached, for the logs.
         outputs: (B, K) detached outputs for the real batch, for memories that keep them; None in sleep.
-        real_loss: detached scalar, the learner's loss on the real batch alone, for data-driven schedules; None in sleep.
+        real_loss: detached scalar, the learner's loss on real samples alone, for data-driven schedules; None in sleep.
         changes: changes of weights without gradients.
     """
 

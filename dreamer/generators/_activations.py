@@ -89,7 +89,9 @@ class Activations:
 
 def watched(network: nn.Module) -> list[nn.Module]:
     """The layers that :class:`Activations` watches."""
-    norms = [layer for layer in network.modules() if isinstance(layer, _NORMS) and layer.running_mean is not None]
+    norms: list[nn.Module] = [
+        layer for layer in network.modules() if isinstance(layer, _NORMS) and layer.running_mean is not None
+    ]
     return norms or [layer for layer in network.modules() if isinstance(layer, (nn.Linear, *_CONVOLUTIONS))]
 
 

@@ -116,6 +116,7 @@ def louden(artist: nn.Module, factor: float) -> None:
     for layer in artist.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
             with torch.no_grad():
                 layer.weight.mul_(factor)

@@ -265,7 +265,7 @@ class Generator(nn.Module, ABC):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         # a fresh generator has no dreamers yet: make room for those of the checkpoint before they are copied
-        kept = []
+        kept: list[nn.Module] = []
         while (classes := state_dict.get(f"{prefix}dreamers.{len(kept)}.classes")) is not None:
             kept.append(self._stored(self.new_snapshot(classes.clone())).to(self.settled.device).requires_grad_(False))
         self.dreamers = nn.ModuleList(kept)

@@ -43,7 +43,7 @@ class ResumableCSVLogger(CSVLogger):
         """Lightning's writer of this part."""
         if self._experiment is None:
             self._experiment = _WholeFileWriter(log_dir=self.log_dir)
-        return self._experiment
+        return self._experiment  # type: ignore[return-value]
 
 
 class _WholeFileWriter(ExperimentWriter):

@@ -102,7 +102,7 @@ def log_images(logger: WandbLogger, pictures: Mapping[str, Path], step: int, axe
     """
     import wandb
 
-    images = {name: [wandb.Image(str(path))] for name, path in pictures.items()}
+    images: dict[str, Any] = {name: [wandb.Image(str(path))] for name, path in pictures.items()}
     logger.log_metrics({**images, **axes}, step)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.modes import evaluating
-from dreamer.loop.plan import Parts, StageSpec
+from dreamer.loop.plan import Parts, StageSpec, few_samples, plan_run
 from dreamer.networks.base import Featured
 from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
@@ -20,6 +21,18 @@ from dreamer.streams.base import Stream
 
 _SLACK = 1e-3
 """What rounding may add to a range of values."""
+
+
+def checked_plan(stream: Stream, parts: Parts, cycles: int, devices: int = 1) -> Hypnogram:
+    """Check parts and stream, and lay the run out; arguments as for :func:`dreamer.loop.plan.plan_run`.
+
+    Raises:
+        ValueError: when parts make no sense together, with the reason.
+    """
+    few = few_samples(stream)
+    check_parts(stream, parts, few)
+    check_learner(stream, parts, few)
+    return plan_run(stream, parts, cycles, devices)
 
 
 def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
@@ -134,12 +147,12 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
                 f"{type(part).__name__} is for values in [{ends[0]:g}, {ends[1]:g}], {stream.name} has {least:.3g} to "
                 f"{largest:.3g}: expected {option}={other}"
             )
-    named = [(where, part) for where, _, replayer in parts.replayers() for part in replayer.perturbations or ()]
-    for where, part in [*named, *(("wake", part) for part in parts.wake.perturbations)]:
-        clip = getattr(part, "clip", None) if part.space == "pixel" else None
+    named = [(where, bend) for where, _, replayer in parts.replayers() for bend in replayer.perturbations or ()]
+    for where, bend in [*named, *(("wake", bend) for bend in parts.wake.perturbations)]:
+        clip = getattr(bend, "clip", None) if bend.space == "pixel" else None
         if clip is not None and (least < clip[0] - _SLACK or largest > clip[1] + _SLACK):
             raise ValueError(
-                f"{where}: {type(part).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has {least:.3g} to "
+                f"{where}: {type(bend).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has {least:.3g} to "
                 f"{largest:.3g}: expected clip=None"
             )
 
@@ -259,7 +272,7 @@ def _try_replay(where: str, replayer: Replayer, parts: Parts, stream: Stream, x:
 def _try_perturbations(
     where: str, parts: Sequence[Perturbation], stream: Stream, x: Tensor, strengths: Sequence[float] = (1.0,)
 ) -> None:
-    """Perturb two blank samples, as strongly as each night will: what is not made for such samples says so now."""
+    """Perturb two blank samples, as strongly as each night will: a perturbation of other samples raises now."""
     x = torch.zeros(2, *stream.sample_shape, dtype=x.dtype)
     p = torch.full((2, stream.num_classes), 1 / stream.num_classes)
     for part in parts:
@@ -299,11 +312,11 @@ def _check_from_scratch(where: str, stage: StageSpec, replayer: Replayer, parts:
     if parts.plasticity:
         names = ", ".join(type(part).__name__ for part in parts.plasticity)
         raise ValueError(
-            f"{where}: from_scratch=True re-initialises the learner, but {names} goes on from its old weights"
+            f"{where}: from_scratch=True re-initialises the learner, but {names} follows its old weights"
         )
     if _uses_features(replayer, parts):
         raise ValueError(
-            f"{where}: from_scratch=True re-initialises the learner, but what is replayed are features of its old weights"
+            f"{where}: from_scratch=True re-initialises the learner, but features of its old weights are replayed"
         )
 
 

@@ -129,7 +129,7 @@ def _check_dawn(plan: Hypnogram, parts: Parts) -> None:
 
 
 def seen_experiences(stream: Stream, index: int, wake: Wake) -> range:
-    """The experiences whose classes have come by experience ``index``: all of them where ``wake.data`` is ``joint``."""
+    """The experiences whose classes are seen in experience ``index``: all of them where ``wake.data`` is ``joint``."""
     return range(len(stream) if wake.data == "joint" else index + 1)
 
 
@@ -171,6 +171,11 @@ def class_mask(stream: Stream, experiences: Sequence[int] | range) -> Tensor:
     for index in experiences:
         mask[list(stream.experiences[index].classes)] = True
     return mask
+
+
+def seen_classes(stream: Stream, experience: int, wake: Wake) -> Tensor:
+    """(G,) bool, the classes, or domains, that are seen by the end of an experience."""
+    return class_mask(stream, seen_experiences(stream, experience, wake))
 
 
 def active_classes(stream: Stream, experience: int, active_outputs: ActiveOutputs) -> Tensor | None:

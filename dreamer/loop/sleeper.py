@@ -334,7 +334,7 @@ class Sleeper:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back ledger and schedule; memories are taken back by whoever knows those of all processes."""
-        self.ledger = type(self.ledger).from_state(state["ledger"])
+        self.ledger.load_state_dict(state["ledger"])
         self.parts.schedule.load_state_dict(state["schedule"])
 
     def gallery(self, per_class: int, device: torch.device) -> Dream | None:

@@ -69,7 +69,8 @@ def _split(entries: list[tuple[int, int, int]], total: int, rank: int, ranks: in
 
 def piles(entries: Sequence[tuple[int, int, int]]) -> dict[Key, range]:
     """The rows of lists, by experience and class."""
-    found, start = {}, 0
+    found: dict[Key, range] = {}
+    start = 0
     for label, experience, count in entries:
         found[experience, label] = range(start, start + count)
         start += count

@@ -100,7 +100,8 @@ class ClassStatistics:
             self.shape, device = tuple(h.shape[1:]), h.device
             today.observe(h.reshape(len(h), -1), batch.y)
         if experience != self.experience and len(self.banks) == 2:
-            self.banks = [join(*self.banks, self.covariance)]
+            older, newer = self.banks
+            self.banks = [join(older, newer, self.covariance)]
         elif experience == self.experience:
             self.banks = self.banks[:-1]
         self.banks.append({name: row.to(device) for name, row in today.bank().items()})
@@ -166,7 +167,7 @@ class ClassStatistics:
 
         What was measured is merged; each process then has the same Gaussians, which stand for its part of the samples.
         """
-        banks = []
+        banks: list[Any] = []
         for measured in itertools.zip_longest(*(reversed(state["banks"]) for state in states)):
             whole = functools.reduce(
                 functools.partial(join, covariance=self.covariance), [bank for bank in measured if bank is not None]

@@ -157,7 +157,7 @@ class _Met(NamedTuple):
 
 
 def _read(day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, logits: bool) -> _Met:
-    rows: dict[str, list[Tensor]] = {"x": [], "y": [], "key": []} | ({"logits": []} if logits else {})
+    rows: dict[str, list[Tensor]] = {name: [] for name in ("x", "y", "key", *(["logits"] if logits else []))}
     before = []
     for batch in day:
         x = batch.x

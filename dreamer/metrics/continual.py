@@ -235,8 +235,9 @@ def night_gains(rows: Sequence[AccuracyRow], higher_is_better: bool = True) -> l
         if row["after"] != "night":
             before = row
             continue
-        known = before is not None and before["experience"] == row["experience"]
-        start = average_seen(before["accuracy"], row["experience"]) if known else None
+        start = None
+        if before is not None and before["experience"] == row["experience"]:
+            start = average_seen(before["accuracy"], row["experience"])
         end = average_seen(row["accuracy"], row["experience"])
         # a night that is evaluated more than once counts from its dusk to its last evaluation
         gains[row["night"]] = None if start is None or end is None else end - start if higher_is_better else start - end

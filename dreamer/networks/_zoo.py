@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,10 +39,10 @@ def headless(name: str) -> tuple[nn.Module, frozenset[str]]:
         near = nearest(name, [*known, *timm.list_models()])
         hint = "" if near is None else f"; did you mean {near!r}?"
         raise ValueError(f"neither torchvision nor timm has a network {name!r}{hint}")
-    network = timm.create_model(name, pretrained=False)
-    whole = set(network.state_dict())
-    network.reset_classifier(0)
-    return network, frozenset(whole - set(network.state_dict()))
+    made: Any = timm.create_model(name, pretrained=False)
+    whole = set(made.state_dict())
+    made.reset_classifier(0)
+    return made, frozenset(whole - set(made.state_dict()))
 
 
 def load_weights(network: nn.Module, path: str | Path, spare: frozenset[str] = frozenset()) -> None:

@@ -130,6 +130,13 @@ def dummy_input(network: nn.Module, sample_shape: Sequence[int], count: int = 1)
     return torch.zeros(count, *sample_shape, device=device, dtype=dtype)
 
 
+def feature_shape(network: nn.Module, sample_shape: Sequence[int]) -> tuple[int, ...]:
+    """(H,), the shape of a network's features for samples of shape *S."""
+    features = forward(Frozen(network), dummy_input(network, sample_shape), features=True).features
+    assert features is not None
+    return tuple(features.shape[1:])
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """A tensor in float32 at least.
 

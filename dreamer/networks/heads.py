@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -68,7 +70,7 @@ def add_classes(network: nn.Module, classes: Tensor) -> None:
     """Tell every part of a network that grows which (K,) bool classes there are from now on."""
     for part in network.modules():
         if hasattr(part, "add_classes"):
-            part.add_classes(classes)
+            cast(Any, part).add_classes(classes)
 
 
 def grows(network: nn.Module) -> bool:

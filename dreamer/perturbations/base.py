@@ -30,7 +30,10 @@ class Perturbation(Protocol):
             normal numbers from which a generator makes codes or samples.
     """
 
-    space: Literal["pixel", "latent", "noise"]
+    @property
+    def space(self) -> Literal["pixel", "latent", "noise"]:
+        """See the class."""
+        ...
 
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Perturb a batch.
@@ -80,7 +83,7 @@ def scaled(part: Part, strength: float) -> Part:
 def multiplied(part: Part, strength: float, most: float = math.inf) -> Part:
     """A copy whose ``amounts`` are multiplied by ``strength`` and are then at most ``most``."""
     copied = copy.copy(part)
-    for name in part.amounts:
+    for name in part.amounts:  # type: ignore[attr-defined]
         setattr(copied, name, min(strength * getattr(part, name), most))
     return copied
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dreamer.core.types import Kind
 from dreamer.networks.base import Frozen
@@ -30,6 +30,8 @@ class MovingAverage(Plasticity):
     Raises:
         ValueError: when ``rate`` or ``decay`` is out of its range.
     """
+
+    steps: Tensor
 
     def __init__(self, rate: float = 0.9, decay: float = 0.99):
         super().__init__()

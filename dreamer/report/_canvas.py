@@ -68,11 +68,9 @@ def cell(x: Tensor) -> tuple[float, float]:
     return max(0.2, 0.8 * height / longest) + GAP, max(0.2, 0.8 * width / longest) + GAP
 
 
-def draw_sample(
-    axes: Axes, dream: Tensor, extent: tuple[float, float, float, float], scale: Mapping[str, float]
-) -> None:
+def draw_sample(axes: Axes, dream: Tensor, extent: tuple[float, float, float, float], scale: Mapping[str, Any]) -> None:
     """Draw one (*S) sample into ``extent`` (left, right, bottom, top), in colours between ``scale_of`` its kind."""
-    where = {"extent": extent, "aspect": "auto", "interpolation": "nearest"}
+    where: dict[str, Any] = {"extent": extent, "aspect": "auto", "interpolation": "nearest"}
     if dream.ndim == 3 and dream.shape[0] == 3:
         axes.imshow(dream.clamp(0.0, 1.0).permute(1, 2, 0).numpy(), **where)
     elif dream.ndim == 3:

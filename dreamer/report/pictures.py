@@ -205,7 +205,7 @@ def _draw_stages(
     top = len(kinds) - 1
     begins = {stage["experience"]: start for stage, (start, _) in reversed(list(zip(stages, spans, strict=True)))}
     every = max(1, -(-len(begins) // 24))
-    style = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
     axes.annotate("experience", (0, top), (-6, 10), color=GREY, ha="right", **style)
     for experience in sorted(begins)[::every]:
         axes.annotate(str(experience), (begins[experience], top), (2, 10), color=INK, **style)

@@ -29,7 +29,7 @@ def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
         whole = [[classes for classes, own in zip(order, origins, strict=True) if own == i] for i in sorted({*origins})]
         order = [sorted(set().union(*pieces)) for pieces in whole]
     final = rows[-1]["accuracy"] if rows and rows[-1]["stage"] >= 0 else [None] * len(order)
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for i, classes in enumerate(order):
         wake, night = (
             next(

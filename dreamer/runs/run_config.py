@@ -216,7 +216,11 @@ def _own_optimizer(name: str) -> type:
 
 def _loggers(node: Any) -> tuple[ComponentSpec, ...]:
     """The csv logger always is among them: the run folder is complete without the others."""
-    makers = {"csv": ResumableCSVLogger, "tensorboard": tensorboard_logger, "wandb": wandb_logger}
+    makers: dict[str, Callable[..., Any]] = {
+        "csv": ResumableCSVLogger,
+        "tensorboard": tensorboard_logger,
+        "wandb": wandb_logger,
+    }
     given = ("directory", "out", "config", "name")
     nodes = node if isinstance(node, list | tuple) else [] if node is None else [node]
     found = {"csv": bind(ResumableCSVLogger, {}, "logger", given)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.loop.plan import few_samples, kept_bytes
+from dreamer.networks.base import feature_shape
 from dreamer.networks.heads import grows
 from dreamer.streams.base import Stream
 from dreamer.training.module import WakeSleepModule
@@ -33,7 +34,7 @@ def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
     sizes = module.bytes()
     if module.memory is not None:
         if module.memory.is_features:
-            shape, itemsize = module.feature_shape(stream.sample_shape), 4
+            shape, itemsize = feature_shape(module.network, stream.sample_shape), 4
         else:
             shape, itemsize = stream.sample_shape, few_samples(stream, 1).element_size()
         sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes, itemsize)

@@ -74,6 +74,8 @@ class Drift(Schedule):
         self.threshold = threshold
         self.slack = slack
         self.warmup = warmup
+        self._usual: Tensor | None = None
+        self._sum, self._found = 0.0, False
         self.slept()
 
     def cut(self, steps: int, completed: int, last: bool) -> list[Stretch]:
@@ -124,7 +126,7 @@ class Drift(Schedule):
         """Reset the test: a night changes losses and features."""
         self.checks.awake = 0
         self._count, self._mean, self._squares, self._sum, self._found = 0, 0.0, 0.0, 0.0, False
-        self._usual: Tensor | None = None
+        self._usual = None
 
     def state_dict(self) -> dict[str, Any]:
         return {

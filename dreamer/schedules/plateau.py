@@ -54,7 +54,9 @@ class Plateau(Schedule):
         self.checks = Checks(check_every, least, most, at_end)
         self.patience = patience
         self.gain = gain
-        self._highest = 0.0
+        self._highest = self._sum = 0.0
+        self._level: float | None = None
+        self._learnt = False
         self.slept()
 
     def cut(self, steps: int, completed: int, last: bool) -> list[Stretch]:
@@ -90,7 +92,7 @@ class Plateau(Schedule):
         """Reset the level: a night changes the loss."""
         self.checks.awake = 0
         self._sum = 0.0
-        self._level: float | None = None
+        self._level = None
         self._still, self._learnt = 0, False
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +44,8 @@ class Hebbian:
         ticks: simulated moments per step; a list gives one number for each night, the last for all further ones. The
             official nights have 15000, and 5000 more after each further experience.
         batch_size: samples replayed per step, for the average and the scales.
-        source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whichever of them the run has). Samples are
-            expected in [0, 1]; what is negative never spikes.
+        source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whichever of them the run has). Samples
+            are expected in [0, 1]; what is negative never spikes.
         rate: probability that an input of 1 spikes in a tick (official: ``2 * 0.001 * inp_rate``, 239.515363).
         thresholds: of each layer's neurons, first layer first, in scaled impulses; one number serves all layers
             (official: ``b1, b2, b3`` divided by ``alpha_scale``, 14.548273, 44.560317, 38.046326 and 55.882454). The
@@ -250,7 +250,7 @@ def noise(chance: Tensor, window: int | None, ticks: int, rng: torch.Generator) 
         for size, side in zip(sizes, sides, strict=True)
     ]
     for corner in zip(*corners, strict=True):
-        place = (..., *(slice(first, first + side) for first, side in zip(corner, sides, strict=True)))
+        place: tuple[Any, ...] = (..., *(slice(first, first + side) for first, side in zip(corner, sides, strict=True)))
         seen = chance[place]
         spikes = torch.zeros_like(chance)
         spikes[place] = (torch.rand(seen.shape, generator=rng, device=rng.device) < seen).to(chance.dtype)

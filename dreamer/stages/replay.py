@@ -28,7 +28,7 @@ Stage = TypeVar("Stage")
 class Replayer:
     """How a stage replays.
 
-    It works in two halves: calling it draws and perturbs samples, :meth:`teach` adds what the teachers say of them. The
+    It works in two halves: calling it draws and perturbs samples, :meth:`teach` adds the teachers' outputs. The
     first half is the data loader's, the second belongs to the training step.
 
     Attributes:
@@ -103,7 +103,8 @@ class Replayer:
         """The configured perturbations; by default what suits latent codes, or, where there are none, samples."""
         if self.perturbations is not None:
             return self.perturbations
-        return (LatentMixing(),) if codes else (Noise(clip=None),)
+        default: Perturbation = LatentMixing() if codes else Noise(clip=None)
+        return (default,)
 
     def unlabelled(self, generator: Generator | None) -> bool:
         """True when a teacher must name the targets of dreams, because the generator does not know them."""
@@ -150,7 +151,7 @@ class Replayer:
     def _named(self, context: SleepContext, dream: Dream, drawn: Tensor) -> Dream:
         """Dreams whose targets nobody knows, with those that the teacher gives them; perturbations need them.
 
-        Where tasks are known, ``drawn`` says of which task each dream is, and the label is the best of its classes.
+        Where tasks are known, ``drawn`` gives the task of each dream, and the label is the best of its classes.
         """
         awake = context.night < 0
         teacher = context.dawn if awake else context.dusk
@@ -178,7 +179,7 @@ class Replayer:
             group=torch.cat(domains) if len(domains) == len(parts) else None,
         )
 
-    # ---------------------------------------------------------------- what the teachers say of it
+    # ---------------------------------------------------------------- the teachers' outputs
 
     def teach(self, context: SleepContext, dream: Dream, objectives: Sequence[Objective]) -> Dream:
         """The dream with the teachers' outputs, as far as its objectives need them."""

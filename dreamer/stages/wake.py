@@ -32,8 +32,8 @@ class Wake:
         epochs: passes over the experience's training data; used when ``steps`` is None.
         steps: optimiser steps per experience; the data are passed over as often as that takes.
         batch_size: real samples per step (per device).
-        data: which data: the current ``experience``; ``cumulative`` all experiences so far; ``joint`` all of the stream at
-            once. The last two keep all data, and their cost grows; they are there for comparison.
+        data: which data: those of the current ``experience``; ``cumulative``, of all experiences so far; ``joint``, of
+            the whole stream. The last two keep all data, and their cost grows; they are there for comparison.
         replay: replayed samples per step; 0 for none. The first experience has nothing to replay.
         replay_weight: weight of the loss on real samples: ``experience`` gives it one n-th in experience n, and replay
             the rest (van de Ven et al. 2020), ``equal`` one half; a number is the weight of replay, beside 1.

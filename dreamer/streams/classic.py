@@ -152,7 +152,7 @@ def split_pictures(
     Raises:
         DataNotFound: when the data set is absent and cannot be downloaded.
     """
-    reading = {"size": size, "limit_bytes": limit_bytes, "workers": workers}
+    reading: dict[str, Any] = {"size": size, "limit_bytes": limit_bytes, "workers": workers}
     if name == "split_omniglot":
         files, names = native.omniglot_files(locate(native.omniglot_source(), root, download))
         train, test = split_off(name, read_images(*files, channels=1, **reading), 0.2, split_seed)
@@ -225,7 +225,7 @@ def core50(
     pictures = "core50_32x32" if mini else "core50_128x128"
     place = locate(native.core50_source(pictures, protocol), root, download)
     batches, tested = native.core50_files(place, place / pictures, protocol, run)
-    reading = {"size": None, "channels": 3, "limit_bytes": limit_bytes, "workers": workers}
+    reading: dict[str, Any] = {"size": None, "channels": 3, "limit_bytes": limit_bytes, "workers": workers}
     whole = read_images(*tested, **reading)
     pairs = []
     for files in batches[:experiences]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class DatasetSamples:
         device: torch.device | str = "cpu",
     ):
         self.dataset = dataset
-        self.index = torch.arange(len(dataset)) if index is None else index.to("cpu", torch.int64)
+        self.index = torch.arange(size_of(dataset)) if index is None else index.to("cpu", torch.int64)
         if len(self.index) != len(y):
             raise ValueError(f"expected as many labels as items, got {len(self.index)} items and {len(y)} labels")
         self.y = y.to(device, torch.int64)
@@ -118,11 +118,16 @@ def materialise(
     if isinstance(source, DatasetSamples):
         x, _ = _read_all(source.dataset, source.index, limit_bytes, max(workers, source.workers), labels=False)
         return source if x is None else TensorSamples(x, source.y.cpu(), source.scale)
-    if not len(source):
+    if not size_of(source):
         raise ValueError(f"expected at least one item, got an empty {type(source).__name__}")
     if type(source) is TensorDataset and len(source.tensors) >= 2 and targets is None:
         return TensorSamples(source.tensors[0], source.tensors[1])
     return _materialise_dataset(source, limit_bytes, targets, workers)
+
+
+def size_of(dataset: Dataset) -> int:
+    """How many items a map-style dataset has; its type does not say that it can be asked."""
+    return len(cast(Sized, dataset))
 
 
 def find_labels(dataset: Dataset, targets: Callable[[Any], Any] | None = None) -> Tensor | None:
@@ -142,23 +147,23 @@ def find_labels(dataset: Dataset, targets: Callable[[Any], Any] | None = None) -
         ValueError: when ``targets`` does not give N integers.
     """
     if targets is not None:
-        found = _integers(targets(dataset), len(dataset))
+        found = _integers(targets(dataset), size_of(dataset))
         if found is None:
-            raise ValueError(f"expected targets to give {len(dataset)} integer labels of {type(dataset).__name__}")
+            raise ValueError(f"expected targets to give {size_of(dataset)} integer labels of {type(dataset).__name__}")
         return found
     if isinstance(dataset, Subset):
         inner = find_labels(dataset.dataset)
         return None if inner is None else inner[torch.as_tensor(dataset.indices, dtype=torch.int64)]
     if isinstance(dataset, ConcatDataset):
-        parts = [find_labels(part) for part in dataset.datasets]
-        return None if any(part is None for part in parts) else torch.cat(parts)
+        parts = [part for each in dataset.datasets if (part := find_labels(each)) is not None]
+        return torch.cat(parts) if len(parts) == len(dataset.datasets) else None
     candidates = [getattr(dataset, name, None) for name in _ATTRIBUTES]
     candidates.append([*getattr(dataset, "tensors", ()), None, None][1])
-    found = next((y for y in (_integers(c, len(dataset)) for c in candidates) if y is not None), None)
+    found = next((y for y in (_integers(c, size_of(dataset)) for c in candidates) if y is not None), None)
     transform = getattr(dataset, "target_transform", None)
     if found is None or transform is None:
         return found
-    return _integers([transform(label) for label in found.tolist()], len(dataset))
+    return _integers([transform(label) for label in found.tolist()], size_of(dataset))
 
 
 def _materialise_dataset(
@@ -178,9 +183,10 @@ def _materialise_dataset(
             "items (sample, integer label), or targets=... that gives them"
         )
     scale = 1 / 255 if isinstance(_sample(first), Image.Image) else None
-    index = torch.arange(len(dataset))
+    index = torch.arange(size_of(dataset))
     x, read = _read_all(dataset, index, limit_bytes, workers, labels=y is None)
     y = read if y is None else y
+    assert y is not None
     return TensorSamples(x, y, scale) if x is not None else DatasetSamples(dataset, y, scale=scale, workers=workers)
 
 

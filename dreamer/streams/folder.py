@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -73,7 +74,7 @@ def folder(
     if channels is None:
         everything = (path for part in (train_files, test_files) for paths in part.values() for path in paths)
         channels = 3 if any(map(_is_coloured, everything)) else 1
-    reading = {"size": size, "channels": channels, "limit_bytes": limit_bytes, "workers": workers}
+    reading: dict[str, Any] = {"size": size, "channels": channels, "limit_bytes": limit_bytes, "workers": workers}
     train = read_images(*_listed(train_files, names), **reading)
     if test_files:
         tested = read_images(*_listed(test_files, names), **reading)

@@ -127,10 +127,12 @@ def from_hugging_face(
     if hasattr(data, "keys"):
         data, test = _parts(name, data, test)
     picked_train = _picked(name, data, inputs, label)
+    assert picked_train.label is not None
     names = _class_names(data, picked_train.label)
 
     def read(part: Any) -> Samples:
         chosen = _picked(name, part, inputs, label)
+        assert chosen.label is not None
         numbers = _labels(name, part, chosen.label, names)
         return materialise(
             Picked(chosen.dataset, chosen.inputs, None), limit_bytes, targets=lambda _: numbers, workers=workers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ def from_iterable(
             f"stream {name!r}: expected at least one experience of one sample, got {experiences} of {size}"
         )
     whole = not isinstance(test, list | tuple)
-    tests = [materialise(each) for each in ([test] if whole else test)]
+    tests = [materialise(each) for each in cast(Sequence[Any], [test] if whole else test)]
     if not whole and len(tests) != experiences:
         raise ValueError(
             f"stream {name!r}: expected one test set, or one for each of {experiences} experiences, got {len(tests)}"
@@ -62,7 +63,7 @@ def from_iterable(
         Experience(
             index,
             _Classes(source, index),
-            PassingSamples(source, index),
+            cast(Samples, PassingSamples(source, index)),
             tests[0 if whole else index],
             origin=0 if whole else None,
         )
@@ -204,7 +205,7 @@ class _Classes(Sequence[int]):
     def __len__(self) -> int:
         return len(self._met())
 
-    def __getitem__(self, position):  # type: ignore[no-untyped-def]
+    def __getitem__(self, position):
         return self._met()[position]
 
     def __repr__(self) -> str:

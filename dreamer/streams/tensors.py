@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dreamer.streams.base import Samples, Scenario, Stream, TensorSamples, hold_out
-from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise
+from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise, size_of
 from dreamer.streams.fields import Inputs, picked
 from dreamer.streams.split import chain_stream, split_stream
 
@@ -56,15 +56,17 @@ def from_tensors(
     Raises:
         ValueError: when lengths differ, a class is too small to be split, or an option is impossible.
     """
-    x, y, test_x, test_y = (None if given is None else torch.as_tensor(given) for given in (x, y, test_x, test_y))
-    for label_name, labels in (("y", y), ("test_y", test_y)):
+    x, y = torch.as_tensor(x), torch.as_tensor(y)
+    test_x, test_y = (None if given is None else torch.as_tensor(given) for given in (test_x, test_y))
+    named: list[tuple[str, Any]] = [("y", y), ("test_y", test_y)]
+    for label_name, labels in named:
         if labels is not None and (labels.is_floating_point() or labels.ndim != 1 or (labels < 0).any()):
             raise ValueError(f"stream {name!r}: expected {label_name} to hold one integer label >= 0 per sample")
     if (test_x is None) != (test_y is None):
         raise ValueError(f"stream {name!r}: expected test_x and test_y together, got one of them")
-    train = TensorSamples(x, y, scale)
+    train: Samples = TensorSamples(x, y, scale)
     if test_x is not None and test_y is not None:
-        tested: Samples = TensorSamples(test_x, test_y, scale)
+        tested: Samples = TensorSamples(torch.as_tensor(test_x), torch.as_tensor(test_y), scale)
     else:
         train, tested = split_off(name, train, test, split_seed)
     return split_stream(
@@ -119,7 +121,7 @@ def from_datasets(
     label, given = (targets, None) if isinstance(targets, str) else (None, targets)
 
     def read(part: Dataset) -> Samples:
-        chosen = part if isinstance(part, Samples) or not len(part) else picked(part, inputs, label)
+        chosen = part if isinstance(part, Samples) or not size_of(part) else picked(part, inputs, label)
         return materialise(chosen, limit_bytes, targets=given, workers=workers)
 
     read_pairs = [(read(train), read(test)) for train, test in pairs]

@@ -214,7 +214,7 @@ def _cells(findings: Findings, folder: Path) -> Table:
 
 def _settings(study: Study) -> list[tuple[str, str]]:
     """(where, its settings in full), of the first seed of every arm on all data."""
-    found = {}
+    found: dict[str, str] = {}
     for cell in study.cells:
         text = json.dumps(cell.settings, indent=2, ensure_ascii=False, default=str)
         found.setdefault(f"{cell.arm} on {cell.data}", text)

@@ -10,6 +10,9 @@ import pytorch_lightning as pl
 import torch
 
 from dreamer.core.types import Batch, Stage, Step
+from dreamer.loop.batches import RankInfo, local_count, seen_batches
+from dreamer.loop.plan import training_samples
+from dreamer.stages import Wake
 from dreamer.streams.base import Experience, Samples, Stream
 
 if TYPE_CHECKING:
@@ -41,7 +44,8 @@ class StreamDataModule(pl.LightningDataModule):
         """
         if stage != "fit" or self.trainer is None:
             return
-        if self.trainer.reload_dataloaders_every_n_epochs > 1:
+        trainer: Any = self.trainer
+        if trainer.reload_dataloaders_every_n_epochs > 1:
             raise ValueError(
                 "a run needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
                 f"got {self.trainer.reload_dataloaders_every_n_epochs}"
@@ -82,6 +86,35 @@ class StreamDataModule(pl.LightningDataModule):
             test=self._at(experience.test, device),
             validation=None if held is None else self._at(held, device),
         )
+
+    def training_samples(self, index: int, wake: Wake, device: torch.device | str) -> Samples:
+        """What the learner trains on in an experience, on the device where it may stay there."""
+
+        def read(number: int) -> Samples:
+            return self.experience(number, device).train
+
+        return training_samples(self.stream, index, wake, read)
+
+    def seen_batches(self, stage: Stage, wake: Wake, info: RankInfo) -> Iterator[Batch] | None:
+        """What has been trained on of an experience by the end of a wake stage, on the training device.
+
+        Args:
+            stage: the stage.
+            wake: how the learner trains.
+            info: of one process, or, with one rank, of all together.
+
+        Returns:
+            Batches; None where there are fewer samples than processes, and this one has had none.
+        """
+        trainer = self.trainer
+        assert trainer is not None
+        samples = self.training_samples(stage.experience, wake, info.device)
+        if not local_count(len(samples), info):
+            return None
+        batch_size = wake.batch_size * trainer.world_size // info.ranks
+        few = wake.batch_size * int(trainer.fast_dev_run) if trainer.fast_dev_run else None
+        found = seen_batches(stage, batch_size, samples, info, few)
+        return (trainer.strategy.batch_to_device(batch, info.device) for batch in found)
 
     def _at(self, samples: Samples, device: torch.device | str) -> Samples:
         """Samples on a device; what several experiences share is moved once."""
@@ -150,7 +183,7 @@ class StageLoader:
 
     Args:
         stage: the stage.
-        steps: gives the steps that are left; called when the first batch is asked for.
+        steps: gives the steps that are left; called for the first batch.
     """
 
     def __init__(self, stage: Stage, steps: Callable[[], Iterator[Step]]):

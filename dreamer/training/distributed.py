@@ -34,7 +34,7 @@ def restore(memory: Memory, states: Sequence[dict[str, Any]]) -> None:
     """Fill this process's memory from a checkpoint; not collective.
 
     Args:
-        memory: which of how many it is, it knows.
+        memory: this process's.
         states: of the processes that were there when it was written. As many as now: each takes its own, and continues
             as if nothing had happened. Else they are dealt out anew.
 
@@ -70,8 +70,14 @@ def held_elsewhere(memory: Memory) -> int:
     return sum(all_gather(memory.nbytes)) - memory.nbytes if memory.ranks > 1 else 0
 
 
+def mean_over_ranks(trainer: Any, value: Tensor) -> Tensor:
+    """The mean of the same tensor on all processes of a Trainer, so that each of them decides the same."""
+    mean: Tensor = trainer.strategy.reduce(value.detach().clone(), reduce_op="mean")
+    return mean
+
+
 def allow_idle_parameters(strategy: Any) -> None:
-    """Keep DDP from waiting for the gradients of parameters that a stage does not use, the generator's at night, say."""
+    """Keep DDP from waiting for gradients of parameters that a stage does not use, such as the generator's at night."""
     if isinstance(strategy, DDPStrategy):
         # Lightning has no public way once the Trainer is built; what the user has set counts
         strategy._ddp_kwargs.setdefault("find_unused_parameters", True)

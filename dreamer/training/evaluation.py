@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from dreamer.core.modes import evaluating
-from dreamer.core.types import Batch
+from dreamer.core.types import Batch, Stage
 from dreamer.loop.plan import ActiveOutputs, evaluated_classes
+from dreamer.metrics import AccuracyRow
 from dreamer.problems import Problem, Tally
 from dreamer.streams.base import Samples
 from dreamer.training.data import StreamDataModule
@@ -98,3 +99,23 @@ def tally(network: nn.Module, batch: Batch, problem: Problem, active: Tensor | N
     """
     outputs: Tensor = network(batch.x)
     return problem.tally(outputs, batch.y, None if active is None else active.to(outputs.device))
+
+
+def accuracy_row(stage: Stage | None, global_step: int, tested: Scores, held: Scores) -> AccuracyRow:
+    """A row of the accuracy matrix.
+
+    Args:
+        stage: after which the network was evaluated; None for the untrained network.
+        global_step: optimiser steps so far.
+        tested: scores on the test data of each experience.
+        held: scores on their held-out training data; empty where there are none.
+    """
+    return {
+        "after": "birth" if stage is None else "wake" if stage.kind == "wake" else "night",
+        "experience": -1 if stage is None else stage.experience,
+        "night": -1 if stage is None else stage.night,
+        "stage": -1 if stage is None else stage.index,
+        "global_step": global_step,
+        "accuracy": tested,
+        "validation": held or None,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -10,42 +10,30 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from dreamer.config.registry import name_of
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
 from dreamer.core.randomness import Purpose, mix, seed_global
 from dreamer.core.types import Batch, Dream, Losses, Stage, Step
 from dreamer.generators import Generator
-from dreamer.loop.batches import RankInfo, local_count, seen_batches
-from dreamer.loop.checks import check_learner, check_parts
-from dreamer.loop.plan import (
-    ActiveOutputs,
-    Parts,
-    SleepStage,
-    class_mask,
-    classes_at,
-    evaluated_classes,
-    few_samples,
-    kept_bytes,
-    plan_run,
-    seen_experiences,
-    training_samples,
-)
+from dreamer.loop.batches import RankInfo
+from dreamer.loop.checks import checked_plan
+from dreamer.loop.plan import ActiveOutputs, Parts, SleepStage, classes_at, evaluated_classes, seen_classes
 from dreamer.loop.sleeper import Sleeper
 from dreamer.memory import Memory
 from dreamer.metrics import AccuracyRow
-from dreamer.metrics.record import protocol_record, results_record, row_logs, seen_average
-from dreamer.networks.base import Frozen, dummy_input, forward, plain_name
+from dreamer.metrics.record import row_logs, seen_average
 from dreamer.plasticity import Plasticity
 from dreamer.problems import Classification, Problem
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
 from dreamer.stages.replay import for_problem
-from dreamer.streams.base import Samples, Stream
+from dreamer.streams.base import Stream
 from dreamer.training.data import StageLoader, StreamDataModule
-from dreamer.training.distributed import all_gather, allow_idle_parameters, held_elsewhere, rebalance, restore
-from dreamer.training.evaluation import evaluate, tally
-from dreamer.training.resume import align_loops, resumed_plan
+from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
+from dreamer.training.evaluation import accuracy_row, evaluate, tally
+from dreamer.training.results import run_results
+from dreamer.training.resume import load_run, save_run
+from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
@@ -71,8 +59,8 @@ class WakeSleepModule(pl.LightningModule):
                 rows.append(evaluate())                      # a row of the accuracy matrix
 
     Sleep batches come through the loader and :meth:`training_step` like any other, so steps, logs, clipping,
-    accumulation, precision and checkpoints are the Trainer's own. Killed and resumed with ``ckpt_path``, a run ends with
-    the same numbers.
+    accumulation, precision and checkpoints are the Trainer's own. Killed and resumed with ``ckpt_path``, a run ends
+    with the same numbers.
 
     Args:
         network: the learner; maps (B, *S) to (B, K) logits.
@@ -190,6 +178,11 @@ class WakeSleepModule(pl.LightningModule):
         return self._hypnogram
 
     @property
+    def planned(self) -> bool:
+        """Whether the Trainer has set the module up to fit."""
+        return self._hypnogram is not None
+
+    @property
     def stream(self) -> Stream:
         """The experiences of this run."""
         return self._data.stream
@@ -208,97 +201,31 @@ class WakeSleepModule(pl.LightningModule):
         Raises:
             ValueError: when parts make no sense together, with the reason.
         """
-        parts, few = self.parts, few_samples(stream)
-        check_parts(stream, parts, few)
-        check_learner(stream, parts, few)
-        return plan_run(stream, parts, self.cycles, devices)
+        return checked_plan(stream, self.parts, self.cycles, devices)
 
     def check_trainer(self, trainer: pl.Trainer) -> None:
-        """Refuse a Trainer that cannot run it.
-
-        Raises:
-            ValueError: when weights would not be float32, or gradients could not be clipped.
-        """
-        mixed = trainer.precision.endswith("-mixed")
-        if not (trainer.precision == "32-true" or mixed):
-            raise ValueError(
-                "weights and dreams are kept in float32: expected Trainer(precision=...) of '32-true', "
-                f"'bf16-mixed' or '16-mixed', got {trainer.precision!r}"
-            )
-        if (
-            trainer.gradient_clip_val
-            and mixed
-            and any(g.get("fused") for g in self.configure_optimizers().param_groups)
-        ):
-            raise ValueError(
-                f"Lightning clips no gradients for a fused optimizer under {trainer.precision!r}: expected "
-                f"optimizer.fused=false or no gradient_clip_val, got {trainer.gradient_clip_val}"
-            )
-
-    def feature_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """(H,), the shape of the learner's features for samples of shape *S."""
-        features = forward(Frozen(self.network), dummy_input(self.network, sample_shape), features=True).features
-        assert features is not None
-        return tuple(features.shape[1:])
+        """Raise a ValueError when a Trainer's precision does not suit the run."""
+        check_precision(trainer, self.configure_optimizers().param_groups)
 
     def setup(self, stage: str) -> None:
         """Plan the run and tell the Trainer how many stages it has."""
         if stage != "fit":
             return
-        trainer = self.trainer
-        if not isinstance(getattr(trainer, "datamodule", None), StreamDataModule):
-            raise ValueError(
-                "a run needs its stream: call trainer.fit(module, datamodule=StreamDataModule(stream)), "
-                f"got datamodule={getattr(trainer, 'datamodule', None)!r}"
-            )
-        self.check_trainer(trainer)
-        self._hypnogram = self._limited(self.plan(self.stream, trainer.world_size))
+        self._hypnogram = fit_plan(self.trainer, self)
         # every fit is a run of its own; a checkpoint, if any, is loaded after this hook and brings its ledger
         self.sleeper.parts, self.sleeper.ledger, self._last_row = self.parts, Ledger(), None
         self.schedule.load_state_dict(self._schedule_start)
         if self.memory is not None:
-            self.memory.share(self.global_rank, trainer.world_size)
-        replayed = [part for part in (self.memory, self.generator) if part is not None]
-        generator_learns = self.generator is not None and any(p.requires_grad for p in self.generator.parameters())
-        if generator_learns or not self.wake.objectives or any(part.is_features for part in replayed):
-            allow_idle_parameters(trainer.strategy)
-        if not self.wake.objectives or not all(spec.by_gradient for spec in (self.wake, *self.night)):
-            # on purpose: such a stage changes weights itself, and a loss of zero would stir the optimiser's momentum
-            warnings.filterwarnings("ignore", "`training_step` returned `None`")
-
-    def _limited(self, plan: Hypnogram) -> Hypnogram:
-        """The plan, within the Trainer's limits on epochs."""
-        loop = self.trainer.fit_loop
-        if self.trainer.fast_dev_run:
-            plan = plan.sampled(int(self.trainer.fast_dev_run))
-            # the Trainer expects one epoch; the shortest run that shows every kind of stage has up to three
-            loop.max_epochs, loop.epoch_loop.max_steps = len(plan), -1
-        elif loop.max_epochs is None or loop.max_epochs < 0 or loop.max_epochs >= len(plan):
-            loop.max_epochs = len(plan)
-        else:
-            warnings.warn(
-                f"Trainer(max_epochs={loop.max_epochs}) ends the run early: its plan has {len(plan)} stages "
-                "(one epoch is one stage)",
-                stacklevel=2,
-            )
-        return plan
+            self.memory.share(self.global_rank, self.trainer.world_size)
 
     def _replan(self, plan: Hypnogram) -> None:
         """Go on with another plan, as open nights are decided."""
-        loop = self.trainer.fit_loop
-        if loop.max_epochs == len(self.hypnogram):
-            loop.max_epochs = len(plan)
+        change_plan(self.trainer, self.hypnogram, plan)
         self._hypnogram = plan
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser; learner and generator are groups whose losses lie on disjoint graphs."""
-        groups: list[dict[str, Any]] = [{"params": [p for p in self.network.parameters() if p.requires_grad]}]
-        if self.generator is not None:
-            own = [p for p in self.generator.parameters() if p.requires_grad]
-            groups.append({"params": own} | ({} if self.generator_lr is None else {"lr": self.generator_lr}))
-        # there may be nothing to optimise (a closed-form learner), but Lightning counts steps by an optimiser
-        inert = [{"params": [nn.Parameter(torch.zeros(()))]}]
-        return self.optimizer([group for group in groups if group["params"]] or inert)
+        return self.optimizer(parameter_groups(self.network, self.generator, self.generator_lr))
 
     # ---------------------------------------------------------------- one batch
 
@@ -310,7 +237,8 @@ class WakeSleepModule(pl.LightningModule):
             # called for the first batch, when a checkpoint has been loaded: the ledger says where to begin
             done = self.ledger.step if self.ledger.stage == stage.index else 0
             self.sleeper.enter(stage, classes_at(self.stream, stage.experience, self.active_outputs, self.device))
-            return self.sleeper.steps(self._samples(stage) if stage.kind == "wake" else None, done)
+            samples = self._data.training_samples(stage.experience, self.wake, self.device)
+            return self.sleeper.steps(samples if stage.kind == "wake" else None, done)
 
         return StageLoader(stage, steps)
 
@@ -321,16 +249,11 @@ class WakeSleepModule(pl.LightningModule):
         seed_global(mix(self.seed, Purpose.NETWORK, batch.stage, batch.step, self.global_rank), self.device)
         sleeper.anneal(self.trainer.optimizers[0], batch.step)
         unseen = sleeper.unseen(batch) if batch.real is not None else 0
-        losses = sleeper.train_step(batch, unseen, mean_over_ranks=self._mean_over_ranks)
+        losses = sleeper.train_step(batch, unseen, mean_over_ranks=functools.partial(mean_over_ranks, self.trainer))
         self.ledger.finished = self.trainer.is_last_batch
         if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
             self._log_losses(sleeper.stage, losses)
         return losses.total
-
-    def _mean_over_ranks(self, value: Tensor) -> Tensor:
-        """The mean over all processes, so that each of them decides the same."""
-        mean: Tensor = self.trainer.strategy.reduce(value.detach().clone(), reduce_op="mean")
-        return mean
 
     def _log_losses(self, stage: Stage, losses: Losses) -> None:
         named = {f"{stage.kind}/{name}": value for name, value in losses.parts.items()}
@@ -345,14 +268,6 @@ class WakeSleepModule(pl.LightningModule):
         """
         super().optimizer_step(*args, **kwargs)
         self.sleeper.after_step()
-
-    def _samples(self, stage: Stage) -> Samples:
-        """The training samples of the stage's experience, on the training device where they may stay there."""
-
-        def read(index: int) -> Samples:
-            return self._data.experience(index, self.device).train
-
-        return training_samples(self.stream, stage.experience, self.wake, read)
 
     # ---------------------------------------------------------------- between stages
 
@@ -377,8 +292,7 @@ class WakeSleepModule(pl.LightningModule):
         if self.ledger.step == 0:
             self.ledger.opened_at = self.global_step
             if stage.opens:
-                seen = seen_experiences(self.stream, stage.experience, self.wake)
-                self.sleeper.begin_experience(stage, class_mask(self.stream, seen))
+                self.sleeper.begin_experience(stage, seen_classes(self.stream, stage.experience, self.wake))
             if self.parts.spec(stage).from_scratch:
                 seed_global(mix(self.seed, Purpose.INIT, stage.index), self.device)
                 self.sleeper.reset_parameters(self.trainer.optimizers[0])
@@ -415,22 +329,14 @@ class WakeSleepModule(pl.LightningModule):
         ledger.opened_at = global_step
 
     def _end_day(self, stage: Stage) -> None:
-        # with fewer samples than processes, this one may have had none of its own
-        has_own = local_count(len(self._samples(stage)), self.sleeper.info) > 0
-        own = self._seen_batches(stage, self.sleeper.info) if has_own else None
-        self.sleeper.end_day(stage, own, self._seen_batches(stage, RankInfo(self.seed, self.device)))
+        data, whole = self._data, RankInfo(self.seed, self.device)
+        where = stage.shifted(self.ledger.ahead)
+        own = data.seen_batches(where, self.wake, self.sleeper.info)
+        self.sleeper.end_day(stage, own, data.seen_batches(where, self.wake, whole) or ())
         if self.memory is not None:
             rebalance(self.memory, self.device)
             self.sleeper.bytes_elsewhere = held_elsewhere(self.memory)
         self.ledger.tick("wake")
-
-    def _seen_batches(self, stage: Stage, info: RankInfo) -> Iterator[Batch]:
-        """What one process, or a single one for all, has trained on in the experience so far."""
-        trainer, size = self.trainer, self.wake.batch_size
-        batch_size = size * trainer.world_size // info.ranks
-        few = size * int(trainer.fast_dev_run) if trainer.fast_dev_run else None
-        for batch in seen_batches(stage.shifted(self.ledger.ahead), batch_size, self._samples(stage), info, few):
-            yield trainer.strategy.batch_to_device(batch, self.device)
 
     # ---------------------------------------------------------------- evaluation
 
@@ -443,19 +349,9 @@ class WakeSleepModule(pl.LightningModule):
         """Evaluate on every experience, after a stage or before the first: one row of the accuracy matrix."""
         self.ledger.tick()
         reached = -1 if stage is None else stage.experience
-        tested, held = evaluate(
-            self.evaluated_network, self._data, self.problem, self.active_outputs, reached, self.device
-        )
+        scores = evaluate(self.evaluated_network, self._data, self.problem, self.active_outputs, reached, self.device)
         self.ledger.tick("examination")
-        return {
-            "after": "birth" if stage is None else "wake" if stage.kind == "wake" else "night",
-            "experience": reached,
-            "night": -1 if stage is None else stage.night,
-            "stage": -1 if stage is None else stage.index,
-            "global_step": global_step,
-            "accuracy": tested,
-            "validation": held or None,
-        }
+        return accuracy_row(stage, global_step, *scores)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.validate``: the score on held-out training data per experience."""
@@ -474,13 +370,7 @@ class WakeSleepModule(pl.LightningModule):
     # ---------------------------------------------------------------- what it leaves
 
     def gallery(self, per_class: int) -> Dream | None:
-        """Dreams (or, without a generator, memories) with their groups, on the CPU; None when there are none yet.
-
-        Drawn with random numbers of their own: it changes nothing.
-
-        Args:
-            per_class: how many of each class, or domain.
-        """
+        """So many dreams (or, without a generator, memories) of each class, on the CPU; None before there are any."""
         return self.sleeper.gallery(per_class, self.device)
 
     def bytes(self) -> dict[str, int]:
@@ -493,40 +383,11 @@ class WakeSleepModule(pl.LightningModule):
         Accuracies are fractions of 1. A row of the matrix holds, after a wake stretch or a night, the test score on
         every experience, seen or not; ``birth`` is the network before its first step.
         """
-        ledger, stream = self.ledger, self.stream
-        steps, sizes = dict(ledger.optimizer_steps), self.bytes()
-        if ledger.step:
-            steps[self.hypnogram[ledger.stage].kind] += self.global_step - ledger.opened_at
-        current = self.hypnogram[min(ledger.stage, len(self.hypnogram) - 1)].experience
-        sizes["memory"] += kept_bytes(stream, current, self.wake)
-        return results_record(
-            complete=ledger.stage == len(self.hypnogram),
-            seed=self.seed,
-            protocol=protocol_record(stream, self.problem, name_of(type(self.problem)), self.active_outputs),
-            hypnogram=self.hypnogram.as_records(),
-            rows=[*ledger.rows, *([] if self._last_row is None else [self._last_row])],
-            origins=stream.origins,
-            cost={
-                "optimizer_steps": steps,
-                "samples": dict(ledger.samples),
-                "seconds": dict(ledger.seconds),
-                "bytes": sizes,
-            },
-        )
+        return run_results(self, [*self.ledger.rows, *([] if self._last_row is None else [self._last_row])])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the sleeper's state, the plan and the memories of all processes: plain containers, for safe loading.
-
-        Each process has to call it, as Lightning does in ``Trainer.save_checkpoint``.
-        """
-        self.ledger.saved_at = self.global_step
-        state = self.sleeper.state_dict()
-        checkpoint["state_dict"] = {plain_name(name): value for name, value in checkpoint["state_dict"].items()}
-        checkpoint["dreamer"] = state | {
-            "hypnogram": None if self._hypnogram is None else self._hypnogram.as_records(),
-            "memory": None if self.memory is None else all_gather(state["memory"]),
-            "devices": self.trainer.world_size,
-        }
+        """Add ledger, plan and memories; each process has to call it, as in ``Trainer.save_checkpoint``."""
+        save_run(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back, and bring Lightning's counters in line with the ledger.
@@ -534,18 +395,6 @@ class WakeSleepModule(pl.LightningModule):
         Raises:
             ValueError: when the checkpoint belongs to a run with another plan or seed.
         """
-        saved = checkpoint["dreamer"]
-        mine = {plain_name(name): name for name in self.state_dict()}
-        checkpoint["state_dict"] = {mine.get(name, name): value for name, value in checkpoint["state_dict"].items()}
-        self.sleeper.load_state_dict(saved)
-        if self._hypnogram is not None:
-            devices, watches = self.trainer.world_size, self.schedule.data_driven
-
-            def plan_for(devices: int) -> Hypnogram:
-                return self.plan(self.stream, devices)
-
-            self._replan(resumed_plan(saved, self.hypnogram, self.seed, devices, watches, plan_for, self.ledger))
-        if self.memory is not None and saved["memory"] is not None:
-            restore(self.memory, saved["memory"])
-        if "loops" in checkpoint:
-            align_loops(checkpoint["loops"]["fit_loop"], self.ledger)
+        plan = load_run(self, checkpoint)
+        if plan is not None:
+            self._replan(plan)

@@ -1,4 +1,4 @@
-"""Lightning's loop counters and the plan, brought in line with the ledger when a checkpoint is loaded.
+"""What a run adds to a checkpoint, and Lightning's loop counters, brought in line with the ledger when it is loaded.
 
 Lightning's own restart logic depends on the hook in which a checkpoint was written: one written at the last batch of
 an epoch loses steps of the next, and an evaluation that was interrupted is skipped. The ledger knows where the run
@@ -8,15 +8,60 @@ batch of a stage, and right after a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dreamer.core.hypnogram import Hypnogram
+from dreamer.networks.base import plain_name
+from dreamer.training.distributed import all_gather, restore
 
 if TYPE_CHECKING:
     from dreamer.core.ledger import Ledger
     from dreamer.core.types import Stage
+    from dreamer.training.module import WakeSleepModule
+
+
+def save_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> None:
+    """Add the sleeper's state, the plan and the memories of all processes, as plain containers and tensors.
+
+    Args:
+        module: of the run, on each of its processes.
+        checkpoint: changed in place.
+    """
+    module.ledger.saved_at = module.global_step
+    state = module.sleeper.state_dict()
+    checkpoint["state_dict"] = {plain_name(name): value for name, value in checkpoint["state_dict"].items()}
+    checkpoint["dreamer"] = state | {
+        "hypnogram": module.hypnogram.as_records() if module.planned else None,
+        "memory": None if module.memory is None else all_gather(state["memory"]),
+        "devices": module.trainer.world_size,
+    }
+
+
+def load_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> Hypnogram | None:
+    """Take back what :func:`save_run` added, and let Lightning continue where the ledger stands.
+
+    Args:
+        module: of the run; planned, or only loaded for use.
+        checkpoint: changed in place.
+
+    Returns:
+        The plan to continue with; None without one.
+
+    Raises:
+        ValueError: when the checkpoint belongs to a run with another plan or seed.
+    """
+    saved = checkpoint["dreamer"]
+    mine = {plain_name(name): name for name in module.state_dict()}
+    checkpoint["state_dict"] = {mine.get(name, name): value for name, value in checkpoint["state_dict"].items()}
+    module.sleeper.load_state_dict(saved)
+    plan = resumed_plan(saved, module, module.trainer.world_size) if module.planned else None
+    if module.memory is not None and saved["memory"] is not None:
+        restore(module.memory, saved["memory"])
+    if "loops" in checkpoint:
+        align_loops(checkpoint["loops"]["fit_loop"], module.ledger)
+    return plan
 
 
 def align_loops(fit_loop: dict[str, Any], ledger: Ledger) -> None:
@@ -51,44 +96,33 @@ def reopen_epoch(fit_loop: dict[str, Any]) -> None:
         counter.update(processed=counter["started"] - 1, completed=counter["started"] - 1)
 
 
-def resumed_plan(
-    saved: Mapping[str, Any],
-    plan: Hypnogram,
-    seed: int,
-    devices: int,
-    data_driven: bool,
-    plan_for: Callable[[int], Hypnogram],
-    ledger: Ledger,
-) -> Hypnogram:
+def resumed_plan(saved: Mapping[str, Any], module: WakeSleepModule, devices: int) -> Hypnogram:
     """The plan to continue with: this run's, or, where nights were left open, the checkpoint's.
 
-    On another number of devices an experience may have another number of steps; then this plan counts, and the ledger
-    is brought in line with it.
+    On another number of devices an experience may have another number of steps; then this plan counts, and the module's
+    ledger is brought in line with it.
 
     Args:
         saved: what the checkpoint says of its run: ``seed``, ``hypnogram`` and ``devices``.
-        plan: of this run.
-        seed: of this run.
+        module: of this run; its ledger is the checkpoint's already.
         devices: of this run.
-        data_driven: whether its schedule leaves nights open.
-        plan_for: the plan of this run for a number of devices.
-        ledger: the checkpoint's.
 
     Raises:
         ValueError: when the checkpoint belongs to a run with another plan or seed.
     """
-    records, mine = saved["hypnogram"] or [], plan.as_records()
-    theirs = mine if saved["devices"] == devices else plan_for(saved["devices"]).as_records()
-    if saved["seed"] != seed or (records != theirs and not (records and data_driven)):
+    plan, records = module.hypnogram, saved["hypnogram"] or []
+    mine, before = plan.as_records(), saved["devices"]
+    theirs = mine if before == devices else module.plan(module.stream, before).as_records()
+    if saved["seed"] != module.seed or (records != theirs and not (records and module.schedule.data_driven)):
         raise ValueError(
             "the checkpoint belongs to another run: "
-            f"expected seed {seed} and the {len(theirs)} stages of this plan, "
+            f"expected seed {module.seed} and the {len(theirs)} stages of this plan, "
             f"got seed {saved['seed']} and {len(records)} stages"
         )
     if theirs == mine != records:
         plan = Hypnogram.from_records(records)
-    if saved["devices"] != devices:
-        change_devices(ledger, Hypnogram.from_records(records), plan, saved["devices"], devices)
+    if before != devices:
+        change_devices(module.ledger, Hypnogram.from_records(records), plan, before, devices)
     return plan
 
 

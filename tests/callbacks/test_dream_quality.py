@@ -25,7 +25,7 @@ from dreamer.report.neighbours import draw_neighbours
 from dreamer.report.results import read_results
 from dreamer.stages import NREM
 from dreamer.streams import from_tensors
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 SHARES = ("precision", "recall", "fidelity", "coverage", "balance")
 
@@ -89,16 +89,16 @@ def lived(folder: Path | None, stop: pl.Callback | None = None, **changes: Any) 
     stream = changes.pop("stream", None) or tiny_stream()
     ckpt = changes.pop("ckpt_path", None)
     quality = DreamQuality(folder, **changes.pop("quality", {}))
-    module = tiny_life(stream, **changes)
+    module = tiny_module(stream, **changes)
     callbacks = [quality] if folder is None else [RunFolder(folder), quality, RunCheckpoint(folder / "checkpoints")]
     logger = False if folder is None else ResumableCSVLogger(folder)
-    live(module, stream, ckpt_path=ckpt, callbacks=[*callbacks, *([stop] if stop else [])], logger=logger)
+    train(module, stream, ckpt_path=ckpt, callbacks=[*callbacks, *([stop] if stop else [])], logger=logger)
     return module, quality
 
 
 def test_a_life_that_is_looked_at_is_the_same_life() -> None:
-    alone = tiny_life(tiny_stream())
-    live(alone, tiny_stream())
+    alone = tiny_module(tiny_stream())
+    train(alone, tiny_stream())
     torch.rand(3)
     seen, quality = lived(None)
     assert len(quality.rows) == 3

@@ -14,7 +14,7 @@ import torch
 from dreamer.callbacks import progress as progress_module
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.progress import Pace, RunProgress
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 
 class Terminal(io.StringIO):
@@ -49,8 +49,8 @@ def plain(text: str) -> str:
 
 def test_outside_a_terminal_every_finished_stage_is_one_line():
     stream, out = tiny_stream(), io.StringIO()
-    module = tiny_life(stream)
-    live(module, stream, callbacks=[RunProgress(file=out)], enable_progress_bar=True)
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[RunProgress(file=out)], enable_progress_bar=True)
     lines = out.getvalue().splitlines()
     assert "\x1b" not in out.getvalue()
     assert len(lines) == len(module.hypnogram) == 9
@@ -65,8 +65,8 @@ def test_outside_a_terminal_every_finished_stage_is_one_line():
 def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypatch):
     monkeypatch.setattr(progress_module, "time", Clock())
     stream = tiny_stream()
-    module = tiny_life(stream)
-    live(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
     text = plain(terminal.getvalue())
     for stage in module.hypnogram:
         where = f"experience {stage.experience + 1} of 3, stage {stage.index + 1} of 9"
@@ -85,8 +85,8 @@ def test_between_two_refreshes_nothing_is_formatted(terminal, monkeypatch):
     drawn = []
     monkeypatch.setattr(RunProgress, "_picture", lambda self, module: drawn.append(self._step) or "picture")
     stream = tiny_stream(per_class=60)
-    module = tiny_life(stream)
-    live(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
     steps = sum(module.hypnogram.steps().values())
     # the start, the end of every stage that is evaluated, and of the run; no step while the clock stands
     assert len(drawn) == 2 + sum(stage.evaluated for stage in module.hypnogram) < steps
@@ -95,10 +95,10 @@ def test_between_two_refreshes_nothing_is_formatted(terminal, monkeypatch):
 @pytest.mark.parametrize(("stop", "stage"), [(3, 1), (4, 2), (8, 3)], ids=["awake", "at a last step", "in a night"])
 def test_a_run_resumed_within_a_stage_shows_that_stage(terminal, tmp_path, stop, stage):
     stream, pipe = tiny_stream(), io.StringIO()
-    live(tiny_life(stream), stream, callbacks=[RunCheckpoint(tmp_path, every_n_steps=1)], max_steps=stop)
+    train(tiny_module(stream), stream, callbacks=[RunCheckpoint(tmp_path, every_n_steps=1)], max_steps=stop)
     for out in (terminal, pipe):
         bar = RunProgress(file=out)
-        live(tiny_life(stream), stream, str(tmp_path / "last.ckpt"), callbacks=[bar], enable_progress_bar=True)
+        train(tiny_module(stream), stream, str(tmp_path / "last.ckpt"), callbacks=[bar], enable_progress_bar=True)
     assert f"stage {stage} of 9" in pipe.getvalue().splitlines()[0]
     assert len(pipe.getvalue().splitlines()) == 10 - stage
     assert "untrained" not in terminal.getvalue() and "stage 9 of 9" in terminal.getvalue()
@@ -108,13 +108,13 @@ def test_refresh_rate_and_disable(terminal):
     stream = tiny_stream()
     silent = RunProgress(refresh_rate=0, file=terminal)
     silent.enable()
-    live(tiny_life(stream), stream, callbacks=[silent], enable_progress_bar=True)
+    train(tiny_module(stream), stream, callbacks=[silent], enable_progress_bar=True)
     disabled = RunProgress(file=terminal)
     disabled.disable()
-    live(tiny_life(stream), stream, callbacks=[disabled], enable_progress_bar=True)
+    train(tiny_module(stream), stream, callbacks=[disabled], enable_progress_bar=True)
     assert terminal.getvalue() == ""
     disabled.enable()
-    live(tiny_life(stream), stream, callbacks=[disabled], enable_progress_bar=True)
+    train(tiny_module(stream), stream, callbacks=[disabled], enable_progress_bar=True)
     assert terminal.getvalue() != ""
 
 
@@ -126,9 +126,9 @@ def test_it_is_the_trainers_own_bar():
 
 def test_the_display_changes_no_number(terminal):
     stream = tiny_stream()
-    seen, unseen = tiny_life(stream), tiny_life(stream)
-    live(seen, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
-    live(unseen, stream)
+    seen, unseen = tiny_module(stream), tiny_module(stream)
+    train(seen, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
+    train(unseen, stream)
     assert [row["accuracy"] for row in seen.ledger.rows] == [row["accuracy"] for row in unseen.ledger.rows]
     for a, b in zip(seen.state_dict().values(), unseen.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -148,7 +148,7 @@ def test_an_exception_gives_the_terminal_back(terminal, monkeypatch):
     stream = tiny_stream()
     try:
         with pytest.raises(RuntimeError, match="trouble"):
-            live(tiny_life(stream), stream, callbacks=[RunProgress(), Trouble()], enable_progress_bar=True)
+            train(tiny_module(stream), stream, callbacks=[RunProgress(), Trouble()], enable_progress_bar=True)
     finally:
         logger.removeHandler(handler)
     assert sys.stderr is terminal and handler.stream is terminal
@@ -183,8 +183,8 @@ def test_time_left_heeds_the_limits_of_the_trainer(terminal):
                 seen[trainer.progress_bar_callback] = trainer.progress_bar_callback._ahead(module)
 
     for bar, options in zip(bars, ({}, {"limit_train_batches": 3}, {"max_steps": 7}), strict=True):
-        live(tiny_life(stream), stream, callbacks=[bar, Look()], enable_progress_bar=True, **options)
-    plan = tiny_life(stream).plan(stream)
+        train(tiny_module(stream), stream, callbacks=[bar, Look()], enable_progress_bar=True, **options)
+    plan = tiny_module(stream).plan(stream)
     whole = plan.steps()
     assert seen[bars[0]][0] == whole | {"wake": whole["wake"] - 2}
     assert seen[bars[0]][1] == sum(stage.evaluated for stage in plan)

@@ -13,7 +13,7 @@ from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.run_folder import RunFolder
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.report.results import read_results
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 PICTURES = ["hypnogram.png", "matrix.png", "dreams/night_00.png", "dreams/night_01.png", "dreams/night_02.png"]
 
@@ -36,8 +36,8 @@ def rows_of(folder):
 
 def test_a_whole_life_leaves_everything(tmp_path):
     stream = tiny_stream()
-    module = tiny_life(stream)
-    live(module, stream, callbacks=[RunFolder(tmp_path, {"a": {"b": 1}}, "tiny")], logger=ResumableCSVLogger(tmp_path))
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[RunFolder(tmp_path, {"a": {"b": 1}}, "tiny")], logger=ResumableCSVLogger(tmp_path))
     results = read_results(tmp_path)
     assert results["complete"] and results["name"] == "tiny" and results["config"] == {"a": {"b": 1}}
     assert results["accuracy_matrix"]["rows"] == module.results()["accuracy_matrix"]["rows"]
@@ -55,7 +55,9 @@ def test_a_whole_life_leaves_everything(tmp_path):
 def test_a_life_that_breaks_off_leaves_what_there_is(tmp_path):
     stream = tiny_stream()
     with pytest.raises(RuntimeError, match="broken off"):
-        live(tiny_life(stream), stream, callbacks=[RunFolder(tmp_path), Stop(12)], logger=ResumableCSVLogger(tmp_path))
+        train(
+            tiny_module(stream), stream, callbacks=[RunFolder(tmp_path), Stop(12)], logger=ResumableCSVLogger(tmp_path)
+        )
     results = read_results(tmp_path)
     assert results["complete"] is False and results["name"] == tmp_path.name
     assert [row["after"] for row in results["accuracy_matrix"]["rows"]] == ["birth", "wake", "night"]
@@ -70,23 +72,23 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_reason(tmp_path, monk
     (tmp_path / "file").write_text("")
     stream = tiny_stream()
     with pytest.raises(RuntimeError, match="broken off"):
-        live(tiny_life(stream), stream, callbacks=[RunFolder(tmp_path / "file", dreams_per_class=0), Stop(2)])
+        train(tiny_module(stream), stream, callbacks=[RunFolder(tmp_path / "file", dreams_per_class=0), Stop(2)])
     assert len(warned) == 1 and "could not write" in warned[0]
 
 
 def test_a_resumed_life_leaves_the_same_files(tmp_path):
     stream = tiny_stream()
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    live(tiny_life(stream), stream, callbacks=[RunFolder(whole, name="x")], logger=ResumableCSVLogger(whole))
+    train(tiny_module(stream), stream, callbacks=[RunFolder(whole, name="x")], logger=ResumableCSVLogger(whole))
     checkpoint = None
     for step in (7, 12, 20):
         saving = RunCheckpoint(broken, every_n_steps=3)
         with pytest.raises(RuntimeError, match="broken off"):
             watchers = [RunFolder(broken, name="x"), Stop(step), saving]
-            live(tiny_life(stream), stream, checkpoint, callbacks=watchers, logger=ResumableCSVLogger(broken))
+            train(tiny_module(stream), stream, checkpoint, callbacks=watchers, logger=ResumableCSVLogger(broken))
         checkpoint = str(saving.path)
-    live(
-        tiny_life(stream),
+    train(
+        tiny_module(stream),
         stream,
         checkpoint,
         callbacks=[RunFolder(broken, name="x")],
@@ -108,32 +110,32 @@ def test_a_night_that_was_lived_but_not_closed_is_drawn_on_resume(tmp_path):
 
     stream = tiny_stream()
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    live(tiny_life(stream), stream, callbacks=[RunFolder(whole)])
+    train(tiny_module(stream), stream, callbacks=[RunFolder(whole)])
     saving = RunCheckpoint(broken, every_n_steps=1)
     with pytest.raises(RuntimeError, match="broken off"):
-        live(tiny_life(stream), stream, callbacks=[StopBeforeTheMorning(), saving])
-    live(tiny_life(stream), stream, str(saving.path), callbacks=[RunFolder(broken)])
+        train(tiny_module(stream), stream, callbacks=[StopBeforeTheMorning(), saving])
+    train(tiny_module(stream), stream, str(saving.path), callbacks=[RunFolder(broken)])
     assert (whole / PICTURES[2]).read_bytes() == (broken / PICTURES[2]).read_bytes()
 
 
 def test_the_shortest_life_leaves_everything(tmp_path):
     stream = tiny_stream()
-    live(tiny_life(stream), stream, callbacks=[RunFolder(tmp_path)], fast_dev_run=True)
+    train(tiny_module(stream), stream, callbacks=[RunFolder(tmp_path)], fast_dev_run=True)
     assert (tmp_path / "dreams" / "night_00.png").is_file() and read_results(tmp_path)["cost"]["bytes"]["network"] > 0
 
 
 def test_looking_changes_no_number(tmp_path):
     stream = tiny_stream()
-    seen, unseen = tiny_life(stream), tiny_life(stream)
-    live(seen, stream, callbacks=[RunFolder(tmp_path)])
-    live(unseen, stream)
+    seen, unseen = tiny_module(stream), tiny_module(stream)
+    train(seen, stream, callbacks=[RunFolder(tmp_path)])
+    train(unseen, stream)
     for a, b in zip(seen.state_dict().values(), unseen.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_a_life_without_sleep_has_no_dreams(tmp_path):
     stream = tiny_stream()
-    live(tiny_life(stream, night=[]), stream, callbacks=[RunFolder(tmp_path)])
+    train(tiny_module(stream, night=[]), stream, callbacks=[RunFolder(tmp_path)])
     assert not (tmp_path / "dreams").exists() and not (tmp_path / "metrics.csv").exists()
     assert read_results(tmp_path)["metrics"]["sleep_gain"] is None
 
@@ -143,7 +145,7 @@ def test_pictures_go_to_tensorboard(tmp_path):
 
     stream = tiny_stream()
     logger = TensorBoardLogger(tmp_path / "board")
-    live(tiny_life(stream), stream, callbacks=[RunFolder(tmp_path)], logger=logger)
+    train(tiny_module(stream), stream, callbacks=[RunFolder(tmp_path)], logger=logger)
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload()
     assert len(events.Images("sleep/dreams")) == 3
     assert len(events.Images("stream/hypnogram")) == len(events.Images("stream/accuracy_matrix")) == 1

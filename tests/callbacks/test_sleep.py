@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from dreamer import NREM, REM, SleepCallback, Wake
 from dreamer.callbacks.sleep.batch_fields import BatchFields
+from dreamer.callbacks.sleep.callback import define_axis
 from dreamer.callbacks.sleep.lightning_trees import callback_bases, tree_of
 from dreamer.callbacks.sleep.schedule import Day, sleeps
 from dreamer.generators import ClassConditionalVAE
@@ -284,18 +285,18 @@ def test_what_saves_comes_after_a_callback_that_was_appended_later(pl: Any, tmp_
     trainer.fit(module, DataLoader(samples(), batch_size=40))
     for step in range(1, 8):
         saved = torch.load(tmp_path / f"step={step}.ckpt", weights_only=True)
-        assert saved["callbacks"]["SleepCallback"]["ranks"][0]["diary"]["done"] == step
+        assert saved["callbacks"]["SleepCallback"]["ranks"][0]["ledger"]["trained"] == step
 
 
 def test_afterwards_the_trainer_validates_and_tests_without_a_night(pl: Any) -> None:
     module, callback = make_module(pl), SleepCallback([NREM(3)])
     module.validation_step = module.test_step = lambda batch, batch_idx: module.log("seen", float(len(batch[0])))
     fit(pl, callback, module)
-    steps, slept = module.global_step, callback.diary.slept
+    steps, slept = module.global_step, callback.state.slept
     data = DataLoader(samples(range(1)), batch_size=16)
     assert module.trainer.validate(module, data, verbose=False) == [{"seen": 16.0}]
     assert module.trainer.test(module, data, verbose=False) == [{"seen": 16.0}]
-    assert (module.global_step, callback.diary.slept) == (steps, slept) == (12, 6)
+    assert (module.global_step, callback.state.slept) == (steps, slept) == (12, 6)
 
 
 def test_validation_comes_after_the_night(pl1: Any) -> None:
@@ -321,7 +322,7 @@ def test_wandb_is_told_the_axis() -> None:
     axes = []
     run = SimpleNamespace(define_metric=lambda *names, **axis: axes.append((*names, axis)))
     logger = type("WandbLogger", (), {"experiment": run})()
-    SleepCallback().on_fit_start(SimpleNamespace(loggers=[logger]), None)
+    define_axis([logger])
     assert axes == [("sleep/*", {"step_metric": "sleep/step"})]
 
 
@@ -394,7 +395,7 @@ def test_a_day_that_the_module_cuts_short_has_no_night(pl1: Any) -> None:
     callback = SleepCallback([NREM(3, batch_size=8)])
     fit(pl1, callback, module, make_stream(pl1, batch_size=8))
     assert nights(module) == [(4, 0), (1, 0), (4, 3)]
-    assert callback.diary.met == list(range(6))
+    assert callback.state.seen == list(range(6))
 
 
 # -------------------------------------------------------------------- what must not change
@@ -501,7 +502,7 @@ def test_the_state_goes_round(pl1: Any) -> None:
     fit(pl1, first)
     second.load_state_dict(first.state_dict())
     one, two = first.state_dict(), second.state_dict()
-    assert one["ranks"][0]["diary"] == two["ranks"][0]["diary"]
+    assert one["ranks"][0]["ledger"] == two["ranks"][0]["ledger"]
     assert one["ranks"][0]["schedule"] == two["ranks"][0]["schedule"]
     for part in ("memory", "generator"):
         leaves = [torch.utils._pytree.tree_leaves(state["ranks"][0][part]) for state in (one, two)]
@@ -540,12 +541,12 @@ def test_perturbations_may_look_at_the_module(pl1: Any) -> None:
 
 
 def test_when_a_night_comes() -> None:
-    day = Day(steps=10, lived=20, number=2, last=False, met=frozenset({0, 1}))
+    day = Day(steps=10, before=20, number=2, last=False, seen=frozenset({0, 1}))
     assert sleeps(None, day) is None
-    assert sleeps(None, day._replace(today=frozenset({0, 1}))) is False
-    assert sleeps(None, day._replace(today=frozenset({1}))) is True
-    assert sleeps(None, day._replace(today=frozenset({0, 1, 2}))) is True
-    assert sleeps(None, day._replace(met=frozenset())) is False
+    assert sleeps(None, day._replace(classes=frozenset({0, 1}))) is False
+    assert sleeps(None, day._replace(classes=frozenset({1}))) is True
+    assert sleeps(None, day._replace(classes=frozenset({0, 1, 2}))) is True
+    assert sleeps(None, day._replace(seen=frozenset())) is False
     assert [sleeps(n, day) for n in (1, 2, 3)] == [True, False, True]
     assert sleeps(Boundary(), day) is True
     assert [sleeps(EveryNSteps(n, at_end=False), day) for n in (5, 25, 40)] == [True, True, False]
@@ -670,7 +671,7 @@ def fit_views(pl: Any, perturbation: Any, strength: float = 1.0) -> tuple[Any, l
     return module, seen
 
 
-def test_each_view_is_bent_for_itself(pl1: Any) -> None:
+def test_each_view_is_perturbed_for_itself(pl1: Any) -> None:
     module, seen = fit_views(pl1, CropFlip(2))
     assert nights(module) == [(4, 3)] * 3
     assert not any(torch.equal(one, two) for one, two in seen)
@@ -731,7 +732,7 @@ def test_targets_that_are_no_classes(pl1: Any) -> None:
     for options, message in (
         ({}, "the schedule, which by default watches classes"),
         ({"schedule": 1}, "ClassBalanced needs"),
-        ({"schedule": 1, "memory": Reservoir(9), "stages": [REM(2)]}, "a stage that bends"),
+        ({"schedule": 1, "memory": Reservoir(9), "stages": [REM(2)]}, "a stage that perturbs"),
     ):
         with pytest.raises(ValueError, match=message):
             fit(pl1, SleepCallback(**options), Regression(), data)
@@ -747,13 +748,13 @@ def test_targets_that_are_no_classes(pl1: Any) -> None:
     [
         ({"stages": []}, "expected at least one sleep stage"),
         ({"stages": [Wake()]}, "night stage 0: expected NREM or REM, got Wake"),
-        ({"stages": [NREM(objectives=[Distillation()])]}, r"\(nrem\): asks for Distillation as an objective"),
-        ({"stages": [NREM(), REM(teacher="dusk")]}, r"night stage 1 \(rem\): asks for a teacher of its own"),
+        ({"stages": [NREM(objectives=[Distillation()])]}, r"\(nrem\): has Distillation as an objective"),
+        ({"stages": [NREM(), REM(teacher="dusk")]}, r"night stage 1 \(rem\): has a teacher of its own"),
         ({"stages": [REM(teacher_sees_perturbed=True)]}, "a teacher of its own"),
         ({"stages": [NREM(from_scratch=True)]}, "from_scratch and anneal"),
         ({"stages": [NREM(anneal=0.5)]}, "from_scratch and anneal"),
         ({"stages": [NREM(source="both")]}, "needs a generator, but SleepCallback has none"),
-        ({"stages": [REM(perturbations=[LatentMixing()])]}, "LatentMixing bends a generator's latent numbers"),
+        ({"stages": [REM(perturbations=[LatentMixing()])]}, "LatentMixing perturbs a generator's latent numbers"),
         ({"memory": Herding(10)}, "chooses samples while awake .*, got Herding"),
         ({"memory": ClassBalanced(10, logits=True)}, "keeps the learner's logits"),
         ({"memory": LatentCodes(10)}, "got LatentCodes"),
@@ -770,7 +771,7 @@ def test_what_makes_no_sense_is_refused_at_once(options: dict[str, Any], message
 
 @pytest.mark.parametrize(
     ("shape", "classes", "message"),
-    [((64,), 10, r"makes samples of shape \(64,\), the day has \(1, 8, 8\)"), ((1, 8, 8), 1, "knows 1 classes")],
+    [((64,), 10, r"makes samples of shape \(64,\), the day has \(1, 8, 8\)"), ((1, 8, 8), 1, "has 1 classes")],
 )
 def test_a_generator_for_other_data_is_refused(pl1: Any, shape: Any, classes: int, message: str) -> None:
     generator = ClassConditionalVAE(shape, classes, latent_dim=4, hidden=[16])

@@ -8,11 +8,11 @@ from dreamer.compare.analysis import Costs, analyse, costs, explained, mean_cost
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.jobs.runner import Missing
 from dreamer.metrics.significance import smallest_p, summarise
-from tests.helpers.made_up_runs import fake_life
+from tests.helpers.made_up_runs import fake_results
 
 
 def life(arm: str, stream: str, seed: int, accuracy: float | None) -> CompletedRun:
-    results = fake_life(3, seed=seed)
+    results = fake_results(3, seed=seed)
     results["metrics"]["average_accuracy"] = accuracy
     results["cost"]["bytes"]["plasticity"] = 0
     return CompletedRun(arm, stream, seed, results)

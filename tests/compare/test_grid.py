@@ -188,3 +188,8 @@ def test_the_fingerprint_sees_what_runs_and_not_what_shows(tmp_path: Path, monke
         assert grid.PROGRAM.fingerprint() != before
         (tmp_path / f"{name}.py").write_text("1")
     assert grid.PROGRAM.fingerprint() == before
+
+
+def test_a_problem_with_another_score_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected one that is scored by accuracy, got regression"):
+        grid.read({"arms": ["er"], "streams": ["diabetes"], "set": ["memory.store=float32"]})

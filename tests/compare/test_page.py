@@ -23,7 +23,7 @@ from dreamer.core.text import MINUS, percent
 from dreamer.jobs.runner import Missing
 from dreamer.metrics.continual import average_seen, summarise
 from dreamer.report.svg import Scale
-from tests.helpers.made_up_runs import fake_life
+from tests.helpers.made_up_runs import fake_results
 
 ARMS = {"er": 0.80, "dreams": 0.95, "none": 0.50}
 NASTY = '</script><script>document.title="run"</script><img src=x onerror=alert(1)>&"\''
@@ -31,7 +31,7 @@ NASTY = '</script><script>document.title="run"</script><img src=x onerror=alert(
 
 def results(level: float, seed: int, sleep: bool = False, experiences: int = 5) -> dict[str, Any]:
     """What ``results.json`` holds of a life whose accuracies are about so high."""
-    life = fake_life(experiences, seed=seed, sleep=sleep)
+    life = fake_results(experiences, seed=seed, sleep=sleep)
     noise = random.Random(f"{level} {seed}")
     for row in life["accuracy_matrix"]["rows"]:
         row["accuracy"] = [min(1.0, value * level + 0.02 * noise.random()) for value in row["accuracy"]]

@@ -22,13 +22,13 @@ from dreamer.compare.words import ranking_line
 from dreamer.core.text import MINUS
 from dreamer.jobs.runner import Missing
 from dreamer.metrics.significance import Ranking
-from tests.helpers.made_up_runs import fake_life
+from tests.helpers.made_up_runs import fake_results
 
 SCORES = {"er": [0.5, 0.52, 0.54], "avalanche:Replay": [0.6, 0.64, None], "bir": [0.4, 0.4, 0.4]}
 
 
 def life(arm, stream, seed, accuracy, folder=None) -> CompletedRun:
-    results = fake_life(3, seed=seed)
+    results = fake_results(3, seed=seed)
     results["metrics"] |= {"average_accuracy": accuracy, "forward_transfer": None}
     results["cost"]["bytes"]["plasticity"] = 0
     results["cost"]["samples"]["replayed"] = 320

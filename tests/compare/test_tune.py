@@ -51,7 +51,7 @@ class Lives:
     def __call__(self, folders: Sequence[Path], program: Program, **options: Any) -> list[Outcome]:
         return [self.live(folder) for folder in folders]
 
-    def live(self, folder: Path) -> Outcome:
+    def train(self, folder: Path) -> Outcome:
         self.lived.append("/".join(folder.parts[-2:]))
         try:
             self.act(folder)

@@ -88,10 +88,7 @@ def test_seeds_lie_outside_those_of_comparisons(path):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_the_header_says_how_to_call_it(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == f"# wandb sweep configs/sweeps/{path.name}"
-    assert "#   wandb agent ENTITY/PROJECT/SWEEP_ID" in lines
-    assert any("neither works offline" in line for line in lines)
+    assert path.read_text(encoding="utf-8").startswith(f"# wandb sweep configs/sweeps/{path.name}\n")
 
 
 def test_a_life_of_a_sweep_logs_what_it_is_judged_by(tmp_path):

@@ -10,7 +10,7 @@ from dreamer.compare.grid import PROGRAM, read
 from dreamer.jobs import runner
 
 ASKED = {
-    "arms": ["er", "dreams generator.is_features=[32]"],
+    "arms": ["er", "dreams generator.hidden=[32]"],
     "streams": ["digits"],
     "seeds": 1,
     "set": ["stream.experiences=3", "wake.steps=20"],

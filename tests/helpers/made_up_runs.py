@@ -1,4 +1,4 @@
-"""Made-up lives for tests of pictures, tables and files: plausible numbers, no training."""
+"""Results of made-up runs for tests of pictures, tables and files: plausible numbers, no training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dreamer.core.hypnogram import Hypnogram, Stretch
 from dreamer.metrics.continual import summarise
 
 
-def fake_life(
+def fake_results(
     experiences: int = 5, cycles: int = 1, wake: int = 120, seed: int = 0, sleep: bool = True
 ) -> dict[str, Any]:
-    """What ``results.json`` holds of a learner that forgets by day and recovers by night."""
+    """What ``results.json`` holds of a network that forgets in wake stages and recovers in nights."""
     night = [("nrem", wake // 3), ("rem", wake // 4)] if sleep else []
     hypnogram = Hypnogram.plan([[Stretch(wake, True)]] * experiences, night, cycles)
     rows = _rows(hypnogram, experiences, torch.Generator().manual_seed(seed))

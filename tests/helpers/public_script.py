@@ -3,7 +3,7 @@
     python -m tests.helpers.public_script script.py '["--trainer.max_epochs=1"]' '["--trainer.max_epochs=2"]'
 
 runs a script twice in the current folder, with one list of arguments after the other. In between, its newest checkpoint
-is loaded into its module, and the second time ``Trainer.fit`` goes on from there. Arguments without dashes are the
+is loaded into its module, and the second time ``Trainer.fit`` resumes from it. Arguments without dashes are the
 environment's, as ``PL_TRAINER_MAX_STEPS=4``, which Lightning reads. What the checkpoints say is the last line printed.
 """
 
@@ -133,14 +133,14 @@ def newest() -> Path:
     return max(Path("lightning_logs").rglob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
 
 
-def account(checkpoint: dict[str, Any]) -> dict[str, int]:
-    """Steps in all, days, nights, and steps asleep."""
-    diary = checkpoint["callbacks"]["SleepCallback"]["ranks"][0]["diary"]
-    return {"steps": checkpoint["global_step"], **{name: diary[name] for name in ("days", "nights", "slept")}}
+def counts(checkpoint: dict[str, Any]) -> dict[str, int]:
+    """Steps in all, epochs, nights, and steps asleep."""
+    ledger = checkpoint["callbacks"]["SleepCallback"]["ranks"][0]["ledger"]
+    return {"steps": checkpoint["global_step"], **{name: ledger[name] for name in ("epochs", "nights", "slept")}}
 
 
 def main(script: str, first: str, second: str) -> None:
-    """Run, load, and go on; see the top of the file."""
+    """Run, load, and resume; see the top of the file."""
     names = run(Path(script), json.loads(first), None)
     base = tree(Path(script)).LightningModule
     module = next(part for part in names.values() if isinstance(part, type) and issubclass(part, base) and part != base)
@@ -149,7 +149,7 @@ def main(script: str, first: str, second: str) -> None:
     loaded = module.load_from_checkpoint(path).state_dict()
     assert all(torch.equal(loaded[name], saved["state_dict"][name]) for name in saved["state_dict"])
     run(Path(script), json.loads(second), path)
-    print(json.dumps([account(saved), account(torch.load(newest(), weights_only=True))]))
+    print(json.dumps([counts(saved), counts(torch.load(newest(), weights_only=True))]))
 
 
 if __name__ == "__main__":

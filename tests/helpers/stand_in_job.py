@@ -19,7 +19,7 @@ from dreamer.jobs.lock import locked
 from dreamer.jobs.watchdog import die_with_parent
 
 folder = pathlib.Path(sys.argv[1])
-house = folder.parent
+root = folder.parent
 die_with_parent()
 lock = locked(folder, float(os.environ.get("PATIENCE", 10)))
 try:
@@ -87,16 +87,16 @@ elif word == "deaf":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     write("pid", str(os.getpid()))
     time.sleep(600)
-elif word == "meet":  # ends when it is alive at the same time as another one
+elif word == "meet":  # ends when another one runs at the same time
     write("here", "")
-    wait_for(lambda: len(list(house.glob("*/here"))) > 1)
+    wait_for(lambda: len(list(root.glob("*/here"))) > 1)
     finish()
 elif word == "count":
-    here = house / "alive" / folder.name
+    here = root / "running" / folder.name
     here.parent.mkdir(exist_ok=True)
     here.touch()
     time.sleep(0.1)
-    write("alive", str(len(list(here.parent.iterdir()))))
+    write("running", str(len(list(here.parent.iterdir()))))
     here.unlink()
     finish()
 elif word == "environment":

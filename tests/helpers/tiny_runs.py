@@ -1,4 +1,4 @@
-"""Short lives on tiny streams, for tests that need a whole life in a fraction of a second."""
+"""Short runs on tiny streams, for tests that need a whole run in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dreamer.training.module import WakeSleepModule
 
 
 def tiny_stream(experiences: int = 3, per_class: int = 12, side: int = 4, validation: float = 0.25) -> Stream:
-    """Two classes an experience, each a bright spot of its own in noise."""
+    """Two classes in each experience, each a bright spot of its own in noise."""
     rng = torch.Generator().manual_seed(7)
 
     def samples(classes: list[int], count: int) -> TensorSamples:
@@ -28,12 +28,12 @@ def tiny_stream(experiences: int = 3, per_class: int = 12, side: int = 4, valida
         return TensorSamples(x, y)
 
     pairs = [[2 * i, 2 * i + 1] for i in range(experiences)]
-    shares = [(samples(pair, per_class), samples(pair, 6)) for pair in pairs]
-    return make_stream("tiny", shares, validation=validation)
+    splits = [(samples(pair, per_class), samples(pair, 6)) for pair in pairs]
+    return make_stream("tiny", splits, validation=validation)
 
 
 def tiny_network(stream: Stream, seed: int = 0, dropout: float = 0.1) -> nn.Module:
-    """A learner with dropout, so that the global random state matters."""
+    """A network with dropout, so that the global random state matters."""
     torch.manual_seed(seed)
     size = int(torch.Size(stream.sample_shape).numel())
     return nn.Sequential(
@@ -41,7 +41,7 @@ def tiny_network(stream: Stream, seed: int = 0, dropout: float = 0.1) -> nn.Modu
     )
 
 
-def tiny_life(stream: Stream, seed: int = 0, **changes: Any) -> WakeSleepModule:
+def tiny_module(stream: Stream, seed: int = 0, **changes: Any) -> WakeSleepModule:
     """Awake replay from memory and generator, then NREM and REM from both."""
     network = tiny_network(stream, seed)
     parts: dict[str, Any] = {
@@ -71,8 +71,8 @@ def quiet_trainer(**options: Any) -> pl.Trainer:
     return pl.Trainer(**(defaults | options))
 
 
-def live(module: WakeSleepModule, stream: Stream, ckpt_path: str | None = None, **options: Any) -> pl.Trainer:
-    """Live a whole life and give back its trainer."""
+def train(module: WakeSleepModule, stream: Stream, ckpt_path: str | None = None, **options: Any) -> pl.Trainer:
+    """Train over the whole stream and return the trainer."""
     trainer = quiet_trainer(**options)
     trainer.fit(module, datamodule=StreamDataModule(stream), ckpt_path=ckpt_path)
     return trainer

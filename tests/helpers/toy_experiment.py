@@ -1,4 +1,4 @@
-"""An experiment that costs nothing: a number that the arm says, plus one that the seed draws."""
+"""An experiment that costs nothing: a number that the arm sets, plus one that the seed draws."""
 
 from __future__ import annotations
 

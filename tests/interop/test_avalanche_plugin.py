@@ -30,7 +30,8 @@ from dreamer.streams.base import Samples, Stream
 from dreamer.streams.digits import digits
 from dreamer.training.evaluation import evaluate
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import live, tiny_network, tiny_stream
+from tests.helpers.tiny_runs import tiny_network, tiny_stream
+from tests.helpers.tiny_runs import train as train_module
 
 with quiet():
     from avalanche.benchmarks import benchmark_from_datasets, with_classes_timeline, with_task_labels
@@ -167,7 +168,7 @@ def same_life(stream: Stream, night: list[Any], network: nn.Module | None = None
     ours_wake = copy.copy(wake)
     ours_wake.epochs, ours_wake.batch_size = 2, 9
     ours = WakeSleepModule(copy.deepcopy(learner), ours_wake, night, seed=3, **copy.deepcopy(parts))
-    live(ours, stream)
+    train_module(ours, stream)
     plugin = DreamPlugin(wake_replay=wake, night=night, seed=3, **parts)
     strategy = naive(stream, [plugin], copy.deepcopy(learner), Fed)
     strategy.stream, strategy.nights, strategy.seed = stream, len(night) * parts.get("cycles", 1), 3
@@ -541,7 +542,7 @@ def learner(stream: Stream, seed: int) -> nn.Module:
 def our_life(stream: Stream, seed: int) -> float:
     """Average accuracy at the end, in per cent."""
     life = WakeSleepModule(learner(stream, seed), Wake(epochs=6, batch_size=32, replay=32), **parts(stream, seed))
-    live(life, stream)
+    train_module(life, stream)
     return 100 * life.results()["metrics"]["average_accuracy"]
 
 

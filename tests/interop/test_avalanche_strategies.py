@@ -25,8 +25,8 @@ from dreamer.networks.base import module_bytes
 from dreamer.report.results import compose, read_results, write_results
 from dreamer.streams.base import Stream, TensorSamples, make_stream
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import live as live_ours
-from tests.helpers.tiny_runs import tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream
+from tests.helpers.tiny_runs import train as live_ours
 
 SOLVER = importlib.util.find_spec("quadprog") is not None
 PROMISED = [
@@ -85,7 +85,7 @@ def test_the_promised_strategies_are_there_and_say_what_they_are():
 @pytest.mark.parametrize("name", PROMISED)
 def test_every_strategy_lives_a_stream_and_leaves_results(name: str, tmp_path: Path):
     record = lived(name)
-    ours = tiny_life(tiny_stream())
+    ours = tiny_module(tiny_stream())
     live_ours(ours, tiny_stream())
     same_keys(record, ours.results(), but=("avalanche", "cost.generator_steps"))
     rows = record["accuracy_matrix"]["rows"]

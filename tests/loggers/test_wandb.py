@@ -12,7 +12,7 @@ import pytest
 from dreamer.callbacks.run_folder import RunFolder
 from dreamer.loggers import wandb as door
 from dreamer.report.results import read_results
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, told):
     logger = door.wandb_logger(out, group="seeds", job_type="life", name="first", config={"marker": {"deep": "k4711"}})
     stream = tiny_stream()
     try:
-        live(tiny_life(stream), stream, callbacks=[RunFolder(out, {"marker": 1}, "tiny")], logger=logger)
+        train(tiny_module(stream), stream, callbacks=[RunFolder(out, {"marker": 1}, "tiny")], logger=logger)
         summary = dict(logger.experiment.summary)
     finally:
         door.finish(logger)
@@ -191,7 +191,7 @@ def test_disabled_writes_nothing_and_disturbs_nothing(monkeypatch, tmp_path, no_
     out = tmp_path / "run"
     logger = door.wandb_logger(out)
     stream = tiny_stream()
-    live(tiny_life(stream), stream, callbacks=[RunFolder(out)], logger=logger)
+    train(tiny_module(stream), stream, callbacks=[RunFolder(out)], logger=logger)
     door.finish(logger)
     assert told == [] and (out / "results.json").is_file()
     assert not list(out.glob("wandb/*run-*"))

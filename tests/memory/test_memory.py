@@ -89,7 +89,7 @@ def offer(memory: Memory, met: Batch, generator: torch.Generator, network: nn.Mo
         memory.add(x, y, generator, None if network is None else network(x).detach(), group)
 
 
-def live(memory: Memory, days: Sequence[Sequence[int]] = DAYS, each: int = 60, seed: int = 0, first: int = 0) -> None:
+def train(memory: Memory, days: Sequence[Sequence[int]] = DAYS, each: int = 60, seed: int = 0, first: int = 0) -> None:
     """Whole days: offered awake, settled at dusk by a learner that changes from day to day."""
     generator = rng(seed)
     for experience, classes in enumerate(days, first):
@@ -134,7 +134,7 @@ def test_the_family_is_found() -> None:
 def test_keeps_the_contract(name: str) -> None:
     memory = make(name)
     assert isinstance(memory, Memory) and len(memory) == 0
-    live(memory)
+    train(memory)
     assert len(memory) > 0
     for count in (1, 6, 25):
         dream = memory.draw(count, rng())
@@ -150,7 +150,7 @@ def test_keeps_the_contract(name: str) -> None:
 @pytest.mark.parametrize("name", BUFFERS)
 def test_a_buffer_draws_what_was_offered(name: str) -> None:
     memory = make(name)
-    live(memory)
+    train(memory)
     assert memory.offered == 120 and len(memory) == memory.capacity
     x, y = memory.draw(len(memory), rng())[:2]
     assert len(x.unique(dim=0)) == len(memory), "no repetition while there are enough"
@@ -163,7 +163,7 @@ def test_a_buffer_draws_what_was_offered(name: str) -> None:
 @pytest.mark.parametrize("name", BALANCED)
 def test_no_class_is_forgotten(name: str) -> None:
     memory = make(name, 8)
-    live(memory)
+    train(memory)
     assert memory.draw(8, rng()).y.bincount().tolist() == [2] * CLASSES
 
 
@@ -171,7 +171,7 @@ def test_no_class_is_forgotten(name: str) -> None:
 def test_the_same_randoms_give_the_same_memory(name: str) -> None:
     one, two, other = make(name), make(name), make(name)
     for memory, seed in ((one, 1), (two, 1), (other, 2)):
-        live(memory, seed=seed)
+        train(memory, seed=seed)
     assert same(one.state_dict(), two.state_dict())
     assert same(one.state_dict(), other.state_dict()) == (name in WITHOUT_CHANCE)
     assert torch.equal(one.draw(5, rng(3)).x, two.draw(5, rng(3)).x)
@@ -181,15 +181,15 @@ def test_the_same_randoms_give_the_same_memory(name: str) -> None:
 @pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
 def test_goes_on_from_its_state_as_if_nothing_had_happened(name: str, options: dict[str, object]) -> None:
     whole, first, second = (make(name, 9, **options) for _ in range(3))
-    live(whole)
-    live(first)
+    train(whole)
+    train(first)
     kept = io.BytesIO()
     torch.save(first.state_dict(), kept)
     kept.seek(0)
     second.load_state_dict(torch.load(kept, weights_only=True))
     assert len(second) == len(first) and second.nbytes == first.nbytes
     for memory in (whole, second):
-        live(memory, ((1, 2), (0, 3)), seed=2, first=2)
+        train(memory, ((1, 2), (0, 3)), seed=2, first=2)
     assert same(second.state_dict(), whole.state_dict())
     assert torch.equal(second.draw(5, rng(1)).x, whole.draw(5, rng(1)).x)
 
@@ -198,9 +198,9 @@ def test_goes_on_from_its_state_as_if_nothing_had_happened(name: str, options: d
 def test_bytes_are_as_promised(name: str, options: dict[str, object]) -> None:
     memory = make(name, **options)
     assert memory.nbytes == 0
-    live(memory, DAYS[:1], each=4)
+    train(memory, DAYS[:1], each=4)
     assert 0 < memory.nbytes < memory.planned_bytes(shape_of(memory), CLASSES)
-    live(memory)
+    train(memory)
     assert memory.nbytes == memory.planned_bytes(shape_of(memory), CLASSES)
     assert memory.nbytes <= sum(t.numel() * t.element_size() for t in tensors(memory.state_dict()))
 
@@ -238,7 +238,7 @@ def test_nothing_that_comes_or_goes_is_shared(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_everything_held_moves(name: str) -> None:
     memory = make(name)
-    live(memory)
+    train(memory)
     memory.to("meta")
     assert all(value.is_meta for value in tensors(memory.state_dict()))
 
@@ -262,7 +262,7 @@ def test_a_buffer_knows_its_bounds(name: str) -> None:
     with pytest.raises(ValueError, match="float32"):
         make(name, store="int3")
     full = make(name, 8)
-    live(full)
+    train(full)
     with pytest.raises(ValueError, match="at most 4"):
         make(name, 4).load_state_dict(full.state_dict())
 
@@ -290,7 +290,7 @@ def test_what_a_dusk_wrote_is_replaced_by_the_next_one_of_the_same_experience(na
     day, later = samples(40, (2, 3), start=60), samples(80, (2, 3), start=60)
     once, twice = make(name), make(name)
     for memory in (once, twice):
-        live(memory, DAYS[:1])
+        train(memory, DAYS[:1])
         memory.draw(1, rng())
     twice.end_experience(batches(day), learner(5), learner(0), 1, rng())
     for memory in (once, twice):
@@ -403,9 +403,9 @@ def test_on_as_many_as_before_each_goes_on_with_its_own(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_memory_of_one_can_be_shared_but_not_a_part(name: str) -> None:
     alone, several = make(name), [make(name) for _ in range(3)]
-    live(alone)
+    train(alone)
     for rank, memory in enumerate(several):
-        live(memory)
+        train(memory)
         memory.share(rank, 3)
         memory.share(rank, 3)
     if name in BUFFERS:
@@ -713,7 +713,7 @@ def test_drift_far_from_everything_is_that_of_the_nearest() -> None:
 
 def test_codes_are_balanced_and_their_age_is_known() -> None:
     memory = LatentCodes(30)
-    live(memory, ((0, 1), (2,), (3,)))
+    train(memory, ((0, 1), (2,), (3,)))
     assert sorted(Counter(memory.state_dict()["held"]["y"].tolist()).values()) == [7, 7, 8, 8]
     assert memory.written.tolist() == [0] * 16 + [1] * 7 + [2] * 7
     again = LatentCodes(30)
@@ -828,6 +828,6 @@ def test_statistics_refuse_what_they_are_not() -> None:
     with pytest.raises(ValueError, match=r"shrinkage in \[0, 1\]"):
         ClassStatistics(shrinkage=1.5)
     full = ClassStatistics()
-    live(full)
+    train(full)
     with pytest.raises(ValueError, match="diagonal"):
         ClassStatistics("diagonal").load_state_dict(full.state_dict())

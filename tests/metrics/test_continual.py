@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dreamer import metrics
-from tests.helpers.made_up_runs import fake_life
+from tests.helpers.made_up_runs import fake_results
 
 R = torch.tensor([[0.9, 0.2, 0.1], [0.6, 0.8, 0.3], [0.7, 0.5, 0.6]], dtype=torch.float64)
 BIRTH = torch.tensor([0.1, 0.15, 0.05], dtype=torch.float64)
@@ -109,7 +109,7 @@ def test_a_missing_test_set_spoils_no_other_number():
 
 
 def test_a_life_that_broke_off_has_only_the_gain_of_its_nights():
-    rows = fake_life(5)["accuracy_matrix"]["rows"][:5]
+    rows = fake_results(5)["accuracy_matrix"]["rows"][:5]
     summary = metrics.summarise(rows)
     assert summary.pop("sleep_gain") is not None
     assert set(summary.values()) == {None}
@@ -117,7 +117,7 @@ def test_a_life_that_broke_off_has_only_the_gain_of_its_nights():
 
 def test_whole_lives_are_defined_and_finite():
     for sleep in (True, False):
-        summary = metrics.summarise(fake_life(5, sleep=sleep)["accuracy_matrix"]["rows"])
+        summary = metrics.summarise(fake_results(5, sleep=sleep)["accuracy_matrix"]["rows"])
         assert (summary.pop("sleep_gain") is not None) == sleep
         assert all(math.isfinite(value) for value in summary.values())
 

@@ -484,7 +484,7 @@ def test_perturbations_are_applied_in_order() -> None:
 
 @pytest.mark.parametrize("part", [Affine(), Colour(), CropFlip(), CutMix(), Occlusion()])
 def test_what_is_no_image_is_refused(part: Perturbation) -> None:
-    with pytest.raises(ValueError, match=r"bends images of shape .* got samples of shape \(3, 8\)"):
+    with pytest.raises(ValueError, match=r"perturbs images of shape .* got samples of shape \(3, 8\)"):
         part(torch.rand(3, 8), torch.ones(3, 1), rng())
 
 

@@ -66,7 +66,7 @@ def born(name: str, **options: object) -> tuple[Learner, Plasticity]:
     return network, part
 
 
-def live(part: Plasticity, network: nn.Module, start: int = 0, end: int = len(LIFE)) -> None:
+def train(part: Plasticity, network: nn.Module, start: int = 0, end: int = len(LIFE)) -> None:
     """Live some events of LIFE; what happens at an event depends on its place alone."""
     optimiser = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], lr=0.3)
     for place in range(start, end):
@@ -98,7 +98,7 @@ def test_a_part_stays_finite_trains_nothing_and_keeps_its_size(name: str, option
     assert equal(everything(network), everything(newborn())), "prepare changed the learner"
     keys, nbytes = list(part.state_dict()), part.nbytes
     assert nbytes == module_bytes(part) > 0
-    live(part, network)
+    train(part, network)
     assert list(part.state_dict()) == keys and part.nbytes == nbytes
     assert not any(weight.requires_grad for weight in part.parameters())
     assert all(torch.isfinite(tensor).all() for tensor in everything(network, part))
@@ -109,7 +109,7 @@ def test_a_part_stays_finite_trains_nothing_and_keeps_its_size(name: str, option
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_penalty_is_a_scalar_that_only_looks(name: str, options: dict, kind: str) -> None:
     network, part = born(name, **options)
-    live(part, network, end=14)
+    train(part, network, end=14)
     before = everything(network, part)
     penalty, again = part.penalty(network, kind), part.penalty(network, kind)
     assert equal(before, everything(network, part))
@@ -125,7 +125,7 @@ def test_a_penalty_is_a_scalar_that_only_looks(name: str, options: dict, kind: s
 @EVERY
 def test_dawn_and_dusk_leave_the_learner_alone(name: str, options: dict) -> None:
     network, part = born(name, **options)
-    live(part, network, end=14)
+    train(part, network, end=14)
     before = everything(network)
     part.dusk(network)
     part.dawn(network)
@@ -139,9 +139,9 @@ def test_the_same_randoms_give_the_same_life_and_global_ones_are_left_alone(name
     twin, other = born(name, **options)
     torch.manual_seed(7)
     drawn = torch.get_rng_state()
-    live(part, network)
+    train(part, network)
     assert torch.equal(drawn, torch.get_rng_state())
-    live(other, twin)
+    train(other, twin)
     assert equal(everything(network, part), everything(twin, other))
     torch.set_rng_state(state)
 
@@ -149,25 +149,25 @@ def test_the_same_randoms_give_the_same_life_and_global_ones_are_left_alone(name
 @EVERY
 def test_a_life_that_is_killed_anywhere_goes_on_as_if_nothing_had_happened(name: str, options: dict) -> None:
     network, part = born(name, **options)
-    live(part, network)
+    train(part, network)
     expected = everything(network, part)
     for killed in range(1, len(LIFE)):
         network, part = born(name, **options)
-        live(part, network, end=killed)
+        train(part, network, end=killed)
         file = io.BytesIO()
         torch.save([network.state_dict(), part.state_dict()], file)
         file.seek(0)
         network, part = born(name, **options)
         for module, state in zip((network, part), torch.load(file, weights_only=True), strict=True):
             module.load_state_dict(state)
-        live(part, network, start=killed)
+        train(part, network, start=killed)
         assert equal(expected, everything(network, part)), f"killed before event {killed}, {LIFE[killed]}"
 
 
 @EVERY
 def test_an_average_answers_for_itself(name: str, options: dict) -> None:
     network, part = born(name, **options)
-    live(part, network)
+    train(part, network)
     if part.average is None:
         return
     x = torch.randn(4, 6, generator=randoms(0))
@@ -252,7 +252,7 @@ def test_synaptic_intelligence_rests_in_sleep_and_holds_to_what_sleep_left(kind:
 
 def test_synaptic_intelligence_leaves_frozen_and_unused_weights_out() -> None:
     network, part = born("synaptic_intelligence")
-    live(part, network)
+    train(part, network)
     assert (part.get_buffer("importance__into__weight") != 0).any()
     assert (part.get_buffer("importance__unused__weight") == 0).all()
     assert not any("frozen" in key for key in part.state_dict())
@@ -335,7 +335,7 @@ def test_two_averages_that_draw_from_the_same_randoms_do_not_disturb_each_other(
 
 def test_an_average_takes_over_the_statistics_of_batch_normalisation() -> None:
     network, part = born("moving_average", rate=1.0)
-    live(part, network)
+    train(part, network)
     copied = part.average.network
     assert torch.equal(copied.statistics.running_mean, network.statistics.running_mean)
     assert not torch.equal(copied.into.weight, network.into.weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 # Lightning's advice, and torch's on functions that are compiled again and again
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning", "ignore::UserWarning:torch")
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning",
 
 def test_a_compiled_module_lives_the_same_life() -> None:
     stream = tiny_stream(2)
-    plain, compiled = tiny_life(stream), tiny_life(stream)
-    live(plain, stream)
-    live(torch.compile(compiled, backend="eager"), stream)  # type: ignore[arg-type]
+    plain, compiled = tiny_module(stream), tiny_module(stream)
+    train(plain, stream)
+    train(torch.compile(compiled, backend="eager"), stream)  # type: ignore[arg-type]
     assert plain.results()["accuracy_matrix"] == compiled.results()["accuracy_matrix"]
     assert all(map(torch.equal, plain.state_dict().values(), compiled.state_dict().values()))

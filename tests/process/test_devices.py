@@ -31,7 +31,7 @@ from dreamer.streams.base import Stream, TensorSamples
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 from tests.callbacks.test_sleep import make_module, make_stream
-from tests.helpers.tiny_runs import quiet_trainer, tiny_life, tiny_network, tiny_stream
+from tests.helpers.tiny_runs import quiet_trainer, tiny_module, tiny_network, tiny_stream
 
 LIMIT = 300.0
 """Seconds after which processes count as deadlocked; far more than they need, even where many share a machine."""
@@ -192,7 +192,7 @@ def test_the_same_global_batches_give_the_same_weights() -> None:
 
 def test_weights_are_equal_after_nights_and_memories_are_not() -> None:
     """With memory, a generator that rests at night, teachers and dropout, and no strategy but plain ddp."""
-    pair = together(2, lived, tiny_stream, tiny_life)
+    pair = together(2, lived, tiny_stream, tiny_module)
     assert all(life["complete"] for life in pair)
     assert same_weights(pair) and pair[0]["rows"] == pair[1]["rows"]
     memories = [life["memory"] for life in pair]
@@ -269,14 +269,14 @@ def test_a_process_that_is_asked_to_stop_stops_all_at_the_same_step(tmp_path: Pa
 
 
 class Look(pl.Callback):
-    """Notes what the nights' memory and diary hold when training begins."""
+    """Notes what the nights' memory and ledger hold when training begins."""
 
     def __init__(self, nights: SleepCallback):
         self.nights = nights
         self.begun: Any = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self.begun = {"memory": self.nights.memory.state_dict(), "met": list(self.nights.diary.met)}
+        self.begun = {"memory": self.nights.memory.state_dict(), "seen": list(self.nights.state.seen)}
 
 
 def own_fit(ranks: int, directory: Path, epochs: int, resume: bool = False) -> dict[str, Any]:
@@ -307,7 +307,7 @@ def test_nights_of_ones_own_module_go_on_on_any_number_of_devices(tmp_path: Path
         lives = together(ranks, own_fit, tmp_path, 3, True)
         begun = [life["begun"]["memory"] for life in lives]
         assert held(begun) == held([life["memory"] for life in half])
-        assert all(life["begun"]["met"] == [0, 1, 2, 3] for life in lives)
+        assert all(life["begun"]["seen"] == [0, 1, 2, 3] for life in lives)
         assert [state["size"] for state in begun] == [12 // ranks] * ranks
         assert same_weights(lives)
         if ranks == 2:

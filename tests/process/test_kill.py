@@ -20,7 +20,7 @@ SHORT = [
     "night.0.steps=4",
     "night.1.steps=6",
     "stream.experiences=3",
-    "generator.is_features=[32]",
+    "generator.hidden=[32]",
 ]
 
 VICTIM = """

@@ -16,7 +16,7 @@ SCRIPTS = sorted(path.stem for path in PUBLIC.glob("*.py"))
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 SHORT = [*QUIET, *(f"--trainer.limit_{loop}_batches=3" for loop in ("train", "val", "test", "predict"))]
 EPOCHS = [[*SHORT, "--trainer.max_epochs=1"], [*SHORT, "--trainer.max_epochs=2"]]
-TWO_NIGHTS = [{"steps": 203 * n, "days": n, "nights": n, "slept": 200 * n} for n in (1, 2)]
+TWO_NIGHTS = [{"steps": 203 * n, "epochs": n, "nights": n, "slept": 200 * n} for n in (1, 2)]
 
 # how each script is run, and gone on with; and what its checkpoints say then
 RUNS = {
@@ -25,7 +25,7 @@ RUNS = {
     # its Trainer is written out; two batches are a day of it, and it is stopped in the first night
     "simsiam": (
         [["PL_TRAINER_MAX_STEPS=3"], ["PL_TRAINER_MAX_STEPS=5"]],
-        [{"steps": 2 + n, "days": 1, "nights": 1, "slept": n} for n in (1, 3)],
+        [{"steps": 2 + n, "epochs": 1, "nights": 1, "slept": n} for n in (1, 3)],
     ),
 }
 
@@ -99,5 +99,5 @@ def test_a_command_line_of_lightning_needs_no_patch(tmp_path: Path) -> None:
     first = ["--config=sleep.yaml", *SHORT, "--trainer.max_epochs=1"]
     second = ["--config=lightning_logs/version_0/config.yaml", "--trainer.max_epochs=2"]
     assert run_twice(script, first, second) == [
-        {"steps": 10 * n, "days": n, "nights": n, "slept": 7 * n} for n in (1, 2)
+        {"steps": 10 * n, "epochs": n, "nights": n, "slept": 7 * n} for n in (1, 2)
     ]

@@ -14,7 +14,7 @@ from tests.training.test_trainer_flags import SUBJECTS
 PROCESSES = """
 import sys
 from pathlib import Path
-from tests.training.test_trainer_flags import live, tree
+from tests.training.test_trainer_flags import train, tree
 
 folder, subject = sys.argv[1:]
 
@@ -26,7 +26,7 @@ class Write(tree(subject).Callback):
 
 # where a generator rests at night, processes have to look for it
 strategy = "ddp_fork_find_unused_parameters_true" if subject == "module" else "ddp_fork"
-live(subject, Write(), devices=2, strategy=strategy)
+train(subject, Write(), devices=2, strategy=strategy)
 """
 
 

@@ -8,7 +8,7 @@ import torch
 from benchmarks import bench
 from dreamer.config.binding import ConfigError
 from dreamer.networks import MLP
-from tests.helpers.tiny_runs import live
+from tests.helpers.tiny_runs import train
 
 
 def test_the_wake_bench_pairs_its_rounds() -> None:
@@ -33,7 +33,7 @@ def test_both_loops_do_the_same_arithmetic() -> None:
         torch.nn.functional.cross_entropy(network(batch.x), batch.y).backward()
         optimizer.step()
     ours, _ = bench._learner(stream)
-    live(WakeSleepModule(ours, Wake(epochs=1, batch_size=bench._BATCH)), stream)
+    train(WakeSleepModule(ours, Wake(epochs=1, batch_size=bench._BATCH)), stream)
     assert isinstance(ours, MLP)
     for one, two in zip(network.parameters(), ours.parameters(), strict=True):
         assert torch.equal(one, two)

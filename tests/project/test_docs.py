@@ -67,14 +67,9 @@ def test_the_changelog_knows_the_version() -> None:
     assert "## [Unreleased]" in text and dreamer.__version__ in text
 
 
-def test_the_picture_shows_the_rooms_in_their_order() -> None:
-    """Every layer of the import rules stands in docs/rooms.svg, below those that may import it."""
+def test_the_picture_shows_the_rooms() -> None:
+    """Every room of the import rules, and no other, is named in docs/rooms.svg."""
     rules = re.search(r"^layers = \[\n(.*?)^\]", (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S)
     assert rules is not None
     picture = (CHECKOUT / "docs" / "rooms.svg").read_text(encoding="utf-8")
-    drawn = {name: int(y) for y, name in re.findall(r'<text class="name" x="\d+" y="(\d+)">(\w+)</text>', picture)}
-    layers = [set(re.findall(r"\w+", line)) for line in rules[1].splitlines()]
-    assert set(drawn) == set.union(*layers)
-    heights = [{drawn[room] for room in layer} for layer in layers]
-    assert all(len(height) == 1 for height in heights), "rooms of one layer stand side by side"
-    assert heights == sorted(heights, key=min)
+    assert set(re.findall(r'<text class="name"[^>]*>(\w+)</text>', picture)) == set(re.findall(r"\w+", rules[1]))

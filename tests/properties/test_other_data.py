@@ -23,7 +23,7 @@ from dreamer.runs.summary import summary
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams import Stream, from_tensors
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import live
+from tests.helpers.tiny_runs import train
 
 
 def wine() -> Stream:
@@ -78,7 +78,7 @@ def average(lived: WakeSleepModule) -> float:
 def without_nights(data: Literal["wine", "sentences"]) -> float:
     stream = wine() if data == "wine" else sentences()
     lived = module(stream, wake=Wake(steps=60, batch_size=16), night=[])
-    live(lived, stream)
+    train(lived, stream)
     return average(lived)
 
 
@@ -105,20 +105,20 @@ def test_a_table_of_float64_comes_as_float32_and_keeps_its_values():
 def test_a_table_is_dreamt_of_and_remembered(parts: dict[str, Any]):
     stream = wine()
     lived = module(stream, **parts)
-    live(lived, stream)
+    train(lived, stream)
     assert average(lived) > max(0.75, without_nights("wine") + 0.1)
 
 
 def test_a_table_leaves_its_run_folder(tmp_path: Path):
     stream = wine()
-    live(module(stream, memory=ClassBalanced(30)), stream, callbacks=[RunFolder(tmp_path)])
+    train(module(stream, memory=ClassBalanced(30)), stream, callbacks=[RunFolder(tmp_path)])
     assert (tmp_path / "results.json").is_file() and (tmp_path / "hypnogram.png").is_file()
 
 
 def test_dreams_of_a_table_leave_the_unit_interval():
     stream = wine()
     lived = module(stream, generator=ClassConditionalVAE((13,), 3, 4, (32,), likelihood="gaussian", components=1))
-    live(lived, stream)
+    train(lived, stream)
     dream = lived.gallery(20)
     assert float(dream.x.min()) < -0.5 and float(dream.x.max()) > 1.2
 
@@ -138,7 +138,7 @@ def test_dreams_of_a_table_leave_the_unit_interval():
         ),
         (
             {"memory": ClassBalanced(9), "night": [REM(2, perturbations=(Affine(),))]},
-            r"night stage 0 \(rem\): Affine bends images",
+            r"night stage 0 \(rem\): Affine perturbs images",
         ),
     ],
     ids=["bernoulli", "span", "uint8", "clip", "affine"],
@@ -169,7 +169,7 @@ def test_series_of_several_channels_leave_a_life_without_a_picture_of_them(tmp_p
     for each in (stream, odd):
         lived = module(each, generator=LatentGaussians(each.sample_shape, 4, latent_dim=8))
         folder = tmp_path / str(len(each.sample_shape))
-        live(lived, each, callbacks=[RunFolder(folder)])
+        train(lived, each, callbacks=[RunFolder(folder)])
         assert average(lived) > 0.7 and (folder / "matrix.png").is_file()
     assert not (tmp_path / "4" / "dreams").exists()
 
@@ -186,7 +186,7 @@ def test_tokens_stay_whole_numbers_through_memory_and_nights(kind: str, tmp_path
         "gaussians": {"generator": LatentGaussians((8,), 4, space="features")},
     }[kind]
     lived = module(stream, **parts)
-    live(lived, stream, callbacks=[RunFolder(tmp_path)] if kind == "memory" else [])
+    train(lived, stream, callbacks=[RunFolder(tmp_path)] if kind == "memory" else [])
     assert average(lived) > without_nights("sentences") + 0.2
     if kind == "memory":
         assert lived.memory.held["x"].dtype == torch.int64
@@ -202,12 +202,12 @@ def test_tokens_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Pat
         return module(stream, memory=ClassBalanced(12), night=night, wake=Wake(steps=8, batch_size=8))
 
     whole = fresh()
-    live(whole, stream)
+    train(whole, stream)
     first = fresh()
-    trainer = live(first, stream, max_steps=17)
+    trainer = train(first, stream, max_steps=17)
     trainer.save_checkpoint(tmp_path / "killed.ckpt")
     second = fresh()
-    live(second, stream, ckpt_path=str(tmp_path / "killed.ckpt"))
+    train(second, stream, ckpt_path=str(tmp_path / "killed.ckpt"))
     assert second.memory.held["x"].dtype == torch.int64
     assert all(torch.equal(a, b) for a, b in zip(whole.network.parameters(), second.network.parameters(), strict=True))
 
@@ -217,11 +217,11 @@ def test_tokens_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Pat
     [
         (
             {"memory": ClassBalanced(9)},
-            r"night stage 1 \(rem\): Noise bends floating-point .*int64; perturbations=\[\]",
+            r"night stage 1 \(rem\): Noise perturbs floating-point .*int64; perturbations=\[\]",
         ),
         (
             {"memory": ClassBalanced(9), "night": [NREM(2, perturbations=(Mixup(),))]},
-            r"night stage 0 \(nrem\): Mixup bends floating-point samples, got torch.int64$",
+            r"night stage 0 \(nrem\): Mixup perturbs floating-point samples, got torch.int64$",
         ),
         (
             {"memory": ClassBalanced(9), "night": [NREM(2, perturbations=(LatentMixing(),))]},

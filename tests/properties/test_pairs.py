@@ -26,7 +26,7 @@ from dreamer.plasticity import MovingAverage
 from dreamer.stages import NREM, REM, Absorb, Hebbian, Wake
 from dreamer.streams import Stream
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import live, tiny_stream
+from tests.helpers.tiny_runs import tiny_stream, train
 
 STREAM = tiny_stream(experiences=2, validation=0.0)
 # whatever a part calls its sizes, here they are small
@@ -116,7 +116,7 @@ def lived(stream: Stream = STREAM, network: nn.Module | None = None, **life: Any
     """Live a life to its end, and see that it was one."""
     module = WakeSleepModule(learner() if network is None else network, **life)
     losses = Losses()
-    trainer = live(module, stream, callbacks=[losses])
+    trainer = train(module, stream, callbacks=[losses])
     results, steps = module.results(), module.hypnogram.steps()
     assert results["complete"]
     assert results["cost"]["optimizer_steps"] == steps and trainer.global_step == sum(steps.values())

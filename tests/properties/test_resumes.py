@@ -25,7 +25,7 @@ from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import Stream
 from dreamer.training import evaluation
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 
 class Killed(BaseException):
@@ -55,8 +55,8 @@ def every_third_step_and_stage(directory: Path) -> pl.Callback:
 
 def undisturbed() -> tuple[WakeSleepModule, pl.Trainer]:
     stream = tiny_stream()
-    module = tiny_life(stream)
-    return module, live(module, stream)
+    module = tiny_module(stream)
+    return module, train(module, stream)
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +85,16 @@ def killed_and_resumed(
 ) -> WakeSleepModule:
     stream = tiny_stream()
     with pytest.raises(Killed):
-        live(tiny_life(stream), stream, callbacks=[checkpoint(directory), KillAt(hook, call)], **options)
+        train(tiny_module(stream), stream, callbacks=[checkpoint(directory), KillAt(hook, call)], **options)
     last = directory / "last.ckpt"
-    module = tiny_life(stream)
-    live(module, stream, str(last) if last.exists() else None, callbacks=[checkpoint(directory)], **options)
+    module = tiny_module(stream)
+    train(module, stream, str(last) if last.exists() else None, callbacks=[checkpoint(directory)], **options)
     return module
 
 
 def total_steps() -> int:
     stream = tiny_stream()
-    return sum(tiny_life(stream).plan(stream).steps().values())
+    return sum(tiny_module(stream).plan(stream).steps().values())
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of every step of one run."""
     folder = tmp_path_factory.mktemp("checkpoints")
     saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
-    live(tiny_life(tiny_stream()), tiny_stream(), callbacks=[saves])
+    train(tiny_module(tiny_stream()), tiny_stream(), callbacks=[saves])
     return folder
 
 
@@ -110,9 +110,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_resumes_bit_equal_from_a_checkpoint_at_every_step(
     step: int, checkpoints: Path, reference: WakeSleepModule
 ) -> None:
-    module = tiny_life(tiny_stream())
+    module = tiny_module(tiny_stream())
     saves = ModelCheckpoint(checkpoints, every_n_train_steps=1, save_top_k=0)
-    live(module, tiny_stream(), str(checkpoints / f"step={step}.ckpt"), callbacks=[saves])
+    train(module, tiny_stream(), str(checkpoints / f"step={step}.ckpt"), callbacks=[saves])
     assert_same_life(module, reference)
 
 
@@ -155,22 +155,22 @@ def test_an_examination_that_was_killed_is_not_skipped(
     stream = tiny_stream()
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(evaluation, "score", dying)
-        live(tiny_life(stream), stream, callbacks=[checkpoint(tmp_path)])
-    module = tiny_life(stream)
+        train(tiny_module(stream), stream, callbacks=[checkpoint(tmp_path)])
+    module = tiny_module(stream)
     last = tmp_path / "last.ckpt"
-    live(module, stream, str(last) if last.exists() else None, callbacks=[checkpoint(tmp_path)])
+    train(module, stream, str(last) if last.exists() else None, callbacks=[checkpoint(tmp_path)])
     assert_same_life(module, reference)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 8, 10, 13, 14, 20])
 def test_a_life_cut_by_max_steps_goes_on(steps: int, tmp_path: Path, reference: WakeSleepModule) -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
-    live(module, stream, callbacks=[every_step(tmp_path)], max_steps=steps)
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[every_step(tmp_path)], max_steps=steps)
     assert module.global_step == steps
     assert not module.results()["complete"]
-    module = tiny_life(stream)
-    live(module, stream, str(tmp_path / "last.ckpt"), callbacks=[every_step(tmp_path)])
+    module = tiny_module(stream)
+    train(module, stream, str(tmp_path / "last.ckpt"), callbacks=[every_step(tmp_path)])
     assert_same_life(module, reference)
 
 
@@ -178,8 +178,8 @@ def test_a_life_cut_by_max_steps_goes_on(steps: int, tmp_path: Path, reference: 
 def test_resumes_with_max_steps_and_accumulation(call: int, tmp_path: Path) -> None:
     stream = tiny_stream()
     options: dict[str, Any] = {"max_steps": 15, "accumulate_grad_batches": 2}
-    undisturbed = tiny_life(stream)
-    live(undisturbed, stream, **options)
+    undisturbed = tiny_module(stream)
+    train(undisturbed, stream, **options)
     module = killed_and_resumed(tmp_path, every_step, "on_train_batch_start", call, **options)
     assert rows(module) == rows(undisturbed)
     ours, theirs = module.state_dict(), undisturbed.state_dict()
@@ -196,7 +196,7 @@ def logged(directory: Path, killed_at: int | None) -> list[dict[str, str]]:
         logger = CSVLogger(directory, name=str(part), version="", flush_logs_every_n_steps=1)
         callbacks = [every_step(directory), *kill]
         with contextlib.suppress(Killed):
-            live(tiny_life(stream), stream, str(last) if last.exists() else None, logger=logger, callbacks=callbacks)
+            train(tiny_module(stream), stream, str(last) if last.exists() else None, logger=logger, callbacks=callbacks)
         with (directory / str(part) / "metrics.csv").open() as file:
             lines += [{key: value for key, value in line.items() if value} for line in csv.DictReader(file)]
     return lines
@@ -210,9 +210,9 @@ def test_a_resumed_life_logs_the_same_steps(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_life_is_refused(tmp_path: Path) -> None:
     stream = tiny_stream()
-    live(tiny_life(stream), stream, callbacks=[every_step(tmp_path)], max_steps=3)
+    train(tiny_module(stream), stream, callbacks=[every_step(tmp_path)], max_steps=3)
     with pytest.raises(ValueError, match="another run"):
-        live(tiny_life(stream, seed=1), stream, str(tmp_path / "last.ckpt"))
+        train(tiny_module(stream, seed=1), stream, str(tmp_path / "last.ckpt"))
 
 
 def watchful_life(stream: Stream) -> WakeSleepModule:
@@ -239,7 +239,7 @@ def watchful_life(stream: Stream) -> WakeSleepModule:
 def watchful() -> WakeSleepModule:
     stream = tiny_stream()
     module = watchful_life(stream)
-    live(module, stream)
+    train(module, stream)
     return module
 
 
@@ -254,8 +254,8 @@ def test_the_watchful_life_takes_some_open_nights_and_leaves_others(watchful: Wa
 def test_a_life_that_decides_for_itself_resumes_bit_equal(call: int, tmp_path: Path, watchful: WakeSleepModule) -> None:
     stream = tiny_stream()
     with pytest.raises(Killed):
-        live(watchful_life(stream), stream, callbacks=[every_step(tmp_path), KillAt("on_train_batch_start", call)])
+        train(watchful_life(stream), stream, callbacks=[every_step(tmp_path), KillAt("on_train_batch_start", call)])
     module = watchful_life(stream)
     last = tmp_path / "last.ckpt"
-    live(module, stream, str(last) if last.exists() else None, callbacks=[every_step(tmp_path)])
+    train(module, stream, str(last) if last.exists() else None, callbacks=[every_step(tmp_path)])
     assert_same_life(module, watchful)

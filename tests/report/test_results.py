@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dreamer.report.results import compose, read_results, versions, write_results
-from tests.helpers.made_up_runs import fake_life
+from tests.helpers.made_up_runs import fake_results
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    results = compose(fake_life(3), name="a life", config={"a": {"b": [1, 2]}}, complete=False)
+    results = compose(fake_results(3), name="a life", config={"a": {"b": [1, 2]}}, complete=False)
     path = write_results(results, tmp_path / "new" / "run")
     assert read_results(path) == read_results(path.parent) == json.loads(json.dumps(results))
     assert list(read_results(path))[:5] == ["name", "complete", "seed", "config", "versions"]
@@ -22,7 +22,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_lists_of_numbers_stay_on_one_line(tmp_path):
-    text = write_results(fake_life(40), tmp_path).read_text()
+    text = write_results(fake_results(40), tmp_path).read_text()
     accuracy = [line for line in text.splitlines() if line.strip().startswith('"accuracy": [')]
     assert len(accuracy) == 1 + 2 * 40
     assert all(len(json.loads(line.split(":", 1)[1].rstrip(","))) == 40 for line in accuracy)

@@ -7,11 +7,11 @@ import re
 
 from dreamer.core.text import DASH
 from dreamer.report.table import cost_lines, experience_rows, metric_rows, plain_table, print_table
-from tests.helpers.made_up_runs import fake_life
+from tests.helpers.made_up_runs import fake_results
 
 
 def test_cells_by_hand():
-    life = fake_life(3)
+    life = fake_results(3)
     for row in life["accuracy_matrix"]["rows"]:
         base = {"birth": 0.0, "wake": 0.1, "night": 0.2}[row["after"]] + 0.3 * max(row["experience"], 0)
         row["accuracy"] = [base + 0.01 * j for j in range(3)]
@@ -23,7 +23,7 @@ def test_cells_by_hand():
 
 
 def test_what_was_not_reached_is_a_dash_and_what_is_undefined_is_left_out():
-    life = fake_life(3, sleep=False)
+    life = fake_results(3, sleep=False)
     life["complete"] = False
     life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:2]
     life["metrics"] = dict.fromkeys(life["metrics"]) | {"sleep_gain": 0.125}
@@ -36,7 +36,7 @@ def test_what_was_not_reached_is_a_dash_and_what_is_undefined_is_left_out():
 
 
 def test_costs_are_summed_over_sleep():
-    life = fake_life(5)
+    life = fake_results(5)
     awake, asleep, kept = cost_lines(life)
     assert "600 steps, 7,680 samples, 12.2 s" in awake and "replayed" not in awake
     assert "350 steps, 4,480 dreams, 8.2 s; evaluations 1.5 s" in asleep
@@ -46,15 +46,15 @@ def test_costs_are_summed_over_sleep():
 
 
 def test_long_class_lists_are_cut():
-    life = fake_life(2)
+    life = fake_results(2)
     life["protocol"]["class_order"] = [list(range(50)), [50]]
     assert experience_rows(life)[0][1] == "0 1 2 3 4 … (50)"
 
 
 def test_outside_a_terminal_it_is_plain_text():
     out = io.StringIO()
-    print_table(fake_life(5), out)
-    assert out.getvalue() == plain_table(fake_life(5)) + "\n"
+    print_table(fake_results(5), out)
+    assert out.getvalue() == plain_table(fake_results(5)) + "\n"
     assert "\x1b" not in out.getvalue()
 
 
@@ -65,7 +65,7 @@ def test_in_a_terminal_it_says_the_same(monkeypatch):
 
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
-    out, life = Terminal(), fake_life(5)
+    out, life = Terminal(), fake_results(5)
     print_table(life, out)
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert text != out.getvalue()
@@ -77,6 +77,6 @@ def test_in_a_terminal_it_says_the_same(monkeypatch):
 
 
 def test_a_life_without_a_name_is_called_after_its_stream():
-    life = fake_life(2)
+    life = fake_results(2)
     del life["name"]
     assert plain_table(life).startswith(f"{life['protocol']['stream']}: ")

@@ -62,7 +62,7 @@ def noise(count: int, seed: int = 0) -> list[float]:
     return (level + np.random.default_rng(seed).gamma(4, 0.05, count)).tolist()
 
 
-def live(
+def train(
     schedule: Schedule, plan: Hypnogram, losses: Iterator[float], start: int = 0
 ) -> Iterator[tuple[int, Hypnogram]]:
     """Live on a plan, asking the schedule where a night is open; gives the next stage and the plan after each stage."""
@@ -83,7 +83,7 @@ def live(
 
 def lived(schedule: Schedule, lengths: Sequence[int] = LENGTHS, seed: int = 0) -> Hypnogram:
     """The plan when everything has been lived."""
-    *_, (_, plan) = live(schedule, Hypnogram.plan(days(schedule, lengths), NIGHT), iter(noise(sum(lengths), seed)))
+    *_, (_, plan) = train(schedule, Hypnogram.plan(days(schedule, lengths), NIGHT), iter(noise(sum(lengths), seed)))
     return plan
 
 
@@ -192,17 +192,17 @@ def test_a_life_that_goes_on_from_a_state_decides_the_same(name: str, stop: int)
     schedule = eager(name)
     whole = Hypnogram.plan(days(schedule), NIGHT)
     losses = iter(noise(sum(LENGTHS)))
-    for _, (position, plan) in zip(range(stop), live(schedule, whole, losses), strict=False):
+    for _, (position, plan) in zip(range(stop), train(schedule, whole, losses), strict=False):
         left = position, plan
     position, plan = left
     schedule.observe(0.3, None)  # a life is killed within a stage, too
     state = json.loads(json.dumps(schedule.state_dict()))
     assert state == schedule.state_dict(), "plain numbers and lists"
     rest = list(losses)
-    *_, (_, one) = live(schedule, plan, iter(rest), position)
+    *_, (_, one) = train(schedule, plan, iter(rest), position)
     other = eager(name)
     other.load_state_dict(state)
-    *_, (_, two) = live(other, plan, iter(rest), position)
+    *_, (_, two) = train(other, plan, iter(rest), position)
     assert one == two and schedule.state_dict() == other.state_dict()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -182,7 +182,7 @@ def test_it_says_what_would_change_and_changes_nothing() -> None:
     network = learner(dropout=0.5).requires_grad_()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     losses = sleep(light_sleep(), context(network))
-    assert losses.total is None and losses.answer is None and losses.parts["spikes"] > 0
+    assert losses.total is None and losses.outputs is None and losses.parts["spikes"] > 0
     assert network.training and all(parameter.grad is None for parameter in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
@@ -296,8 +296,8 @@ def test_features_are_refused() -> None:
         sleep(light_sleep(), one)
 
 
-def test_a_life_without_memory_or_generator_is_refused() -> None:
-    one = SimpleNamespace(**vars(context(learner())) | {"memory": None})
+def test_a_run_without_memory_or_generator_is_refused() -> None:
+    one = replace(context(learner()), memory=None)
     with pytest.raises(ValueError, match="needs a memory or a generator"):
         light_sleep().dream(one, 1, rng())
 

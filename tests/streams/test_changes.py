@@ -27,7 +27,8 @@ from dreamer.streams.base import JoinedSamples, TensorSamples, joined, make_stre
 from dreamer.streams.passing import PassingSamples
 from dreamer.streams.registry import resolve_change
 from tests.helpers.stream_contract import everything, rows, same
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream
+from tests.helpers.tiny_runs import train as train_module
 
 STREAM = tiny_stream(experiences=4, per_class=20)
 
@@ -172,8 +173,8 @@ def test_an_experience_in_pieces_counts_once():
 
 def test_a_life_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
     stream = online(tiny_stream(), 5)
-    lived = tiny_life(stream, generator=None, memory=ClassBalanced(12), night=[NREM(2, 8)])
-    trainer = live(lived, stream)
+    lived = tiny_module(stream, generator=None, memory=ClassBalanced(12), night=[NREM(2, 8)])
+    trainer = train_module(lived, stream)
     results = {**lived.results(), "name": "pieces"}
     last = results["accuracy_matrix"]["rows"][-1]["accuracy"]
     assert len(last) == len(stream) == 12 and results["protocol"]["origins"] == list(stream.origins)
@@ -187,8 +188,8 @@ def test_a_life_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
 
 def tiny_results() -> dict[str, Any]:
     stream = tiny_stream(2)
-    lived = tiny_life(stream, generator=None, night=[], wake=Wake(steps=1))
-    live(lived, stream)
+    lived = tiny_module(stream, generator=None, night=[], wake=Wake(steps=1))
+    train_module(lived, stream)
     return lived.results()
 
 
@@ -203,8 +204,8 @@ def test_what_was_met_knows_leaks_and_returns():
 
     for stream in (blurred(STREAM, 0.3), repeated(STREAM, 0.6)):
         seen.clear()
-        lived = tiny_life(stream, generator=None, memory=ClassBalanced(12), active_outputs="seen", night=[NREM(2, 8)])
-        live(lived, stream, callbacks=[Watch()])
+        lived = tiny_module(stream, generator=None, memory=ClassBalanced(12), active_outputs="seen", night=[NREM(2, 8)])
+        train_module(lived, stream, callbacks=[Watch()])
         expected = [set().union(*stream.class_order[: index + 1]) for index in range(len(stream))]
         assert seen[::2] == expected == seen[1::2]
 
@@ -277,7 +278,7 @@ def passing(batches: Any, experiences: int = 6, size: int = 16) -> Stream:
 
 def passing_life(stream: Stream, **changes: Any) -> Any:
     parts = {"generator": None, "memory": ClassBalanced(12), "night": [NREM(3, 8)]}
-    return tiny_life(stream, **(parts | changes))
+    return tiny_module(stream, **(parts | changes))
 
 
 def test_an_endless_stream_is_read_as_it_is_lived():
@@ -296,7 +297,7 @@ def test_an_endless_stream_is_read_as_it_is_lived():
 
     # what other tests left is not looked through
     gc.freeze()
-    live(lived, stream, callbacks=[Watch()])
+    train_module(lived, stream, callbacks=[Watch()])
     gc.unfreeze()
     # experience n ends with sample 16 (n + 1): as many batches as that takes, and nothing ahead
     assert read[::2] == [-(-16 * (n + 1) // 5) * 5 for n in range(6)]
@@ -313,9 +314,9 @@ def test_a_passing_life_goes_on_from_a_checkpoint(steps: int, tmp_path: Path):
         return passing_life(stream, active_outputs="seen"), stream
 
     (whole, a), (killed, b), (resumed, c) = fresh(), fresh(), fresh()
-    live(whole, a)
-    live(killed, b, max_steps=steps).save_checkpoint(tmp_path / "life.ckpt")
-    live(resumed, c, ckpt_path=str(tmp_path / "life.ckpt"))
+    train_module(whole, a)
+    train_module(killed, b, max_steps=steps).save_checkpoint(tmp_path / "life.ckpt")
+    train_module(resumed, c, ckpt_path=str(tmp_path / "life.ckpt"))
     assert resumed.ledger.rows == whole.ledger.rows
     assert all(torch.equal(x, y) for x, y in zip(whole.parameters(), resumed.parameters(), strict=True))
 
@@ -323,18 +324,18 @@ def test_a_passing_life_goes_on_from_a_checkpoint(steps: int, tmp_path: Path):
 def test_the_same_stream_serves_another_life_but_an_iterator_one_only():
     stream = passing(Endless())
     for _ in range(2):
-        live(passing_life(stream), stream)
+        train_module(passing_life(stream), stream)
     once = passing(iter(Endless()))
-    live(passing_life(once), once)
+    train_module(passing_life(once), once)
     with pytest.raises(ValueError, match="experience 0 has passed, and an iterator cannot begin anew"):
-        live(passing_life(once), once)
+        train_module(passing_life(once), once)
 
 
 def test_tests_of_their_own_make_a_matrix():
     tests = [experience.test for experience in tiny_stream().experiences]
     stream = from_iterable(Endless(), tests, experiences=3, size=30, num_classes=6)
     lived = passing_life(stream)
-    live(lived, stream)
+    train_module(lived, stream)
     assert stream.class_order == ((0, 1), (2, 3), (4, 5))
     assert lived.results()["metrics"]["forgetting"] is not None
 

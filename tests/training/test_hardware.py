@@ -26,7 +26,8 @@ from dreamer.runs import run as runs
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams.base import Stream
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import live, quiet_trainer, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import quiet_trainer, tiny_module, tiny_stream
+from tests.helpers.tiny_runs import train as train_module
 
 # Lightning's advice, and torch's on functions that are compiled again and again
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning", "ignore::UserWarning:torch")
@@ -76,7 +77,7 @@ def test_a_compiled_network_lives_the_same_life(way: str, changes: dict[str, Any
     lives = []
     for wrap in (lambda network: network, WAYS[way]):
         module = whole_life(wrap(make_network(stream)), **copy.deepcopy(changes))
-        live(module, stream)
+        train_module(module, stream)
         lives.append(module)
     plain, compiled = lives
     assert plain.results()["accuracy_matrix"] == compiled.results()["accuracy_matrix"]
@@ -105,12 +106,12 @@ def test_a_checkpoint_does_not_know_whether_a_network_was_compiled(tmp_path: Pat
         return whole_life(torch.compile(network, backend="eager") if compiled else network)  # type: ignore[arg-type]
 
     whole = make(False)
-    live(whole, stream)
-    live(make(before), stream, max_steps=5, callbacks=[RunCheckpoint(tmp_path, every_n_steps=1)])
+    train_module(whole, stream)
+    train_module(make(before), stream, max_steps=5, callbacks=[RunCheckpoint(tmp_path, every_n_steps=1)])
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert saved.keys() == whole.state_dict().keys()
     again = make(after)
-    live(again, stream, ckpt_path=str(tmp_path / "last.ckpt"))
+    train_module(again, stream, ckpt_path=str(tmp_path / "last.ckpt"))
     assert again.results()["complete"]
     assert again.results()["accuracy_matrix"] == whole.results()["accuracy_matrix"]
     assert all(map(torch.equal, again.state_dict().values(), whole.state_dict().values()))
@@ -143,9 +144,9 @@ def test_a_compiled_module_of_ones_own_sleeps() -> None:
 
 def test_half_precision_learns_and_keeps_float32() -> None:
     stream = tiny_stream()
-    full, half = (tiny_life(stream) for _ in range(2))
-    live(full, stream)
-    live(half, stream, precision="bf16-mixed")
+    full, half = (tiny_module(stream) for _ in range(2))
+    train_module(full, stream)
+    train_module(half, stream, precision="bf16-mixed")
     ends = [module.results()["metrics"]["average_accuracy"] for module in (full, half)]
     assert abs(ends[0] - ends[1]) < 0.15
     assert {value.dtype for value in half.parameters() if value.requires_grad} == {torch.float32}
@@ -162,11 +163,11 @@ def test_float16_is_for_accelerators() -> None:
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
 def test_a_life_in_another_type_is_refused(precision: Any) -> None:
     with pytest.raises(ValueError, match=rf"keeps weights and dreams in float32: .* got '{precision}'"):
-        live(tiny_life(tiny_stream()), tiny_stream(), precision=precision)
+        train_module(tiny_module(tiny_stream()), tiny_stream(), precision=precision)
 
 
 def test_clipping_that_lightning_would_refuse_in_the_first_step_is_refused_before() -> None:
-    module = tiny_life(tiny_stream(), optimizer=partial(torch.optim.Adam, fused=True))
+    module = tiny_module(tiny_stream(), optimizer=partial(torch.optim.Adam, fused=True))
     with pytest.raises(ValueError, match=r"fused optimizer under 'bf16-mixed': expected .* got 0.5"):
         module.check_trainer(quiet_trainer(precision="bf16-mixed", gradient_clip_val=0.5))
     module.check_trainer(quiet_trainer(gradient_clip_val=0.5))

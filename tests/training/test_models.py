@@ -31,7 +31,7 @@ from dreamer.streams import Stream, blurred, online
 from dreamer.streams.embedded import embedded
 from dreamer.training.module import WakeSleepModule
 from tests.helpers.stream_contract import everything
-from tests.helpers.tiny_runs import live, quiet_trainer, tiny_stream
+from tests.helpers.tiny_runs import quiet_trainer, tiny_stream, train
 
 SHAPE, K = (1, 4, 4), 6
 STREAM = tiny_stream()
@@ -85,8 +85,8 @@ def test_a_growing_head_is_a_softmax_over_the_classes_seen():
     plain, growing = mlp(), mlp(growing=True)
     growing.load_state_dict(plain.state_dict(), strict=False)
     one, other = life(plain, active_outputs="seen"), life(growing, active_outputs="all")
-    live(one, STREAM)
-    live(other, STREAM)
+    train(one, STREAM)
+    train(other, STREAM)
     rows = [[row["accuracy"] for row in lived.ledger.rows[1:]] for lived in (one, other)]
     assert rows[0] == rows[1]
     assert torch.equal(plain.head.weight, growing.head.weight)
@@ -95,10 +95,10 @@ def test_a_growing_head_is_a_softmax_over_the_classes_seen():
 @pytest.mark.parametrize("stage", range(5))
 def test_a_growing_life_goes_on_from_a_checkpoint(stage: int, tmp_path: Path):
     whole, killed, resumed = (life(mlp(growing=True), plasticity=[MovingAverage()]) for _ in range(3))
-    live(whole, STREAM)
-    trainer = live(killed, STREAM, max_steps=3 + 5 * stage)
+    train(whole, STREAM)
+    trainer = train(killed, STREAM, max_steps=3 + 5 * stage)
     trainer.save_checkpoint(tmp_path / "life.ckpt")
-    live(resumed, STREAM, ckpt_path=str(tmp_path / "life.ckpt"))
+    train(resumed, STREAM, ckpt_path=str(tmp_path / "life.ckpt"))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     assert resumed.ledger.rows == whole.ledger.rows
     # an answer outside a life, from the file alone
@@ -112,7 +112,7 @@ def test_a_growing_life_goes_on_from_a_checkpoint(stage: int, tmp_path: Path):
 
 def test_teachers_know_what_had_been_met_when_they_were_copied():
     lived = life(mlp(growing=True))
-    live(lived, STREAM)
+    train(lived, STREAM)
     assert torch.equal(lived.dawn.network.head.seen, mask(0, 1, 2, 3)) and lived.dusk.network.head.seen.all()
 
 
@@ -122,7 +122,7 @@ def test_stored_logits_of_classes_to_come_are_not_matched(growing: bool):
     objectives = (CrossEntropy(), LogitMatching())
     wake = Wake(steps=6, batch_size=8, replay=8, replay_objectives=objectives)
     lived = life(mlp(growing=growing), memory=memory, wake=wake, night=[NREM(4, 8, objectives=objectives)])
-    live(lived, STREAM)
+    train(lived, STREAM)
     assert all(torch.isfinite(weight).all() for weight in lived.parameters())
     assert (memory.held["logits"].abs() < 1e6).all() != growing
 
@@ -163,13 +163,13 @@ def test_pieces_bring_their_own_classes_alone():
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             met.append(set(lived.network.head.seen.nonzero().flatten().tolist()))
 
-    live(lived, pieces, callbacks=[Watch()])
+    train(lived, pieces, callbacks=[Watch()])
     assert met == [set().union(*pieces.class_order[: index + 1]) for index in range(len(pieces))]
 
 
 def test_everything_met_in_joint_training_answers_from_the_first_day():
     lived = life(mlp(growing=True), memory=None, night=[], wake=Wake(steps=2, data="joint"))
-    live(lived, STREAM, max_steps=1)
+    train(lived, STREAM, max_steps=1)
     assert lived.network.head.seen.all()
 
 
@@ -245,7 +245,7 @@ def test_known_tasks_are_heads_of_their_own():
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             seen.append(network.head.weight.detach().clone())
 
-    live(lived, STREAM, callbacks=[Watch()])
+    train(lived, STREAM, callbacks=[Watch()])
     for day, (before, after) in enumerate(zip(seen[:-1], seen[1:], strict=True), start=1):
         # Adam goes on moving a row whose gradients have ended; only rows that never had any stand still
         later = mask(*range(2 * day + 2, K))
@@ -253,7 +253,7 @@ def test_known_tasks_are_heads_of_their_own():
     single = life(mlp(), active_outputs="task", memory=None, night=[], wake=Wake(steps=6, batch_size=8),
                   optimizer=lambda groups: torch.optim.SGD(groups, lr=0.1))  # fmt: skip
     network, seen = single.network, []
-    live(single, STREAM, callbacks=[Watch()])
+    train(single, STREAM, callbacks=[Watch()])
     for day, (before, after) in enumerate(zip(seen[:-1], seen[1:], strict=True), start=1):
         assert torch.equal((before != after).any(dim=1), mask(2 * day, 2 * day + 1))
 
@@ -305,7 +305,7 @@ def test_a_frozen_backbone_rests_in_everything():
     network = Backbone(SHAPE, K, convolutions(), frozen=True)
     before = {name: value.clone() for name, value in network.trunk.state_dict().items()}
     lived = life(network)
-    live(lived, STREAM)
+    train(lived, STREAM)
     assert all(torch.equal(value, before[name]) for name, value in network.trunk.state_dict().items())
     assert all(module.training for module in network.modules()), "modes are as they were"
     drawn = network.head.weight.detach().clone()
@@ -317,7 +317,7 @@ def test_a_frozen_backbone_rests_in_everything():
 def test_a_backbone_that_learns_moves():
     network = Backbone(SHAPE, K, convolutions())
     before = network.trunk[0].weight.detach().clone()
-    live(life(network), STREAM)
+    train(life(network), STREAM)
     assert not torch.equal(network.trunk[0].weight, before)
 
 
@@ -332,7 +332,7 @@ def test_a_backbone_that_learns_moves():
 )
 def test_backbones_have_features(changes: dict[str, Any]):
     lived = life(Backbone(SHAPE, K, convolutions(), growing=True), **changes)
-    live(lived, STREAM)
+    train(lived, STREAM)
     assert isinstance(lived.network.head, GrowingHead) and lived.network.head.seen.all()
 
 
@@ -373,14 +373,14 @@ def test_a_life_on_features_is_that_of_the_frozen_backbone():
     head.head.load_state_dict(network.head.state_dict())
     # rounding differs with the size of a batch
     options = {"night": [], "memory": None, "wake": Wake(steps=6, batch_size=8)}
-    live(life(network, **options), STREAM)
-    live(life(head, **options), embedded(STREAM, trunk))
+    train(life(network, **options), STREAM)
+    train(life(head, **options), embedded(STREAM, trunk))
     assert torch.allclose(head.head.weight, network.head.weight, atol=1e-4)
 
 
 def test_augmentation_of_images_comes_too_late_for_features():
     stream = embedded(STREAM, convolutions())
-    with pytest.raises(ValueError, match=r"wake: Affine bends images of shape .*, got samples of shape \(2, 24\)"):
+    with pytest.raises(ValueError, match=r"wake: Affine perturbs images of shape .*, got samples of shape \(2, 24\)"):
         life(MLP((24,), K, ()), wake=Wake(perturbations=[Affine()])).plan(stream)
 
 
@@ -425,7 +425,7 @@ def test_a_wrapped_one_lives():
         def forward(self, x: Tensor) -> Tensor:
             return self.model(x).logits
 
-    live(life(Logits()), STREAM)
+    train(life(Logits()), STREAM)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_a_network_that_cannot_be_copied_is_refused_where_a_copy_is_needed():
     with pytest.raises(ValueError, match="keep what cannot be copied out of the network"):
         Frozen(Locked())
     plain = (CrossEntropy(),)
-    live(
+    train(
         life(Locked(), night=[NREM(2, 8, objectives=plain)], wake=Wake(steps=2, replay=4, replay_objectives=plain)),
         STREAM,
     )

@@ -26,13 +26,13 @@ from dreamer.streams import Stream, digits
 from dreamer.streams.base import TensorSamples, make_stream
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import live, quiet_trainer, tiny_life, tiny_network, tiny_stream
+from tests.helpers.tiny_runs import quiet_trainer, tiny_module, tiny_network, tiny_stream, train
 
 
 def test_one_fit_lives_the_whole_plan() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
-    trainer = live(module, stream)
+    module = tiny_module(stream)
+    trainer = train(module, stream)
     plan = module.hypnogram
     assert [stage.kind for stage in plan] == ["wake", "nrem", "rem"] * 3
     assert trainer.current_epoch == len(plan) and trainer.global_step == sum(plan.steps().values())
@@ -52,9 +52,9 @@ def test_one_fit_lives_the_whole_plan() -> None:
 def test_the_same_seed_gives_the_same_numbers() -> None:
     def numbers(seed: int) -> tuple[Any, torch.Tensor]:
         stream = tiny_stream()
-        module = tiny_life(stream, seed)
+        module = tiny_module(stream, seed)
         torch.rand(seed + 3)  # the global random state before a life does not matter
-        live(module, stream)
+        train(module, stream)
         return module.results()["accuracy_matrix"], module.network[1].weight.detach().clone()
 
     one, two, other = numbers(0), numbers(0), numbers(1)
@@ -64,10 +64,10 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 def test_a_second_fit_is_a_life_of_its_own() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
-    live(module, stream)
+    module = tiny_module(stream)
+    train(module, stream)
     first = module.results()
-    live(module, stream)
+    train(module, stream)
     second = module.results()
     assert second["complete"] and second["cost"]["samples"] == first["cost"]["samples"]
     assert len(second["accuracy_matrix"]["rows"]) == len(first["accuracy_matrix"]["rows"])
@@ -75,16 +75,16 @@ def test_a_second_fit_is_a_life_of_its_own() -> None:
 
 def test_a_checkpoint_that_was_loaded_says_what_was_scored(tmp_path: Path) -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
-    live(module, stream).save_checkpoint(tmp_path / "life.ckpt")
-    again = tiny_life(stream)
+    module = tiny_module(stream)
+    train(module, stream).save_checkpoint(tmp_path / "life.ckpt")
+    again = tiny_module(stream)
     again.on_load_checkpoint(torch.load(tmp_path / "life.ckpt", weights_only=True))
     assert again.ledger.rows == module.ledger.rows
 
 
 def test_every_stage_starts_with_what_the_day_left() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
+    module = tiny_module(stream)
     seen: list[tuple[str, int, int]] = []
 
     class Watch(pl.Callback):
@@ -92,7 +92,7 @@ def test_every_stage_starts_with_what_the_day_left() -> None:
             stage = module.hypnogram[trainer.current_epoch]
             seen.append((stage.kind, int(module.generator.dreamable.sum()), len(module.memory)))
 
-    live(module, stream, callbacks=[Watch()])
+    train(module, stream, callbacks=[Watch()])
     assert [entry[:2] for entry in seen] == [
         ("wake", 0), ("nrem", 2), ("rem", 2), ("wake", 2), ("nrem", 4), ("rem", 4), ("wake", 4), ("nrem", 6), ("rem", 6)
     ]  # fmt: skip
@@ -101,7 +101,7 @@ def test_every_stage_starts_with_what_the_day_left() -> None:
 
 def test_teachers_are_copied_at_dawn_and_dusk() -> None:
     stream = tiny_stream(experiences=2)
-    module = tiny_life(stream)
+    module = tiny_module(stream)
     copies: dict[int, torch.Tensor] = {}
 
     class Watch(pl.Callback):
@@ -109,7 +109,7 @@ def test_teachers_are_copied_at_dawn_and_dusk() -> None:
             if batch_idx == 0:
                 copies[batch.stage] = pl_module.network[1].weight.detach().clone()
 
-    live(module, stream, callbacks=[Watch()])
+    train(module, stream, callbacks=[Watch()])
     assert torch.equal(module.dawn.network[1].weight, copies[3]), "as it was before the second day"
     assert torch.equal(module.dusk.network[1].weight, copies[4]), "as it was before the second night"
 
@@ -121,8 +121,8 @@ def test_teachers_are_copied_at_dawn_and_dusk() -> None:
 )
 def test_flags_of_evaluation_take_no_step_away(options: dict[str, Any]) -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
-    trainer = live(module, stream, **options)
+    module = tiny_module(stream)
+    trainer = train(module, stream, **options)
     assert trainer.global_step == 27
     assert module.results()["complete"]
 
@@ -133,8 +133,8 @@ def test_max_time_ends_a_life_early() -> None:
             time.sleep(0.05)
 
     stream = tiny_stream()
-    module = tiny_life(stream)
-    trainer = live(module, stream, max_time=timedelta(seconds=0.3), callbacks=[Slow()])
+    module = tiny_module(stream)
+    trainer = train(module, stream, max_time=timedelta(seconds=0.3), callbacks=[Slow()])
     assert 0 < trainer.global_step < 27
     results = module.results()
     assert not results["complete"] and results["accuracy_matrix"]["rows"][-1]["global_step"] == trainer.global_step
@@ -142,16 +142,16 @@ def test_max_time_ends_a_life_early() -> None:
 
 def test_too_few_epochs_for_the_plan_warn() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
+    module = tiny_module(stream)
     with pytest.warns(UserWarning, match="plan has 9 stages"):
-        trainer = live(module, stream, max_epochs=4)
+        trainer = train(module, stream, max_epochs=4)
     assert trainer.current_epoch == 4 and not module.results()["complete"]
 
 
 def test_callbacks_may_watch_held_out_data_only() -> None:
     stream = tiny_stream()
     stop = EarlyStopping("val/accuracy", patience=0, min_delta=2.0, strict=False)
-    trainer = live(tiny_life(stream), stream, callbacks=[stop])
+    trainer = train(tiny_module(stream), stream, callbacks=[stop])
     assert trainer.current_epoch < 9, "no accuracy ever rises by 2"
     assert "val/accuracy" in trainer.callback_metrics
     assert not [name for name in trainer.callback_metrics if name.startswith(("test", "stream"))]
@@ -159,8 +159,8 @@ def test_callbacks_may_watch_held_out_data_only() -> None:
 
 def test_validate_and_test_read_the_experiences() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
-    trainer = live(module, stream)
+    module = tiny_module(stream)
+    trainer = train(module, stream)
     final = module.results()["accuracy_matrix"]["rows"][-1]
     data = StreamDataModule(stream)
     tested = {
@@ -189,13 +189,13 @@ def test_results_and_the_trainer_score_the_same(case: str, steps: int, tmp_path:
 
     def build() -> WakeSleepModule:
         if case == "average":
-            return tiny_life(stream, plasticity=[MovingAverage()], evaluated="average")
-        return tiny_life(stream, active_outputs="seen")
+            return tiny_module(stream, plasticity=[MovingAverage()], evaluated="average")
+        return tiny_module(stream, active_outputs="seen")
 
     stream = tiny_stream()
     module = build()
     module.optimizer = functools.partial(torch.optim.Adam, lr=3e-2)
-    trainer = live(module, stream, max_steps=steps)
+    trainer = train(module, stream, max_steps=steps)
     trainer.save_checkpoint(tmp_path / "stopped.ckpt")
     final = module.results()["accuracy_matrix"]["rows"][-1]
     loaded = {"ckpt_path": tmp_path / "stopped.ckpt"}
@@ -207,7 +207,7 @@ def test_results_and_the_trainer_score_the_same(case: str, steps: int, tmp_path:
 def test_steps_are_logged_by_kind(tmp_path: Path) -> None:
     stream = tiny_stream()
     logger = CSVLogger(tmp_path, name="", version="")
-    live(tiny_life(stream), stream, logger=logger, callbacks=[LearningRateMonitor()])
+    train(tiny_module(stream), stream, logger=logger, callbacks=[LearningRateMonitor()])
     columns = (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"wake/loss", "wake/learner", "wake/replay", "wake/generator", "nrem/loss", "rem/loss"} <= set(columns)
     assert {"val/accuracy", "stream/average_accuracy", "stream/experience", "sleep/night", "sleep/gain"} <= set(columns)
@@ -216,8 +216,8 @@ def test_steps_are_logged_by_kind(tmp_path: Path) -> None:
 
 def test_nights_can_come_every_n_steps() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream, schedule=EveryNSteps(5), cycles=2)
-    live(module, stream)
+    module = tiny_module(stream, schedule=EveryNSteps(5), cycles=2)
+    train(module, stream)
     kinds = [(stage.kind, stage.experience, stage.steps) for stage in module.hypnogram if stage.kind == "wake"]
     assert kinds == [("wake", 0, 4), ("wake", 1, 1), ("wake", 1, 3), ("wake", 2, 2), ("wake", 2, 2)]
     assert module.hypnogram.nights == 3
@@ -237,7 +237,7 @@ def test_a_cut_experience_meets_the_same_batches() -> None:
                     batches.append(batch.real.x)
 
         stream = tiny_stream()
-        live(tiny_life(stream, **changes), stream, callbacks=[Watch()])
+        train(tiny_module(stream, **changes), stream, callbacks=[Watch()])
         return batches
 
     whole, cut = order(), order(schedule=EveryNSteps(5))
@@ -247,9 +247,9 @@ def test_a_cut_experience_meets_the_same_batches() -> None:
 
 def test_known_tasks_make_two_classes_compete() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream, active_outputs="task", night=(), wake=Wake(steps=60, batch_size=9), generator=None)
+    module = tiny_module(stream, active_outputs="task", night=(), wake=Wake(steps=60, batch_size=9), generator=None)
     module.optimizer = functools.partial(torch.optim.Adam, lr=1e-2)
-    live(module, stream)
+    train(module, stream)
     rows = module.results()["accuracy_matrix"]["rows"]
     assert min(rows[-1]["accuracy"]) >= 0.75, "without replay, yet hardly forgotten: its output had no rival"
     assert module.results()["protocol"]["active_outputs"] == "task"
@@ -258,12 +258,12 @@ def test_known_tasks_make_two_classes_compete() -> None:
 def test_outputs_of_unseen_classes_rest_unless_all_are_active() -> None:
     for active_outputs, rests in (("all", False), ("seen", True)):
         stream = tiny_stream()
-        module = tiny_life(
+        module = tiny_module(
             stream, active_outputs=active_outputs, night=(), wake=Wake(steps=5), generator=None, memory=None
         )
         head = module.network[4].bias.detach().clone()
         with pytest.warns(UserWarning, match="ends the run early"):
-            live(module, stream, max_epochs=1)
+            train(module, stream, max_epochs=1)
         assert torch.equal(module.network[4].bias.detach()[2:], head[2:]) == rests
 
 
@@ -285,7 +285,7 @@ def test_a_domain_incremental_stream_of_plain_vectors() -> None:
     night = [NREM(20, 16, perturbations=(Noise(),)), REM(20, 16, perturbations=(LatentMixing(),))]
     module = WakeSleepModule(MLP((8,), 2, (16,)), Wake(steps=40, batch_size=16, replay=16), night, generator=generator)
     module.optimizer = functools.partial(torch.optim.Adam, lr=1e-2)
-    live(module, stream)
+    train(module, stream)
     results = module.results()
     assert results["protocol"]["scenario"] == "domain"
     assert len(generator.dreamers) == 3, "each look keeps its own decoder"
@@ -295,14 +295,14 @@ def test_a_domain_incremental_stream_of_plain_vectors() -> None:
 def test_a_memory_alone_sleeps_with_the_default_night() -> None:
     stream = tiny_stream()
     module = WakeSleepModule(tiny_network(stream), Wake(replay=4), memory=Reservoir(12))
-    live(module, stream, limit_train_batches=2)
+    train(module, stream, limit_train_batches=2)
     assert [stage.kind for stage in module.hypnogram] == ["wake", "nrem", "rem"] * 3
 
 
 def test_without_memory_and_generator_there_is_no_night() -> None:
     stream = tiny_stream()
     module = WakeSleepModule(tiny_network(stream))
-    live(module, stream)
+    train(module, stream)
     assert [stage.kind for stage in module.hypnogram] == ["wake"] * 3 and module.dawn is None
 
 
@@ -310,25 +310,25 @@ def test_a_life_needs_its_stream() -> None:
     stream = tiny_stream()
     loader = torch.utils.data.DataLoader([stream.experiences[0]])
     with pytest.raises(ValueError, match=r"datamodule=StreamDataModule\(stream\)"):
-        quiet_trainer().fit(tiny_life(stream), loader)
+        quiet_trainer().fit(tiny_module(stream), loader)
     with pytest.raises(ValueError, match="every epoch is one stage"):
-        live(tiny_life(stream), stream, reload_dataloaders_every_n_epochs=2)
+        train(tiny_module(stream), stream, reload_dataloaders_every_n_epochs=2)
 
 
 def test_a_generator_does_not_dream_before_it_has_learnt() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
+    module = tiny_module(stream)
     module.sleeper.end_day = lambda *_: None  # type: ignore[method-assign]
     with pytest.raises(UntrainedError, match="before it was trained"):
-        live(module, stream)
+        train(module, stream)
 
 
 def test_a_checkpoint_reloads_for_use(tmp_path: Path) -> None:
     stream = tiny_stream()
-    module = tiny_life(stream)
-    trainer = live(module, stream)
+    module = tiny_module(stream)
+    trainer = train(module, stream)
     trainer.save_checkpoint(tmp_path / "life.ckpt")
-    parts = tiny_life(stream, seed=3)
+    parts = tiny_module(stream, seed=3)
     again = WakeSleepModule.load_from_checkpoint(
         tmp_path / "life.ckpt",
         network=parts.network,
@@ -367,7 +367,7 @@ def digits_accuracy(seed: int, night: Literal["none", "generator", "memory"]) ->
         stages = [NREM(25, 64, perturbations=(Affine(),)), REM(50, 64, perturbations=(Affine(), Noise()))]
         replaying = Wake(**wake, replay=32, replay_objectives=(CrossEntropy(), Distillation()))
         module = WakeSleepModule(network, replaying, stages, memory=ClassBalanced(100), seed=seed)
-    live(module, stream)
+    train(module, stream)
     return module.results()["metrics"]["average_accuracy"]
 
 

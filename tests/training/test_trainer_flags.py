@@ -22,7 +22,7 @@ from dreamer import NREM, REM, SleepCallback, Wake
 from dreamer.memory import ClassBalanced
 from dreamer.perturbations import Noise
 from dreamer.training.data import StreamDataModule
-from tests.helpers.tiny_runs import tiny_life, tiny_network, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_network, tiny_stream
 
 TREES = ("pytorch_lightning", "lightning.pytorch")
 SUBJECTS = ("module", *TREES)
@@ -51,7 +51,7 @@ def night() -> list[NREM | REM]:
 def own_life() -> tuple[Any, Any, list[Any]]:
     """Module, data and callbacks of a life of the project's own."""
     stream = tiny_stream()
-    module = tiny_life(stream, wake=Wake(batch_size=4), night=night())
+    module = tiny_module(stream, wake=Wake(batch_size=4), night=night())
     return module, StreamDataModule(stream), []
 
 
@@ -168,7 +168,7 @@ class Training:
         return list(zip(counts[::2], counts[1::2], strict=True))
 
 
-def live(subject: str, *callbacks: Any, ckpt_path: str | None = None, changing: bool = True, **flags: Any) -> Training:
+def train(subject: str, *callbacks: Any, ckpt_path: str | None = None, changing: bool = True, **flags: Any) -> Training:
     """Live three days, with a night after each."""
     tree(subject).seed_everything(0, verbose=False)
     module, data, own = own_life() if subject == "module" else somebodys(tree(subject), changing)
@@ -177,7 +177,7 @@ def live(subject: str, *callbacks: Any, ckpt_path: str | None = None, changing: 
 
 @functools.cache
 def unbroken(subject: str) -> Training:
-    return live(subject)
+    return train(subject)
 
 
 # -------------------------------------------------------------------- the flags
@@ -192,14 +192,14 @@ def test_without_flags_every_batch_is_a_step(subject: str) -> None:
 
 @pytest.mark.parametrize(("flag", "expected"), [(True, [(1, 2)]), (2, [(2, 4)])])
 def test_fast_dev_run_lives_a_batch_or_n_of_every_stage(subject: str, flag: Any, expected: Any) -> None:
-    training = live(subject, fast_dev_run=flag)
+    training = train(subject, fast_dev_run=flag)
     assert training.nights == expected
     assert training.trainer.global_step == sum(map(sum, expected))
 
 
 @pytest.mark.parametrize(("flag", "count"), [(1, 1), (2, 2), (0.5, 2)])
 def test_overfit_batches_shows_the_same_few_on_every_day(subject: str, flag: float, count: int) -> None:
-    training = live(subject, overfit_batches=flag, changing=False)
+    training = train(subject, overfit_batches=flag, changing=False)
     asleep = 5
     expected = training.days[:count] * 3
     if subject == "module":
@@ -213,7 +213,7 @@ def test_overfit_batches_shows_the_same_few_on_every_day(subject: str, flag: flo
 
 @pytest.mark.parametrize(("flag", "awake"), [(2, 2), (0.5, 2), (99, 5)])
 def test_limit_train_batches_counts_within_the_day(subject: str, flag: float, awake: int) -> None:
-    training = live(subject, limit_train_batches=flag)
+    training = train(subject, limit_train_batches=flag)
     asleep = {2: 4, 0.5: 2, 99: 5}[flag] if subject == "module" else 5
     assert training.nights == [(awake, asleep)] * 3
     assert training.trainer.global_step == 3 * (awake + asleep)
@@ -221,13 +221,13 @@ def test_limit_train_batches_counts_within_the_day(subject: str, flag: float, aw
 
 @pytest.mark.parametrize(("flags", "expected"), [({"max_steps": 8}, [(5, 3)]), ({"max_steps": 13}, [(5, 5), (3, 0)])])
 def test_max_steps_counts_days_and_nights(subject: str, flags: dict[str, Any], expected: list[Any]) -> None:
-    training = live(subject, **flags)
+    training = train(subject, **flags)
     assert training.nights == expected
     assert training.trainer.global_step == flags["max_steps"]
 
 
 def test_accumulated_gradients_make_one_step(subject: str) -> None:
-    training = live(subject, accumulate_grad_batches=2)
+    training = train(subject, accumulate_grad_batches=2)
     # an epoch's last batch is stepped on alone: of each stage of a life, of each day with its night of the callback
     epochs = [5, 2, 3] * 3 if subject == "module" else [10] * 3
     steps = [number % 2 == 1 or number == length - 1 for length in epochs for number in range(length)]
@@ -241,7 +241,7 @@ def test_gradients_are_clipped_day_and_night(subject: str, algorithm: str) -> No
         order = 2 if algorithm == "norm" else math.inf
         return torch.stack([row.norm(p=order) for row in training.gradients])
 
-    clipped = sizes(live(subject, gradient_clip_val=1e-2, gradient_clip_algorithm=algorithm))
+    clipped = sizes(train(subject, gradient_clip_val=1e-2, gradient_clip_algorithm=algorithm))
     assert len(clipped) == 30
     assert clipped.max() < 1.001e-2 < sizes(unbroken(subject)).min()
 
@@ -249,7 +249,7 @@ def test_gradients_are_clipped_day_and_night(subject: str, algorithm: str) -> No
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_precision_is_that_of_day_and_night(subject: str, precision: str) -> None:
     # a CPU knows no mixture with float16: Lightning warns, and takes bfloat16
-    training = live(subject, precision=precision)
+    training = train(subject, precision=precision)
     assert training.dtypes == {(True, torch.bfloat16), (False, torch.bfloat16)}
     assert training.weights().dtype == torch.float32
     assert training.weights().isfinite().all()
@@ -264,13 +264,13 @@ def test_checks_within_an_epoch_count_the_night(subject: str) -> None:
         def on_validation_start(self, trainer: Any, *_: Any) -> None:
             at.append(trainer.global_step)
 
-    live(subject, Checks(), val_check_interval=0.5, num_sanity_val_steps=0)
+    train(subject, Checks(), val_check_interval=0.5, num_sanity_val_steps=0)
     assert at == ([] if subject == "module" else [5, 10, 15, 20, 25, 30])
 
 
 @pytest.mark.parametrize("flags", [{"profiler": "simple"}, {"deterministic": True}, {"detect_anomaly": True}], ids=str)
 def test_what_only_watches_changes_nothing(subject: str, flags: dict[str, Any]) -> None:
-    assert torch.equal(live(subject, **flags).weights(), unbroken(subject).weights())
+    assert torch.equal(train(subject, **flags).weights(), unbroken(subject).weights())
 
 
 # -------------------------------------------------------------------- killed, and gone on with
@@ -294,8 +294,8 @@ def test_resumed_from_the_last_checkpoint_it_ends_as_if_unbroken(subject: str, b
                 raise Killed
 
     with pytest.raises(Killed):
-        live(subject, saves(), Kill())
-    resumed, whole = live(subject, saves(), ckpt_path="last"), unbroken(subject)
+        train(subject, saves(), Kill())
+    resumed, whole = train(subject, saves(), ckpt_path="last"), unbroken(subject)
     assert resumed.batches == whole.batches[batch:]
     assert torch.equal(resumed.weights(), whole.weights())
     assert resumed.trainer.global_step == 30
@@ -313,7 +313,7 @@ def test_stopped_within_a_night_it_goes_on_as_if_unbroken(subject: str, by: str,
             trainer.should_stop = by == "should_stop" and trainer.global_step == steps
 
     saves = [pl.callbacks.ModelCheckpoint(tmp_path, save_last=True) for _ in range(2)]
-    stopped = live(subject, saves[0], Stop(), max_steps=steps if by == "max_steps" else -1)
-    resumed, whole = live(subject, saves[1], ckpt_path="last"), unbroken(subject)
+    stopped = train(subject, saves[0], Stop(), max_steps=steps if by == "max_steps" else -1)
+    resumed, whole = train(subject, saves[1], ckpt_path="last"), unbroken(subject)
     assert stopped.batches + resumed.batches == whole.batches
     assert torch.equal(resumed.weights(), whole.weights())

@@ -39,7 +39,7 @@ class BatchFields:
         """Samples (B, *S) or (B, V, *S), and targets, (B,) zeros where there are none.
 
         Raises:
-            ValueError: when they are not where they were said to be.
+            ValueError: when they are not at the given place.
         """
         found = _find(batch, self.inputs, "inputs")
         _tensors(found, "inputs", self.inputs)

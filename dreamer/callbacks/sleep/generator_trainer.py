@@ -1,4 +1,4 @@
-"""A generator that learns the days of somebody else's training, beside its module."""
+"""A generator that learns beside a module of somebody else's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dreamer.generators import Generator
 from dreamer.memory import Reservoir
 
 _BATCH = 512
-"""Samples of the day that a dusk is shown at a time."""
+"""Samples of a day that are read at a time at dusk."""
 
 
 class GeneratorTrainer:
@@ -37,7 +37,7 @@ class GeneratorTrainer:
         """Where it learns and dreams."""
         return self.generator.settled.device
 
-    def live(self, x: Tensor, y: Tensor, rng: torch.Generator, choice: torch.Generator) -> None:
+    def learn(self, x: Tensor, y: Tensor, rng: torch.Generator, choice: torch.Generator) -> None:
         """Learn from a batch of the day, once.
 
         Args:
@@ -54,7 +54,7 @@ class GeneratorTrainer:
             raise ValueError(f"the generator makes samples of shape {shape}, the day has {tuple(x.shape[1:])}")
         if int(y.max()) >= self.generator.num_classes:
             known = self.generator.num_classes
-            raise ValueError(f"the generator knows {known} classes, the day has class {int(y.max())}")
+            raise ValueError(f"the generator has {known} classes, the day has class {int(y.max())}")
         self.day.add(x, y, choice)
         with torch.enable_grad():
             loss = self.generator.loss(x, y, rng)
@@ -63,10 +63,6 @@ class GeneratorTrainer:
             self._optimizer.zero_grad()
             loss.backward()
         self._optimizer.step()
-
-    def end_experience(self, experience: int, rng: torch.Generator) -> None:
-        """At dusk, keep what is needed to dream of the day; see :meth:`dreamer.generators.Generator.end_experience`."""
-        self.generator.end_experience(self.batches(), experience, rng)
 
     def batches(self) -> Iterator[Batch]:
         """What was kept of the day."""

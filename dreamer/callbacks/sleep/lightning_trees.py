@@ -14,7 +14,7 @@ def callback_bases() -> tuple[type, ...]:
     """The ``Callback`` of every tree that this process has imported; without any, that of ``pytorch_lightning``.
 
     Importing the other tree only to be its child would take seconds. A Trainer calls the hooks of any object, so a
-    callback of one tree works in the other too; only a strict ``isinstance``, as in LightningCLI, asks for its own.
+    callback of one tree works in the other too; only a strict ``isinstance``, as in LightningCLI, wants its own.
     """
     loaded = [tree for tree in TREES if tree in sys.modules] or [TREES[0]]
     return tuple(importlib.import_module(tree).Callback for tree in loaded)

@@ -10,10 +10,10 @@ from dreamer.callbacks.sleep.lightning_trees import combined_loader, tree_of
 
 
 class EpochSource(Protocol):
-    """Who says what follows a day."""
+    """Says what follows a day."""
 
     def epoch_length(self, day: int) -> int:
-        """Batches of the epoch that begins or goes on, of whose day the length is known."""
+        """Batches of the current or next epoch, whose day has a known length."""
         ...
 
     def epoch_batches(self, day: Iterator[Any], length: int | None) -> Iterator[Any]:
@@ -52,7 +52,7 @@ class _Nightly:
 
     def __iter__(self) -> Any:
         super().__iter__()  # type: ignore[misc]
-        # drawn when the first batch is asked for: by then a checkpoint has been loaded
+        # drawn when the first batch is needed: by then a checkpoint has been loaded
         self._steps = self._source.epoch_batches(self._day(), self.day_length)
         self._count = -1
         return self
@@ -71,7 +71,7 @@ class _Nightly:
             yield batch
 
 
-def with_nights(trainer: Any, loaders: Any, sleeper: EpochSource) -> Any:
+def with_nights(trainer: Any, loaders: Any, source: EpochSource) -> Any:
     """Wrap what a Trainer would train on: a loader, a collection of loaders, or a CombinedLoader."""
     tree = tree_of(trainer)
     combined = combined_loader(tree)
@@ -79,7 +79,7 @@ def with_nights(trainer: Any, loaders: Any, sleeper: EpochSource) -> Any:
     if isinstance(loaders, combined):
         loaders, mode = loaders.iterables, loaders._mode  # type: ignore[attr-defined]
     loader = _night_loader(tree)(loaders, mode)
-    loader._source = sleeper
+    loader._source = source
     return loader
 
 

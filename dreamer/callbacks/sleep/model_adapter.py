@@ -1,4 +1,4 @@
-"""Somebody else's module as the parts of a night see it: samples in, logits out."""
+"""A module of somebody else's as a night needs it: samples in, logits out."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Logits = Callable[[Any, Tensor], Tensor]
 
 def forward_logits(module: Any, x: Tensor) -> Tensor:
     """What the module's own ``forward`` gives for (B, *S) samples."""
-    answer: Tensor = module(x)
-    return answer
+    logits: Tensor = module(x)
+    return logits
 
 
 class ModelAdapter(nn.Module):
-    """Asks a module for logits, in the Trainer's precision.
+    """Calls a module for logits, in the Trainer's precision.
 
     Args:
         module: a LightningModule that is attached to a Trainer.
         logits: maps the module and (B, *S) samples to (B, K) logits.
-        rests: answers in evaluation mode and without gradients, as a teacher does.
-        outputs: K; a module whose outputs grow has fewer at first, and those to come answer with ``-inf``.
+        rests: call it in evaluation mode and without gradients, as a teacher.
+        outputs: K; a module whose outputs grow has fewer at first, and those to come are ``-inf``.
     """
 
     def __init__(self, module: nn.Module, logits: Logits, rests: bool = False, outputs: int = 0):
@@ -44,19 +44,19 @@ class ModelAdapter(nn.Module):
             ValueError: when ``logits`` gives something else.
         """
         if not self.rests:
-            return self._ask(x)
+            return self._call(x)
         with evaluating(self.module), torch.no_grad():
-            return self._ask(x)
+            return self._call(x)
 
-    def _ask(self, x: Tensor) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         module: Any = self.module
         with module.trainer.precision_plugin.forward_context():
-            answer = self.logits(module, x.to(module.device))
-        if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(x):
-            shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            output = self.logits(module, x.to(module.device))
+        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(x):
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(
                 f"logits: expected ({len(x)}, K) logits of {type(module).__name__}, got {shape}; "
                 "say how to get them with logits=lambda module, x: ..."
             )
-        missing = self.outputs - answer.shape[1]
-        return functional.pad(answer, (0, missing), value=-torch.inf) if missing > 0 else answer
+        missing = self.outputs - output.shape[1]
+        return functional.pad(output, (0, missing), value=-torch.inf) if missing > 0 else output

@@ -2,66 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+
+from dreamer.core.ledger import Ledger
 
 
 @dataclass
-class SleepState:
-    """Plain numbers and lists, saved with every checkpoint.
+class SleepState(Ledger):
+    """The ledger of a module of somebody else's, whose epochs are days with or without a night behind them.
 
     Attributes:
-        days: epochs whose day is over.
-        nights: nights that have begun.
-        lived: batches of all days, today's included.
-        slept: batches of all nights.
-        met: classes of all days that are over, sorted.
+        epochs: epochs whose day is over.
+        drawn: batches of all days, those of the current one included.
+        slept: batches of all nights that were trained on.
+        seen: classes of all days that are over, sorted.
         today: classes of the day so far, or of the last one, sorted.
         yesterday: classes of the day before, sorted.
         experience: number of the experience; days of the same classes in a row are one. -1 before the first dusk.
+        nights: nights that have begun.
         awake: batches of the epoch that were real.
-        rows: samples in the largest of them.
-        done: batches of the epoch that were trained on.
-        dusk: True when the epoch's day is over.
+        largest: samples in the largest of them.
+        trained: batches of the epoch that were trained on.
+        day_over: True when the epoch's day is over.
         night: steps of each stage of the night behind it; empty without one.
-        finished: True when the epoch is over, and before the first.
+        epoch_over: True when the epoch is over, and before the first.
     """
 
-    days: int = 0
-    nights: int = 0
-    lived: int = 0
+    epochs: int = 0
+    drawn: int = 0
     slept: int = 0
-    met: list[int] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
     today: list[int] = field(default_factory=list)
     yesterday: list[int] = field(default_factory=list)
-    experience: int = -1
     awake: int = 0
-    rows: int = 0
-    done: int = 0
-    dusk: bool = False
+    largest: int = 0
+    trained: int = 0
+    day_over: bool = False
     night: list[int] = field(default_factory=list)
-    finished: bool = True
+    epoch_over: bool = True
 
-    def wake(self) -> None:
-        """A new epoch begins."""
+    def begin_epoch(self) -> None:
+        """A new epoch begins with its day."""
         self.yesterday, self.today = self.today, []
-        self.awake = self.rows = self.done = 0
-        self.dusk, self.night, self.finished = False, [], False
+        self.awake = self.largest = self.trained = 0
+        self.day_over, self.night, self.epoch_over = False, [], False
 
     def end_day(self) -> None:
-        """The day is over; which night follows is said next."""
+        """The day is over; whether a night follows is decided next."""
         if self.today != self.yesterday or self.experience < 0:
             self.experience += 1
-        self.met = sorted({*self.met, *self.today})
-        self.days += 1
-        self.dusk = True
+        self.seen = sorted({*self.seen, *self.today})
+        self.epochs += 1
+        self.day_over = True
 
-    def state_dict(self) -> dict[str, Any]:
-        """All of it, as plain containers."""
-        return asdict(self)
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> SleepState:
-        """The diary that gave a state."""
-        return cls(**{entry.name: state[entry.name] for entry in fields(cls)})
+    @property
+    def asleep(self) -> bool:
+        """True when the next batch to train on is one of dreams."""
+        return self.day_over and not self.epoch_over and self.trained >= self.awake

@@ -1,4 +1,4 @@
-"""Dreams of samples that have several views, as self-supervised modules are shown them."""
+"""Dreams of samples that have several views, as self-supervised modules take them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dreamer.callbacks.sleep.stages import Asleep, looks
+from dreamer.callbacks.sleep.stages import DreamStage, needs_model
 from dreamer.perturbations import Perturbation, scaled
 
 
-def view_by_view(stage: Asleep) -> Asleep:
-    """The stage, bending each view of (B, V, *S) samples by amounts of its own.
+def view_by_view(stage: DreamStage) -> DreamStage:
+    """The stage, perturbing each view of (B, V, *S) samples by amounts of its own.
 
     Raises:
-        ValueError: when a perturbation looks at the learner.
+        ValueError: when a perturbation needs the learner's outputs.
     """
-    if looks(stage):
+    if needs_model(stage):
         raise ValueError(
-            f"a perturbation of the {stage.kind} stage asks for the learner's logits, which are those of one tensor "
+            f"a perturbation of the {stage.kind} stage needs the learner's logits, which are those of one tensor "
             "a sample, but a sample has several views here: leave it out"
         )
     perturbations = stage.replayer.perturbations

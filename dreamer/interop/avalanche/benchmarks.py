@@ -35,7 +35,7 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         if first:
-            Dataset.__add__ = original
+            Dataset.__add__ = original  # type: ignore[method-assign]
 
 
 def from_benchmark(

@@ -12,25 +12,31 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from dreamer.core.ledger import Ledger
-from dreamer.core.modes import evaluating
 from dreamer.core.types import Batch, Classes, Dream, Output, Stage, Step
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
+from dreamer.interop.avalanche.wiring import (
+    CachedForward,
+    CurrentBatch,
+    join_optimizer,
+    probe,
+    publish_loss,
+    read_experience,
+    take_step,
+)
 from dreamer.loop.batches import RankInfo
 from dreamer.loop.checks import check_parts
 from dreamer.loop.plan import Parts, SleepStage
 from dreamer.loop.sleeper import Sleeper, restore_rates
 from dreamer.memory import Memory
-from dreamer.networks.base import featured
 from dreamer.objectives import Objective
 from dreamer.schedules import Boundary
 from dreamer.stages import NREM, REM, Wake
@@ -149,7 +155,7 @@ class DreamPlugin:
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Dawn: the parts see the learner, and the teacher of the old classes is copied."""
         self._check_tasks(strategy)
-        sample, outputs = _probe(strategy)
+        sample, outputs = probe(strategy)
         if self._sleeper is None:
             self._sleeper = self._make_sleeper(strategy, sample, outputs)
             self._old_classes = torch.zeros(outputs, dtype=torch.bool, device=strategy.device)
@@ -159,7 +165,7 @@ class DreamPlugin:
                 "of all classes from the first experience on"
             )
         if self.generator is not None:
-            _join_optimizer(strategy.optimizer, self.generator, self.generator_lr)
+            join_optimizer(strategy.optimizer, self.generator, self.generator_lr)
         new = torch.zeros_like(self._old_classes)
         new[torch.as_tensor(list(strategy.experience.dataset.targets)).unique()] = True
         self._classes = Classes(self._old_classes.clone(), new)
@@ -204,7 +210,7 @@ class DreamPlugin:
         """Dusk, and the night."""
         assert self._sleeper is not None
         strategy.model.train()
-        self._sleeper.end_day(self._sleeper.stage, _read(strategy), _read(strategy))
+        self._sleeper.end_day(self._sleeper.stage, read_experience(strategy), read_experience(strategy))
         self.ledger.close("wake", 0)
         for cycle, number in itertools.product(range(self.cycles), range(len(self.night))):
             self._sleep(strategy, self._sleeper, cycle, number)
@@ -241,7 +247,7 @@ class DreamPlugin:
 
     def _forget_experience(self) -> None:
         """Let go of what belongs to an experience: it is no part of a checkpoint."""
-        self._batch = _CurrentBatch()
+        self._batch = CurrentBatch()
         self._classes = self._steps = self._step = self._output = self._criterion.loss = None
 
     def _sleep(self, strategy: Any, sleeper: Sleeper, cycle: int, number: int) -> None:
@@ -256,7 +262,7 @@ class DreamPlugin:
             sleeper.anneal(optimizer, step.step)
             loss = sleeper.train_step(step).total
             if loss is not None:
-                _take_step(strategy, loss)
+                take_step(strategy, loss)
                 losses.append(loss.detach())
             self.ledger.optimizer_steps[spec.kind] += 1
             strategy.clock.train_iterations += 1
@@ -264,7 +270,7 @@ class DreamPlugin:
             strategy.clock.total_iterations += 1
         restore_rates(optimizer)
         self.ledger.close(spec.kind, 0)
-        _publish(strategy, spec, losses)
+        publish_loss(strategy, spec, losses)
 
 
 class _Criterion(Objective):
@@ -274,47 +280,6 @@ class _Criterion(Objective):
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         return self.loss
-
-
-class CachedForward(nn.Module):
-    """The learner, with outputs that the strategy has computed already.
-
-    Args:
-        network: the learner.
-        output: (B, K) logits, those of the real samples first, then those of what is replayed where that entered with
-            them.
-    """
-
-    def __init__(self, network: nn.Module, output: Tensor):
-        super().__init__()
-        self.network = network
-        self.output = output
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, K) logits, from the cache."""
-        return self.output
-
-    def features(self, x: Tensor) -> Tensor:
-        """(B, H) features, computed by the learner."""
-        return featured(self.network).features(x)
-
-    def classify(self, h: Tensor) -> Tensor:
-        """(B, K) logits for (B, H) features, computed by the learner."""
-        return featured(self.network).classify(h)
-
-
-class _CurrentBatch:
-    """Stands where a run has its samples: the strategy reads them, and this hands on its current batch."""
-
-    current: Any = None
-
-    def __len__(self) -> int:
-        return 1
-
-    def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
-        """The current batch, whichever samples are wanted."""
-        while True:
-            yield self.current
 
 
 @functools.cache
@@ -350,49 +315,3 @@ def _replaying(given: int | Wake, criterion: _Criterion) -> Wake:
         raise ValueError(f"wake_replay: {type(wake).__name__} learns without gradients, a strategy with them")
     wake.objectives = (criterion,)
     return wake
-
-
-def _probe(strategy: Any) -> tuple[Tensor, int]:
-    """A sample of the experience, and the number of the learner's outputs."""
-    sample = strategy.experience.dataset.eval()[0][0]
-    if not isinstance(sample, Tensor):
-        raise ValueError(f"expected a benchmark whose transforms give tensors, got {type(sample).__name__}")
-    with evaluating(strategy.model), torch.no_grad():
-        output = strategy.model(sample[None].to(strategy.device))
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(f"expected a learner that gives (B, K) logits, got {what}")
-    return sample, output.shape[1]
-
-
-def _join_optimizer(optimizer: torch.optim.Optimizer, generator: Generator, lr: float | None) -> None:
-    """Make the generator's parameters a group of the optimizer, unless it holds them."""
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    own = [part for part in generator.parameters() if part.requires_grad and id(part) not in held]
-    if own:
-        optimizer.add_param_group({"params": own} | ({} if lr is None else {"lr": lr}))
-
-
-def _read(strategy: Any) -> Iterator[Batch]:
-    """The experience, in order, as its transforms of evaluation give it."""
-    dataset = strategy.experience.dataset.eval()
-    for x, y, *_ in DataLoader(dataset, batch_size=1024, collate_fn=getattr(dataset, "collate_fn", None)):
-        yield Batch(x.to(strategy.device), y.to(strategy.device))
-
-
-def _take_step(strategy: Any, loss: Tensor) -> None:
-    strategy.loss = loss
-    strategy.optimizer.zero_grad()
-    strategy.backward()
-    strategy.optimizer_step()
-
-
-def _publish(strategy: Any, spec: SleepStage, losses: Sequence[Tensor]) -> None:
-    """Hand the mean loss of a stage to Avalanche's evaluation, whose loggers write it at their next turn."""
-    if not losses or not strategy.evaluator.active:
-        return
-    with quiet():
-        from avalanche.evaluation.metric_results import MetricValue
-    name = f"Loss_{spec.kind.upper()}/train_phase/train_stream"
-    mean = float(torch.stack([loss.reshape(()) for loss in losses]).mean())
-    strategy.evaluator.publish_metric_value(MetricValue(None, name, mean, strategy.clock.train_iterations))

@@ -1,0 +1,280 @@
+"""The epochs of a module that sleeps: its own batches and, where the schedule says so, those of a night behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dreamer.callbacks.sleep.batch_fields import BatchFields
+from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
+from dreamer.callbacks.sleep.model_adapter import Logits, ModelAdapter
+from dreamer.callbacks.sleep.schedule import Day, sleeps
+from dreamer.callbacks.sleep.stages import DreamStage, check_classless, needs_model
+from dreamer.callbacks.sleep.state import SleepState
+from dreamer.callbacks.sleep.views import view_by_view
+from dreamer.core.randomness import Purpose, randoms
+from dreamer.core.types import Batch, Classes, Dream, Stage, Step
+from dreamer.loop.batches import RankInfo
+from dreamer.loop.plan import Parts
+from dreamer.loop.sleeper import Sleeper
+from dreamer.memory import Memory
+from dreamer.schedules import Boundary, Schedule
+from dreamer.stages import NREM, Wake
+from dreamer.training.distributed import rebalance
+
+
+@dataclass(frozen=True)
+class SleepOptions:
+    """What a night needs to know of the callback.
+
+    Attributes:
+        stages: of a night; None for NREM as long as the day.
+        memory: what is kept of the days.
+        generator_trainer: trains what makes dreams beside it, or None.
+        schedule: when a night follows an epoch.
+        fields: where a batch has its samples and targets.
+        logits: maps module and samples to logits.
+        seed: of all that is drawn.
+    """
+
+    stages: tuple[DreamStage, ...] | None
+    memory: Memory
+    generator_trainer: GeneratorTrainer | None
+    schedule: Schedule | int | None
+    fields: BatchFields
+    logits: Logits
+    seed: int
+
+
+class Epochs:
+    """Says what the epochs of one fit consist of; the source of :class:`dreamer.callbacks.sleep.loader.EpochSource`.
+
+    Args:
+        options: of the callback.
+        state: where the training stands; kept up to date.
+        trainer: the Trainer.
+        module: what it trains.
+
+    Attributes:
+        running: True once the first epoch has begun.
+    """
+
+    def __init__(self, options: SleepOptions, state: SleepState, trainer: Any, module: Any):
+        self.options = options
+        self.state = state
+        self.trainer = trainer
+        self.module = module
+        self.running = False
+        learner = options.generator_trainer
+        self._generator = None if learner is None else learner.generator
+        if self._generator is not None:
+            self._generator.to(trainer.strategy.root_device)
+        info = RankInfo(options.seed, self._device(), trainer.global_rank, trainer.world_size)
+        network, memory = ModelAdapter(module, options.logits), options.memory
+        self.sleeper = Sleeper(Parts(network, Wake(), (), memory, self._generator, (), Boundary()), info, state)
+        self.sleeper.attach()
+        self._shape: tuple[int, ...] | None = None
+        self._like: Any = None
+        self._has_classes = options.fields.targets is not None
+
+    def _device(self) -> torch.device:
+        """Where memory lies and dreams are made: with the loader's batches, or where a network has to see them."""
+        if self.options.generator_trainer is not None:
+            return self.options.generator_trainer.device
+        if any(map(needs_model, self.options.stages or ())):
+            device: torch.device = self.trainer.strategy.root_device
+            return device
+        return torch.device("cpu")
+
+    # ---------------------------------------------------------------- what the Trainer is told
+
+    def epoch_length(self, day: int) -> int:
+        """Batches of the epoch of a day whose length is known; at most so many while the night is open.
+
+        Before the first epoch it is the mean over all, rounded up, so that learning rates that are planned by
+        ``Trainer.estimated_stepping_batches`` reach to the end.
+        """
+        state = self.state
+        if state.day_over and not state.epoch_over:
+            return state.awake + sum(state.night)
+        night = sum(self._night_steps(day))
+        if self.running or not state.epoch_over:
+            begun = 0 if state.epoch_over else state.awake
+            return day + night * (self._foreseen(day, state.drawn - begun) is not False)
+        epochs = max(1, self.trainer.max_epochs or 1)
+        nights = sum(self._foreseen(day, state.drawn + ahead * day, ahead) is not False for ahead in range(epochs))
+        return day - (-nights * night // epochs)
+
+    def announce(self, length: int) -> None:
+        """Tell the Trainer how many batches the epoch has, where it counts them."""
+        trainer = self.trainer
+        loop, fetcher = trainer.fit_loop, trainer.fit_loop._data_fetcher
+        if fetcher is None or fetcher.length is None:
+            return
+        loop.max_batches = fetcher.length = length
+        if isinstance(trainer.val_check_interval, float) and trainer.val_check_batch is not None:
+            trainer.val_check_batch = max(1, int(length * trainer.val_check_interval))
+
+    # ---------------------------------------------------------------- the day
+
+    def begin(self) -> None:
+        """Begin a new day where the last epoch is over."""
+        if not self.state.epoch_over:
+            return
+        self.state.begin_epoch()
+        if self.options.generator_trainer is not None:
+            self.options.generator_trainer.dawn()
+
+    def epoch_batches(self, day: Iterator[Any], length: int | None) -> Iterator[Any]:
+        """The day's batches, and the night's behind them; see :class:`dreamer.callbacks.sleep.loader.EpochSource`."""
+        self.begin()
+        state = self.state
+        while not state.day_over:
+            batch = next(day, None)
+            if batch is not None:
+                self._learn(batch)
+            if batch is None or state.awake == length:
+                self._decide(self.end_day())
+                if state.night or batch is not None:
+                    self.announce(state.awake + sum(state.night))
+            if batch is not None:
+                yield batch
+        if state.night:
+            # resumed within a night, there is no batch of the day to build dreams like, until one is fetched
+            self._like = next(day, None) if self._like is None else self._like
+            yield from self._night()
+
+    def _learn(self, batch: Any) -> None:
+        """Offer a batch to the memory, and train the generator on it."""
+        options, state, info = self.options, self.state, self.sleeper.info
+        x, y = options.fields.read(batch)
+        if self._shape is None:
+            self._check_first(batch, x, y)
+        if tuple(x.shape[1:]) != self._shape:
+            raise ValueError(f"expected samples of one shape, got {self._shape} first and {tuple(x.shape[1:])} now")
+        x, y = x.to(info.device), y.to(info.device)
+        self.sleeper.remember(Step(state.epochs, state.awake, Batch(x, y), None), len(x))
+        if options.generator_trainer is not None:
+            keys = (state.epochs, state.awake, info.rank)
+            rng = randoms(info.seed, Purpose.PERTURB, *keys, device=info.device)
+            options.generator_trainer.learn(x, y, rng, randoms(info.seed, Purpose.SETTLE, *keys))
+        if self._has_classes:
+            state.today = sorted({*state.today, *y.unique().tolist()})
+        self._like = batch
+        state.largest = max(state.largest, len(x))
+        state.awake += 1
+        state.drawn += 1
+
+    def _check_first(self, batch: Any, x: Tensor, y: Tensor) -> None:
+        """Refuse at the first batch what could not be replayed."""
+        options = self.options
+        options.fields.rebuild(batch, x, y)
+        held = getattr(options.memory, "held", {}).get("x", x)
+        self._shape = tuple(held.shape[1:])
+        self._fitted(batch, options.stages or ())
+        whole = not (y.is_floating_point() or y.is_complex())
+        self._has_classes = options.fields.targets is not None and y.ndim == 1 and whole
+        if not self._has_classes and options.fields.targets is not None:
+            check_classless(y, options.schedule, options.memory, self._generator, options.stages or ())
+
+    def end_day(self) -> frozenset[int]:
+        """Dusk. Gives the classes that were seen before the day."""
+        state, learner = self.state, self.options.generator_trainer
+        seen = frozenset(state.seen)
+        state.end_day()
+        if learner is not None and state.awake:
+            stage = Stage(state.epochs, "wake", state.experience, state.awake)
+            self.sleeper.end_day(stage, None, learner.batches())
+        return seen
+
+    def _decide(self, seen: frozenset[int]) -> None:
+        """Let the schedule decide whether a night follows the day that has just ended."""
+        state, schedule = self.state, self.options.schedule
+        before = state.drawn - state.awake
+        day = Day(state.awake, before, state.epochs - 1, self._is_last(0), seen, frozenset(state.today))
+        sleep = bool(self.trainer.fast_dev_run) or self._any(bool(sleeps(schedule, day)))
+        if sleep and state.awake:
+            if isinstance(schedule, Schedule):
+                schedule.slept()
+            rebalance(self.options.memory, self.sleeper.info.device)
+            state.night = self._night_steps(state.awake)
+            state.nights += 1
+
+    def _any(self, sleep: bool) -> bool:
+        """Whether any device's schedule wants a night: all must do the same."""
+        if self.trainer.world_size == 1:
+            return sleep
+        wish = torch.tensor(float(sleep), device=self.trainer.strategy.root_device)
+        return float(self.trainer.strategy.reduce(wish, reduce_op="sum")) > 0
+
+    def _foreseen(self, steps: int, before: int, ahead: int = 0) -> bool | None:
+        """Whether a night follows a day of so many batches, as far as that is known.
+
+        Args:
+            steps: batches of the day.
+            before: batches of all days before it.
+            ahead: days between now and it.
+        """
+        schedule = self.options.schedule
+        if self.trainer.fast_dev_run:
+            return True
+        if schedule is None and ahead:
+            return None
+        number, seen = self.state.epochs + ahead, frozenset(self.state.seen)
+        return sleeps(schedule, Day(steps, before, number, self._is_last(ahead), seen))
+
+    def _is_last(self, ahead: int) -> bool:
+        return bool(self.trainer.current_epoch + ahead + 1 == self.trainer.max_epochs)
+
+    # ---------------------------------------------------------------- the night
+
+    def _night_steps(self, day: int) -> list[int]:
+        """Steps of each stage of a night behind a day of so many batches."""
+        stages = self.options.stages
+        steps = [max(day, NREM.steps)] if stages is None else [stage.steps for stage in stages]
+        most = int(self.trainer.fast_dev_run)
+        return [min(count, most) if most else count for count in steps]
+
+    def _night(self) -> Iterator[Any]:
+        """Batches of the night, from where it stands: what was trained on already is left out."""
+        state, sleeper, fields = self.state, self.sleeper, self.options.fields
+        night, done = state.nights - 1, max(0, state.trained - state.awake)
+        stages = self._fitted(self._like, self.options.stages or (NREM(batch_size=state.largest, objectives=()),))
+        classes = self._classes()
+        network, namer = self._adapters(len(classes.old))
+        sleeper.parts = replace(sleeper.parts, network=network, night=stages)
+        for number, (spec, steps) in enumerate(zip(stages, state.night, strict=True)):
+            index = night * len(stages) + number
+            stage = Stage(index, spec.kind, state.experience, steps, night=night, index_in_night=number)
+            sleeper.enter(stage, classes, dusk=namer)
+            start, done = min(done, steps), max(0, done - steps)
+            for step in sleeper.steps(done=start):
+                assert step.dream is not None
+                yield fields.rebuild(self._like, step.dream.x, _label(step.dream))
+
+    def _fitted(self, batch: Any, stages: tuple[DreamStage, ...]) -> tuple[DreamStage, ...]:
+        """The stages of a night, for samples as those of a batch."""
+        return tuple(map(view_by_view, stages)) if self.options.fields.views(batch) else stages
+
+    def _classes(self) -> Classes:
+        """All classes seen so far as old ones: the night treats them alike."""
+        seen = self.state.seen or [0]
+        count = max(seen) + 1 if self._generator is None else self._generator.num_classes
+        old = torch.zeros(count, dtype=torch.bool, device=self.sleeper.info.device)
+        old[seen] = True
+        if self._generator is not None:
+            old &= self._generator.dreamable
+        return Classes(old, torch.zeros_like(old))
+
+    def _adapters(self, outputs: int) -> tuple[ModelAdapter, ModelAdapter]:
+        """The module as the learner, and as the teacher that names dreams without labels."""
+        module, logits = self.module, self.options.logits
+        return ModelAdapter(module, logits, outputs=outputs), ModelAdapter(module, logits, rests=True, outputs=outputs)
+
+
+def _label(dream: Dream) -> Tensor:
+    return dream.y if dream.p is None else dream.p.argmax(dim=1)

@@ -1,0 +1,118 @@
+"""What a run needs of Lightning's Trainer, and what it sets there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from dreamer.core.hypnogram import Hypnogram
+from dreamer.loop.plan import Parts
+from dreamer.training.data import StreamDataModule
+from dreamer.training.distributed import allow_idle_parameters
+
+if TYPE_CHECKING:
+    from dreamer.training.module import WakeSleepModule
+
+
+def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
+    """The plan of a run within a Trainer's limits; the Trainer is checked, and told how many stages there are.
+
+    Args:
+        trainer: the Trainer.
+        module: what it will train.
+
+    Raises:
+        ValueError: when the two do not go together.
+    """
+    check_data(trainer)
+    module.check_trainer(trainer)
+    plan = limited_plan(trainer, module.plan(module.stream, trainer.world_size))
+    allow_stages_without_gradients(trainer, module.parts)
+    return plan
+
+
+def check_data(trainer: pl.Trainer) -> None:
+    """Raise a ValueError when a Trainer has no stream to read."""
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, StreamDataModule):
+        raise ValueError(
+            "a run needs its stream: call trainer.fit(module, datamodule=StreamDataModule(stream)), "
+            f"got datamodule={data!r}"
+        )
+
+
+def check_precision(trainer: pl.Trainer, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a Trainer that cannot train in its precision.
+
+    Args:
+        trainer: the Trainer.
+        groups: parameter groups of the optimiser.
+
+    Raises:
+        ValueError: when weights would not be float32, or gradients could not be clipped.
+    """
+    mixed = trainer.precision.endswith("-mixed")
+    if not (trainer.precision == "32-true" or mixed):
+        raise ValueError(
+            "weights and dreams are kept in float32: expected Trainer(precision=...) of '32-true', "
+            f"'bf16-mixed' or '16-mixed', got {trainer.precision!r}"
+        )
+    if trainer.gradient_clip_val and mixed and any(group.get("fused") for group in groups):
+        raise ValueError(
+            f"Lightning clips no gradients for a fused optimizer under {trainer.precision!r}: expected "
+            f"optimizer.fused=false or no gradient_clip_val, got {trainer.gradient_clip_val}"
+        )
+
+
+def parameter_groups(
+    network: nn.Module, generator: nn.Module | None, generator_lr: float | None
+) -> list[dict[str, Any]]:
+    """What the one optimiser trains: the learner, and the generator, with its own learning rate where it has one."""
+    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if p.requires_grad]}]
+    if generator is not None:
+        own = [p for p in generator.parameters() if p.requires_grad]
+        groups.append({"params": own} | ({} if generator_lr is None else {"lr": generator_lr}))
+    # there may be nothing to optimise (a closed-form learner), but Lightning counts steps by an optimiser
+    inert = [{"params": [nn.Parameter(torch.zeros(()))]}]
+    return [group for group in groups if group["params"]] or inert
+
+
+def limited_plan(trainer: pl.Trainer, plan: Hypnogram) -> Hypnogram:
+    """The plan that fits within a Trainer's limits on epochs; the Trainer is told how many stages it has."""
+    loop = trainer.fit_loop
+    if trainer.fast_dev_run:
+        plan = plan.sampled(int(trainer.fast_dev_run))
+        # the Trainer expects one epoch; the shortest run that shows every kind of stage has up to three
+        loop.max_epochs, loop.epoch_loop.max_steps = len(plan), -1
+    elif loop.max_epochs is None or loop.max_epochs < 0 or loop.max_epochs >= len(plan):
+        loop.max_epochs = len(plan)
+    else:
+        warnings.warn(
+            f"Trainer(max_epochs={loop.max_epochs}) ends the run early: its plan has {len(plan)} stages "
+            "(one epoch is one stage)",
+            stacklevel=2,
+        )
+    return plan
+
+
+def change_plan(trainer: pl.Trainer, before: Hypnogram, after: Hypnogram) -> None:
+    """Tell a Trainer that follows one plan to the end to follow another one."""
+    if trainer.fit_loop.max_epochs == len(before):
+        trainer.fit_loop.max_epochs = len(after)
+
+
+def allow_stages_without_gradients(trainer: pl.Trainer, parts: Parts) -> None:
+    """Let DDP and Lightning accept stages in which some parameters, or all, get no gradients."""
+    generator = parts.generator
+    replayed = [part for part in (parts.memory, generator) if part is not None]
+    generator_learns = generator is not None and any(p.requires_grad for p in generator.parameters())
+    if generator_learns or not parts.wake.objectives or any(part.is_features for part in replayed):
+        allow_idle_parameters(trainer.strategy)
+    if not parts.wake.objectives or not all(spec.by_gradient for spec in (parts.wake, *parts.night)):
+        # on purpose: such a stage changes weights itself, and a loss of zero would stir the optimiser's momentum
+        warnings.filterwarnings("ignore", "`training_step` returned `None`")
