@@ -30,7 +30,7 @@ from dreamer.report.svg import Figure, Panel, Scale, cell_text, frame, heading, 
 
 Arms = Mapping[str, Sequence[CompletedRun]]
 Where = tuple[str, int, int]
-Courses = Mapping[Where, Point]
+Curve = Mapping[Where, Point]
 
 _LEVELS = ("nrem", "rem", "wake")
 _MOST_MARKS = 30
@@ -39,20 +39,20 @@ _MOST_MARKS = 30
 
 def learning_curves(arms: Arms, key: str, reference: str) -> Figure | None:
     """The average accuracy over the experiences seen so far after each stage, against optimiser steps."""
-    courses = _by_arm(arms, _course)
-    every = [point for found in courses.values() for course in found.values() for point in course.values()]
+    curves = _by_arm(arms, _curve)
+    every = [point for found in curves.values() for curve in found.values() for point in curve.values()]
     if not every:
         return None
-    means = {arm: _mean_course(list(found.values())) for arm, found in courses.items()}
+    means = {arm: _mean_pairs(list(found.values()), common=True) for arm, found in curves.items()}
     across = Scale(0.0, max(max(step for step, _ in every), 1.0), LEFT, WIDTH - RIGHT)
     up = fractions([value for _, value in every], 190.0, TOP + 6)
     panels = []
-    for arm, found in courses.items():
+    for arm, found in curves.items():
         final = f"{percent(list(means[arm].values())[-1][1])} % at the end" if means[arm] else ""
         panel = new_panel(arm, 230.0, _curve_words(means[arm], len(found)), final)
         frame(panel, across, up, "optimiser steps", x_ticks=count_ticks(across), y_ticks=percent_ticks(up))
         lines = {other: list(mean.values()) for other, mean in means.items()}
-        seeds = {seed: list(course.values()) for seed, course in found.items()}
+        seeds = {seed: list(curve.values()) for seed, curve in found.items()}
         draw_curves(panel, across, up, lines.pop(arm), seeds, lines, reference)
         if len(means[arm]) <= _MOST_MARKS:
             for (after, experience, _), (x, y) in means[arm].items():
@@ -61,9 +61,9 @@ def learning_curves(arms: Arms, key: str, reference: str) -> Figure | None:
         panels.append(panel)
     rows = [
         (arm, seed, after, experience, step, value)
-        for arm, found in courses.items()
-        for seed, course in found.items()
-        for (after, experience, _), (step, value) in course.items()
+        for arm, found in curves.items()
+        for seed, curve in found.items()
+        for (after, experience, _), (step, value) in curve.items()
     ]
     return Figure(
         f"{key}-learning-curves",
@@ -91,7 +91,7 @@ def nights(arms: Arms, key: str) -> Figure | None:
     ticks = [(float(t), str(int(t))) for t in Scale(0, max(last, 1), 0, 1).ticks(8) if t == int(t) and t <= last]
     panels = []
     for arm, by_seed in asleep.items():
-        means = _mean_nights(list(by_seed.values()))
+        means = dict(sorted(_mean_pairs(list(by_seed.values())).items()))
         gain = sum(after - before for before, after in means.values()) / len(means)
         panel = new_panel(arm, 230.0, _night_words(means), f"{signed(gain)} points a night")
         frame(panel, across, up, "night", x_ticks=ticks, y_ticks=percent_ticks(up))
@@ -210,28 +210,16 @@ def _by_arm(arms: Arms, read: Callable[[CompletedRun], Any]) -> dict[str, dict[i
     return {arm: by_seed for arm, by_seed in found.items() if by_seed}
 
 
-def _course(run: CompletedRun) -> dict[Where, Point]:
+def _curve(run: CompletedRun) -> dict[Where, Point]:
     """(steps, average over the experiences seen) by (after, experience, how often before)."""
-    course: dict[Where, Point] = {}
+    curve: dict[Where, Point] = {}
     for row in evaluations(run.results):
         value = average_seen(row["accuracy"], row["experience"])
         if row["stage"] < 0 or value is None:
             continue
-        number = sum(where[:2] == (row["after"], row["experience"]) for where in course)
-        course[row["after"], row["experience"], number] = (float(row["global_step"]), value)
-    return course
-
-
-def _mean_course(courses: Sequence[Courses]) -> dict[Where, Point]:
-    """Where all seeds were evaluated, the mean of their steps and of their accuracies."""
-    common = [where for where in courses[0] if all(where in course for course in courses)]
-    return {
-        where: (
-            sum(course[where][0] for course in courses) / len(courses),
-            sum(course[where][1] for course in courses) / len(courses),
-        )
-        for where in common
-    }
+        number = sum(where[:2] == (row["after"], row["experience"]) for where in curve)
+        curve[row["after"], row["experience"], number] = (float(row["global_step"]), value)
+    return curve
 
 
 def _nights(run: CompletedRun) -> dict[int, tuple[float, float]]:
@@ -248,12 +236,15 @@ def _nights(run: CompletedRun) -> dict[int, tuple[float, float]]:
     return found
 
 
-def _mean_nights(seeds: Sequence[Mapping[int, tuple[float, float]]]) -> dict[int, tuple[float, float]]:
-    means = {}
-    for night in sorted({night for pairs in seeds for night in pairs}):
-        pairs = [found[night] for found in seeds if night in found]
-        means[night] = (sum(pair[0] for pair in pairs) / len(pairs), sum(pair[1] for pair in pairs) / len(pairs))
-    return means
+def _mean_pairs(seeds: Sequence[Mapping[Any, Point]], common: bool = False) -> dict[Any, Point]:
+    """The mean of pairs of numbers over the seeds, by their keys: of those that any seed has, or all seeds have."""
+    keys = dict.fromkeys(key for pairs in seeds for key in pairs)
+    found = {key: [pairs[key] for pairs in seeds if key in pairs] for key in keys}
+    return {
+        key: (sum(one for one, _ in pairs) / len(pairs), sum(other for _, other in pairs) / len(pairs))
+        for key, pairs in found.items()
+        if len(pairs) == len(seeds) or not common
+    }
 
 
 def _draw_nights(
@@ -372,7 +363,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _curve_words(mean: Courses, seeds: int) -> str:
+def _curve_words(mean: Curve, seeds: int) -> str:
     if not mean:
         return f"{seeds} seeds, evaluated at different times."
     steps, value = list(mean.values())[-1]

@@ -32,7 +32,7 @@ def write_page(comparison: Comparison, analysis: Analysis, folder: str | Path) -
     keys = [f"{_key(stream)}-{number}" for number, stream in enumerate(comparison.streams, start=1)]
     named = zip(comparison.streams, keys, strict=True)
     streams = [_stream(comparison, analysis, stream, key) for stream, key in named]
-    overall = words.ranking_words(analysis.ranking, "all streams") if len(streams) > 1 else ""
+    overall = words.as_sentence(f"all streams: {words.ranking_line(analysis.ranking)}") if len(streams) > 1 else ""
     amounts = plural(len(comparison.arms), "arm"), plural(len(streams), "stream"), plural(len(comparison.runs), "run")
     return page.write_page(
         folder,

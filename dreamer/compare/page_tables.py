@@ -11,7 +11,7 @@ from urllib.parse import quote
 from dreamer.compare.analysis import SECONDARY, Analysis, Costs, Standing, costs
 from dreamer.compare.results import Comparison
 from dreamer.compare.scores import by_accuracy
-from dreamer.compare.words import reasons
+from dreamer.compare.words import as_sentence, reasons
 from dreamer.core import text
 from dreamer.core.text import DASH, percent, plus_minus, signed
 from dreamer.metrics.significance import ALPHA, Paired
@@ -72,7 +72,7 @@ def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
         columns,
         [_standing_row(row, reference) for row in standings],
         2,
-        [f"{line[0].upper()}{line[1:]}." for line in reasons(standings)],
+        [as_sentence(line) for line in reasons(standings)],
         _full(standings),
     )
 

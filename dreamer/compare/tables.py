@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from dreamer.compare.analysis import Analysis, Standing, costs, explained
 from dreamer.compare.results import Comparison, CompletedRun
-from dreamer.compare.words import missing_lines, reasons
+from dreamer.compare.words import missing_lines, ranking_line, reasons
 from dreamer.core.files import write_text
 from dreamer.core.text import (
     DASH,
@@ -31,7 +31,6 @@ from dreamer.core.text import (
     signed,
     size,
 )
-from dreamer.metrics.significance import Ranking
 from dreamer.report.results import write_results
 
 CSV = "results.csv"
@@ -41,47 +40,27 @@ METRICS = ("average_accuracy", "forgetting", "forgetting_max", "backward_transfe
 """Columns of ``results.csv`` that are taken from ``metrics`` as they are."""
 
 _percent, _signed = partial(percent, digits=2), partial(signed, digits=2)
-_MARKDOWN_COLUMNS = {
-    "arm": "arm",
-    "n": "n",
-    "accuracy": "accuracy (%)",
-    "interval": "95 % interval",
-    "difference": "difference to {reference} (points)",
-    "pairs": "pairs",
-    "d_z": "d_z",
-    "p_holm": "p (Holm)",
-    "verdict": "conclusion",
-    "steps": "steps",
-    "samples": "samples real + replayed",
-    "kept": "bytes kept",
-    "seconds": "seconds",
-    "rank": "rank",
-}
-_LATEX_COLUMNS = {
-    "arm": "Arm",
-    "n": "$n$",
-    "accuracy": r"Accuracy (\%)",
-    "difference": "Difference",
-    "d_z": "$d_z$",
-    "p_holm": r"$p_\mathrm{Holm}$",
-    "verdict": "Conclusion",
-    "rank": "Rank",
-}
-_LATEX_COSTS = {"arm": "Arm", "steps": "Steps", "samples": "Samples", "kept": "Bytes kept", "seconds": "Seconds"}
-_TERMINAL_COLUMNS = {
-    "arm": "arm",
-    "n": "n",
-    "accuracy": "accuracy",
-    "difference": "difference",
-    "p_holm": "p (Holm)",
-    "verdict": "conclusion",
-    "steps": "steps",
-    "kept": "kept",
-    "seconds": "seconds",
-    "rank": "rank",
-}
+# what a table says of an arm: its key, and its heading on GitHub, in LaTeX and in the terminal, where it is shown there
+_COLUMNS = (
+    ("arm", "arm", "Arm", "arm"),
+    ("n", "n", "$n$", "n"),
+    ("accuracy", "accuracy (%)", r"Accuracy (\%)", "accuracy"),
+    ("interval", "95 % interval", "", ""),
+    ("difference", "difference to {reference} (points)", "Difference", "difference"),
+    ("pairs", "pairs", "", ""),
+    ("d_z", "d_z", "$d_z$", ""),
+    ("p_holm", "p (Holm)", r"$p_\mathrm{Holm}$", "p (Holm)"),
+    ("verdict", "conclusion", "Conclusion", "conclusion"),
+    ("steps", "steps", "Steps", "steps"),
+    ("samples", "samples real + replayed", "Samples", ""),
+    ("kept", "bytes kept", "Bytes kept", "kept"),
+    ("seconds", "seconds", "Seconds", "seconds"),
+    ("rank", "rank", "Rank", "rank"),
+)
+_MARKDOWN, _LATEX, _TERMINAL = ({row[0]: row[place] for row in _COLUMNS if row[place]} for place in (1, 2, 3))
+_LATEX_COSTS = ("arm", "steps", "samples", "kept", "seconds")
+_LATEX_SCORES = tuple(key for key in _LATEX if key == "arm" or key not in _LATEX_COSTS)
 _WORDS = ("arm", "verdict")
-_BLOCKS = ("pair of stream and seed", "pairs of stream and seed")
 _SHORT = {"no difference shown": "none shown"}
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -182,17 +161,17 @@ def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict
 def markdown_table(comparison: Comparison, analysis: Analysis) -> str:
     """One table for each stream as GitHub draws it, then all that a reader has to know about them."""
     reference = _markdown(comparison.reference)
-    header = [name.format(reference=reference) for name in _MARKDOWN_COLUMNS.values()]
-    rule = ["---" if key in _WORDS else "---:" for key in _MARKDOWN_COLUMNS]
+    header = [name.format(reference=reference) for name in _MARKDOWN.values()]
+    rule = ["---" if key in _WORDS else "---:" for key in _MARKDOWN]
     lines = [f"# {_markdown(comparison.title)}"]
     if comparison.command:
         lines += ["", "```bash", comparison.command, "```"]
     for stream in comparison.streams:
-        rows = [[_markdown(row[key]) for key in _MARKDOWN_COLUMNS] for row in map(_texts, analysis.on(stream))]
+        rows = [[_markdown(row[key]) for key in _MARKDOWN] for row in map(_texts, analysis.on(stream))]
         lines += ["", f"## {_markdown(stream)}", "", *(f"| {' | '.join(row)} |" for row in (header, rule, *rows))]
         lines += ["", *(f"- {_markdown(note)}" for note in stream_notes(analysis, stream))]
     if len(comparison.streams) > 1:
-        lines += ["", "## All streams", "", _markdown(ranking_line(analysis.ranking, *_BLOCKS))]
+        lines += ["", "## All streams", "", _markdown(ranking_line(analysis.ranking))]
     for title, notes in (("Warnings", comparison.warnings), ("Missing", missing_lines(comparison))):
         if notes:
             lines += ["", f"## {title}", "", *(f"- {_markdown(note)}" for note in notes)]
@@ -215,8 +194,8 @@ def latex_table(comparison: Comparison, analysis: Analysis) -> str:
             f"{_latex(stream)}: optimiser steps, real and replayed samples, bytes kept beside the network, and seconds "
             "awake and asleep; means over seeds."
         )
-        for columns, caption in ((_LATEX_COLUMNS, learnt), (_LATEX_COSTS, cost)):
-            lines += _latex_float(columns, caption, analysis.on(stream))
+        for keys, caption in ((_LATEX_SCORES, learnt), (_LATEX_COSTS, cost)):
+            lines += _latex_float(keys, caption, analysis.on(stream))
     return "\n".join(lines) + "\n"
 
 
@@ -224,8 +203,8 @@ def plain_comparison(comparison: Comparison, analysis: Analysis) -> str:
     """The tables as plain text of fixed width, for pipes and logs."""
     blocks = [comparison.title]
     for stream in comparison.streams:
-        rows = [tuple(_TERMINAL_COLUMNS.values()), *terminal_rows(analysis, stream)]
-        left = [place for place, key in enumerate(_TERMINAL_COLUMNS) if key in _WORDS]
+        rows = [tuple(_TERMINAL.values()), *terminal_rows(analysis, stream)]
+        left = [place for place, key in enumerate(_TERMINAL) if key in _WORDS]
         blocks.append("\n".join([_heading(stream, comparison), *aligned(rows, left)]))
         blocks.append("\n".join(stream_notes(analysis, stream)))
     return "\n\n".join([*blocks, *filter(None, ["\n".join(_closing(comparison, analysis))])])
@@ -250,7 +229,7 @@ def print_comparison(comparison: Comparison, analysis: Analysis, file: IO[str] |
     console.print(Text(comparison.title, style="bold"))
     for stream in comparison.streams:
         table = Table(header_style="bold")
-        for key, name in _TERMINAL_COLUMNS.items():
+        for key, name in _TERMINAL.items():
             table.add_column(Text(name), justify="left" if key in _WORDS else "right")
         for row in terminal_rows(analysis, stream):
             table.add_row(*map(Text, row))
@@ -262,7 +241,7 @@ def print_comparison(comparison: Comparison, analysis: Analysis, file: IO[str] |
 
 def terminal_rows(analysis: Analysis, stream: str) -> list[tuple[str, ...]]:
     """What the terminal shows of the arms on a stream."""
-    return [tuple(row[key] for key in _TERMINAL_COLUMNS) for row in map(_texts, analysis.on(stream))]
+    return [tuple(row[key] for key in _TERMINAL) for row in map(_texts, analysis.on(stream))]
 
 
 def stream_notes(analysis: Analysis, stream: str) -> list[str]:
@@ -272,28 +251,9 @@ def stream_notes(analysis: Analysis, stream: str) -> list[str]:
     fronts = [f"{', '.join(front[key])} ({name})" for key, name in names.items() if front[key]]
     return [
         *reasons(analysis.on(stream)),
-        ranking_line(analysis.rankings[stream], "seed", "seeds"),
+        ranking_line(analysis.rankings[stream], "seed"),
         *([f"Pareto front of mean accuracy against cost: {'; '.join(fronts)}"] if fronts else []),
     ]
-
-
-def ranking_line(ranking: Ranking, block: str, blocks: str) -> str:
-    """Mean ranks, best first, and Friedman's test, in one sentence.
-
-    Args:
-        ranking: what is said.
-        block: what the arms were ranked within.
-        blocks: the same in the plural.
-    """
-    if not ranking.blocks:
-        return f"mean ranks: none, there is no {block} for which every arm has a score"
-    order = sorted(ranking.mean_ranks.items(), key=lambda entry: entry[1])
-    text = f"mean ranks over {ranking.blocks} {block if ranking.blocks == 1 else blocks}: "
-    text += ", ".join(f"{arm} {mean:.2f}" for arm, mean in order)
-    if ranking.p is None:
-        return text
-    p = p_value(ranking.p, named=True).replace("\N{NO-BREAK SPACE}", " ")
-    return f"{text}; Friedman: chi2({len(order) - 1}) = {ranking.statistic:.2f}, {p}"
 
 
 def _texts(standing: Standing) -> dict[str, str]:
@@ -344,7 +304,7 @@ def _place(path: Path | None, folder: Path) -> str:
 
 
 def _closing(comparison: Comparison, analysis: Analysis) -> list[str]:
-    everywhere = [ranking_line(analysis.ranking, *_BLOCKS)] if len(comparison.streams) > 1 else []
+    everywhere = [ranking_line(analysis.ranking)] if len(comparison.streams) > 1 else []
     return [
         *(f"all streams: {line}" for line in everywhere),
         *(f"warning: {warning}" for warning in comparison.warnings),
@@ -361,16 +321,16 @@ def _markdown(text: str) -> str:
     return re.sub(r"[\\`*|<>~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", one_line(text))
 
 
-def _latex_float(columns: Mapping[str, str], caption: str, standings: Sequence[Standing]) -> list[str]:
-    shape = "".join("l" if key in _WORDS else "r" for key in columns)
-    rows = [" & ".join(_latex_cell(key, row[key]) for key in columns) for row in map(_texts, standings)]
+def _latex_float(keys: Sequence[str], caption: str, standings: Sequence[Standing]) -> list[str]:
+    shape = "".join("l" if key in _WORDS else "r" for key in keys)
+    rows = [" & ".join(_latex_cell(key, row[key]) for key in keys) for row in map(_texts, standings)]
     return [
         r"\begin{table}[htbp]",
         r"\centering\scriptsize",
         r"\setlength{\tabcolsep}{2pt}",
         rf"\caption{{{caption}}}",
         rf"\begin{{tabular}}{{@{{}}{shape}@{{}}}}",
-        *(r"\toprule", " & ".join(columns.values()) + r" \\"),
+        *(r"\toprule", " & ".join(_LATEX[key] for key in keys) + r" \\"),
         *(r"\midrule", *(rf"{row} \\" for row in rows), r"\bottomrule"),
         *(r"\end{tabular}", r"\end{table}"),
     ]

@@ -64,8 +64,7 @@ def sentences(analysis: Analysis, stream: str) -> list[str]:
         )
     else:
         words.append(f"{first.arm} reached {percent(first.accuracy.mean)} % over {seeds}.")
-    ranks = ranking_words(analysis.rankings[stream], "this stream")
-    return [*words, ranks] if ranks else words
+    return [*words, as_sentence(ranking_line(analysis.rankings[stream], "seed"))] if len(standings) > 1 else words
 
 
 def reasons(standings: Sequence[Standing]) -> list[str]:
@@ -78,6 +77,11 @@ def reasons(standings: Sequence[Standing]) -> list[str]:
     return [
         f"{reason} ({'all arms' if len(arms) == len(paired) else ', '.join(arms)})" for reason, arms in found.items()
     ]
+
+
+def as_sentence(line: str) -> str:
+    """A note as a sentence."""
+    return f"{line[0].upper()}{line[1:]}."
 
 
 def missing_lines(comparison: Comparison) -> list[str]:
@@ -125,18 +129,22 @@ def configs(comparison: Comparison) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def ranking_words(ranking: Ranking, where: str) -> str:
-    """Who ranks first, and whether the arms differ at all; empty where nothing was ranked."""
-    if not ranking.mean_ranks or len(ranking.mean_ranks) < 2:
-        return ""
-    best = min(ranking.mean_ranks.values())
-    first = listed([arm for arm, rank in ranking.mean_ranks.items() if rank == best])
-    blocks = "pair of stream and seed" if ranking.blocks == 1 else f"{ranking.blocks} pairs of stream and seed"
-    words = f"The best mean rank on {where} is that of {first}: {best:.2f} over the {blocks} that all arms have."
-    if ranking.p is not None:
-        claim = "the arms are not all alike" if ranking.p <= ALPHA else "no difference among the arms is shown"
-        words += f" Friedman's test: χ² = {ranking.statistic:.2f}, {p_value(ranking.p, True)}; {claim}."
-    return words
+def ranking_line(ranking: Ranking, block: str = "pair of stream and seed") -> str:
+    """Mean ranks, best first, and Friedman's test, in one sentence.
+
+    Args:
+        ranking: of the arms.
+        block: what they were ranked within.
+    """
+    if not ranking.blocks:
+        return f"mean ranks: none, there is no {block} for which every arm has a score"
+    order = sorted(ranking.mean_ranks.items(), key=lambda entry: entry[1])
+    text = f"mean ranks over {plural(ranking.blocks, block)}: " + ", ".join(f"{arm} {mean:.2f}" for arm, mean in order)
+    if ranking.p is None:
+        return text
+    claim = "the arms are not all alike" if ranking.p <= ALPHA else "no difference among the arms is shown"
+    test = f"Friedman: chi2({len(order) - 1}) = {ranking.statistic:.2f}, {p_value(ranking.p, named=True)}"
+    return f"{text}; {test}: {claim}"
 
 
 def _found(row: Standing, several: bool) -> str:

@@ -103,10 +103,11 @@ def size(nbytes: float | None) -> str:
 def plural(amount: int, noun: str) -> str:
     """An amount with its noun.
 
-    >>> plural(1, "seed"), plural(3, "seed")
-    ('1 seed', '3 seeds')
+    >>> plural(1, "seed"), plural(3, "pair of seeds")
+    ('1 seed', '3 pairs of seeds')
     """
-    return f"{amount:,} {noun}{'s' * (amount != 1)}"
+    first, *rest = noun.split(" ", 1)
+    return " ".join([f"{amount:,}", first + "s" * (amount != 1), *rest])
 
 
 def listed(names: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def run_jobs(
         raise ConfigError(f"workers: expected at least 1, got {workers}")
     tracker = JobTracker(folders, retries, watch)
     environments = [_environment(worker, workers, threads, devices) for worker in range(workers)]
-    with _interruptions() as interruptions:
+    with counted_interruptions() as interruptions:
         pool = WorkerPool(tracker, environments, program)
         try:
             pool.work(interruptions)
@@ -79,6 +79,24 @@ def thread_variables(threads: int) -> dict[str, str]:
     if threads < 1:
         raise ConfigError(f"threads: expected at least 1, got {threads}")
     return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
+@contextmanager
+def counted_interruptions() -> Iterator[Callable[[], int]]:
+    """Counts each Ctrl-C, instead of raising wherever this process is just then; only the main thread can."""
+    count = 0
+
+    def add(signum: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, add) if here else None
+    try:
+        yield lambda: count
+    finally:
+        if here:
+            signal.signal(signal.SIGINT, before)
 
 
 class WorkerPool:
@@ -148,21 +166,3 @@ def _environment(worker: int, workers: int, threads: int | None, devices: Sequen
         threads = int(given) if given.isdecimal() else max(1, cores() // workers)
     seen = {"CUDA_VISIBLE_DEVICES": devices[worker % len(devices)]} if devices else {}
     return thread_variables(threads) | seen
-
-
-@contextmanager
-def _interruptions() -> Iterator[Callable[[], int]]:
-    """Counts each Ctrl-C, instead of raising while a child is being started; only the main thread can."""
-    count = 0
-
-    def add(signum: int, frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-
-    here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, add) if here else None
-    try:
-        yield lambda: count
-    finally:
-        if here:
-            signal.signal(signal.SIGINT, before)

@@ -23,7 +23,7 @@ from dreamer.config.binding import ConfigError
 from dreamer.jobs import lock, manifest
 from dreamer.jobs.job import LOG, Attempt, Ending, Event, Interrupted, JobTracker, Outcome
 from dreamer.jobs.manifest import Program
-from dreamer.jobs.pool import cores, thread_variables
+from dreamer.jobs.pool import cores, counted_interruptions, thread_variables
 from dreamer.report.results import FILE_NAME
 
 if TYPE_CHECKING:
@@ -108,14 +108,14 @@ def run_jobs_on_ray(
     threads = 1 if threads is None else threads
     thread_variables(threads)
     tracker = JobTracker(folders, retries, watch)
-    with _connected(ray, address, threads, gpus):
+    with _connected(ray, address, threads, gpus), counted_interruptions() as interruptions:
         pool = RayPool(ray, tracker, threads, gpus, program)
         try:
-            pool.work()
-        except KeyboardInterrupt:
-            raise Interrupted from None
+            pool.work(interruptions)
         finally:
             pool.cancel()
+    if len(tracker.outcomes) < len(tracker.folders):
+        raise Interrupted
     return tracker.outcomes
 
 
@@ -142,9 +142,9 @@ class RayPool:
         self._sent: dict[ObjectRefGenerator, tuple[Path, int]] = {}
         self._begun: set[ObjectRefGenerator] = set()
 
-    def work(self) -> None:
-        """Send all jobs, and receive what comes, until nothing is left."""
-        while self._waiting or self._sent:
+    def work(self, interruptions: Callable[[], int]) -> None:
+        """Send all jobs, and receive what comes, until nothing is left, or somebody interrupts."""
+        while (self._waiting or self._sent) and not interruptions():
             while self._waiting:
                 self._send(*self._waiting.popleft())
             for task in self._ray.wait([*self._sent], timeout=1.0)[0] if self._sent else ():
