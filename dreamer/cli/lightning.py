@@ -33,7 +33,8 @@ class WakeSleepCLI(LightningCLI):
 
     ``data.stream`` is named by the path of a function that gives a :class:`dreamer.Stream`, such as
     ``dreamer.streams.digits``. Network and generator, where they take a ``sample_shape``, ``num_classes`` or
-    ``outputs``, get them from it. ``seed_everything`` is the seed of the whole run; the schedule is printed before, the results after it.
+    ``outputs``, get them from it. ``seed_everything`` is the seed of the whole run; the schedule is printed before,
+    the results after it.
 
     Args:
         args: the arguments, or a configuration; None reads ``sys.argv``.

@@ -56,14 +56,18 @@ class Comparison:
     command: str = ""
 
     @property
+    def _cells(self) -> tuple[CompletedRun | Missing, ...]:
+        return (*self.runs, *self.missing)
+
+    @property
     def arms(self) -> list[str]:
         """The arms in the order of the grid."""
-        return list(dict.fromkeys(cell.arm for cell in (*self.runs, *self.missing)))
+        return list(dict.fromkeys(cell.arm for cell in self._cells))
 
     @property
     def streams(self) -> list[str]:
         """The streams in the order of the grid."""
-        return list(dict.fromkeys(cell.stream for cell in (*self.runs, *self.missing)))
+        return list(dict.fromkeys(cell.stream for cell in self._cells))
 
     def of(self, arm: str, stream: str) -> dict[int, CompletedRun]:
         """The runs of an arm on a stream, by seed."""

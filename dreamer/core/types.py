@@ -139,7 +139,7 @@ class DreamBlock:
         """The dreams of a step."""
         start = (step - self.first) * self.per_step
         rows = slice(start, start + self.per_step)
-        return Dream(*(part[rows] if isinstance(part, Tensor) else part for part in self.dreams))
+        return Dream._make(part[rows] if isinstance(part, Tensor) else part for part in self.dreams)
 
 
 class Step(NamedTuple):

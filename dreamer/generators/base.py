@@ -56,9 +56,10 @@ class Generator(nn.Module, ABC):
     """Learns the day while awake, settles what it learnt at dusk, dreams in sleep.
 
     Its trainable parameters are a parameter group of the life's one optimiser. What it dreams with is frozen: a dusk
-    keeps a :class:`GeneratorSnapshot`. With ``continual="grow"`` every experience adds one, so nothing that was learnt is ever
-    learnt again from dreams, and the price grows with the stream. With ``rehearse`` there is one, the last, and its
-    dreams are learnt beside the day (deep generative replay, Shin et al. 2017): constant bytes, and a copy of a copy.
+    keeps a :class:`GeneratorSnapshot`. With ``continual="grow"`` every experience adds one, so nothing that was learnt
+    is ever learnt again from dreams, and the price grows with the stream. With ``rehearse`` there is one, the last, and
+    its dreams are learnt beside the day (deep generative replay, Shin et al. 2017): constant bytes, and a copy of a
+    copy.
 
     Args:
         sample_shape: *S.
@@ -94,8 +95,8 @@ class Generator(nn.Module, ABC):
         """Judge itself on samples, real or dreamt.
 
         Args:
-            seen: (B, *S) samples (features where :attr:`is_features`) and their labels; a teacher's logits where they are
-                dreamt and a teacher was there.
+            seen: (B, *S) samples (features where :attr:`is_features`) and their labels; a teacher's logits where they
+                are dreamt and a teacher was there.
             rng: generator on the device of the samples.
 
         Returns:

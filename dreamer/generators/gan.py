@@ -34,8 +34,8 @@ class GAN(Generator):
     The players share the optimiser's options with the learner. Adam's first decay of 0.9 is high for such a game
     (R3GAN: 0): ``Adam(betas=(0.5, 0.999))`` is worth a try where the learner allows it. Dreams are less varied than
     those of the other generators, and plainer losses or spectral normalisation collapse under this optimiser.
-    ``net="conv"`` plays best with ``generator_lr=3e-4`` (see :class:`dreamer.training.module.WakeSleepModule`), ``penalty=3``
-    and ``pace=0.3``.
+    ``net="conv"`` plays best with ``generator_lr=3e-4`` (see :class:`dreamer.training.module.WakeSleepModule`),
+    ``penalty=3`` and ``pace=0.3``.
 
     Args:
         sample_shape: *S.

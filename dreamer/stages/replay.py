@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from dreamer.problems import Classification, Problem
 
 Source = Literal["auto", "memory", "generator", "both", "day"]
 Teacher = Literal["dawn", "dusk", "both", "average"]
-Stage = TypeVar("Stage")
+Stage = TypeVar("Stage", bound="_Replaying")
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,12 @@ class Replayer:
     def _output(self, teacher: torch.nn.Module, x: Tensor, samples: Dream, features: bool, seen: Tensor) -> Output:
         output = forward(teacher, x, samples.is_features, features)
         return output._replace(logits=self.problem.known(output.logits, seen))
+
+
+class _Replaying(Protocol):
+    """A stage, as far as it replays."""
+
+    replayer: Replayer
 
 
 def for_problem(stage: Stage, problem: Problem) -> Stage:

@@ -59,9 +59,9 @@ def diabetes(
     x, y = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)
     split_by = x[:, bunch.feature_names.index(covariate)]
     patients = split_by.argsort(stable=True).tensor_split(experiences)
-    shares = [hold_out(TensorSamples(x[some], y[some]), test, split_seed) for some in patients]
+    shares = [_split(TensorSamples(x[some], y[some]), test, split_seed) for some in patients]
     learnt = torch.cat([train.x for train, _ in shares]), torch.cat([train.y for train, _ in shares])
-    scaled = [tuple(_scaled(part, *learnt) for part in pair) for pair in shares]
+    scaled = [(_scaled(train, *learnt), _scaled(tested, *learnt)) for train, tested in shares]
     ends = [(float(split_by[some].min()), float(split_by[some].max())) for some in patients]
     return make_stream(
         "diabetes",
@@ -71,6 +71,13 @@ def diabetes(
         scenario="domain",
         class_names=[f"{covariate} {low:.0f} to {high:.0f}" for low, high in ends],
     )
+
+
+def _split(samples: TensorSamples, fraction: float, seed: int) -> tuple[TensorSamples, TensorSamples]:
+    """Samples to learn from and test samples."""
+    train, test = hold_out(samples, fraction, seed)
+    assert isinstance(train, TensorSamples) and isinstance(test, TensorSamples)
+    return train, test
 
 
 def _scaled(samples: TensorSamples, x: Tensor, y: Tensor) -> TensorSamples:

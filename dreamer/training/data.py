@@ -44,13 +44,13 @@ class StreamDataModule(pl.LightningDataModule):
         """
         if stage != "fit" or self.trainer is None:
             return
-        trainer: Any = self.trainer
+        trainer: Any = self.trainer  # its stubs lack the attribute, which a connector sets
         if trainer.reload_dataloaders_every_n_epochs > 1:
             raise ValueError(
                 "a run needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
-                f"got {self.trainer.reload_dataloaders_every_n_epochs}"
+                f"got {trainer.reload_dataloaders_every_n_epochs}"
             )
-        self.trainer.reload_dataloaders_every_n_epochs = 1
+        trainer.reload_dataloaders_every_n_epochs = 1
         # the module evaluates after each wake stretch and each night, so the Trainer's own validation loop rests
         self._validation_limit = self.trainer.limit_val_batches
         self.trainer.limit_val_batches = 0
@@ -112,7 +112,8 @@ class StreamDataModule(pl.LightningDataModule):
         if not local_count(len(samples), info):
             return None
         batch_size = wake.batch_size * trainer.world_size // info.ranks
-        few = wake.batch_size * int(trainer.fast_dev_run) if trainer.fast_dev_run else None
+        dev_steps = int(trainer.fast_dev_run)  # type: ignore[attr-defined]  # a Lightning connector sets it
+        few = wake.batch_size * dev_steps if dev_steps else None
         found = seen_batches(stage, batch_size, samples, info, few)
         return (trainer.strategy.batch_to_device(batch, info.device) for batch in found)
 

@@ -220,9 +220,8 @@ def test_real_samples_have_neither_codes_nor_noise(part: Any) -> None:
 def test_samples_that_a_perturbation_does_not_take() -> None:
     flat = {"network": MLP((8,), 2, (8,)), "stream": shared_classes()}
     images = {"network": MLP((2, 4, 4), 2, (8,)), "stream": two_channels(), "memory": Reservoir(5)}
-    refused(
-        "^wake: CropFlip perturbs images of shape .* got samples of shape", wake=Wake(perturbations=(CropFlip(),)), **flat
-    )
+    crop = Wake(perturbations=(CropFlip(),))
+    refused("^wake: CropFlip perturbs images of shape .* got samples of shape", wake=crop, **flat)
     refused("^night stage 0 .rem.: Colour perturbs images of 1 or 3", night=[REM(perturbations=(Colour(),))], **images)
     planned(night=[REM(perturbations=(CropFlip(),))], **images)
 

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import math
 import random
@@ -252,7 +253,7 @@ def _train(
     experiences = _experiences(stream, items)
     ends = [sum(lengths[: index + 1]) for index in range(len(lengths))]
     if isinstance(strategy, JointTraining):
-        counter.read = lambda: sum(each.taken() for each in items)
+        counter.read = functools.partial(_taken, items)
         reached = iter(range(len(lengths)))
 
         def pause(strategy: Any) -> None:
@@ -268,11 +269,16 @@ def _train(
         return
     for index, experience in enumerate(experiences):
         older = items[: index + 1] if isinstance(strategy, Cumulative) else items[index : index + 1]
-        counter.read, counter.end = lambda older=older: sum(each.taken() for each in older), ends[index]
+        counter.read, counter.end = functools.partial(_taken, older), ends[index]
         if generator is not None:
             generator.end = ends[index]
         record.train(strategy, experience)
         record.evaluate("wake", index, counter.steps, strategy.model)
+
+
+def _taken(items: list[CountedSamples]) -> int:
+    """How many samples were read since the last call."""
+    return sum(each.taken() for each in items)
 
 
 def _experiences(stream: Stream, items: list[CountedSamples]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,10 @@ from dreamer.core.randomness import Purpose, mix
 from dreamer.core.types import Batch, Dream
 from dreamer.generators.base import Generator
 
+Part = TypeVar("Part", bound=nn.Module)
 
-def initialise(build: Callable[..., nn.Module], seed: int, *keys: int, **given: object) -> nn.Module:
+
+def initialise(build: Callable[..., Part], seed: int, *keys: int, **given: object) -> Part:
     """Build a network or generator with initial weights of its own; torch's global random state stays as it was.
 
     Args:
@@ -24,7 +27,7 @@ def initialise(build: Callable[..., nn.Module], seed: int, *keys: int, **given: 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(seed, Purpose.INIT, *keys))
-        module: nn.Module = build(**given)
+        module = build(**given)
     return module
 
 
