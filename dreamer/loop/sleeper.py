@@ -56,11 +56,13 @@ class Sleeper:
         dawn: the teacher from before the experience, None where nobody needs one.
         dusk: the teacher from after the wake stretch, None where nobody needs one.
         stage: the stage that was entered last.
+        spec: what is done in it.
         context: what its steps may look at.
         bytes_elsewhere: bytes that the memories of other processes hold.
     """
 
     stage: Stage
+    spec: StageSpec
     context: SleepContext
 
     def __init__(self, parts: Parts, info: RankInfo, ledger: Ledger | None = None):
@@ -71,11 +73,6 @@ class Sleeper:
         self.dusk: Frozen | None = None
         self.bytes_elsewhere = 0
         self._own_samples = 0
-
-    @property
-    def spec(self) -> StageSpec:
-        """What is done in the current stage."""
-        return self.parts.spec(self.stage)
 
     # ---------------------------------------------------------------- once
 
@@ -135,7 +132,7 @@ class Sleeper:
             dusk: in place of the dusk teacher that is kept here.
         """
         dusk = self.dusk if dusk is None else dusk
-        self.stage = stage
+        self.stage, self.spec = stage, self.parts.spec(stage)
         self.context = SleepContext(
             network=self.parts.network,
             dawn=self.dawn if stage.experience > 0 else None,

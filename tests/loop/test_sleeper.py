@@ -15,14 +15,14 @@ from dreamer.plasticity import MovingAverage, SynapticIntelligence
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams import Stream
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import live, tiny_life, tiny_stream
+from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 CPU = torch.device("cpu")
 
 
 def built(stream: Stream, **changes: object) -> WakeSleepModule:
     plasticity = [SynapticIntelligence(), MovingAverage(rate=0.5)]
-    return tiny_life(stream, plasticity=plasticity, night=[NREM(2, 8, anneal=0.1), REM(3, 8)], **changes)
+    return tiny_module(stream, plasticity=plasticity, night=[NREM(2, 8, anneal=0.1), REM(3, 8)], **changes)
 
 
 def sleeper_for(module: WakeSleepModule) -> Sleeper:
@@ -61,7 +61,7 @@ def drive(module: WakeSleepModule, stream: Stream) -> Sleeper:
 def test_a_plain_loop_ends_where_the_module_does() -> None:
     stream = tiny_stream()
     module, driven = built(stream), built(stream)
-    live(module, stream)
+    train(module, stream)
     sleeper = drive(driven, stream)
     theirs, ours = module.state_dict(), driven.state_dict()
     same = [name for name in theirs if not name.startswith(("dawn.", "dusk."))]
@@ -84,8 +84,8 @@ def night_steps(sleeper: Sleeper, stream: Stream, spec: NREM | REM) -> list[Step
 
 def test_teachers_answer_in_the_step_and_once_for_all_dreams_of_a_block() -> None:
     stream = tiny_stream()
-    module = tiny_life(stream, generator=None, night=[NREM(5, 4, steps_per_dream=2)], wake=Wake(batch_size=9))
-    live(module, stream, max_steps=2)
+    module = tiny_module(stream, generator=None, night=[NREM(5, 4, steps_per_dream=2)], wake=Wake(batch_size=9))
+    train(module, stream, max_steps=2)
     sleeper = module.sleeper
     sizes: list[int] = []
     sleeper.dusk.register_forward_hook(lambda part, inputs, output: sizes.append(len(inputs[0])))
