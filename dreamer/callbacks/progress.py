@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 
-from dreamer.core.types import KINDS, Stage
+from dreamer.core.types import KINDS, Kind, Stage
 from dreamer.metrics.continual import average_seen, whole_rows
 from dreamer.report.score import Score
 
@@ -38,7 +38,7 @@ class Pace:
         self._count[what] += count
         self._seconds[what] += seconds
 
-    def left(self, steps: dict[str, int], evaluations: int) -> float | None:
+    def left(self, steps: Mapping[Kind, int], evaluations: int) -> float | None:
         """Seconds that lie ahead; None while nothing has been seen.
 
         Args:
@@ -138,13 +138,8 @@ class RunProgress(ProgressBar):
         if self._began >= self._due:
             self._show(pl_module)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: WakeSleepModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,  # type: ignore[override]
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: WakeSleepModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count, and look at the clock."""
         self._step = batch_idx + 1
@@ -267,7 +262,7 @@ class RunProgress(ProgressBar):
         if left is not None:
             yield f"{_clock(left)} left"
 
-    def _ahead(self, pl_module: WakeSleepModule) -> tuple[dict[str, int], int]:
+    def _ahead(self, pl_module: WakeSleepModule) -> tuple[dict[Kind, int], int]:
         """Steps of each kind and evaluations that lie ahead."""
         steps, evaluations = dict.fromkeys(KINDS, 0), 0
         assert self._stage is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -76,7 +76,7 @@ def compare(
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine: expected local or ray, got {engine!r}")
     folder = out or Path("runs") / "compare" / "-".join(folder_names(asked.get("streams")))
-    kind = "ray" if engine == "ray" else "local"
+    kind: Literal["local", "ray"] = "ray" if engine == "ray" else "local"
     run_comparison(asked, folder, Resources(kind, workers, threads, devices(gpus), address, retries), mix)
 
 

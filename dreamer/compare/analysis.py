@@ -149,7 +149,8 @@ def analyse(comparison: Comparison) -> Analysis:
     seeds that arm and reference share, a block of ranks needs all arms.
     """
     scores = {stream: comparison.scores(stream) for stream in comparison.streams}
-    cells = {(cell.stream, cell.arm) for cell in (*comparison.runs, *comparison.missing)}
+    cells = {(run.stream, run.arm) for run in comparison.runs}
+    cells |= {(cell.stream, cell.arm) for cell in comparison.missing}
     grid = [(stream, arm) for stream in comparison.streams for arm in comparison.arms if (stream, arm) in cells]
     contrasts = [(stream, arm) for stream, arm in grid if arm != comparison.reference]
     differences = [

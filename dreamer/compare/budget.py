@@ -229,7 +229,7 @@ def _flops(cell: Cell) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         short = config.merge(dict(cell.config), {"trainer": {"limit_train_batches": _SAMPLE}})
         prepared = runs.prepare({**short, "logger": None}, Path(folder) / "run")
-        prepared.trainer.callbacks.insert(0, counter)
+        prepared.trainer.callbacks.insert(0, counter)  # type: ignore[attr-defined]
         runs.execute(prepared)
     total = {"wake": 0.0}
     for (kind, steps), each in zip(_plan(cell).stages, counter.each, strict=False):

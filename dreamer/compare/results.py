@@ -58,12 +58,12 @@ class Comparison:
     @property
     def arms(self) -> list[str]:
         """The arms in the order of the grid."""
-        return list(dict.fromkeys(cell.arm for cell in (*self.runs, *self.missing)))
+        return list(dict.fromkeys([*(run.arm for run in self.runs), *(cell.arm for cell in self.missing)]))
 
     @property
     def streams(self) -> list[str]:
         """The streams in the order of the grid."""
-        return list(dict.fromkeys(cell.stream for cell in (*self.runs, *self.missing)))
+        return list(dict.fromkeys([*(run.stream for run in self.runs), *(cell.stream for cell in self.missing)]))
 
     def of(self, arm: str, stream: str) -> dict[int, CompletedRun]:
         """The runs of an arm on a stream, by seed."""

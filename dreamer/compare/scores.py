@@ -124,13 +124,19 @@ def by_accuracy(standings: Sequence[Standing]) -> list[Standing]:
     return sorted(standings, key=lambda row: (row.accuracy.mean is None, -(row.accuracy.mean or 0.0)))
 
 
+def _mean(row: Standing) -> float:
+    """Of an arm that has a score: only such are drawn."""
+    assert row.accuracy.mean is not None
+    return row.accuracy.mean
+
+
 def _front(points: Sequence[tuple[Standing, float]], front: Sequence[str], label: str, reference: str) -> Panel:
     width, height = _PARETO
     described = "; ".join(f"{row.arm}: {percent(row.accuracy.mean)} % at {count(cost)}" for row, cost in points)
     panel = Panel(label, width, height, f"{described}. On the front: {', '.join(front)}.")
     heading(panel, f"against {label}")
     across, zero_at = _cost_scale([cost for _, cost in points], width)
-    ends = [row.accuracy.mean + sign * (row.accuracy.std or 0.0) for row, _ in points for sign in (-1, 1)]
+    ends = [_mean(row) + sign * (row.accuracy.std or 0.0) for row, _ in points for sign in (-1, 1)]
     low, high = around(ends, 0.08, 0.05)
     up = Scale(max(0.0, low), min(1.0, high), height - 26, 34.0)
     digits = 0 if high - low > 0.06 else 1
@@ -141,14 +147,14 @@ def _front(points: Sequence[tuple[Standing, float]], front: Sequence[str], label
         panel.add("line", "axis", x1=_AXIS, x2=zero_at + 8, y1=up.start, y2=up.start)
         panel.write(zero_at, up.start + 16, "0", "soft", "middle")
     places = {
-        row.arm: (zero_at if zero_at is not None and cost <= 0 else across(cost), up(row.accuracy.mean))
+        row.arm: (zero_at if zero_at is not None and cost <= 0 else across(cost), up(_mean(row)))
         for row, cost in points
     }
     _draw_steps(panel, [places[arm] for arm in front], across.end)
     for row, cost in points:
         x, y = places[row.arm]
         if row.accuracy.std is not None:
-            ends = [min(max(row.accuracy.mean + sign * row.accuracy.std, up.low), up.high) for sign in (-1, 1)]
+            ends = [min(max(_mean(row) + sign * row.accuracy.std, up.low), up.high) for sign in (-1, 1)]
             panel.line([(x, up(ends[0])), (x, up(ends[1]))], "whisker")
         colour = " of-reference" if row.arm == reference else ""
         hint = f"{row.arm}: {percent(row.accuracy.mean, 2)} % at {count(cost)}"

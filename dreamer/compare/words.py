@@ -141,6 +141,7 @@ def ranking_words(ranking: Ranking, where: str) -> str:
 
 def _found(row: Standing, several: bool) -> str:
     paired = row.paired
+    assert paired is not None
     return (
         f"{_name(row, several)} ({signed(paired.difference)} points, "
         f"95\N{NO-BREAK SPACE}% interval {interval(paired.low, paired.high, signed)}, "

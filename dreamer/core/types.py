@@ -139,7 +139,8 @@ class DreamBlock:
         """The dreams of a step."""
         start = (step - self.first) * self.per_step
         rows = slice(start, start + self.per_step)
-        return Dream(*(part[rows] if isinstance(part, Tensor) else part for part in self.dreams))
+        parts: list[Any] = [part[rows] if isinstance(part, Tensor) else part for part in self.dreams]
+        return Dream(*parts)
 
 
 class Step(NamedTuple):

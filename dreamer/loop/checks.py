@@ -10,7 +10,9 @@ from torch import Tensor
 
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.modes import evaluating
+from dreamer.generators import Generator
 from dreamer.loop.plan import Parts, StageSpec, few_samples, plan_run
+from dreamer.memory import Memory
 from dreamer.networks.base import Featured
 from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
@@ -90,7 +92,7 @@ def _check_classless(parts: Parts) -> None:
         raise ValueError(f"{problem} has no classes as which outputs could grow: expected growing=False")
     used: list[object] = [parts.network, parts.memory, parts.generator]
     for stage in (parts.wake, *parts.night):
-        used += [*stage.objectives, *(stage.replayer.perturbations or ())]
+        used += [*(stage.objectives or ()), *(stage.replayer.perturbations or ())]
     used += [*parts.wake.replay_objectives, *parts.wake.perturbations]
     for part in used:
         if getattr(part, "needs_classes", False):
@@ -219,7 +221,7 @@ def _check_learning(parts: Parts) -> None:
 
 def _learns_from(stage: StageSpec) -> Sequence[Objective]:
     """What a stage learns from what it replays."""
-    return stage.replay_objectives if isinstance(stage, Wake) else stage.objectives
+    return stage.replay_objectives if isinstance(stage, Wake) else stage.objectives or ()
 
 
 def _check_source(where: str, replayer: Replayer, parts: Parts) -> None:
@@ -321,10 +323,10 @@ def _check_from_scratch(where: str, stage: StageSpec, replayer: Replayer, parts:
 
 
 def _check_features(parts: Parts) -> None:
-    needing = [parts.memory] if parts.memory is not None and parts.memory.is_features else []
+    needing: list[Memory | Generator] = [parts.memory] if parts.memory is not None and parts.memory.is_features else []
     needing += [parts.generator] if parts.generator is not None and parts.generator.is_features else []
     stages = (parts.wake, *parts.night)
-    objectives = [o for stage in stages for o in stage.objectives if o.needs_features]
+    objectives = [o for stage in stages for o in stage.objectives or () if o.needs_features]
     objectives += [o for o in parts.wake.replay_objectives if parts.wake.replays and o.needs_features]
     watching = [parts.schedule] if parts.schedule.wants_features else []
     for part in (*needing, *objectives, *watching):

@@ -265,15 +265,15 @@ def summarise(
     """
     rows = whole_rows(rows, origins)
     matrix, birth = accuracy_matrix(rows), birth_accuracies(rows)
-    whole, average = matrix is not None, None if matrix is None else average_accuracy(matrix)
+    average = None if matrix is None else average_accuracy(matrix)
     if not higher_is_better:
         matrix, birth = None if matrix is None else -matrix, None if birth is None else -birth
     return {
         "average_accuracy": average,
-        "forgetting": forgetting(matrix) if whole else None,
-        "forgetting_max": forgetting_max(matrix) if whole else None,
-        "backward_transfer": backward_transfer(matrix) if whole else None,
-        "forward_transfer": forward_transfer(matrix, birth) if whole and birth is not None else None,
+        "forgetting": None if matrix is None else forgetting(matrix),
+        "forgetting_max": None if matrix is None else forgetting_max(matrix),
+        "backward_transfer": None if matrix is None else backward_transfer(matrix),
+        "forward_transfer": None if matrix is None or birth is None else forward_transfer(matrix, birth),
         "sleep_gain": sleep_gain(rows, higher_is_better),
     }
 

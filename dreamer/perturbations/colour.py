@@ -62,11 +62,11 @@ class Colour:
         need_float(x, "Colour")
         if x.shape[1] not in (1, 3):
             raise ValueError(f"Colour perturbs images of 1 or 3 channels, got samples of shape {tuple(x.shape)}")
-        factors = [
+        brightness, contrast, saturation = (
             uniform(len(x), max(0.0, 1 - amount), 1 + amount, x, rng)
             for amount in (self.brightness, self.contrast, self.saturation)
-        ]
-        return adjust(x, *factors, uniform(len(x), -self.hue, self.hue, x, rng)), p
+        )
+        return adjust(x, brightness, contrast, saturation, uniform(len(x), -self.hue, self.hue, x, rng)), p
 
 
 def adjust(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:

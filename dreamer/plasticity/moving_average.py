@@ -58,8 +58,8 @@ class MovingAverage(Plasticity):
         update = (1 / (self.steps + 1)).clamp(min=1 - self.decay)
         for average, weight in zip(self.follower.network.parameters(), network.parameters(), strict=True):
             average.lerp_(weight, update.to(average.dtype))
-        for average, statistic in zip(self.follower.network.buffers(), network.buffers(), strict=True):
-            average.copy_(statistic)
+        for kept, statistic in zip(self.follower.network.buffers(), network.buffers(), strict=True):
+            kept.copy_(statistic)
 
     @property
     def average(self) -> nn.Module | None:

@@ -249,9 +249,9 @@ def _draw_scores(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[Ac
     few = experiences <= 12
     for j in range(experiences):
         points = [
-            (time, row["accuracy"][j], row["after"])
+            (time, accuracy, row["after"])
             for time, row in zip(times, evaluated, strict=True)
-            if row["experience"] >= j and row["accuracy"][j] is not None
+            if row["experience"] >= j and (accuracy := row["accuracy"][j]) is not None
         ]
         _draw_line(axes, points, colours[j], few)
     # under a few marked lines the mean is a broad shadow, among many thin ones a thin dark line on top

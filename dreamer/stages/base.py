@@ -77,7 +77,7 @@ class Sleep:
     @property
     def needs_teacher(self) -> bool:
         """True when copies of the learner must be kept at dawn and dusk."""
-        return wants_teacher(self.objectives)
+        return wants_teacher(self.objectives or ())
 
     def check(self, network: nn.Module) -> None:
         """Raise a ValueError when a learner cannot be re-initialised but has to be; any learner can sleep."""
@@ -94,15 +94,15 @@ class Sleep:
 
     def teach(self, context: SleepContext, dream: Dream) -> Dream:
         """The dreams with the teachers' outputs."""
-        return self.replayer.teach(context, dream, self.objectives)
+        return self.replayer.teach(context, dream, self.objectives or ())
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
         """Judge the learner's outputs for the dreams of ``step``."""
         assert step.dream is not None
         dream = step.dream
-        output = forward(context.network, dream.x, dream.is_features, wants_features(self.objectives))
+        output = forward(context.network, dream.x, dream.is_features, wants_features(self.objectives or ()))
         active = self.replayer.problem.active(context.active, dream)
-        return Losses.of(learner=judge(self.objectives, output, dream, active))
+        return Losses.of(learner=judge(self.objectives or (), output, dream, active))
 
 
 def check_anneal(where: str, anneal: float) -> None:

@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -242,7 +242,7 @@ class Replayer:
 
 def for_problem(stage: Stage, problem: Problem) -> Stage:
     """A copy of a stage whose objectives and teachers judge what this problem asks."""
-    fitted = copy.copy(stage)
+    fitted: Any = copy.copy(stage)
     for name in ("objectives", "replay_objectives"):
         if hasattr(fitted, name):
             setattr(fitted, name, tuple(objective.for_problem(problem) for objective in getattr(fitted, name)))

@@ -432,13 +432,13 @@ def make_stream(
     shapes = {part.sample_shape for part in parts}
     if len(shapes) != 1:
         raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")
-    domains = [
-        index if origins is None or origins[index] is None else int(origins[index]) for index in range(len(shares))
-    ]
+    named = origins or [None] * len(shares)
+    domains = [index if origin is None else int(origin) for index, origin in enumerate(named)]
     k, groups = _outputs(name, parts) if num_classes is None or not are_labels(parts[0].y) else (num_classes, "class")
     if groups == "domain":
         shares = [
-            tuple(_in_domain(name, part, number) for part in pair) for pair, number in zip(shares, domains, strict=True)
+            (_in_domain(name, train, number), _in_domain(name, test, number))
+            for (train, test), number in zip(shares, domains, strict=True)
         ]
     experiences = []
     pooled: dict[int, list[Samples]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -59,9 +59,9 @@ def diabetes(
     x, y = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)
     split_by = x[:, bunch.feature_names.index(covariate)]
     patients = split_by.argsort(stable=True).tensor_split(experiences)
-    shares = [hold_out(TensorSamples(x[some], y[some]), test, split_seed) for some in patients]
+    shares: list[Any] = [hold_out(TensorSamples(x[some], y[some]), test, split_seed) for some in patients]
     learnt = torch.cat([train.x for train, _ in shares]), torch.cat([train.y for train, _ in shares])
-    scaled = [tuple(_scaled(part, *learnt) for part in pair) for pair in shares]
+    scaled = [(_scaled(train, *learnt), _scaled(held, *learnt)) for train, held in shares]
     ends = [(float(split_by[some].min()), float(split_by[some].max())) for some in patients]
     return make_stream(
         "diabetes",

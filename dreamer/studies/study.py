@@ -238,13 +238,14 @@ def _contrasts(
             if given is None and path == "primary" and len(names) > 1:
                 raise ConfigError(f"{here}.{key}: missing; {one_of('', names)}")
             selected[key] = list(names) if given is None else [str(name) for name in _list(given)]
-        for key, names, options in (
+        named: tuple[tuple[str, list[str], Mapping[str, Any]], ...] = (
             ("data", selected["data"], data),
             ("arm", selected["arm"], arms),
             ("against", [against], arms),
             ("outcome", [outcome], experiment.measures),
-        ):
-            for name in names:
+        )
+        for key, picked, options in named:
+            for name in picked:
                 if name not in options:
                     raise ConfigError(f"{here}.{key}: there is no {name!r}; {one_of(name, options)}")
         if not experiment.measures[outcome].better:

@@ -48,9 +48,9 @@ class StreamDataModule(pl.LightningDataModule):
         if trainer.reload_dataloaders_every_n_epochs > 1:
             raise ValueError(
                 "a run needs Trainer(reload_dataloaders_every_n_epochs=1), because every epoch is one stage; "
-                f"got {self.trainer.reload_dataloaders_every_n_epochs}"
+                f"got {trainer.reload_dataloaders_every_n_epochs}"
             )
-        self.trainer.reload_dataloaders_every_n_epochs = 1
+        trainer.reload_dataloaders_every_n_epochs = 1
         # the module evaluates after each wake stretch and each night, so the Trainer's own validation loop rests
         self._validation_limit = self.trainer.limit_val_batches
         self.trainer.limit_val_batches = 0
@@ -106,8 +106,7 @@ class StreamDataModule(pl.LightningDataModule):
         Returns:
             Batches; None where there are fewer samples than processes, and this one has had none.
         """
-        trainer = self.trainer
-        assert trainer is not None
+        trainer: Any = self.trainer
         samples = self.training_samples(stage.experience, wake, info.device)
         if not local_count(len(samples), info):
             return None

@@ -189,7 +189,7 @@ class WakeSleepModule(pl.LightningModule):
 
     @property
     def _data(self) -> StreamDataModule:
-        return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
+        return self.trainer.datamodule  # type: ignore[attr-defined]
 
     def plan(self, stream: Stream, devices: int = 1) -> Hypnogram:
         """Lay out a run on a stream, or refuse it.
@@ -257,7 +257,8 @@ class WakeSleepModule(pl.LightningModule):
         unseen = sleeper.unseen(batch) if batch.real is not None else 0
         losses = sleeper.train_step(batch, unseen, mean_over_ranks=functools.partial(mean_over_ranks, self.trainer))
         self.ledger.finished = self.trainer.is_last_batch
-        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self._log_losses(sleeper.stage, losses)
         return losses.total
 
@@ -370,6 +371,7 @@ class WakeSleepModule(pl.LightningModule):
     def _log_score(self, split: str, batch: Batch, experience: int) -> None:
         active = evaluated_classes(self.stream, self.active_outputs, experience, self.ledger.experience)
         score = tally(self.evaluated_network, batch, self.problem, active).value
+        assert score is not None, "a batch has samples"
         name = f"{split}/{self.problem.key}/experience_{experience}"
         self.log(name, score, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)
 

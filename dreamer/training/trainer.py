@@ -70,8 +70,9 @@ def check_precision(trainer: pl.Trainer, groups: Sequence[Mapping[str, Any]]) ->
 def limited_plan(trainer: pl.Trainer, plan: Hypnogram) -> Hypnogram:
     """The plan that fits within a Trainer's limits on epochs; the Trainer is told how many stages it has."""
     loop = trainer.fit_loop
-    if trainer.fast_dev_run:
-        plan = plan.sampled(int(trainer.fast_dev_run))
+    few = trainer.fast_dev_run  # type: ignore[attr-defined]
+    if few:
+        plan = plan.sampled(int(few))
         # the Trainer expects one epoch; the shortest run that shows every kind of stage has up to three
         loop.max_epochs, loop.epoch_loop.max_steps = len(plan), -1
     elif loop.max_epochs is None or loop.max_epochs < 0 or loop.max_epochs >= len(plan):

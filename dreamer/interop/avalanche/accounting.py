@@ -87,7 +87,7 @@ class StepCounter:
             self.at_end(strategy)
 
 
-class CountedSamples(Dataset):  # type: ignore[type-arg]
+class CountedSamples(Dataset):
     """Samples one by one, as Avalanche reads them, counting how many were read.
 
     Args:

@@ -247,7 +247,7 @@ class DreamPlugin:
     def _sleep(self, strategy: Any, sleeper: Sleeper, cycle: int, number: int) -> None:
         """One stage of the night."""
         spec, optimizer = self.night[number], strategy.optimizer
-        night = {"night": self.ledger.nights, "cycle": cycle, "index_in_night": number}
+        night: dict[str, Any] = {"night": self.ledger.nights, "cycle": cycle, "index_in_night": number}
         sleeper.enter(Stage(self.ledger.stage, spec.kind, self.experiences, spec.steps, **night), self._classes)
         if spec.from_scratch:
             sleeper.reset_parameters(optimizer)

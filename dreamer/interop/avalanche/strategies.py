@@ -268,7 +268,7 @@ def _train(
         return
     for index, experience in enumerate(experiences):
         older = items[: index + 1] if isinstance(strategy, Cumulative) else items[index : index + 1]
-        counter.read, counter.end = lambda older=older: sum(each.taken() for each in older), ends[index]
+        counter.read, counter.end = lambda older=older: sum(each.taken() for each in older), ends[index]  # type: ignore[misc]
         if generator is not None:
             generator.end = ends[index]
         record.train(strategy, experience)

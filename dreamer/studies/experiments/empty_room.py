@@ -147,7 +147,7 @@ class EmptyRoom(Experiment):
             outcomes[name] = _accuracy(perturbed, y)
         return {
             "outcomes": outcomes,
-            "curves": {self.axis: [float(night) for night in range(self.nights + 1)], "accuracy": accuracy},
+            "curves": {self.axis: [float(night) for night in range(self.nights + 1)], "accuracy": [*accuracy]},
         }
 
     def _plain(self, seed: int) -> dict[str, Any]:

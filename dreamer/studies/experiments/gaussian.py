@@ -75,8 +75,12 @@ class Gaussian(Experiment):
         """Refit; one number is the mean over the lineages, its standard error comes with it."""
         rows = [_measured(mean, covariance) for mean, covariance in self._fits(seed)]
         theory = expected(self.training_data, self.covariance, self.dims, self.samples, self.generations)
-        curves = {name: [float(row[name].mean()) for row in rows] for name in self.measures}
-        spread = {name: [float(row[name].std()) / math.sqrt(self.lineages) for row in rows] for name in self.measures}
+        curves: dict[str, list[float | None]] = {
+            name: [float(row[name].mean()) for row in rows] for name in self.measures
+        }
+        spread: dict[str, list[float | None]] = {
+            name: [float(row[name].std()) / math.sqrt(self.lineages) for row in rows] for name in self.measures
+        }
         return {
             "outcomes": {name: values[-1] for name, values in curves.items()},
             "curves": {self.axis: [float(t) for t in range(1, self.generations + 1)], **curves},

@@ -281,7 +281,11 @@ class PerturbedAdversarialDreaming(Experiment):
         seen, unseen = (_centred(tensors(part)) for part in parts[1:])
         if len(seen.y) < self.batch_size:
             raise ValueError(f"expected at least one batch of {self.batch_size} images, got {len(seen.y)}")
-        shape = {"sample_shape": tuple(seen.x.shape[1:]), "filters": self.filters, "latent_dim": self.latent_dim}
+        shape: dict[str, Any] = {
+            "sample_shape": tuple(seen.x.shape[1:]),
+            "filters": self.filters,
+            "latent_dim": self.latent_dim,
+        }
         encoder = initialise(partial(Encoder, **shape), seed, 1)
         decoder = initialise(partial(Decoder, **shape), seed, 2)
         places = [round(self.steps * look / self.looks) for look in range(self.looks + 1)]
@@ -297,7 +301,7 @@ class PerturbedAdversarialDreaming(Experiment):
         picture = write_gallery(self._pictures(encoder, decoder, unseen, seed), classes, folder)
         return result if picture is None else {**result, "picture": picture}
 
-    def _train(self, encoder: nn.Module, decoder: nn.Module, x: Tensor, seed: int) -> Iterator[int]:
+    def _train(self, encoder: Any, decoder: Any, x: Tensor, seed: int) -> Iterator[int]:
         """Learn; yields the number of steps taken, before the first and after each."""
         optimizer = torch.optim.Adam(
             [*encoder.parameters(), *decoder.parameters()], lr=self.lr, betas=(0.5, 0.999), fused=True
