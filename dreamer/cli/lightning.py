@@ -19,6 +19,7 @@ from dreamer.config.binding import ConfigError
 from dreamer.report.table import print_table
 from dreamer.runs.run import quiet_lightning
 from dreamer.runs.summary import summary
+from dreamer.stages.base import Sleep
 from dreamer.streams.base import DataNotFound, Stream
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
@@ -45,7 +46,7 @@ class WakeSleepCLI(LightningCLI):
         from jsonargparse import set_parsing_settings
 
         # a stream is a dataclass, which would be configured field by field; so it is made by a function
-        set_parsing_settings(subclasses_enabled=[Stream])
+        set_parsing_settings(subclasses_enabled=[Stream, Sleep])
         super().__init__(
             WakeSleepModule,
             StreamDataModule,

@@ -59,7 +59,7 @@ def resolve(family: str, name: str) -> type:
     """
     if "." in name:
         return dotted(name)
-    if name not in names(family):
+    if name not in names(family) and not _file(family, name).is_file():
         raise UnknownPart(f"no part {name!r} among the {family}; {one_of(name, names(family))}")
     module = importlib.import_module(f"{_package(family)}.{name}")
     for value in vars(module).values():
@@ -123,6 +123,11 @@ def _import(where: str, path: str) -> ModuleType:
         raise UnknownPart(f"cannot import {where!r} for the part {path!r}: no module named {error.name!r}") from None
     except ValueError as error:
         raise UnknownPart(f"expected the dotted path of a class, got {path!r}: {error}") from None
+
+
+def _file(family: str, name: str) -> Path:
+    """Where a part of that name would lie."""
+    return Path(importlib.import_module(_package(family)).__path__[0], f"{name}.py")
 
 
 @functools.cache

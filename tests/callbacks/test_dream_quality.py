@@ -21,6 +21,7 @@ from dreamer.core.types import Batch
 from dreamer.generators import VAE
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.memory import ClassBalanced
+from dreamer.problems import Classification
 from dreamer.report.neighbours import draw_neighbours
 from dreamer.report.results import read_results
 from dreamer.stages import NREM
@@ -50,7 +51,7 @@ def batch(count: int, seed: int, classes: int = 3) -> Batch:
 
 
 def measured(dreams: Batch, real: Batch) -> dict[str, Any]:
-    module: Any = SimpleNamespace(network=Knowing(), device=torch.device("cpu"))
+    module: Any = SimpleNamespace(network=Knowing(), problem=Classification(), device=torch.device("cpu"))
     return _measured(module, dreams, real)[0]
 
 

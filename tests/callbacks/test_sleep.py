@@ -680,7 +680,7 @@ def test_each_view_is_perturbed_for_itself(pl1: Any) -> None:
 
 @pytest.mark.parametrize(
     ("perturbation", "message"),
-    [(Mixup(), "Mixup mixes samples"), (Adversarial(), "a perturbation of the rem stage asks")],
+    [(Mixup(), "Mixup mixes samples"), (Adversarial(), "a perturbation of the rem stage needs")],
 )
 def test_what_views_do_not_bear_is_refused(pl1: Any, perturbation: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -49,7 +49,7 @@ class Lives:
         self.act = act
 
     def __call__(self, folders: Sequence[Path], program: Program, **options: Any) -> list[Outcome]:
-        return [self.live(folder) for folder in folders]
+        return [self.train(folder) for folder in folders]
 
     def train(self, folder: Path) -> Outcome:
         self.lived.append("/".join(folder.parts[-2:]))

@@ -533,7 +533,7 @@ def test_a_patch_that_the_user_brought_stays(monkeypatch: pytest.MonkeyPatch):
 
 def test_every_stream_has_a_line_and_a_signature():
     lines = available()
-    assert list(lines)[:2] == ["digits", "folder"] and set(CLASSIC) < set(lines)
+    assert list(lines)[:3] == ["diabetes", "digits", "folder"] and set(CLASSIC) < set(lines)
     for name, line in lines.items():
         assert line
         parameters = signature(name).parameters

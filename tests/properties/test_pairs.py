@@ -259,7 +259,7 @@ def test_every_perturbation_bends_the_day_and_what_is_replayed_under_all_active_
     bend = make("perturbations", perturbation)
     awake = {"replay": 8, "replay_objectives": (CrossEntropy(), Distillation()), "replay_perturbations": (bend,)}
     wake = Wake(steps=2, batch_size=9, perturbations=(bend,), **awake)
-    reason = None if bend.space == "pixel" else f"{bend.space} perturbation, which cannot bend real samples"
+    reason = None if bend.space == "pixel" else f"{bend.space} perturbation, which cannot perturb real samples"
     lives_or_is_refused(reason, memory=ClassBalanced(10), wake=wake, night=(), active_outputs=active_outputs)
 
 

@@ -50,7 +50,7 @@ def whole_life(network: nn.Module, **changes: Any) -> WakeSleepModule:
         "night": [NREM(2, 8), REM(2, 8)],
         "memory": LatentCodes(10),
         "plasticity": [SynapticIntelligence(), Downscaling(), MovingAverage()],
-        "examined": "average",
+        "evaluated": "average",
     }
     return WakeSleepModule(network, **(parts | changes))
 
@@ -67,7 +67,7 @@ def whole_life(network: nn.Module, **changes: Any) -> WakeSleepModule:
             "memory": Herding(10),
             "night": [NREM(2, 8, objectives=(CrossEntropy(), FeatureDistillation()))],
             "plasticity": [],
-            "examined": "network",
+            "evaluated": "network",
         },
     ],
     ids=["codes and averages", "features and herding"],
@@ -162,7 +162,7 @@ def test_float16_is_for_accelerators() -> None:
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
 def test_a_life_in_another_type_is_refused(precision: Any) -> None:
-    with pytest.raises(ValueError, match=rf"keeps weights and dreams in float32: .* got '{precision}'"):
+    with pytest.raises(ValueError, match=rf"weights and dreams are kept in float32: .* got '{precision}'"):
         train_module(tiny_module(tiny_stream()), tiny_stream(), precision=precision)
 
 
@@ -176,7 +176,7 @@ def test_clipping_that_lightning_would_refuse_in_the_first_step_is_refused_befor
 
 def test_a_trainer_that_does_not_fit_is_refused_when_a_life_is_built(tmp_path: Path) -> None:
     plain = config.read("digits", "trainer.precision=64-true")
-    with pytest.raises(ConfigError, match="keeps weights and dreams in float32"):
+    with pytest.raises(ConfigError, match="weights and dreams are kept in float32"):
         runs.prepare(plain, tmp_path / "here")
     assert not (tmp_path / "here").exists()
 

@@ -150,7 +150,7 @@ def test_every_objective_bears_outputs_that_are_to_come(name: str):
 
 def test_the_plan_says_how_many_outputs_there_will_be():
     lived = life(mlp(growing=True))
-    assert "outputs: 2 4 6, as classes are met" in summary(STREAM, lived, lived.plan(STREAM))
+    assert "outputs: 2 4 6, as classes are seen" in summary(STREAM, lived, lived.plan(STREAM))
     assert "outputs:" not in summary(STREAM, life(mlp()), lived.plan(STREAM))
 
 
@@ -432,8 +432,8 @@ def test_a_wrapped_one_lives():
     ("network", "message"),
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(16, 5)), r"to \(2, 6\) logits, got a tensor of shape \(2, 5\)"),
-        (nn.Linear(3, K), r"Linear cannot answer to \(2, 1, 4, 4\) samples of torch.float32: "),
-        (nn.Embedding(3, K), r"Embedding cannot answer to \(2, 1, 4, 4\) samples of torch.float32: "),
+        (nn.Linear(3, K), r"Linear cannot take \(2, 1, 4, 4\) samples of torch.float32: "),
+        (nn.Embedding(3, K), r"Embedding cannot take \(2, 1, 4, 4\) samples of torch.float32: "),
     ],
     ids=["classes", "shape", "type"],
 )
