@@ -162,7 +162,7 @@ def test_a_teacher_says_what_the_targets_of_dreams_are(kind: Any) -> None:
         generator.end_experience(experience.train.batches([torch.arange(90)]), number, rng(number))
     mind = context(generator)
     stage = for_problem(NREM(batch_size=64), Regression())
-    dream = stage.dream(mind, 1, rng())
+    dream = stage.teach(mind, stage.dream(mind, 1, rng()))
     assert sorted(set(dream.group.tolist())) == [0, 1, 2] and dream.p is None
     assert torch.equal(dream.y, mind.dusk(dream.x).squeeze(1))
     new = dream.group == 2
