@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -59,13 +60,15 @@ def resolve(family: str, name: str) -> type:
     """
     if "." in name:
         return dotted(name)
-    if name not in names(family):
-        raise UnknownPart(f"no part {name!r} among the {family}; {one_of(name, names(family))}")
-    module = importlib.import_module(f"{_package(family)}.{name}")
-    for value in vars(module).values():
-        if inspect.isclass(value) and value.__module__ == module.__name__ and _fits(value, name):
-            return value
-    raise UnknownPart(f"expected {module.__name__} to define a class called {_camel(name)}, found none")
+    where = f"{_package(family)}.{name}"
+    if name in names(family):
+        module = importlib.import_module(where)
+        own = [value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == where]
+        return next(value for value in own if _fits(value, name))
+    reason = f"no part {name!r} among the {family}"
+    if importlib.util.find_spec(where) is not None:
+        reason = f"expected {where} to define a class called {_camel(name)}, found none"
+    raise UnknownPart(f"{reason}; {one_of(name, names(family))}")
 
 
 def dotted(path: str) -> type:

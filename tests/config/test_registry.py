@@ -31,7 +31,7 @@ def toys(tmp_path, monkeypatch):
 
 
 def test_a_new_file_is_a_new_part(toys):
-    assert registry.names("toys") == ["misnamed", "tin_drum"]
+    assert registry.names("toys") == ["tin_drum"]
     drum = registry.resolve("toys", "tin_drum")
     assert drum.__name__ == "TinDrum"
     assert registry.family_of(drum) == "toys"
@@ -39,7 +39,6 @@ def test_a_new_file_is_a_new_part(toys):
 
 
 def test_the_first_docstring_line_describes_a_part(toys):
-    (toys / "misnamed.py").unlink()
     assert registry.describe("toys") == {"tin_drum": "Makes a noise."}
 
 
@@ -49,7 +48,7 @@ def test_a_file_without_its_class_is_an_error_that_names_the_class(toys):
 
 
 def test_the_nearest_name_is_suggested(toys):
-    with pytest.raises(registry.UnknownPart, match=r"did you mean 'tin_drum'\? expected one of: misnamed, tin_drum"):
+    with pytest.raises(registry.UnknownPart, match=r"did you mean 'tin_drum'\? expected one of: tin_drum"):
         registry.resolve("toys", "tin_drums")
     with pytest.raises(registry.UnknownPart, match="did you mean 'generators'"):
         registry.names("generator")
