@@ -108,7 +108,7 @@ class DreamQuality(Callback):
         seen = module.gallery(-(-len(real.y) // len(real.groups.unique())))
         if seen is None:
             return
-        rng = randoms(module.seed, Purpose.HEALTH, stage.index)
+        rng = randoms(module.seed, Purpose.DREAM_QUALITY, stage.index)
         # the surplus is left out at random, not from the last class alone
         dreams = _sample(Batch(seen.x, seen.y), len(real.y), rng)
         row = {"night": stage.night, "stage": stage.index, "global_step": step, "samples": len(dreams.y)}
@@ -166,7 +166,7 @@ def _held_out(module: WakeSleepModule, experience: int, most: int) -> Batch | No
     places = [(part, row) for part, samples in enumerate(held) if samples is not None for row in range(len(samples))]
     if not places:
         return None
-    rng = randoms(module.seed, Purpose.HEALTH, experience, 1)
+    rng = randoms(module.seed, Purpose.DREAM_QUALITY, experience, 1)
     chosen = [places[index] for index in torch.randperm(len(places), generator=rng)[:most].tolist()]
     found: list[Batch] = []
     for part, samples in enumerate(held):

@@ -20,7 +20,7 @@ class Purpose(IntEnum):
     DREAM = 2
     PERTURB = 3
     MEMORY = 4
-    SETTLE = 6
+    END_EXPERIENCE = 6
     NETWORK = 7
     SPLIT = 8
     INIT = 9
@@ -29,8 +29,8 @@ class Purpose(IntEnum):
     BLUR = 12
     REPEAT = 13
     CUT = 14
-    EXAMINATION = 15
-    HEALTH = 16
+    EVALUATION = 15
+    DREAM_QUALITY = 16
 
 
 def mix(*keys: int) -> int:

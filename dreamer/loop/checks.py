@@ -10,7 +10,9 @@ from torch import Tensor
 
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.modes import evaluating
+from dreamer.generators import Generator
 from dreamer.loop.plan import Parts, StageSpec, few_samples, plan_run
+from dreamer.memory import Memory
 from dreamer.networks.base import Featured
 from dreamer.networks.heads import grows
 from dreamer.objectives import Objective

@@ -302,7 +302,7 @@ class Sleeper:
             with evaluating(network), torch.no_grad():
                 memory.end_experience(own, network, dawn, stage.experience, rng)
         if generator is not None:
-            rng = randoms(info.seed, Purpose.SETTLE, stage.index, device=info.device)
+            rng = randoms(info.seed, Purpose.END_EXPERIENCE, stage.index, device=info.device)
             generator.end_experience(everywhere, stage.experience, rng)
 
     # ---------------------------------------------------------------- what it holds

@@ -248,7 +248,7 @@ class _Replaying(Protocol):
 
 def for_problem(stage: Stage, problem: Problem) -> Stage:
     """A copy of a stage whose objectives and teachers judge what this problem asks."""
-    fitted = copy.copy(stage)
+    fitted: Any = copy.copy(stage)
     for name in ("objectives", "replay_objectives"):
         if hasattr(fitted, name):
             setattr(fitted, name, tuple(objective.for_problem(problem) for objective in getattr(fitted, name)))

@@ -51,7 +51,7 @@ class Samples(Protocol):
         ...
 
     def to(self, device: torch.device | str) -> Samples:
-        """The same samples on a device, where they can live there."""
+        """The same samples on a device, if they can be moved there."""
         ...
 
 

@@ -106,8 +106,7 @@ class StreamDataModule(pl.LightningDataModule):
         Returns:
             Batches; None where there are fewer samples than processes, and this one has had none.
         """
-        trainer = self.trainer
-        assert trainer is not None
+        trainer: Any = self.trainer
         samples = self.training_samples(stage.experience, wake, info.device)
         if not local_count(len(samples), info):
             return None

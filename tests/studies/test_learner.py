@@ -50,7 +50,7 @@ def test_answers_are_those_of_evaluation_and_modes_are_given_back() -> None:
 def test_bent_answers_depend_on_the_randoms_alone() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     seen = samples(1500)
-    first, again = (predict(network, seen, Noise(std=0.5), randoms(1, Purpose.EXAMINATION))[0] for _ in range(2))
+    first, again = (predict(network, seen, Noise(std=0.5), randoms(1, Purpose.EVALUATION))[0] for _ in range(2))
     assert torch.equal(first, again)
     assert not torch.allclose(first, predict(network, seen)[0])
 

@@ -191,9 +191,9 @@ def test_an_epoch_shows_every_image_once() -> None:
 def test_the_published_probe_reads_what_is_linear_in_codes() -> None:
     codes = torch.randn(600, 5, generator=torch.Generator().manual_seed(1))
     y = codes[:, :3].argmax(dim=1)
-    reader = pad.gradient_probe(codes[:400], y[:400], 64, randoms(1, Purpose.EXAMINATION))
+    reader = pad.gradient_probe(codes[:400], y[:400], 64, randoms(1, Purpose.EVALUATION))
     assert (reader(codes[400:]).argmax(dim=1) == y[400:]).float().mean() > 0.9
-    blind = pad.gradient_probe(codes[:400, 3:], y[:400], 64, randoms(1, Purpose.EXAMINATION))
+    blind = pad.gradient_probe(codes[:400, 3:], y[:400], 64, randoms(1, Purpose.EVALUATION))
     assert (blind(codes[400:, 3:]).argmax(dim=1) == y[400:]).float().mean() < 0.5
 
 

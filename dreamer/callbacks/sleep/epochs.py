@@ -161,7 +161,7 @@ class Epochs:
         if options.generator_trainer is not None:
             keys = (state.epochs, state.awake, info.rank)
             rng = randoms(info.seed, Purpose.PERTURB, *keys, device=info.device)
-            options.generator_trainer.learn(x, y, rng, randoms(info.seed, Purpose.SETTLE, *keys))
+            options.generator_trainer.learn(x, y, rng, randoms(info.seed, Purpose.END_EXPERIENCE, *keys))
         if self._has_classes:
             state.today = sorted({*state.today, *y.unique().tolist()})
         self._like = batch

@@ -142,7 +142,7 @@ class EmptyRoom(Experiment):
             "probe": probe(featured(network).features, *unseen) if self.unseen > 1 else None,
         }
         for number, (name, perturbation) in enumerate(PERTURBED.items()):
-            rng = randoms(seed, Purpose.EXAMINATION, number)
+            rng = randoms(seed, Purpose.EVALUATION, number)
             perturbed, _ = predict(network, tested, perturbation, rng)
             outcomes[name] = _accuracy(perturbed, y)
         return {

@@ -333,10 +333,10 @@ class PerturbedAdversarialDreaming(Experiment):
         self, encoder: nn.Module, decoder: nn.Module, seen: Batch, unseen: Batch, seed: int
     ) -> dict[str, float | None]:
         """All measures."""
-        occluded, _ = _OCCLUDED(unseen.x, unseen.y, randoms(seed, Purpose.EXAMINATION))
+        occluded, _ = _OCCLUDED(unseen.x, unseen.y, randoms(seed, Purpose.EVALUATION))
         trained, tested, hidden = (_codes(encoder, x) for x in (seen.x, unseen.x, occluded))
         reader = make_pipeline(StandardScaler(), RidgeClassifier()).fit(trained.numpy(), seen.y.numpy())
-        published = gradient_probe(trained, seen.y, self.batch_size, randoms(seed, Purpose.EXAMINATION, 1))
+        published = gradient_probe(trained, seen.y, self.batch_size, randoms(seed, Purpose.EVALUATION, 1))
         error = sum(
             float(functional.mse_loss(decoder(codes), x, reduction="sum"))
             for codes, x in zip(tested.split(_BATCH), unseen.x.split(_BATCH), strict=True)
