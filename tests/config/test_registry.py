@@ -39,7 +39,6 @@ def test_a_new_file_is_a_new_part(toys):
 
 
 def test_the_first_docstring_line_describes_a_part(toys):
-    (toys / "misnamed.py").unlink()
     assert registry.describe("toys") == {"tin_drum": "Makes a noise."}
 
 

@@ -240,20 +240,28 @@ class TestBinding:
         assert check("flute", Toy, "toy", given=("holes", "num_classes")).target.__name__ == "Flute"
 
 
-SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "omniglot": (1, 28, 28), "tinyimagenet": (3, 64, 64)}
+SHAPES = {
+    "diabetes": (10,),
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "omniglot": (1, 28, 28),
+    "tinyimagenet": (3, 64, 64),
+}
 STRATEGIES = sorted(name for name, path in config.catalog().items() if path.parent.name == "strategies")
 LIVES = sorted(set(config.catalog()) - set(STRATEGIES))
 
 
 def planned(*items: str):
-    """The plan of a configuration's life on two made-up experiences of the stream's shape."""
+    """The plan of a configuration's run on two made-up experiences of the stream's shape."""
     plan = run_config(config.read(*items))
     name = config.read(*items)["stream"]["name"]
     shape = next((shape for word, shape in SHAPES.items() if word in name), (3, 32, 32))
-    shares = [TensorSamples(torch.zeros(8, *shape), torch.tensor([0, 1] * 4) + 2 * i) for i in range(2)]
-    stream = make_stream(name, [(samples, samples) for samples in shares])
+    labels = [torch.tensor([0, 1] * 4) + 2 * i for i in range(2)]
+    targets = [y.float() for y in labels] if name == "diabetes" else labels
+    parts = [TensorSamples(torch.zeros(8, *shape), y) for y in targets]
+    stream = make_stream(name, [(samples, samples) for samples in parts])
     module = plan.build_module(stream)
-    assert module(torch.zeros(3, *shape)).shape == (3, 4)
+    assert module(torch.zeros(3, *shape)).shape == (3, 1 if name == "diabetes" else 4)
     return module.plan(stream)
 
 
