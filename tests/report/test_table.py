@@ -32,7 +32,7 @@ def test_what_was_not_reached_is_a_dash_and_what_is_undefined_is_left_out():
     assert metric_rows(life) == [("gain per night", "12.50")]
     assert "stopped early" in plain_table(life)
     life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:1]
-    assert {row[4] for row in experience_rows(life)} == {DASH}, "birth is no end of a life"
+    assert {row[4] for row in experience_rows(life)} == {DASH}, "the row before training is no end of a run"
 
 
 def test_costs_are_summed_over_sleep():
