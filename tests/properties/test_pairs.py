@@ -70,7 +70,8 @@ def named(kind: tuple[str, dict[str, Any]] | str) -> str:
 def make(family: str, name: str, **options: Any) -> Any:
     """A part of small sizes."""
     part = registry.resolve(family, name)
-    given = SMALL | {"sample_shape": STREAM.sample_shape, "num_classes": STREAM.num_classes} | options
+    shapes = {"sample_shape": STREAM.sample_shape, "num_classes": STREAM.num_classes, "outputs": STREAM.num_classes}
+    given = SMALL | shapes | options
     torch.manual_seed(0)
     return part(**{key: value for key, value in given.items() if key in inspect.signature(part).parameters})
 
