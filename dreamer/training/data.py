@@ -111,7 +111,7 @@ class StreamDataModule(pl.LightningDataModule):
         if not local_count(len(samples), info):
             return None
         batch_size = wake.batch_size * trainer.world_size // info.ranks
-        dev_steps = int(trainer.fast_dev_run)  # type: ignore[attr-defined]  # a Lightning connector sets it
+        dev_steps = int(trainer.fast_dev_run)
         few = wake.batch_size * dev_steps if dev_steps else None
         found = seen_batches(stage, batch_size, samples, info, few)
         return (trainer.strategy.batch_to_device(batch, info.device) for batch in found)
