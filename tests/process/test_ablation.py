@@ -25,4 +25,4 @@ def test_it_is_typed_lived_and_reported(
     folder = tmp_path / "runs/study/ablation-memories-digits"
     assert f"report: {folder.relative_to(tmp_path)}/report.html" in capsys.readouterr().out
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "What each part of the nights of memories gives on digits" in page and "without nights" in page
+    assert "Ablation of the nights of memories on digits" in page and "without nights" in page

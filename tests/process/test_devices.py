@@ -397,5 +397,5 @@ def test_nobody_waits_for_ever(case: str) -> None:
 
 def test_less_than_a_sample_for_each_is_refused_by_all() -> None:
     stream = functools.partial(uneven_stream, PAIRS, (1, 1, 4, 4))
-    expected = "expected a memory with something to recall on each of 3 devices, got 2 in all"
+    expected = "expected a memory with something to replay on each of 3 devices, got 2 in all"
     assert together(3, refusal, stream, changed) == [expected] * 3
