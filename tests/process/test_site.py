@@ -21,7 +21,7 @@ from tests.helpers.pages import CHECKOUT
 
 # attributes from which a browser fetches without being asked, and the links that it merely shows
 FETCHED = {"img": "src", "script": "src", "iframe": "src", "source": "srcset", "video": "src", "link": "href"}
-LOOKED_AT = ("index.html", "concepts.html", "parts/generators/vae.html", "api/module.html", "faq.html")
+LOOKED_AT = ("index.html", "concepts.html", "parts/generators/vae.html", "api/training/module.html", "faq.html")
 
 
 class Links(HTMLParser):
@@ -106,7 +106,7 @@ def test_every_link_within_the_site_leads_to_a_file(site):
 def test_roles_of_docstrings_are_links(site):
     for page in (site / "api").rglob("*.html"):
         assert not re.search(r":(class|func|meth|attr|data|mod):", page.read_text(encoding="utf-8")), page.name
-    assert 'href="data.html#dreamer.training.data.StreamDataModule"' in (site / "api/module.html").read_text(
+    assert 'href="data.html#dreamer.training.data.StreamDataModule"' in (site / "api/training/module.html").read_text(
         encoding="utf-8"
     )
 
