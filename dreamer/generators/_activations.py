@@ -1,4 +1,4 @@
-"""Resources and variances of what passes through a network's layers."""
+"""Means and variances of what passes through a network's layers."""
 
 from __future__ import annotations
 
