@@ -126,7 +126,7 @@ class LatentGaussians(Generator):
 
 
 class _Gaussians(GeneratorSnapshot):
-    """Resources and spreads of the classes and, over samples, the axes that they are spread along.
+    """Means and spreads of the classes and, over samples, the axes that they are spread along.
 
     Buffers, with N the elements of a dream: ``weight`` (C, M), ``mean`` (C, M, D), ``spread`` (C, M, D) standard
     deviations, or (C, M, D, D) Cholesky factors, or (1, 1, D, D) where it is shared; ``axes`` (D, N), ``centre``,

@@ -52,7 +52,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def gaussians(answer: Tensor) -> tuple[Tensor, Tensor]:
-    """Resources and logarithms of variances, (B, D) each, out of the (B, 2 D) answer of an encoder.
+    """Means and logarithms of variances, (B, D) each, out of the (B, 2 D) answer of an encoder.
 
     Half precision, in which an encoder may answer, is too coarse for divergences.
     """

@@ -196,6 +196,6 @@ class _Stack(nn.Module):
 
 
 def _gaussians(answer: Tensor) -> tuple[Tensor, Tensor]:
-    """Resources and logarithms of variances; the latter bounded, as what a class was not made for may be anything."""
+    """Means and logarithms of variances; the latter bounded, as what a class was not made for may be anything."""
     mean, log_variance = answer.chunk(2, dim=-1)
     return mean, log_variance.clamp(-8, 4)

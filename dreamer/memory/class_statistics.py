@@ -19,7 +19,7 @@ from dreamer.networks.base import featured
 class ClassStatistics:
     """Count, mean and covariance of every class, measured at dusk; what is recalled is drawn from the Gaussians.
 
-    Resources with one running covariance of all classes are what deep streaming LDA keeps of features (Hayes and Kanan
+    Means with one running covariance of all classes are what deep streaming LDA keeps of features (Hayes and Kanan
     2020, arXiv 1909.01520; ``SLDA_Model.py`` of tyler-hayes/Deep_SLDA), a covariance per class what FeCAM keeps
     (Goswami et al. 2023, arXiv 2309.14062; ``compute_new_cov`` in ``utils/maha_utils.py`` of dipamgoswami/FeCAM).
     Both classify by them; here they are replayed, as prototypes are in PASS (Zhu et al. 2021, "Prototype augmentation
