@@ -154,14 +154,14 @@ class RayPool:
         """Stop the tasks that are on their way, give them some seconds to end, and end those that do not."""
         self._waiting.clear()
         until = time.monotonic() + _CANCEL_SECONDS
-        ready: Sequence[ObjectRefGenerator] = ()
         while self._sent and time.monotonic() < until:
-            if not ready:  # again where nobody answers: a worker that is handing over a message misses it
-                for task in self._sent:
-                    self._ray.cancel(task)
-            ready = self._ray.wait([*self._sent], timeout=1.0)[0]
-            for task in ready:
-                self._receive(task, stopping=True)
+            for task in self._sent:  # again where nobody answers: a worker that is handing over a message misses it
+                self._ray.cancel(task)
+            # the next message of a task that has not ended may never come
+            ended = {task.completed(): task for task in self._sent}
+            for reference in self._ray.wait([*ended], num_returns=len(ended), timeout=1.0)[0]:
+                while ended[reference] in self._sent:
+                    self._receive(ended[reference], stopping=True)
         for task, (folder, number) in self._sent.items():
             self._ray.cancel(task, force=True)
             if task in self._begun:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import socket
 import sys
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -43,38 +42,44 @@ def test_addresses_that_lead_nowhere_are_refused_at_once():
             run_jobs_on_ray([], STAND_IN, **wrong)
 
 
+class Task:
+    """Begins at once, and is cancelled when its messages are read to the end."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+        self.messages = iter(["begun"])
+
+    def __next__(self) -> str:
+        for message in self.messages:
+            return message
+        raise RuntimeError("cancelled")
+
+    def completed(self) -> Task:
+        return self
+
+
 class DeafRay:
-    """A cluster whose tasks begin at once, and end at the n-th time they are asked to, or when they are forced."""
+    """A cluster whose tasks end when they are cancelled for the n-th time, or when they are forced."""
 
     exceptions = SimpleNamespace(RayError=RuntimeError)
 
     def __init__(self, ends_at: int):
         self.ends_at = ends_at
-        self.asked: dict[Iterator[str], int] = {}
-        self.forced: list[Iterator[str]] = []
+        self.forced: list[Task] = []
 
     def remote(self, **options):
-        def task(job):
-            yield "begun"
-            raise RuntimeError("cancelled")
-
-        def send(job):
-            sent = task(job)
-            self.asked[sent] = 0
-            return sent
-
-        return lambda function: SimpleNamespace(remote=send)
+        return lambda function: SimpleNamespace(remote=lambda job: Task())
 
     def cancel(self, task, force=False):
-        self.asked[task] += 1
+        task.cancelled += 1
         self.forced += [task] * force
 
-    def wait(self, tasks, timeout):
-        if not any(self.asked.values()):
+    def wait(self, tasks, timeout, num_returns=1):
+        if not any(task.cancelled for task in tasks):
             return tasks[:1], tasks[1:]
-        return [task for task in tasks if self.asked[task] >= self.ends_at], []
+        return [task for task in tasks if task.cancelled >= self.ends_at], []
 
-    def get(self, word):
+    def get(self, message):
         return None
 
 
