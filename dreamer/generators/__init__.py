@@ -1,4 +1,4 @@
-"""Generators: they make dreams. One file each; trained by the project."""
+"""Generators: they make dreams. One file each; trained beside the learner."""
 
 from dreamer.generators.base import Generator, GeneratorSnapshot, UntrainedError
 from dreamer.generators.brain_inspired import BrainInspired

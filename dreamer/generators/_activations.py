@@ -27,7 +27,7 @@ class Moments(NamedTuple):
 class Activations:
     """Watches a network: the inputs of its batch normalisations or, without any, all linear and convolutional outputs.
 
-    A layer that answers several times in one pass counts with its last answer, one that never does as standard normal.
+    A layer that runs several times in one pass counts with its last output, one that never does as standard normal.
 
     Args:
         network: it gets hooks, so hand in a copy.
@@ -41,7 +41,7 @@ class Activations:
             layer.register_forward_hook(self._note)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Moments]:
-        """Ask the network.
+        """Call the network.
 
         Args:
             x: (B, *S) samples.
@@ -71,14 +71,14 @@ class Activations:
         parts = [(len(x), self(x)[1]) for x in batches]
         return pooled([part for _, part in parts], torch.tensor([float(count) for count, _ in parts]))
 
-    def divergence(self, dreamt: Moments, met: Moments) -> Tensor:
-        """Kullback-Leibler divergence of the dreamt channels from those that were met, both as Gaussians.
+    def divergence(self, dreamt: Moments, real: Moments) -> Tensor:
+        """Kullback-Leibler divergence of the dreamt channels from those of real samples, both as Gaussians.
 
         Returns:
             Scalar, the mean over channels, then over layers.
         """
-        left, right = dreamt.variance + 1e-8, met.variance + 1e-8
-        each = 0.5 * (left.log() - right.log() + (right + (met.mean - dreamt.mean).square()) / left - 1)
+        left, right = dreamt.variance + 1e-8, real.variance + 1e-8
+        each = 0.5 * (left.log() - right.log() + (right + (real.mean - dreamt.mean).square()) / left - 1)
         return torch.stack([part.mean() for part in each.split(widths(self.layers))]).mean()
 
     def _note(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Networks that say which sample a mixture of noise and sample will be."""
+"""Networks that predict which sample a mixture of noise and sample will be."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.nn import functional
 from dreamer.generators._images import halved
 
 _WAVES = 64
-_TOLD = 128
+_CONDITION = 128
 
 
 def when_and_what(t: Tensor, p: Tensor) -> Tensor:
-    """(B, 64 + K): (B,) times in [0, 1] and (B, K) label distributions, both equally loud.
+    """(B, 64 + K): (B,) times in [0, 1] and (B, K) label distributions, both of the same length.
 
     Times as cosines and sines of 1000 t at rates from 1 to 1/10000 (Ho et al. 2020, arXiv 2006.11239).
     """
@@ -26,7 +26,7 @@ def when_and_what(t: Tensor, p: Tensor) -> Tensor:
 
 
 class FlatDenoiser(nn.Module):
-    """Fully connected layers, told time and class by scale and shift of their activations, for samples of any shape.
+    """Fully connected layers for samples of any shape; time and class scale and shift their activations.
 
     Args:
         sample_shape: *S.
@@ -38,19 +38,19 @@ class FlatDenoiser(nn.Module):
         super().__init__()
         self.sample_shape = tuple(sample_shape)
         size = math.prod(sample_shape)
-        self.tell = nn.Sequential(nn.Linear(_WAVES + num_classes, _TOLD), nn.SiLU())
+        self.condition = nn.Sequential(nn.Linear(_WAVES + num_classes, _CONDITION), nn.SiLU())
         self.layers = nn.ModuleList(
             nn.Linear(into, out) for into, out in zip([size, *hidden[:-1]], hidden, strict=True)
         )
-        self.told = nn.ModuleList(nn.Linear(_TOLD, 2 * out) for out in hidden)
+        self.modulation = nn.ModuleList(nn.Linear(_CONDITION, 2 * out) for out in hidden)
         self.finish = nn.Linear(hidden[-1], size)
 
     def forward(self, x: Tensor, t: Tensor, p: Tensor) -> Tensor:
         """Map (B, *S) samples, (B,) times in [0, 1] and (B, K) label distributions to (B, *S) clean samples."""
-        heard = self.tell(when_and_what(t, p))
+        condition = self.condition(when_and_what(t, p))
         h = x.flatten(1)
-        for layer, told in zip(self.layers, self.told, strict=True):
-            scale, shift = told(heard).chunk(2, dim=1)
+        for layer, modulation in zip(self.layers, self.modulation, strict=True):
+            scale, shift = modulation(condition).chunk(2, dim=1)
             h = functional.silu(layer(h) * (1 + scale) + shift)
         return self.finish(h).view(-1, *self.sample_shape)
 
@@ -58,8 +58,8 @@ class FlatDenoiser(nn.Module):
 class UNet(nn.Module):
     """Convolutions from fine to coarse and back, with a shortcut at every size (Ronneberger et al. 2015), for images.
 
-    The smallest that does: one residual block per size and way, told time and class by scale and shift of its channels
-    as in Dhariwal and Nichol (2021, arXiv 2105.05233, section 3.1), and no attention.
+    The smallest that does: one residual block per size and way, whose channels time and class scale and shift as
+    in Dhariwal and Nichol (2021, arXiv 2105.05233, section 3.1), and no attention.
 
     Args:
         sample_shape: (C, H, W).
@@ -72,7 +72,7 @@ class UNet(nn.Module):
         if any(count % 4 for count in channels):
             raise ValueError(f"expected channels that are multiples of 4, got {list(channels)}")
         self.sides = halved(sample_shape, len(channels) - 1)
-        self.tell = nn.Sequential(nn.Linear(_WAVES + num_classes, _TOLD), nn.SiLU())
+        self.condition = nn.Sequential(nn.Linear(_WAVES + num_classes, _CONDITION), nn.SiLU())
         self.start = nn.Conv2d(sample_shape[0], channels[0], 3, padding=1)
         self.down = nn.ModuleList(
             _Block(into, out) for into, out in zip([channels[0], *channels[:-1]], channels, strict=True)
@@ -86,14 +86,14 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, p: Tensor) -> Tensor:
         """Map (B, C, H, W) images, (B,) times in [0, 1] and (B, K) label distributions to (B, C, H, W) clean ones."""
-        heard = self.tell(when_and_what(t, p))
+        condition = self.condition(when_and_what(t, p))
         x = self.start(x)
         passed: list[Tensor] = []
         for block in self.down:
-            x = block(functional.avg_pool2d(x, 2, ceil_mode=True) if passed else x, heard)
+            x = block(functional.avg_pool2d(x, 2, ceil_mode=True) if passed else x, condition)
             passed.append(x)
         for side, block, fine in zip(self.sides[-2::-1], reversed(self.up), passed[-2::-1], strict=True):
-            x = block(torch.cat([functional.interpolate(x, size=side), fine], dim=1), heard)
+            x = block(torch.cat([functional.interpolate(x, size=side), fine], dim=1), condition)
         return self.finish(x)
 
 
@@ -104,11 +104,11 @@ class _Block(nn.Module):
         super().__init__()
         self.first = nn.Sequential(nn.GroupNorm(4, into), nn.SiLU(), nn.Conv2d(into, out, 3, padding=1))
         self.norm = nn.GroupNorm(4, out)
-        self.told = nn.Linear(_TOLD, 2 * out)
+        self.modulation = nn.Linear(_CONDITION, 2 * out)
         self.second = nn.Conv2d(out, out, 3, padding=1)
         self.shortcut = nn.Conv2d(into, out, 1) if into != out else nn.Identity()
 
-    def forward(self, x: Tensor, heard: Tensor) -> Tensor:
-        scale, shift = self.told(heard)[:, :, None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
         h = functional.silu(self.norm(self.first(x)) * (1 + scale) + shift)
         return self.shortcut(x) + self.second(h)

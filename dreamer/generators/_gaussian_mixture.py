@@ -54,7 +54,7 @@ class MixtureBank(nn.Module):
     def sample(
         self, row: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """Draw (B, D) float32 codes and bend them: the cost depends on how many are drawn, not on from where.
+        """Draw (B, D) float32 codes and perturb them: the cost depends on how many are drawn, not on from where.
 
         Args:
             row: (B,) int64, the mixture of each code, in [0, R).
@@ -78,7 +78,7 @@ def fit_mixture(
     """Fit a mixture to codes.
 
     Expectation-maximisation (Dempster et al. 1977) from the seeds of k-means++ (Arthur and Vassilvitskii 2007).
-    Covariances shrink towards their diagonal as if D / 10 codes without correlations had been met too, which keeps
+    Covariances shrink towards their diagonal as if D / 10 codes without correlations had been there too, which keeps
     components of few codes well-conditioned.
 
     Args:

@@ -15,7 +15,7 @@ Shape = Literal["mlp", "conv"]
 def inverter(
     shape: Shape, inputs: int, sample_shape: Sequence[int], width: int, unit: bool, seed: int
 ) -> nn.Sequential:
-    """A newborn network; torch's global generator is left as it was.
+    """A new network; torch's global generator is left as it was.
 
     Args:
         shape: ``mlp``: two hidden layers; ``conv``: a linear layer and two doublings of the image (Fang et al. 2019,
@@ -28,7 +28,7 @@ def inverter(
         seed: of its weights.
 
     Raises:
-        ValueError: when ``conv`` is asked for samples that are no images with sides that can be halved twice.
+        ValueError: when ``conv`` is to make samples that are no images with sides that can be halved twice.
     """
     if shape == "conv" and (len(sample_shape) != 3 or any(side % 4 for side in sample_shape[1:])):
         raise ValueError(

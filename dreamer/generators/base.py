@@ -19,7 +19,7 @@ _UNPERTURBED = Perturbations()
 
 
 class UntrainedError(RuntimeError):
-    """A generator was asked to dream of something that it has not learnt."""
+    """Dreams were wanted of something that the generator has not learnt."""
 
 
 class GeneratorSnapshot(nn.Module, ABC):
@@ -42,7 +42,7 @@ class GeneratorSnapshot(nn.Module, ABC):
         """Dream.
 
         Args:
-            y: (B,) int64 labels among :attr:`classes`; a dreamer that cannot choose ignores them.
+            y: (B,) int64 labels among :attr:`classes`; an unconditional one ignores them.
             p: (B, K) their one-hot distributions.
             rng: generator on the device of ``y``.
             perturbations: of noise and codes, those that the generator's ``spaces`` name.
@@ -53,22 +53,25 @@ class GeneratorSnapshot(nn.Module, ABC):
 
 
 class Generator(nn.Module, ABC):
-    """Learns the day while awake, settles what it learnt at dusk, dreams in sleep.
+    """Learns real samples while awake, keeps a snapshot of itself at dusk, dreams in sleep.
 
-    Its trainable parameters are a parameter group of the life's one optimiser. What it dreams with is frozen: a dusk
-    keeps a :class:`GeneratorSnapshot`. With ``continual="grow"`` every experience adds one, so nothing that was learnt
-    is ever learnt again from dreams, and the price grows with the stream. With ``rehearse`` there is one, the last, and
-    its dreams are learnt beside the day (deep generative replay, Shin et al. 2017): constant bytes, and a copy of a
-    copy.
+    Its trainable parameters are a parameter group of the one optimiser. What it dreams with is frozen: a dusk keeps a
+    :class:`GeneratorSnapshot`. With ``continual="grow"`` every experience adds one, so nothing that was learnt is ever
+    learnt again from dreams, and the cost grows with the stream. With ``rehearse`` there is one, the last, and its
+    dreams are learnt beside the real samples (deep generative replay, Shin et al. 2017): constant bytes, and a copy of
+    a copy.
+
+    Where targets are no classes, its classes are the domains of the stream, see ``groups`` of
+    :class:`dreamer.problems.Problem`; a teacher then names the targets of its dreams.
 
     Args:
         sample_shape: *S.
-        num_classes: K.
+        num_classes: K classes, or domains, that it learns to tell apart.
         continual: ``grow`` or ``rehearse``.
 
     Attributes:
         spaces: which perturbations on the way of a dream it takes: ``latent``, ``noise``.
-        conditional: False when it cannot be asked for a class; a teacher then says what it dreamt.
+        conditional: False when dreams cannot be of a chosen class; a teacher then names them.
         is_features: True when it dreams features of the learner rather than samples.
         bounds: least and largest value of the samples that it can learn; None for any.
     """
@@ -77,26 +80,26 @@ class Generator(nn.Module, ABC):
     conditional: bool = True
     is_features: bool = False
     bounds: tuple[float, float] | None = None
-    settled: Tensor
+    dusks: Tensor
 
     def __init__(self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow"):
         super().__init__()
         self.sample_shape = tuple(sample_shape)
         self.num_classes = num_classes
         self.continual = continual
-        self.dreamers = nn.ModuleList()
-        # dusks so far: the share of the day in what is learnt beside dreams
-        self.register_buffer("settled", torch.tensor(0))
+        self.snapshots = nn.ModuleList()
+        # dusks so far decide the weight of real samples beside dreams
+        self.register_buffer("dusks", torch.tensor(0))
 
     # ---------------------------------------------------------------- what a child writes
 
     @abstractmethod
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor | None:
-        """Judge itself on samples, real or dreamt.
+        """Its loss on samples, real or dreamt.
 
         Args:
-            seen: (B, *S) samples (features where :attr:`is_features`) and their labels; a teacher's logits where they
-                are dreamt and a teacher was there.
+            seen: (B, *S) samples (features where :attr:`is_features`) and their labels or domains; a
+                teacher's logits where they are dreamt and there was a teacher.
             rng: generator on the device of the samples.
 
         Returns:
@@ -106,33 +109,33 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
-        """A dreamer of the (C,) classes with the shapes that one has at dusk, and no content."""
+        """A snapshot of the (C,) classes with the shapes that one has at dusk, and no content."""
 
     @abstractmethod
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        """Fill a blank dreamer with what is needed to dream of the day.
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        """Fill a blank snapshot with what is needed to dream of the day.
 
         Args:
-            dreamer: as :meth:`blank` made it, on the device and in float32; its classes are those of ``day``.
+            snapshot: as :meth:`new_snapshot` made it, on the device and in float32; its classes are those of ``day``.
             day: batches of everything that it shall dream of, read once.
             rng: generator on the device of the samples.
         """
 
     def attach(self, learner: nn.Module) -> None:
-        """Meet the learner, once, when the life is built; a generator that looks at it keeps it from here.
+        """Take the learner, once, when the module is built; a generator that looks at it keeps it from here.
 
         Raises:
             ValueError: when it cannot work with this learner.
         """
 
-    # ---------------------------------------------------------------- what the life asks for
+    # ---------------------------------------------------------------- what stages call
 
     @property
     def dreamable(self) -> Tensor:
         """(K,) bool, the classes that it can dream of now."""
-        able = torch.zeros(self.num_classes, dtype=torch.bool, device=self.settled.device)
-        for dreamer in self._dreamers():
-            able[dreamer.classes] = True
+        able = torch.zeros(self.num_classes, dtype=torch.bool, device=self.dusks.device)
+        for snapshot in self._snapshots():
+            able[snapshot.classes] = True
         return able
 
     @property
@@ -146,31 +149,31 @@ class Generator(nn.Module, ABC):
         Args:
             class_order: the classes of each experience.
         """
-        own = module_bytes(self) - module_bytes(self.dreamers)
+        own = module_bytes(self) - module_bytes(self.snapshots)
         kept = class_order if self.continual == "grow" else [sorted(set(itertools.chain(*class_order)))]
         return own + sum(module_bytes(self._stored(self.new_snapshot(torch.tensor(list(classes))))) for classes in kept)
 
     def loss(self, x: Tensor, y: Tensor, rng: torch.Generator, past: Dream | None = None) -> Tensor | None:
-        """Judge itself on a real batch, and beside it on dreams where it rehearses.
+        """Its loss on a real batch, and beside it on dreams where it rehearses.
 
-        In its n-th day the real batch weighs one n-th (van de Ven et al. 2020).
+        In the n-th experience the real batch has a weight of one n-th (van de Ven et al. 2020).
 
         Args:
             x: (B, *S) samples.
-            y: (B,) int64 labels.
+            y: (B,) int64 labels, or domains.
             rng: generator on the device of ``x``.
             past: what the learner replays in this step; None makes it dream for itself.
         """
         own = self.fit(Dream(x, y), rng)
-        if own is None or self.continual == "grow" or not len(self.dreamers):
+        if own is None or self.continual == "grow" or not len(self.snapshots):
             return own
         if past is None:
             classes = self.dreamable.nonzero().flatten()
-            asked = classes[torch.randint(len(classes), (len(y),), generator=rng, device=rng.device)]
-            past = self.dream(asked, rng)
-        share = 1 / (1 + int(self.settled))
+            labels = classes[torch.randint(len(classes), (len(y),), generator=rng, device=rng.device)]
+            past = self.dream(labels, rng)
+        weight = 1 / (1 + int(self.dusks))
         again = self.fit(past, rng)
-        return own if again is None else share * own + (1 - share) * again
+        return own if again is None else weight * own + (1 - weight) * again
 
     @torch.no_grad()
     def end_experience(self, day: Iterable[Batch], experience: int, rng: torch.Generator) -> None:
@@ -188,18 +191,18 @@ class Generator(nn.Module, ABC):
         if self.continual == "rehearse":
             # an unconditional generator's old dreams bear no labels, and yet it dreams of those classes
             classes = torch.cat([classes, self.dreamable.nonzero().flatten()]).unique()
-        dreamer = self.new_snapshot(classes).to(classes.device)
-        dreamer.experience.fill_(experience)
-        self.fill_snapshot(dreamer, batches, rng)
-        dreamer = self._stored(dreamer).requires_grad_(False)
-        earlier = [int(old.experience) for old in self._dreamers()]
-        self.settled += 1
+        snapshot = self.new_snapshot(classes).to(classes.device)
+        snapshot.experience.fill_(experience)
+        self.fill_snapshot(snapshot, batches, rng)
+        snapshot = self._stored(snapshot).requires_grad_(False)
+        earlier = [int(old.experience) for old in self._snapshots()]
+        self.dusks += 1
         if self.continual == "rehearse":
-            self.dreamers = nn.ModuleList([dreamer])
+            self.snapshots = nn.ModuleList([snapshot])
         elif experience in earlier:
-            self.dreamers[earlier.index(experience)] = dreamer
+            self.snapshots[earlier.index(experience)] = snapshot
         else:
-            self.dreamers.append(dreamer)
+            self.snapshots.append(snapshot)
 
     @torch.no_grad()
     def dream(self, y: Tensor, rng: torch.Generator, perturbations: Perturbations = _UNPERTURBED) -> Dream:
@@ -208,25 +211,25 @@ class Generator(nn.Module, ABC):
         Args:
             y: (B,) int64 labels; their number alone counts for a generator that is not :attr:`conditional`.
             rng: generator on the device of ``y``.
-            perturbations: bends noise and codes, a group of samples at a time.
+            perturbations: of noise and codes, a group of samples at a time.
 
         Returns:
-            B dreams in the order of ``y``; ``p`` is set when codes were bent.
+            B dreams in the order of ``y``; ``p`` is set when codes were perturbed.
 
         Raises:
             UntrainedError: when a class has not been learnt.
         """
         self.refuse_unknown(y)
-        dreamers = self._dreamers()
-        able = torch.stack([torch.isin(y, dreamer.classes) for dreamer in dreamers], dim=1)
-        # a class met in several experiences is dreamt from any of them
+        snapshots = self._snapshots()
+        able = torch.stack([torch.isin(y, snapshot.classes) for snapshot in snapshots], dim=1)
+        # a class of several experiences is dreamt from any of them
         source = torch.multinomial(able.to(torch.float32), 1, generator=rng).flatten()
         p = functional.one_hot(y, self.num_classes).to(torch.float32)
         x: Tensor | None = None
-        for number, dreamer in enumerate(dreamers):
+        for number, snapshot in enumerate(snapshots):
             members = (source == number).nonzero().flatten()
             if len(members):
-                made, p[members] = dreamer.sample(y[members], p[members], rng, perturbations)
+                made, p[members] = snapshot.sample(y[members], p[members], rng, perturbations)
                 x = made.new_empty(len(y), *made.shape[1:]) if x is None else x
                 x[members] = made
         assert x is not None
@@ -240,34 +243,34 @@ class Generator(nn.Module, ABC):
         if len(unknown):
             classes = ", ".join(str(label) for label in unknown.unique().tolist())
             raise UntrainedError(
-                f"{type(self).__name__} was asked to dream of class {classes} before it was trained on it: "
-                "let it live through a wake stage and its dusk first"
+                f"{type(self).__name__} was to dream of class {classes} before it was trained on it: "
+                "a wake stage and its dusk have to come first"
             )
 
     # ---------------------------------------------------------------- inside
 
     def _old_days(self, day: Sequence[Batch], rng: torch.Generator) -> list[Batch]:
-        """Dreams of the classes that the day did not bring, as many of each as the day had of its own."""
+        """Dreams of the classes that the experience does not have, as many of each as it has of its own."""
         present = torch.cat([batch.groups for batch in day])
         old = self.dreamable
         old[present] = False
         if not (old.any() and self.conditional):
             return []
         each = -(-len(present) // len(present.unique()))
-        asked = old.nonzero().flatten().repeat_interleave(each)
-        return [Batch(*self.dream(part, rng)[:2]) for part in asked.split(1024)]
+        labels = old.nonzero().flatten().repeat_interleave(each)
+        return [Batch(*self.dream(part, rng)[:2]) for part in labels.split(1024)]
 
-    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
-        """The dreamer in the type in which it is kept."""
-        return dreamer
+    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
+        """The snapshot in the type in which it is kept."""
+        return snapshot
 
-    def _dreamers(self) -> list[GeneratorSnapshot]:
-        return [dreamer for dreamer in self.dreamers if isinstance(dreamer, GeneratorSnapshot)]
+    def _snapshots(self) -> list[GeneratorSnapshot]:
+        return [snapshot for snapshot in self.snapshots if isinstance(snapshot, GeneratorSnapshot)]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # a fresh generator has no dreamers yet: make room for those of the checkpoint before they are copied
+        # a new generator has no snapshots yet: make room for those of the checkpoint before they are copied
         kept: list[nn.Module] = []
-        while (classes := state_dict.get(f"{prefix}dreamers.{len(kept)}.classes")) is not None:
-            kept.append(self._stored(self.new_snapshot(classes.clone())).to(self.settled.device).requires_grad_(False))
-        self.dreamers = nn.ModuleList(kept)
+        while (classes := state_dict.get(f"{prefix}snapshots.{len(kept)}.classes")) is not None:
+            kept.append(self._stored(self.new_snapshot(classes.clone())).to(self.dusks.device).requires_grad_(False))
+        self.snapshots = nn.ModuleList(kept)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -25,7 +25,7 @@ class BrainInspired(Generator):
     together. Its four further parts can each be left out:
 
     - *conditional replay*: the prior is a Gaussian of its own for every class, learnt by gradient descent;
-    - *gating*: every class switches a fixed random share of the decoder's hidden units off;
+    - *gating*: every class switches a fixed random part of the decoder's hidden units off;
     - *internal replay*: features are dreamt rather than samples (``space="features"``), and enter the learner behind
       them; the layers below should then rest, or what was dreamt loses its meaning;
     - *distillation* is a matter of the stage (``replay_objectives``).
@@ -39,16 +39,16 @@ class BrainInspired(Generator):
         latent_dim: D; 100 in both papers.
         hidden: widths of the decoder's hidden layers, from the code on; theirs for Split MNIST.
         prior: ``classes`` a Gaussian for every class, ``standard`` one for all.
-        gating: share of the decoder's hidden units that a class switches off, in [0, 1); 0 for none. The paper chose
+        gating: fraction of the decoder's hidden units that a class switches off, in [0, 1); 0 for none. The paper chose
             it by grid search for each stream, the official code has 0.8 for Split MNIST.
         space: ``samples`` or ``features``.
         likelihood: ``bernoulli`` for samples in [0, 1], ``gaussian`` for any others; features are Gaussian.
-        temperature: of the teacher's softmax where it says how much of each class a dream is; 2 as in the official
+        temperature: of the teacher's softmax, which gives the fractions of the classes in a dream; 2 as in the official
             code.
         continual: ``rehearse`` or ``grow`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
-        ValueError: for fewer than one latent dimension, or a share of gates outside [0, 1).
+        ValueError: for fewer than one latent dimension, or a fraction of gates outside [0, 1).
     """
 
     spaces = frozenset({"latent", "noise"})
@@ -70,7 +70,7 @@ class BrainInspired(Generator):
         if latent_dim < 1:
             raise ValueError(f"expected latent_dim of at least 1, got {latent_dim}")
         if not 0 <= gating < 1:
-            raise ValueError(f"expected a share of gates in [0, 1), got {gating}")
+            raise ValueError(f"expected a fraction of gates in [0, 1), got {gating}")
         self.latent_dim = latent_dim
         self.widths = tuple(hidden)
         self.gating = gating
@@ -99,13 +99,13 @@ class BrainInspired(Generator):
         target = h.detach() if self.is_features else seen.x.flatten(1)
         mean, log_variance = gaussians(self.to_code(h))
         z = draw(mean, log_variance, rng)
-        share = self._shares(seen)
-        answer = self.feedback(z, share)
-        bound = misfit(answer, target, self.likelihood) + self._divergence(z, mean, log_variance, share)
+        fractions = self._fractions(seen)
+        output = self.feedback(z, fractions)
+        bound = misfit(output, target, self.likelihood) + self._divergence(z, mean, log_variance, fractions)
         return bound.sum() / target.numel()
 
-    def _shares(self, seen: Dream) -> Tensor:
-        """(B, K) how much of each class a sample is: its label, or what the teacher says of a dream."""
+    def _fractions(self, seen: Dream) -> Tensor:
+        """(B, K) fractions of the classes in a sample: its label, or the teacher's softmax for a dream."""
         if seen.teacher is not None:
             return functional.softmax(seen.teacher / self.temperature, dim=1)
         return (
@@ -114,22 +114,22 @@ class BrainInspired(Generator):
             else seen.x.new_empty(0)
         )
 
-    def _divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, share: Tensor) -> Tensor:
+    def _divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, fractions: Tensor) -> Tensor:
         """(B,) of the codes from the prior; from a mixture of Gaussians it is estimated by the code that was drawn."""
         if self.prior == "standard":
             return divergence(mean, log_variance)
         own = _log_normal(z, mean, log_variance).sum(dim=1)
         each = _log_normal(z[:, None], self.feedback.mean, self.feedback.log_variance).sum(dim=2)
-        return own - torch.logsumexp(each + share.clamp_min(1e-40).log(), dim=1)
+        return own - torch.logsumexp(each + fractions.clamp_min(1e-40).log(), dim=1)
 
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         if not self._learner:
             raise ValueError("BrainInspired reads codes off a learner: attach(learner) before it is used")
         return _Feedback(self, self.feedback.size, classes)
 
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        dreamer.load_state_dict(
-            self.feedback.state_dict() | {"classes": dreamer.classes, "experience": dreamer.experience}
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        snapshot.load_state_dict(
+            self.feedback.state_dict() | {"classes": snapshot.classes, "experience": snapshot.experience}
         )
 
 
@@ -154,13 +154,13 @@ class _Feedback(GeneratorSnapshot):
             self.mean = nn.Parameter(torch.randn(owner.num_classes, owner.latent_dim))
             self.log_variance = nn.Parameter(torch.randn(owner.num_classes, owner.latent_dim))
 
-    def forward(self, z: Tensor, share: Tensor) -> Tensor:
-        """Map (B, D) codes of (B, K) class shares to (B, N) logits or means."""
+    def forward(self, z: Tensor, fractions: Tensor) -> Tensor:
+        """Map (B, D) codes of (B, K) class fractions to (B, N) logits or means."""
         h = z
         for number, layer in enumerate(self.layers[:-1]):
             h = functional.relu(layer(h))
             if self.gated:
-                h = h * (share @ self.get_buffer(f"gate{number}"))
+                h = h * (fractions @ self.get_buffer(f"gate{number}"))
         return self.layers[-1](h)
 
     def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:

@@ -44,12 +44,18 @@ class ClassConditionalVAE(Generator):
         beta: weight of the Kullback-Leibler term; below 1 codes are less blurred, and the mixtures mend the prior.
         components: Gaussians per class.
         covariance: ``full`` or ``diagonal`` Gaussians.
-        temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 is faithful to the fit.
+        temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 as it was fitted.
         store: type in which decoders and mixtures are kept for the nights.
         continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for a negative ``beta``, or fewer than one latent dimension or component.
+
+    >>> generator, rng = ClassConditionalVAE((3,), 2, latent_dim=4, hidden=(8,)), torch.Generator().manual_seed(0)
+    >>> generator.end_experience([Batch(torch.rand(20, 3), torch.arange(20) % 2)], 0, rng)
+    >>> dream = generator.dream(torch.tensor([0, 1, 1]), rng)
+    >>> dream.x.shape, dream.y
+    (torch.Size([3, 3]), tensor([0, 1, 1]))
     """
 
     spaces = frozenset({"latent", "noise"})
@@ -88,15 +94,15 @@ class ClassConditionalVAE(Generator):
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
         flat, label = seen.x.flatten(1), functional.one_hot(seen.groups, self.num_classes).to(seen.x.dtype)
         mean, log_variance = self._encode(flat, label)
-        answer = self.decoder(torch.cat([draw(mean, log_variance, rng), label], dim=1))
-        bound = misfit(answer, flat, self.likelihood).sum() + self.beta * divergence(mean, log_variance).sum()
+        output = self.decoder(torch.cat([draw(mean, log_variance, rng), label], dim=1))
+        bound = misfit(output, flat, self.likelihood).sum() + self.beta * divergence(mean, log_variance).sum()
         return bound / flat.numel()
 
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Decoder(self, classes)
 
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        assert isinstance(dreamer, _Decoder)
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        assert isinstance(snapshot, _Decoder)
         codes, labels = [], []
         for batch in day:
             x, y = batch.x, batch.groups
@@ -106,15 +112,15 @@ class ClassConditionalVAE(Generator):
             labels.append(y)
         z, y = torch.cat(codes), torch.cat(labels)
         diagonal = self.covariance == "diagonal"
-        for row, label in enumerate(dreamer.classes):
-            dreamer.bank.put(row, fit_mixture(z[y == label], self.components, rng, diagonal=diagonal))
+        for row, label in enumerate(snapshot.classes):
+            snapshot.bank.put(row, fit_mixture(z[y == label], self.components, rng, diagonal=diagonal))
 
     def _encode(self, flat: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = gaussians(self.encoder(torch.cat([flat, label], dim=1)))
         return mean, log_variance.clamp(-8, 4)
 
-    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
-        return dreamer.to(self.store)
+    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
+        return snapshot.to(self.store)
 
 
 class _Decoder(GeneratorSnapshot):
@@ -130,5 +136,5 @@ class _Decoder(GeneratorSnapshot):
 
     def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
         z, p = self.bank.sample(torch.searchsorted(self.classes, y), p, rng, perturbations, self.temperature)
-        answer = in_float32(self.decoder, torch.cat([z, p], dim=1))
-        return pixels(answer, self.likelihood).view(-1, *self.sample_shape), p
+        output = in_float32(self.decoder, torch.cat([z, p], dim=1))
+        return pixels(output, self.likelihood).view(-1, *self.sample_shape), p

@@ -38,9 +38,9 @@ class FlowMatching(Generator):
         channels: of the U-Net, from fine to coarse, multiples of 4; the side halves between them.
         times: mean and standard deviation of a normal number whose sigmoid is t; None draws t uniformly, as Lipman et
             al. do. (-0.8, 0.8), of Li and He, looks more often at noisy samples, where the class is decided.
-        steps: of the solver, equally long; each costs one answer of the network (``heun``: two, but for the last).
+        steps: of the solver, equally long; each costs one pass of the network (``heun``: two, but for the last).
         solver: ``euler`` or ``heun``, whose error falls with the square of the step. Heun, with Euler in the last step,
-            is that of Karras et al. (2022, arXiv 2206.00364, algorithm 1), 15 answers as in our 8 steps among theirs.
+            is that of Karras et al. (2022, arXiv 2206.00364, algorithm 1), 15 passes as in our 8 steps among theirs.
         span: lowest and highest value of a sample's elements, where dreams end; None where they have no bounds.
         temperature: scale of the noise when dreaming; 1 as in training.
         store: type in which networks are kept for the nights.
@@ -48,6 +48,11 @@ class FlowMatching(Generator):
 
     Raises:
         ValueError: for less than one step, no layers, or samples that the U-Net cannot make.
+
+    >>> generator, rng = FlowMatching((3,), 2, hidden=(8,), span=None), torch.Generator().manual_seed(0)
+    >>> generator.end_experience([Batch(torch.rand(20, 3), torch.arange(20) % 2)], 0, rng)
+    >>> generator.dream(torch.tensor([0, 1, 1]), rng).x.shape
+    torch.Size([3, 3])
     """
 
     spaces = frozenset({"noise"})
@@ -104,11 +109,11 @@ class FlowMatching(Generator):
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Flow(self, classes)
 
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        """Nothing is measured in the day: a dreamer is born with the network."""
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        """Nothing is measured: a new snapshot has the network."""
 
-    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
-        return dreamer.to(self.store)
+    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
+        return snapshot.to(self.store)
 
 
 class _Flow(GeneratorSnapshot):

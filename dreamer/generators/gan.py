@@ -60,6 +60,12 @@ class GAN(Generator):
     Raises:
         ValueError: for less than one latent dimension, no layers, a ``probe`` or ``pace`` that is not above 0, a
             negative ``penalty``, or samples that ``conv`` cannot make.
+
+    >>> generator, rng = GAN((1, 4, 4), 2, hidden=(8,)), torch.Generator().manual_seed(0)
+    >>> day = [Batch(torch.rand(20, 1, 4, 4), torch.arange(20) % 2)]
+    >>> generator.end_experience(day, 0, rng)
+    >>> generator.dream(torch.tensor([0, 1, 1]), rng).x.shape
+    torch.Size([3, 1, 4, 4])
     """
 
     spaces = frozenset({"latent", "noise"})
@@ -132,11 +138,11 @@ class GAN(Generator):
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Artist(self, classes)
 
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        """Nothing is measured in the day: a dreamer is born with the artist."""
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        """Nothing is measured: a new snapshot has the artist."""
 
-    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
-        return dreamer.to(self.store)
+    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
+        return snapshot.to(self.store)
 
 
 class _Artist(GeneratorSnapshot):
@@ -162,5 +168,5 @@ class _Artist(GeneratorSnapshot):
 
 
 def _code(z: Tensor, p: Tensor) -> Tensor:
-    """(B, D + K) inputs of an artist: (B, D) noise, and labels as long as noise is on average: both are heard."""
+    """(B, D + K) inputs of an artist: (B, D) noise, and labels as long as noise is on average, so that both count."""
     return torch.cat([z, math.sqrt(z.shape[1]) * p.to(z.dtype)], dim=1)

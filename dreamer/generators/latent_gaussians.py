@@ -35,18 +35,23 @@ class LatentGaussians(Generator):
         sample_shape: *S.
         num_classes: K.
         space: ``samples`` or ``features``; the latter needs a learner with ``features`` and ``classify``.
-        latent_dim: D with ``samples``, at most the elements of a sample; with ``features`` it is H, whatever is said.
+        latent_dim: D with ``samples``, at most the elements of a sample; with ``features`` it is H, whatever is given.
         components: Gaussians per class.
         covariance: ``full``, ``diagonal``, or one ``shared`` by the classes of an experience (linear discriminant
             analysis), which is for single Gaussians.
-        temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 is faithful to the fit.
-        clip: keep every element of a dream between the least and the largest value that it had in the day, so that
-            pixels stay pixels and rectified features stay above 0.
+        temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 as it was fitted.
+        clip: keep every element of a dream between the least and the largest value that it had in real samples, so
+            that pixels stay pixels and rectified features stay above 0.
         store: type in which it is kept for the nights.
         continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for fewer than one latent dimension or component, or a shared covariance of several components.
+
+    >>> generator, rng = LatentGaussians((3,), 2), torch.Generator().manual_seed(0)
+    >>> generator.end_experience([Batch(torch.rand(20, 3), torch.arange(20) % 2)], 0, rng)
+    >>> generator.dream(torch.tensor([0, 1, 1]), rng).x.shape
+    torch.Size([3, 3])
     """
 
     spaces = frozenset({"latent", "noise"})
@@ -70,7 +75,7 @@ class LatentGaussians(Generator):
         if covariance == "shared" and components > 1:
             raise ValueError(f"expected components=1 with a shared covariance, got {components}")
         self.is_features = space == "features"
-        # of the features unknown until the learner has been met
+        # of the features unknown until the learner is attached
         self.latent_dim = 0 if self.is_features else min(latent_dim, math.prod(self.sample_shape))
         self.components = components
         self.covariance: Covariance = covariance
@@ -82,7 +87,7 @@ class LatentGaussians(Generator):
 
     @torch.no_grad()
     def attach(self, learner: nn.Module) -> None:
-        """Meet the learner: with ``space="features"`` its features are the codes."""
+        """Take the learner: with ``space="features"`` its features are the codes."""
         if self.is_features:
             self.latent_dim = Frozen(featured(learner)).features(dummy_input(learner, self.sample_shape)).shape[1]
             self._learner = (learner,)
@@ -92,37 +97,37 @@ class LatentGaussians(Generator):
         return None
 
     def end_experience(self, day: Iterable[Batch], experience: int, rng: torch.Generator) -> None:
-        super().end_experience(self._felt(day) if self.is_features else day, experience, rng)
+        super().end_experience(self._features(day) if self.is_features else day, experience, rng)
 
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         if self.is_features:
-            self._met()
+            self._attached()
         return _Gaussians(self, classes)
 
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        assert isinstance(dreamer, _Gaussians)
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        assert isinstance(snapshot, _Gaussians)
         batches = list(day)
         flat = torch.cat([batch.x for batch in batches]).flatten(1).float()
-        labels = torch.searchsorted(dreamer.classes, torch.cat([batch.groups for batch in batches]))
-        dreamer.least.copy_(flat.min(dim=0).values)
-        dreamer.largest.copy_(flat.max(dim=0).values)
-        dreamer.fit(flat if self.is_features else dreamer.project(flat), labels, rng)
+        labels = torch.searchsorted(snapshot.classes, torch.cat([batch.groups for batch in batches]))
+        snapshot.least.copy_(flat.min(dim=0).values)
+        snapshot.largest.copy_(flat.max(dim=0).values)
+        snapshot.fit(flat if self.is_features else snapshot.project(flat), labels, rng)
 
-    def _met(self) -> nn.Module:
+    def _attached(self) -> nn.Module:
         if not self._learner:
             raise ValueError(
                 "LatentGaussians(space='features') needs the learner: expected attach(learner) to come first"
             )
         return self._learner[0]
 
-    def _felt(self, day: Iterable[Batch]) -> Iterable[Batch]:
-        """The day as features of the learner, in evaluation mode."""
-        learner = Frozen(self._met())
+    def _features(self, day: Iterable[Batch]) -> Iterable[Batch]:
+        """The experience as features of the learner, in evaluation mode."""
+        learner = Frozen(self._attached())
         for batch in day:
             yield Batch(learner.features(batch.x), batch.groups)
 
-    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
-        return dreamer.to(self.store)
+    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
+        return snapshot.to(self.store)
 
 
 class _Gaussians(GeneratorSnapshot):

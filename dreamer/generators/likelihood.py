@@ -22,23 +22,23 @@ def relu_layers(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def misfit(answer: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
+def misfit(output: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
     """(B,) negative log-likelihoods, summed over the elements of a sample and without constants.
 
     Args:
-        answer: (B, N) of the decoder: logits (``bernoulli``) or means (``gaussian``, of variance 1).
+        output: (B, N) of the decoder: logits (``bernoulli``) or means (``gaussian``, of variance 1).
         x: (B, N) samples; in [0, 1] for ``bernoulli``.
         likelihood: of the decoder.
     """
-    answer = at_least_float32(answer)
+    output = at_least_float32(output)
     if likelihood == "bernoulli":
-        return functional.binary_cross_entropy_with_logits(answer, x, reduction="none").sum(dim=1)
-    return 0.5 * functional.mse_loss(answer, x, reduction="none").sum(dim=1)
+        return functional.binary_cross_entropy_with_logits(output, x, reduction="none").sum(dim=1)
+    return 0.5 * functional.mse_loss(output, x, reduction="none").sum(dim=1)
 
 
-def pixels(answer: Tensor, likelihood: Likelihood) -> Tensor:
+def pixels(output: Tensor, likelihood: Likelihood) -> Tensor:
     """The decoder's mean: in [0, 1] for ``bernoulli``."""
-    return torch.sigmoid(answer) if likelihood == "bernoulli" else answer
+    return torch.sigmoid(output) if likelihood == "bernoulli" else output
 
 
 def bounds(likelihood: Likelihood) -> tuple[float, float] | None:
@@ -51,12 +51,12 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
 
 
-def gaussians(answer: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and logarithms of variances, (B, D) each, out of the (B, 2 D) answer of an encoder.
+def gaussians(output: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and logarithms of variances, (B, D) each, out of the (B, 2 D) output of an encoder.
 
-    Half precision, in which an encoder may answer, is too coarse for divergences.
+    Half precision, in which an encoder may run, is too coarse for divergences.
     """
-    mean, log_variance = at_least_float32(answer).chunk(2, dim=1)
+    mean, log_variance = at_least_float32(output).chunk(2, dim=1)
     return mean, log_variance
 
 

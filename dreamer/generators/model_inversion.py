@@ -18,32 +18,32 @@ from dreamer.generators.base import Generator, GeneratorSnapshot
 
 
 class ModelInversion(Generator):
-    """A small network that learns at dusk to make samples which the learner takes for what it has met.
+    """A small network that learns at dusk to make samples which the learner takes for those it was trained on.
 
     DeepInversion (Yin et al. 2020, arXiv 1912.08795) with a network instead of single images, as in Always Be Dreaming
     (Smith et al. 2021, arXiv 2106.09701; official code ``learners/datafree_helper.py``). With a frozen copy
-    of the learner, q its softmax among the C classes met, it minimises::
+    of the learner, q its softmax among the C classes seen, it minimises::
 
         content * CE(q, class) + balance * (1 + sum_c mean(q_c) log mean(q_c) / log C)
-        + statistics * KL(layers as in the day || layers in the dream)
+        + statistics * KL(layers for real samples || layers for dreams)
         + smoothness * |x - blurred x|^2 + diversity * |z1 - z2| / |x1 - x2|
 
     The third term looks at mean and variance of every channel, as Gaussians. A learner with batch normalisation carries
     them; of any other they are measured at dusk for each linear and convolutional layer, and pooled over experiences,
     each weighted by its number of classes. They are all that is kept of the data, and those of old days age with the
     learner. The fourth term is for images. The last, which is not in the papers, keeps two dreams of a class apart (the
-    mode seeking of Mao et al. 2019, arXiv 1903.05628, as a reciprocal): asked for a class, the network would else
-    answer every noise alike, because prototypes of the classes have the right moments too.
+    mode seeking of Mao et al. 2019, arXiv 1903.05628, as a reciprocal): for a class, the network would else make
+    the same of every noise, because prototypes of the classes have the right moments too.
 
     Only the newest network is kept, and goes on from the one before it, so bytes are constant. Its ``iterations`` are
-    no optimiser steps of the life; their seconds belong to the dusk, and :attr:`iterated` counts them. The learner is
+    no optimiser steps of the run; their seconds belong to the dusk, and :attr:`iterated` counts them. The learner is
     left as it was.
 
     Args:
         sample_shape: *S.
         num_classes: K.
-        conditional: ask for classes; False leaves them to chance, sharpens whatever class the learner sees, and lets a
-            teacher name the dream, as the official code does.
+        conditional: dream of chosen classes; False leaves them to chance, sharpens whatever class the learner
+            sees, and lets a teacher name the dream, as the official code does.
         network: ``mlp`` for samples of any shape, or ``conv`` for images.
         width: of its hidden layers, or channels of its first image; official for ``conv``: 128.
         latent_dim: D numbers of noise; official: 1000.
@@ -51,15 +51,15 @@ class ModelInversion(Generator):
         iterations: steps at each dusk; official: 10000.
         batch_size: dreams per step, rounded down to pairs; official: 128.
         lr: of its Adam; official: 0.001.
-        temperature: divides the logits in the first term; official: 1000, which leaves it next to nothing to say.
+        temperature: divides the logits in the first term; official: 1000, which leaves it next to no weight.
         content: weight of the first term; official.
         balance: weight of the second; official.
         statistics: weight of the third; official: 50.
         smoothness: weight of the fourth; official.
         diversity: weight of the last; official: 0.
 
-    Where a default is not the official value it is what a twentieth of the official iterations asked for with a
-    perceptron on MNIST digits: larger steps, and a class that is heard beside the statistics.
+    Where a default is not the official value it is what a twentieth of the official iterations needs with a
+    perceptron on MNIST digits: larger steps, and a class that counts beside the statistics.
 
     Attributes:
         iterated: scalar int64, the steps of all dusks so far.
@@ -122,15 +122,15 @@ class ModelInversion(Generator):
         # inside a tuple: the learner must not become a part of the generator
         self._learner: tuple[nn.Module, ...] = ()
         # what it cannot make is refused here, and not at the first dusk
-        self.born(seed=0)
-        # of the days before the newest one and of the newest one: mean and variance of the channels, and classes
+        self.new_network(seed=0)
+        # of the experiences before the newest one and of the newest one: mean and variance of the channels, and classes
         self.register_buffer("kept", torch.zeros(2, 2, 0))
         self.register_buffer("mass", torch.zeros(2))
         self.register_buffer("newest", torch.tensor(-1))
         self.register_buffer("iterated", torch.tensor(0))
 
     def attach(self, learner: nn.Module) -> None:
-        """Meet the learner that is inverted.
+        """Take the learner that is inverted.
 
         Raises:
             ValueError: when it has no layer whose activations can be watched.
@@ -144,7 +144,7 @@ class ModelInversion(Generator):
         channels = 0 if remembers(layers) else sum(widths(layers))
         self.kept = self.kept.new_zeros(2, 2, channels)
 
-    def born(self, seed: int) -> nn.Sequential:
+    def new_network(self, seed: int) -> nn.Sequential:
         """A network that has learnt nothing."""
         inputs = self.latent_dim + (self.num_classes if self.conditional else 0)
         return inverter(self.network, inputs, self.sample_shape, self.width, self.values == "unit", seed)
@@ -156,26 +156,26 @@ class ModelInversion(Generator):
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Inverted(self, classes)
 
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        assert isinstance(dreamer, _Inverted)
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        assert isinstance(snapshot, _Inverted)
         if not self._learner:
             raise ValueError("ModelInversion needs the learner: expected attach(learner) to come first")
         learner = Activations(copy.deepcopy(self._learner[0]).eval().requires_grad_(False))
         own = remembers(learner.layers)
-        met = learner.running() if own else self._measured(learner, list(day), int(dreamer.experience))
+        real = learner.running() if own else self._measured(learner, list(day), int(snapshot.experience))
         seed = int(torch.randint(2**31, (1,), generator=rng, device=rng.device))
-        earlier = self._dreamers()
-        start = earlier[0].get_submodule("network") if earlier else self.born(seed)
-        dreamer.network.load_state_dict(start.state_dict())
-        self._learn(dreamer, learner, met, rng)
+        earlier = self._snapshots()
+        start = earlier[0].get_submodule("network") if earlier else self.new_network(seed)
+        snapshot.network.load_state_dict(start.state_dict())
+        self._learn(snapshot, learner, real, rng)
         self.iterated += self.iterations
 
     def _old_days(self, day: Sequence[Batch], rng: torch.Generator) -> list[Batch]:
-        """None: what was met on them is asked of the learner, not of an older inversion."""
+        """None: the learner itself knows them better than an older inversion."""
         return []
 
     def _measured(self, learner: Activations, day: Sequence[Batch], experience: int) -> Moments:
-        """Moments of all days so far, this one among them; a day that is met again replaces itself."""
+        """Moments of all experiences so far; one that comes again replaces itself."""
         if experience != int(self.newest) and self.mass.any():
             self.kept[0] = torch.stack(pooled([Moments(*part) for part in self.kept], self.mass))
             self.mass[0] = self.mass.sum()
@@ -185,39 +185,39 @@ class ModelInversion(Generator):
         return pooled([Moments(*part) for part in self.kept], self.mass)
 
     @torch.enable_grad()
-    def _learn(self, dreamer: _Inverted, learner: Activations, met: Moments, rng: torch.Generator) -> None:
-        network = dreamer.network.train().requires_grad_(True)
+    def _learn(self, snapshot: _Inverted, learner: Activations, real: Moments, rng: torch.Generator) -> None:
+        network = snapshot.network.train().requires_grad_(True)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.lr)
         for _ in range(self.iterations):
-            asked = torch.randint(len(dreamer.classes), (self.batch_size // 2,), generator=rng, device=rng.device)
+            asked = torch.randint(len(snapshot.classes), (self.batch_size // 2,), generator=rng, device=rng.device)
             code = torch.randn(2 * len(asked), self.latent_dim, generator=rng, device=rng.device)
             optimizer.zero_grad()
-            self._misfit(dreamer, learner, met, asked.repeat(2), code).backward()
+            self._misfit(snapshot, learner, real, asked.repeat(2), code).backward()
             optimizer.step()
 
-    def _misfit(self, dreamer: _Inverted, learner: Activations, met: Moments, asked: Tensor, code: Tensor) -> Tensor:
+    def _misfit(self, snapshot: _Inverted, learner: Activations, real: Moments, asked: Tensor, code: Tensor) -> Tensor:
         """The loss of dreams from (B, D) noise; ``asked`` are (B,) positions of classes, the same in both halves."""
         content, balance, statistics, smoothness, diversity = self.weights
-        p = functional.one_hot(dreamer.classes[asked], self.num_classes).float()
-        x = dreamer.answer(code, p)
+        p = functional.one_hot(snapshot.classes[asked], self.num_classes).float()
+        x = snapshot.make(code, p)
         logits, dreamt = learner(x)
-        logits = logits[:, dreamer.classes]
+        logits = logits[:, snapshot.classes]
         wanted = asked if self.conditional else logits.argmax(dim=1)
         loss = content * functional.cross_entropy(logits / self.temperature, wanted) + balance * imbalance(logits)
-        loss = loss + statistics * learner.divergence(dreamt, met) + diversity * sameness(code, x)
+        loss = loss + statistics * learner.divergence(dreamt, real) + diversity * sameness(code, x)
         return loss + smoothness * roughness(x) if is_image(self.sample_shape) else loss
 
 
 class _Inverted(GeneratorSnapshot):
-    """The network, and the classes that it can be asked for."""
+    """The network, and the classes that it can dream of."""
 
     def __init__(self, generator: ModelInversion, classes: Tensor):
         super().__init__(classes)
-        self.network = generator.born(seed=0)
+        self.network = generator.new_network(seed=0)
         self.latent_dim = generator.latent_dim
         self.conditional = generator.conditional
 
-    def answer(self, code: Tensor, p: Tensor) -> Tensor:
+    def make(self, code: Tensor, p: Tensor) -> Tensor:
         """(B, *S) samples of (B, D) noise and (B, K) distributions."""
         return self.network(torch.cat([code, p], dim=1) if self.conditional else code)
 
@@ -226,9 +226,9 @@ class _Inverted(GeneratorSnapshot):
         for perturbation in (perturbations.noise, perturbations.latent):
             if perturbation is not None:
                 code, p = perturbation(code, p, rng)
-        # evaluation mode only while it answers: Lightning warns of modules that are found in it when a fit starts
+        # evaluation mode only while it runs: Lightning warns of modules that are found in it when a fit starts
         self.network.eval()
-        made = self.answer(code, p)
+        made = self.make(code, p)
         self.network.train()
         return made, p
 

@@ -26,11 +26,11 @@ from dreamer.generators.likelihood import (
 
 
 class VAE(Generator):
-    """Learns samples without labels and dreams of whatever comes; a teacher says what it was.
+    """Learns samples without labels and dreams without choosing a class; a teacher names what it dreamt.
 
     Kingma and Welling (2013, arXiv 1312.6114), as deep generative replay uses it (Shin et al. 2017, arXiv 1705.08690;
     van de Ven and Tolias 2018, arXiv 1809.10635): the encoder is as deep and wide as the learner, the decoder mirrors
-    it, and codes are drawn from the standard normal prior. By default it is trained on its own dreams beside the day.
+    it, and codes are drawn from the standard normal prior. By default it rehearses its own dreams.
 
     Args:
         sample_shape: *S.
@@ -43,6 +43,11 @@ class VAE(Generator):
 
     Raises:
         ValueError: for fewer than one latent dimension.
+
+    >>> generator, rng = VAE((3,), 2, latent_dim=4, hidden=(8,)), torch.Generator().manual_seed(0)
+    >>> generator.end_experience([Batch(torch.rand(20, 3), torch.arange(20) % 2)], 0, rng)
+    >>> generator.dream(torch.tensor([0, 1, 1]), rng).y  # nobody knows
+    tensor([-1, -1, -1])
     """
 
     spaces = frozenset({"latent", "noise"})
@@ -72,18 +77,18 @@ class VAE(Generator):
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
         flat = seen.x.flatten(1)
         mean, log_variance = gaussians(self.encoder(flat))
-        answer = self.decoder(draw(mean, log_variance, rng))
-        bound = misfit(answer, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
+        output = self.decoder(draw(mean, log_variance, rng))
+        bound = misfit(output, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
         return bound / flat.numel()
 
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Decoder(self, classes)
 
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        return None  # the prior stays the standard normal one, and a blank dreamer has the decoder
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        return None  # the prior stays the standard normal one, and a blank snapshot has the decoder
 
-    def _stored(self, dreamer: GeneratorSnapshot) -> GeneratorSnapshot:
-        return dreamer.to(self.store)
+    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
+        return snapshot.to(self.store)
 
 
 class _Decoder(GeneratorSnapshot):

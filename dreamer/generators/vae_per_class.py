@@ -19,8 +19,8 @@ class VAEPerClass(Generator):
 
     The generative classifier of van de Ven, Li and Tolias (2021, arXiv 2104.10093), which compares classes by
     :meth:`log_likelihood`; the prior of the codes is the standard normal (Kingma and Welling 2013, arXiv 1312.6114), so
-    it dreams without a fitted density. The autoencoders of a batch's classes are asked in one pass. A dusk keeps those
-    of the day's classes, encoders too: likelihoods need them. The kept ones stay as they are, while an optimiser's
+    it dreams without a fitted density. The autoencoders of a batch's classes run in one pass. A dusk keeps those of
+    the new classes, encoders too: likelihoods need them. The kept ones stay as they are, while an optimiser's
     momentum still moves the ones that learnt. Bytes count both. A class that comes back goes on learning where it was,
     and is from then on as likely as the mean over the dusks that kept it.
 
@@ -35,7 +35,7 @@ class VAEPerClass(Generator):
             with ``gaussian`` (models/vae.py, estimate_lls).
 
     Raises:
-        ValueError: for fewer than one latent dimension, or an observation that the decoder's answers do not fit.
+        ValueError: for fewer than one latent dimension, or an observation that the decoder's outputs do not fit.
     """
 
     spaces = frozenset({"latent", "noise"})
@@ -66,17 +66,17 @@ class VAEPerClass(Generator):
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
         flat = seen.x.flatten(1)
         mean, log_variance = _gaussians(self.encoders.each(flat, seen.groups))
-        answer = self.decoders.each(draw(mean, log_variance, rng), seen.groups)
-        bound = misfit(answer, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
+        output = self.decoders.each(draw(mean, log_variance, rng), seen.groups)
+        bound = misfit(output, flat, self.likelihood).sum() + divergence(mean, log_variance).sum()
         return bound / flat.numel()
 
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Kept(self, classes)
 
-    def fill_snapshot(self, dreamer: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
-        assert isinstance(dreamer, _Kept)
-        dreamer.encoders.copy_from(self.encoders, dreamer.classes)
-        dreamer.decoders.copy_from(self.decoders, dreamer.classes)
+    def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
+        assert isinstance(snapshot, _Kept)
+        snapshot.encoders.copy_from(self.encoders, snapshot.classes)
+        snapshot.decoders.copy_from(self.decoders, snapshot.classes)
 
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, samples: int, rng: torch.Generator) -> Tensor:
@@ -97,7 +97,7 @@ class VAEPerClass(Generator):
         flat = x.flatten(1)
         total = flat.new_full((len(flat), self.num_classes), -torch.inf)
         times = torch.zeros(self.num_classes, device=x.device)
-        for kept in self.dreamers:
+        for kept in self.snapshots:
             assert isinstance(kept, _Kept)
             total[:, kept.classes] = torch.logaddexp(total[:, kept.classes], kept.log_likelihood(flat, samples, rng))
             times[kept.classes] += 1
@@ -138,14 +138,14 @@ class _Kept(GeneratorSnapshot):
             terms.append(prior - self._misfit(self.decoders(z).flatten(0, 1), every).view_as(prior))
         return torch.logsumexp(torch.stack(terms), dim=0).T - math.log(samples)
 
-    def _misfit(self, answer: Tensor, x: Tensor) -> Tensor:
+    def _misfit(self, output: Tensor, x: Tensor) -> Tensor:
         if self.observation == "bernoulli":
-            return misfit(answer, x, "bernoulli")
-        return misfit(pixels(answer, self.likelihood), x, "gaussian")
+            return misfit(output, x, "bernoulli")
+        return misfit(pixels(output, self.likelihood), x, "gaussian")
 
 
 class _Stack(nn.Module):
-    """C fully connected ReLU networks of the same widths that share nothing and are asked at once.
+    """C fully connected ReLU networks of the same widths that share nothing and run at once.
 
     Args:
         count: C.
@@ -195,7 +195,7 @@ class _Stack(nn.Module):
             own.copy_(theirs[which])
 
 
-def _gaussians(answer: Tensor) -> tuple[Tensor, Tensor]:
+def _gaussians(output: Tensor) -> tuple[Tensor, Tensor]:
     """Means and logarithms of variances; the latter bounded, as what a class was not made for may be anything."""
-    mean, log_variance = answer.chunk(2, dim=-1)
+    mean, log_variance = output.chunk(2, dim=-1)
     return mean, log_variance.clamp(-8, 4)

@@ -20,11 +20,11 @@ class Lists:
         self.entries: list[tuple[int, int, int]] = []
 
     def renew(
-        self, total: int, place: tuple[int, int], experience: int, met: Mapping[int, int]
+        self, total: int, place: tuple[int, int], experience: int, counts: Mapping[int, int]
     ) -> tuple[list[int], dict[int, int]]:
         """Make room for an experience; what was written for it before goes, the other lists are cut at their end.
 
-        The capacity is split evenly over the classes, and the share of a class over its experiences; where that leaves
+        The capacity is split evenly over the classes, and that of a class over its experiences; where that leaves
         a remainder, earlier ones get one more. So no list ever grows. Several processes have each a part of every
         list, dealt like cards.
 
@@ -32,7 +32,7 @@ class Lists:
             total: rows on all processes together.
             place: rank of this process, and how many there are.
             experience: its number.
-            met: how many samples it has of each class.
+            counts: how many samples it has of each class.
 
         Returns:
             The rows that stay, and how many each class of the experience gets: those follow in the order of classes.
@@ -43,7 +43,7 @@ class Lists:
             starts[label, number] = start
             start += count
         entries = [entry for entry in self.entries if entry[1] != experience]
-        entries += [(label, experience, met[label]) for label in sorted(met)]
+        entries += [(label, experience, counts[label]) for label in sorted(counts)]
         self.entries = _split(entries, total, *place)
         rows: list[int] = []
         for label, number, count in self.entries:

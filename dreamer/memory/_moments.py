@@ -123,6 +123,6 @@ def divide(bank: Bank, rank: int, ranks: int, covariance: Covariance) -> Bank:
     begun = itertools.accumulate(count, initial=0)
     own = [part(number, (rank - before) % ranks, ranks) for number, before in zip(count, begun, strict=False)]
     divided = bank | {"count": torch.tensor(own, dtype=torch.int64, device=bank["count"].device)}
-    met = divided["count"] > 0
+    seen = divided["count"] > 0
     shared = {"factor"} if covariance == "shared" else set()
-    return {name: row if name in shared else row[met] for name, row in divided.items()}
+    return {name: row if name in shared else row[seen] for name, row in divided.items()}

@@ -17,7 +17,7 @@ from dreamer.networks.base import featured
 
 
 class ClassStatistics:
-    """Count, mean and covariance of every class, measured at dusk; what is recalled is drawn from the Gaussians.
+    """Count, mean and covariance of every class, measured at dusk; what is replayed is drawn from the Gaussians.
 
     Means with one running covariance of all classes are what deep streaming LDA keeps of features (Hayes and Kanan
     2020, arXiv 1909.01520; ``SLDA_Model.py`` of tyler-hayes/Deep_SLDA), a covariance per class what FeCAM keeps
@@ -27,17 +27,22 @@ class ClassStatistics:
 
     Covariances are unbiased: divided by n - 1, or for the shared one by n minus the number of classes. A class that
     comes back in a later experience is one Gaussian over both; while that experience lasts, its part is kept apart, so
-    that a later dusk can replace it. Features are not followed as they drift. Several processes measure each what they
-    met themselves.
+    that a later dusk can replace it. Features are not followed as they drift. Several processes measure each their own
+    samples.
 
     Args:
         covariance: ``full`` for every class, ``diagonal`` for every class, or one ``shared`` by all.
         space: measure the learner's ``features``, which are replayed behind them, or the ``samples`` themselves.
-        shrinkage: share in [0, 1] of the covariance that is replaced, when drawing, by a sphere of the same mean
+        shrinkage: fraction in [0, 1] of the covariance that is replaced, when drawing, by a sphere of the same mean
             variance (the form of Ledoit and Wolf 2004). 0 draws from what was measured.
 
     Raises:
         ValueError: when ``shrinkage`` is not in [0, 1].
+
+    >>> memory, rng = ClassStatistics(space="samples"), torch.Generator().manual_seed(0)
+    >>> memory.end_experience([Batch(torch.rand(20, 3), torch.arange(20) % 2)], nn.Identity(), None, 0, rng)
+    >>> len(memory), memory.draw(6, rng).y.bincount()
+    (2, tensor([3, 3]))
     """
 
     logits = False
@@ -110,16 +115,16 @@ class ClassStatistics:
     def draw(self, count: int, rng: torch.Generator) -> Dream:
         """Draw of all classes equally often, give or take one, in random order; see :meth:`dreamer.memory.Memory.draw`.
 
-        A class of which there are two Gaussians is drawn from either, as often as it was met there.
+        A class of which there are two Gaussians is drawn from either, as often as it was seen there.
         """
         if not self.banks:
             raise RuntimeError("the memory is empty: an experience must end before anything is drawn")
         label = self._labels().to(rng.device)
-        met = torch.cat([bank["count"] for bank in self.banks]).to(rng.device, torch.float32)
+        seen = torch.cat([bank["count"] for bank in self.banks]).to(rng.device, torch.float32)
         classes = label.unique()
         order = torch.randperm(len(classes), generator=rng, device=rng.device).repeat(count // len(classes) + 1)
         y = classes[order[:count][torch.randperm(count, generator=rng, device=rng.device)]]
-        row = torch.multinomial((label == y[:, None]) * met, 1, generator=rng).flatten()
+        row = torch.multinomial((label == y[:, None]) * seen, 1, generator=rng).flatten()
         mean = torch.cat([bank["mean"] for bank in self.banks])
         row = row.to(mean.device)
         x = mean[row] + self._noise(row, rng)

@@ -21,13 +21,13 @@ class Herding(Buffer):
 
     Rebuffi et al. 2017 (arXiv 1611.07725): algorithm 4 chooses them one by one, each so that the mean of those chosen
     so far comes closest to the mean of the class, in the space of the learner's features, scaled to length 1; algorithm
-    5 cuts old classes from the end when new ones come, so that every class has the same share of the capacity. Here
-    shares are rounded so that they fill it; the authors' code (srebuffi/iCaRL,
+    5 cuts old classes from the end when new ones come, so that every class has the same part of the capacity. Here
+    parts are rounded so that they fill it; the authors' code (srebuffi/iCaRL,
     ``iCaRL-TheanoLasagne/main_cifar_100_theano.py``) rounds up.
 
-    A learner without features (see :class:`dreamer.networks.Featured`) is judged by its logits: they are the closest
-    to features that every learner gives, and distances between raw samples say little about what it makes of them.
-    A class that comes back in a later experience gets another list, and its share is split over them.
+    A learner without features (see :class:`dreamer.networks.Featured`) is represented by its logits: they are the
+    closest to features that every learner gives, and distances between raw samples mean little to it.
+    A class that comes back in a later experience gets another list, and its part is split over them.
 
     Nothing is kept before the first dusk. The logits, where they are kept, are those of the learner at dusk. Arguments
     as for :class:`dreamer.memory.Buffer`.

@@ -19,7 +19,7 @@ _PAIRS_AT_ONCE = 1 << 22
 
 
 class LatentCodes(Buffer):
-    """What the learner made of its samples at dusk: they are replayed behind its features.
+    """The learner's features of samples at dusk: they are replayed behind its features.
 
     Latent replay (Pellegrini et al. 2020, "Latent replay for real-time continual learning", arXiv 1912.01100; REMIND,
     Hayes et al. 2020, arXiv 1910.02509, which compresses the codes further and, like this, keeps classes balanced).
@@ -31,14 +31,14 @@ class LatentCodes(Buffer):
     distance (semantic drift compensation, Yu et al. 2020, arXiv 2004.00440, who move class means: ``displacement`` in
     ``test.py`` of yulu0724/SDC-IL). Where nights cut an experience, the drift since dawn has been accounted for at its
     first dusk; a later one follows those of the day's samples that were written at the dusk before, recognised by their
-    content (samples that are bent while loading cannot be recognised, and codes then stay as they are). Dreams that
-    enter behind the features leave these alone, so nights of latent replay alone make no drift.
+    content (samples that are perturbed while loading cannot be recognised, and codes then stay as they are). Dreams
+    that enter behind the features leave these alone, so nights of latent replay alone make no drift.
 
     Args:
         capacity: codes that fit, at least 1.
         store: ``float32``, or ``float16`` for half the bytes.
         logits: keep the learner's logits at dusk too.
-        refresh: follow the drift; without it the life needs no copy of the learner from dawn for this memory.
+        refresh: follow the drift; without it no copy of the learner from dawn is needed for this memory.
         sigma: width of the Gaussian, in units of the spread of the day's samples (the root of their mean squared
             distance to their mean), larger than 0. The authors' ``sigma_test`` is a length, to be given for every run;
             relative to the spread it fits features of any scale. The default lets near neighbours speak.
@@ -92,19 +92,19 @@ class LatentCodes(Buffer):
             ValueError: when the learner has no features (see :class:`dreamer.networks.Featured`).
         """
         again = bool(self._lists.entries) and self._lists.entries[-1][1] == experience
-        met = _read(day, learner, dawn if self.refresh and self.size and not again else None, self.logits)
-        group = met.rows.get("group", met.rows["y"])
+        read = _read(day, learner, dawn if self.refresh and self.size and not again else None, self.logits)
+        group = read.rows.get("group", read.rows["y"])
         members = {label: (group == label).nonzero().flatten() for label in group.unique().tolist()}
         earlier = self._rows((self.written == experience).nonzero().flatten()) if again else {}
         stay, shares = self._lists.renew(
             self.total, (self.rank, self.ranks), experience, {label: len(own) for label, own in members.items()}
         )
         chosen = [own[_some(len(own), shares[label], rng).to(own.device)] for label, own in members.items()]
-        rows = {name: row[torch.cat(chosen)] for name, row in met.rows.items()}
+        rows = {name: row[torch.cat(chosen)] for name, row in read.rows.items()}
         if stay:
             old = self._rows(torch.tensor(stay))
             if self.refresh:
-                before, after = _pairs(met, earlier)
+                before, after = _pairs(read, earlier)
                 old["x"] = old["x"] + drift(old["x"], before, after, self.sigma)
             rows = {name: torch.cat([old[name], row]) for name, row in rows.items()}
         self._hold(rows)
@@ -149,14 +149,14 @@ def drift(codes: Tensor, before: Tensor, after: Tensor, sigma: float) -> Tensor:
     return torch.cat(moved)
 
 
-class _Met(NamedTuple):
+class _Read(NamedTuple):
     """The day as the learner sees it: rows to choose from, and its (N, H) features under dawn where they were asked."""
 
     rows: dict[str, Tensor]
     before: Tensor | None
 
 
-def _read(day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, logits: bool) -> _Met:
+def _read(day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, logits: bool) -> _Read:
     rows: dict[str, list[Tensor]] = {name: [] for name in ("x", "y", "key", *(["logits"] if logits else []))}
     before = []
     for batch in day:
@@ -171,17 +171,17 @@ def _read(day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, logi
             rows["logits"].append(featured(learner).classify(h).float())
         if dawn is not None:
             before.append(featured(dawn).features(x).float())
-    return _Met({name: torch.cat(row) for name, row in rows.items()}, torch.cat(before) if before else None)
+    return _Read({name: torch.cat(row) for name, row in rows.items()}, torch.cat(before) if before else None)
 
 
-def _pairs(met: _Met, earlier: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _pairs(read: _Read, earlier: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """(N, H) features of samples before and after a drift: since dawn, or since they were written earlier today."""
-    after = met.rows["x"]
-    if met.before is not None:
-        return met.before, after
+    after = read.rows["x"]
+    if read.before is not None:
+        return read.before, after
     if not earlier:
         return after[:0], after[:0]
-    keys, order = met.rows["key"].sort()
+    keys, order = read.rows["key"].sort()
     place = torch.searchsorted(keys, earlier["key"]).clamp_max(len(keys) - 1)
     found = keys[place] == earlier["key"]
     return earlier["x"][found], after[order[place[found]]]

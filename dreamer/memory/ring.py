@@ -15,8 +15,8 @@ class Ring(Buffer):
     """One ring buffer per class: the first in is the first out.
 
     The ring buffer of "On tiny episodic memories in continual learning" (Chaudhry et al. 2019, arXiv 1902.10486). As
-    there, the share of a class is fixed beforehand, one K-th of the capacity: every class is represented equally from
-    its first day to the last, old classes never change, and early in life part of the memory lies idle (the authors'
+    there, the part of a class is fixed beforehand, one K-th of the capacity: every class is represented equally from
+    its first experience to the last, old classes never change, and at first some of the memory lies idle (the authors'
     code, facebookresearch/agem, ``conv_split_cifar.py``, has ``mem_size`` rows for each of all classes). There are no
     random choices. Where experiences share their classes, a class keeps samples of the last experience only.
 
@@ -24,11 +24,16 @@ class Ring(Buffer):
         capacity: samples that fit on all processes, at least one per class; what cannot be split evenly is not used.
         store: see :class:`dreamer.memory.Buffer`.
         logits: see :class:`dreamer.memory.Buffer`.
-        num_classes: K, which a configuration leaves to the stream. None splits over the classes met so far: the oldest
-            samples of the largest class make room for those of a class with less than its share.
+        num_classes: K, which a configuration leaves to the stream. None splits over the classes seen so far: the oldest
+            samples of the largest class make room for those of a class with less than its part.
 
     Raises:
         ValueError: when there is not a sample for every class.
+
+    >>> memory, rng = Ring(capacity=4, num_classes=2), torch.Generator().manual_seed(0)
+    >>> memory.add(torch.arange(6.0)[:, None], torch.tensor([0, 0, 0, 0, 0, 1]), rng)
+    >>> memory.draw(3, rng).x.flatten().sort().values  # the last two of class 0, and all of class 1
+    tensor([3., 4., 5.])
     """
 
     def __init__(self, capacity: int, store: Store = "float32", logits: bool = False, num_classes: int | None = None):

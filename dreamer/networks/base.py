@@ -161,7 +161,7 @@ def check_resettable(network: nn.Module) -> None:
     for module in _layers(network, learning=True):
         if not hasattr(module, "reset_parameters"):
             raise ValueError(
-                f"a learner that is trained from scratch needs reset_parameters() in every layer, "
+                "a learner that is trained from scratch needs reset_parameters() in every layer, "
                 f"{type(module).__name__} has none"
             )
 

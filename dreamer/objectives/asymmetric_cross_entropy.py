@@ -1,4 +1,4 @@
-"""Cross-entropy that lets new classes compete with each other alone."""
+"""Cross-entropy in which new classes are told apart among themselves alone."""
 
 from __future__ import annotations
 

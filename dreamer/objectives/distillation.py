@@ -12,9 +12,9 @@ from dreamer.problems.softmax import softened_divergence
 class Distillation(Objective):
     """``T^2 KL(softmax(teacher / T) || softmax(logits / T))`` (Hinton et al. 2015, arXiv 1503.02531).
 
-    Teacher and learner are compared among the active outputs. Where the teacher never met a class, its share is zero,
-    and the learner is taught to give none (van de Ven et al. 2020, ``loss_fn_kd``). Of a sample of which the teacher
-    knows no active output it has nothing to say, and the sample adds nothing to the mean.
+    Teacher and learner are compared among the active outputs. A class that the teacher has not seen has the
+    probability zero, and the learner is taught the same (van de Ven et al. 2020, ``loss_fn_kd``). A sample of which the
+    teacher knows no active output adds nothing to the mean.
 
     Args:
         temperature: T, above 0; 2 as in learning without forgetting and in van de Ven et al. (2020).

@@ -37,10 +37,10 @@ def softened_divergence(
     """
     taught = teacher if active is None else teacher.masked_fill(~active, -torch.inf)
     # a softmax over nothing but minus infinity is NaN
-    speechless = torch.isneginf(taught).all(dim=1, keepdim=True)
+    unknown = torch.isneginf(taught).all(dim=1, keepdim=True)
     student = functional.log_softmax(silence(logits, active) / temperature, dim=1)
-    wanted = functional.softmax(taught.masked_fill(speechless, 0).to(student.dtype) / temperature, dim=1)
-    divergence = functional.kl_div(student, wanted.masked_fill(speechless, 0), reduction="batchmean")
+    wanted = functional.softmax(taught.masked_fill(unknown, 0).to(student.dtype) / temperature, dim=1)
+    divergence = functional.kl_div(student, wanted.masked_fill(unknown, 0), reduction="batchmean")
     if per_output:
         divergence = divergence / (student.shape[1] if active is None else active.sum(dim=1).float().mean())
     return divergence

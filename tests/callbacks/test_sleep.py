@@ -523,7 +523,7 @@ def test_a_generator_learns_the_days_and_dreams_of_all_of_them(pl1: Any) -> None
     module = fit(pl1, SleepCallback(night, generator=generator))
     assert not all(map(torch.equal, before, generator.parameters()))
     assert generator.dreamable.tolist() == [True] * 6 + [False] * 4
-    assert len(generator.dreamers) == 3
+    assert len(generator.snapshots) == 3
     _, _, labels, x = module.seen[-1]
     assert labels == list(range(6))
     assert x.shape == (60, 1, 8, 8)

@@ -83,7 +83,7 @@ def test_a_shared_covariance_is_that_of_discriminant_analysis() -> None:
     generator = settled([(0, 1, 2)], covariance="shared")
     x, y = day((0, 1, 2))[:2]
     reference = LinearDiscriminantAnalysis(solver="lsqr").fit(x.numpy(), y.numpy())
-    held = generator.dreamers[0]
+    held = generator.snapshots[0]
     within = held.axes.T @ held.spread[0, 0] @ held.spread[0, 0].T @ held.axes
     assert torch.allclose(within.double(), torch.from_numpy(reference.covariance_).double(), atol=0.05)
     means = held.mean[:, 0] @ held.axes + held.centre
@@ -94,7 +94,7 @@ def test_few_axes_leave_their_residual_as_noise() -> None:
     generator = settled([(0,)], latent_dim=2, clip=False)
     x = day((0,)).x
     assert torch.allclose(dreams(generator, 0).var(dim=0), x.var(dim=0), rtol=0.06)
-    held = generator.dreamers[0]
+    held = generator.snapshots[0]
     centred = x - x.mean(dim=0)
     expected = torch.from_numpy(PCA(2).fit(x.numpy()).inverse_transform(PCA(2).fit_transform(x.numpy()))).float()
     assert torch.allclose(held.residual.square(), (centred + x.mean(dim=0) - expected).square().mean(dim=0), atol=1e-3)
@@ -173,7 +173,7 @@ def test_rehearsing_features_keeps_one_dreamer_of_all_classes() -> None:
     generator, learner = attached(continual="rehearse", clip=False)
     for number, classes in enumerate([(0, 1), (2, 3)]):
         generator.end_experience([day(classes)], number, rng(number))
-    assert len(generator.dreamers) == 1 and generator.dreamable[:4].all()
+    assert len(generator.snapshots) == 1 and generator.dreamable[:4].all()
     for label in range(4):
         assert torch.allclose(
             dreams(generator, label).mean(dim=0), learner.features(day((label,)).x).mean(dim=0), atol=0.15

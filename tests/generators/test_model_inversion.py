@@ -126,7 +126,7 @@ def test_the_learner_and_the_global_randomness_are_left_as_they_were(kind: str) 
 
 def test_only_the_newest_network_is_kept_and_serves_all_classes_met() -> None:
     generator = inverted(taught(), [(0, 1), (2, 3), (4,)])
-    assert len(generator.dreamers) == 1 and generator.dreamable.tolist() == [True] * 5 + [False]
+    assert len(generator.snapshots) == 1 and generator.dreamable.tolist() == [True] * 5 + [False]
     promised = ModelInversion(SHAPE, 6, width=64, latent_dim=8)
     promised.attach(taught())
     assert generator.nbytes == promised.planned_bytes([(0, 1), (2, 3), (4,)])
@@ -135,10 +135,10 @@ def test_only_the_newest_network_is_kept_and_serves_all_classes_met() -> None:
 
 def test_a_dusk_goes_on_from_the_network_of_the_one_before() -> None:
     first = inverted(taught(), [(0, 1)], iterations=60)
-    weight = first.dreamers[0].network[0].weight.clone()
+    weight = first.snapshots[0].network[0].weight.clone()
     first.iterations = 1
     first.end_experience([day((2,))], 1, rng())
-    assert (first.dreamers[0].network[0].weight - weight).abs().max() < 0.011
+    assert (first.snapshots[0].network[0].weight - weight).abs().max() < 0.011
 
 
 def test_the_same_randoms_give_the_same_network() -> None:

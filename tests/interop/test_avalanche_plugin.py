@@ -476,8 +476,8 @@ def test_a_generator_is_not_asked_to_dream_untrained():
     strategy = naive(stream, [plugin])
     experiences = benchmark_of(stream).train_stream
     train(strategy, experiences[0])
-    plugin.generator.dreamers = nn.ModuleList()
-    with pytest.raises(UntrainedError, match="asked to dream of class 0, 1 before it was trained on it"):
+    plugin.generator.snapshots = nn.ModuleList()
+    with pytest.raises(UntrainedError, match="was to dream of class 0, 1 before it was trained on it"):
         train(strategy, experiences[1])
 
 

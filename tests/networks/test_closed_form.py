@@ -294,7 +294,7 @@ def test_a_class_that_came_back_is_as_likely_as_the_mean_of_its_dusks() -> None:
     with torch.no_grad():
         vae.decoders.biases[-1].add_(2)
     other = copy.deepcopy(vae)
-    del other.dreamers[:]
+    del other.snapshots[:]
     second = settled(other, (0,)).log_likelihood(x, 2000, rng())
     both = settled(vae, (0,), experience=1).log_likelihood(x, 2000, rng())
     assert (first - second)[:, 0].abs().max() > 1

@@ -288,7 +288,7 @@ def test_a_domain_incremental_stream_of_plain_vectors() -> None:
     train(module, stream)
     results = module.results()
     assert results["protocol"]["scenario"] == "domain"
-    assert len(generator.dreamers) == 3, "each look keeps its own decoder"
+    assert len(generator.snapshots) == 3, "each look keeps its own decoder"
     assert results["metrics"]["average_accuracy"] > 0.9
 
 
