@@ -11,7 +11,7 @@ from dreamer.metrics.significance import smallest_p, summarise
 from tests.helpers.made_up_runs import fake_results
 
 
-def life(arm: str, stream: str, seed: int, accuracy: float | None) -> CompletedRun:
+def completed_run(arm: str, stream: str, seed: int, accuracy: float | None) -> CompletedRun:
     results = fake_results(3, seed=seed)
     results["metrics"]["average_accuracy"] = accuracy
     results["cost"]["bytes"]["plasticity"] = 0
@@ -20,13 +20,13 @@ def life(arm: str, stream: str, seed: int, accuracy: float | None) -> CompletedR
 
 def comparison(scores, missing=(), reference="er") -> Comparison:
     """From scores by stream, arm and seed."""
-    lives = tuple(
-        life(arm, stream, seed, score)
+    completed = tuple(
+        completed_run(arm, stream, seed, score)
         for stream, arms in scores.items()
         for arm, seeds in arms.items()
         for seed, score in seeds.items()
     )
-    return Comparison("toy", lives, tuple(missing), reference)
+    return Comparison("toy", completed, tuple(missing), reference)
 
 
 def test_pareto_front():
@@ -37,7 +37,7 @@ def test_pareto_front():
 
 
 def test_costs_of_a_life_by_hand():
-    assert costs(life("er", "a", 0, 0.5).results) == Costs(
+    assert costs(completed_run("er", "a", 0, 0.5).results) == Costs(
         steps=3 * (120 + 40 + 30),
         samples_real=7680,
         samples_replayed=0,
@@ -49,14 +49,14 @@ def test_costs_of_a_life_by_hand():
 
 
 def test_unknown_costs_are_not_small_ones():
-    results = life("er", "a", 0, 0.5).results
+    results = completed_run("er", "a", 0, 0.5).results
     del results["cost"]["bytes"]["teacher"], results["cost"]["samples"]
     results["cost"]["seconds"]["rem"] = None
     found = costs(results)
     assert found.bytes_kept is found.samples_real is found.replayed_and_dreamt is found.seconds is None
     assert found.steps == 570 and found.bytes_network == 1_913_896
     assert costs({}) == Costs(*[None] * 7)
-    known = costs(life("er", "a", 1, 0.5).results)
+    known = costs(completed_run("er", "a", 1, 0.5).results)
     assert mean_costs([found, known]) == known, "whoever does not say is left out of the mean"
     assert mean_costs([]) == Costs(*[None] * 7)
 

@@ -43,11 +43,11 @@ def toy(folder=None, streams=("split_mnist", "digits"), names=None, **more) -> C
         for arm, scores in SCORES.items()
         for seed, score in enumerate(scores)
     ]
-    lives = tuple(life(arm, stream, seed, score, folder) for arm, stream, seed, score in cells if score is not None)
+    completed = tuple(life(arm, stream, seed, score, folder) for arm, stream, seed, score in cells if score is not None)
     missing = tuple(Missing(a, s, seed, "killed:\nno | memory") for a, s, seed, score in cells if score is None)
     return Comparison(
         "replay & dreams",
-        lives,
+        completed,
         missing,
         names.get("er", "er"),
         ("bir took more_ steps",),
@@ -191,8 +191,8 @@ def test_notes_name_the_arms_unless_all_share_them():
 
 def test_ranks_that_are_not_there():
     alone = toy(streams=("digits",))
-    lives = tuple(life for life in alone.runs if (life.arm, life.seed) in (("er", 0), ("bir", 1)))
-    analysis = analyse(Comparison("t", lives, (), "er"))
+    completed = tuple(life for life in alone.runs if (life.arm, life.seed) in (("er", 0), ("bir", 1)))
+    analysis = analyse(Comparison("t", completed, (), "er"))
     assert ranking_line(analysis.ranking, "seed") == (
         "mean ranks: none, there is no seed for which every arm has a score"
     )

@@ -248,7 +248,7 @@ SHAPES = {
     "tinyimagenet": (3, 64, 64),
 }
 STRATEGIES = sorted(name for name, path in config.catalog().items() if path.parent.name == "strategies")
-LIVES = sorted(set(config.catalog()) - set(STRATEGIES))
+RUNS = sorted(set(config.catalog()) - set(STRATEGIES))
 
 
 def planned(*items: str):
@@ -266,7 +266,7 @@ def planned(*items: str):
 
 
 class TestShelf:
-    @pytest.mark.parametrize("name", LIVES)
+    @pytest.mark.parametrize("name", RUNS)
     def test_every_life_builds_and_can_be_planned(self, name):
         kinds = {stage.kind for stage in planned(name)}
         assert kinds == {"wake", "nrem", "rem"}
@@ -280,7 +280,7 @@ class TestShelf:
     def test_lives_without_sleep_have_no_night(self, strategy):
         assert {stage.kind for stage in planned("digits", strategy)} == {"wake"}
 
-    @pytest.mark.parametrize("name", [*LIVES, *STRATEGIES])
+    @pytest.mark.parametrize("name", [*RUNS, *STRATEGIES])
     def test_opens_with_the_command_that_runs_it_and_what_it_is(self, name):
         first, second = config.catalog()[name].read_text().splitlines()[:2]
         assert first.startswith("# dreamer run ") and name in first.split()

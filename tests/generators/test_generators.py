@@ -186,9 +186,9 @@ def test_codes_and_noise_can_be_bent(name: str, continual: str | None) -> None:
     y = torch.tensor([0, 1] * 8)
     plain = generator.dream(y, rng())
     if "latent" in generator.spaces:
-        bent = generator.dream(y, rng(), Perturbations(latent=LatentMixing(1.0)))
-        assert (bent.p is not None) == generator.conditional
-        assert not torch.allclose(bent.x, plain.x)
+        perturbed = generator.dream(y, rng(), Perturbations(latent=LatentMixing(1.0)))
+        assert (perturbed.p is not None) == generator.conditional
+        assert not torch.allclose(perturbed.x, plain.x)
     if "noise" in generator.spaces:
         still = generator.dream(y, rng(), Perturbations(noise=Temperature(0.0, 0.0)))
         wild = generator.dream(y, rng(), Perturbations(noise=Temperature(3.0, 3.0)))
@@ -224,8 +224,8 @@ def test_a_mixture_prior_of_one_class_equals_its_closed_form() -> None:
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     exact = torch.distributions.kl_divergence(posterior, prior).sum().detach()
     z = posterior.sample((40000,))[:, 0]
-    share = nn.functional.one_hot(torch.tensor(2), 6).float().expand(40000, -1)
-    drawn = generator._divergence(z, mean.expand(40000, -1), log_variance.expand(40000, -1), share).detach()
+    weights = nn.functional.one_hot(torch.tensor(2), 6).float().expand(40000, -1)
+    drawn = generator._divergence(z, mean.expand(40000, -1), log_variance.expand(40000, -1), weights).detach()
     assert torch.isclose(drawn.mean(), exact, atol=5 * float(drawn.std()) / 200)
 
 
@@ -251,10 +251,10 @@ def test_unconditional_replay_is_the_standard_bound() -> None:
     x, y = day((0, 1), count=3)[:2]
     mean, log_variance = generator.encoder(x.flatten(1)).chunk(2, 1)
     z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=rng(4))
-    answer = torch.distributions.Bernoulli(logits=generator.decoder(z), validate_args=False)
+    output = torch.distributions.Bernoulli(logits=generator.decoder(z), validate_args=False)
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     bound = (
-        answer.log_prob(x.flatten(1)).sum()
+        output.log_prob(x.flatten(1)).sum()
         - torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum()
     )
     assert torch.isclose(generator.loss(x, y, rng(4)), -bound / x.numel(), rtol=1e-5)
@@ -267,10 +267,10 @@ def test_the_vae_loss_is_the_negative_evidence_bound_per_pixel() -> None:
     label = torch.nn.functional.one_hot(y, 6).float()
     mean, log_variance = generator.encoder(torch.cat([x.flatten(1), label], 1)).chunk(2, 1)
     z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=rng(4))
-    answer = torch.distributions.Bernoulli(logits=generator.decoder(torch.cat([z, label], 1)), validate_args=False)
+    output = torch.distributions.Bernoulli(logits=generator.decoder(torch.cat([z, label], 1)), validate_args=False)
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     bound = (
-        answer.log_prob(x.flatten(1)).sum()
+        output.log_prob(x.flatten(1)).sum()
         - torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum()
     )
     assert torch.isclose(generator.loss(x, y, rng(4)), -bound / x.numel(), rtol=1e-5)

@@ -119,9 +119,9 @@ class StandIn(Program):
 STAND_IN = StandIn()
 
 
-def cells(house: Path, *does: str | list[str]) -> list[Path]:
+def cells(base: Path, *does: str | list[str]) -> list[Path]:
     """Folders of cells, each with what it does on its attempts."""
-    folders = [house / f"cell{index}" for index in range(len(does))]
+    folders = [base / f"cell{index}" for index in range(len(does))]
     for folder, do in zip(folders, does, strict=True):
         folder.mkdir(parents=True)
         (folder / "cell.json").write_text(json.dumps({"do": [do] if isinstance(do, str) else do}))

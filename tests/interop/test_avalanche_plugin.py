@@ -161,7 +161,7 @@ class Fed(Naive):
         self.dataloader = Loader()
 
 
-def same_life(stream: Stream, night: list[Any], network: nn.Module | None = None, **parts: Any) -> None:
+def assert_same_run(stream: Stream, night: list[Any], network: nn.Module | None = None, **parts: Any) -> None:
     """Live our loop and the plugin on the same batches, and hold all that they learnt against each other."""
     learner = tiny_network(stream, dropout=0.0) if network is None else network
     wake = parts.pop("wake", Wake(replay=8))
@@ -189,19 +189,19 @@ def same_life(stream: Stream, night: list[Any], network: nn.Module | None = None
 
 def test_with_the_same_batches_it_is_a_life_of_ours():
     stream = tiny_stream(validation=0.0)
-    same_life(stream, nights(), memory=ClassBalanced(10), generator=vae(stream), cycles=2)
+    assert_same_run(stream, nights(), memory=ClassBalanced(10), generator=vae(stream), cycles=2)
 
 
 def test_generators_alone_and_their_rate():
     stream = tiny_stream(validation=0.0)
     wake = Wake(replay=8, replay_weight="equal", steps_per_dream=1)
-    same_life(stream, nights(), wake=wake, generator=vae(stream), generator_lr=1e-2)
+    assert_same_run(stream, nights(), wake=wake, generator=vae(stream), generator_lr=1e-2)
 
 
 def test_kept_logits_are_those_of_the_first_meeting():
     stream = tiny_stream(validation=0.0)
     wake = Wake(replay=8, replay_weight=0.5, replay_objectives=(CrossEntropy(), LogitMatching()))
-    same_life(stream, [], wake=wake, memory=ClassBalanced(10, logits=True))
+    assert_same_run(stream, [], wake=wake, memory=ClassBalanced(10, logits=True))
 
 
 def test_objectives_that_look_at_features():
@@ -210,12 +210,12 @@ def test_objectives_that_look_at_features():
     network = MLP(stream.sample_shape, stream.num_classes, (16,))
     wake = Wake(replay=8, replay_objectives=(CrossEntropy(), FeatureDistillation()))
     night = [NREM(2, 8, objectives=(CrossEntropy(), FeatureDistillation()))]
-    same_life(stream, night, network, wake=wake, memory=ClassBalanced(10))
+    assert_same_run(stream, night, network, wake=wake, memory=ClassBalanced(10))
 
 
 def test_the_days_own_samples_under_the_dawn_teacher():
     stream = tiny_stream(validation=0.0)
-    same_life(stream, [], wake=Wake(source="day"), memory=ClassBalanced(10))
+    assert_same_run(stream, [], wake=Wake(source="day"), memory=ClassBalanced(10))
 
 
 def test_a_newborn_learner_learns_from_its_night_alone():
@@ -517,7 +517,7 @@ def test_it_scores_as_our_own_loop_does(order: str):
     points = []
     for seed in range(5):
         stream = digits(seed=seed, validation=0.0)
-        points.append(plugin_life(stream, seed, Fed if order == "ours" else Naive) - our_life(stream, seed))
+        points.append(plugin_accuracy(stream, seed, Fed if order == "ours" else Naive) - our_accuracy(stream, seed))
     mean = sum(points) / len(points)
     reach = float(stats.t.ppf(0.975, 4) * torch.tensor(points).std()) / math.sqrt(5)
     print(f"{order}: {points} points, 95 % interval of their mean {mean - reach:+.2f} ... {mean + reach:+.2f}")
@@ -539,14 +539,14 @@ def learner(stream: Stream, seed: int) -> nn.Module:
     return MLP(stream.sample_shape, stream.num_classes, (200, 200))
 
 
-def our_life(stream: Stream, seed: int) -> float:
+def our_accuracy(stream: Stream, seed: int) -> float:
     """Average accuracy at the end, in per cent."""
-    life = WakeSleepModule(learner(stream, seed), Wake(epochs=6, batch_size=32, replay=32), **parts(stream, seed))
-    train_module(life, stream)
-    return 100 * life.results()["metrics"]["average_accuracy"]
+    module = WakeSleepModule(learner(stream, seed), Wake(epochs=6, batch_size=32, replay=32), **parts(stream, seed))
+    train_module(module, stream)
+    return 100 * module.results()["metrics"]["average_accuracy"]
 
 
-def plugin_life(stream: Stream, seed: int, kind: type) -> float:
+def plugin_accuracy(stream: Stream, seed: int, kind: type) -> float:
     """The same of a strategy of Avalanche with the plugin, measured by Avalanche."""
     plugin = DreamPlugin(wake_replay=32, **parts(stream, seed))
     strategy = naive(stream, [plugin], learner(stream, seed), kind, train_mb_size=32, train_epochs=6)

@@ -46,8 +46,8 @@ def test_columns_are_united_and_step_comes_first():
 
 
 def test_an_examination_right_before_the_checkpoint_is_kept():
-    examined = {"step": 2, "stream/experience": 0, "stream/average_accuracy": 0.5}
-    merged = merge_parts([table(*losses(0, 1), examined, *losses(2, 3)), table(*losses(2, part=1))])
+    evaluation = {"step": 2, "stream/experience": 0, "stream/average_accuracy": 0.5}
+    merged = merge_parts([table(*losses(0, 1), evaluation, *losses(2, 3)), table(*losses(2, part=1))])
     assert rows_of(merged) == [
         {"step": "0", "epoch": "0", "loss": "0.0"},
         {"step": "1", "epoch": "0", "loss": "1.0"},
@@ -57,8 +57,8 @@ def test_an_examination_right_before_the_checkpoint_is_kept():
 
 
 def test_an_examination_that_was_repeated_is_told_once():
-    examined = {"step": 2, "stream/experience": 0}
-    merged = merge_parts([table(*losses(0, 1), examined), table({**examined, "stream/experience": 7}, *losses(2))])
+    evaluation = {"step": 2, "stream/experience": 0}
+    merged = merge_parts([table(*losses(0, 1), evaluation), table({**evaluation, "stream/experience": 7}, *losses(2))])
     assert [row.get("stream/experience") for row in rows_of(merged)] == [None, None, "7", None]
 
 

@@ -11,7 +11,7 @@ from dreamer import metrics
 from tests.helpers.made_up_runs import fake_results
 
 R = torch.tensor([[0.9, 0.2, 0.1], [0.6, 0.8, 0.3], [0.7, 0.5, 0.6]], dtype=torch.float64)
-BIRTH = torch.tensor([0.1, 0.15, 0.05], dtype=torch.float64)
+INITIAL = torch.tensor([0.1, 0.15, 0.05], dtype=torch.float64)
 
 
 def row(after, experience, accuracy, night=-1):
@@ -30,7 +30,7 @@ def test_numbers_by_hand():
     assert metrics.average_accuracy(R) == pytest.approx((0.7 + 0.5 + 0.6) / 3)
     assert metrics.forgetting(R) == pytest.approx(((0.9 - 0.7) + (0.8 - 0.5)) / 2)
     assert metrics.backward_transfer(R) == pytest.approx(-((0.9 - 0.7) + (0.8 - 0.5)) / 2)
-    assert metrics.forward_transfer(R, BIRTH) == pytest.approx(((0.2 - 0.15) + (0.3 - 0.05)) / 2)
+    assert metrics.forward_transfer(R, INITIAL) == pytest.approx(((0.2 - 0.15) + (0.3 - 0.05)) / 2)
 
 
 def test_maximum_based_forgetting_looks_at_every_row_but_the_last():

@@ -50,13 +50,13 @@ def test_frechet_is_finite_and_not_negative_with_fewer_samples_than_features() -
 def test_precision_and_recall_are_those_of_balls_around_neighbours(k: int) -> None:
     dreams, real = cloud(70, 4, 5, shift=0.3, scale=0.8), cloud(90, 4, 5)
 
-    def share_inside(x: torch.Tensor, balls: torch.Tensor) -> float:
+    def fraction_inside(x: torch.Tensor, balls: torch.Tensor) -> float:
         # the nearest neighbour of a sample among its own set is the sample itself
         radii = NearestNeighbors(n_neighbors=k + 1).fit(balls).kneighbors(balls)[0][:, k]
         return float(np.mean([(np.linalg.norm(balls.numpy() - y, axis=1) <= radii).any() for y in x.numpy()]))
 
     found = measures.precision_recall(dreams, real, k)
-    assert found == (pytest.approx(share_inside(dreams, real)), pytest.approx(share_inside(real, dreams)))
+    assert found == (pytest.approx(fraction_inside(dreams, real)), pytest.approx(fraction_inside(real, dreams)))
 
 
 def test_precision_falls_with_bad_dreams_and_recall_with_narrow_ones() -> None:

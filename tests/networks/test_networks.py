@@ -48,10 +48,10 @@ def x() -> torch.Tensor:
 
 def test_it_maps_samples_to_finite_logits_and_leaves_them_alone(network: nn.Module, x: torch.Tensor) -> None:
     before = x.clone()
-    answer = network(x)
-    assert answer.shape == (6, K) and answer.dtype == torch.float32
+    output = network(x)
+    assert output.shape == (6, K) and output.dtype == torch.float32
     assert torch.equal(x, before)
-    assert not answer.isnan().any()
+    assert not output.isnan().any()
 
 
 def test_a_sample_is_judged_by_itself(network: nn.Module, x: torch.Tensor) -> None:

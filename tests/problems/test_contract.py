@@ -34,10 +34,10 @@ def stream(problem: Problem) -> Stream:
 
 def batch(problem: Problem) -> tuple[Tensor, Dream]:
     """Outputs for six samples, and the samples with a teacher's outputs."""
-    met = stream(problem)
+    source = stream(problem)
     rng = torch.Generator().manual_seed(1)
-    samples = next(iter(met.experiences[1].train.batches([torch.arange(6)])))
-    shape = (6, *problem.output_shape(met))
+    samples = next(iter(source.experiences[1].train.batches([torch.arange(6)])))
+    shape = (6, *problem.output_shape(source))
     outputs, teacher = (torch.randn(shape, generator=rng, dtype=torch.float64) for _ in range(2))
     return outputs, Dream(samples.x, samples.y, teacher=teacher, group=samples.group)
 
@@ -112,8 +112,8 @@ def test_a_score_is_counted_over_batches_of_any_size(name: str) -> None:
 def test_what_a_teacher_says_can_be_a_target(name: str) -> None:
     problem = make(name)
     outputs, dream = batch(problem)
-    met = stream(problem)
-    every = torch.ones(6, met.num_groups, dtype=torch.bool)
+    source = stream(problem)
+    every = torch.ones(6, source.num_groups, dtype=torch.bool)
     named = problem.name(problem.known(perfect(problem, outputs, dream.y), every[0]), every)
     torch.testing.assert_close(named.to(dream.y.dtype), dream.y)
     assert named.shape == dream.y.shape

@@ -68,7 +68,7 @@ def rows(module: WakeSleepModule) -> list[dict[str, Any]]:
     return module.results()["accuracy_matrix"]["rows"]
 
 
-def assert_same_life(module: WakeSleepModule, reference: WakeSleepModule) -> None:
+def assert_same_run(module: WakeSleepModule, reference: WakeSleepModule) -> None:
     assert rows(module) == rows(reference)
     ours, theirs = module.state_dict(), reference.state_dict()
     assert ours.keys() == theirs.keys()
@@ -113,13 +113,13 @@ def test_resumes_bit_equal_from_a_checkpoint_at_every_step(
     module = tiny_module(tiny_stream())
     saves = ModelCheckpoint(checkpoints, every_n_train_steps=1, save_top_k=0)
     train(module, tiny_stream(), str(checkpoints / f"step={step}.ckpt"), callbacks=[saves])
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize("call", [0, 1, 5, 12, 21])
 def test_killed_at_a_step_it_resumes_bit_equal(call: int, tmp_path: Path, reference: WakeSleepModule) -> None:
     module = killed_and_resumed(tmp_path, every_step, "on_train_batch_start", call)
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_resumes_bit_equal_from_sparse_checkpoints(
     hook: str, call: int, tmp_path: Path, reference: WakeSleepModule
 ) -> None:
     module = killed_and_resumed(tmp_path, every_third_step_and_stage, hook, call)
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize("checkpoint", [every_step, every_third_step_and_stage])
-@pytest.mark.parametrize("examination", [0, 1, 2, 5, 6])
+@pytest.mark.parametrize("number", [0, 1, 2, 5, 6])
 def test_an_examination_that_was_killed_is_not_skipped(
-    examination: int,
+    number: int,
     checkpoint: Callable[[Path], pl.Callback],
     tmp_path: Path,
     reference: WakeSleepModule,
@@ -148,7 +148,7 @@ def test_an_examination_that_was_killed_is_not_skipped(
     def dying(*args: Any) -> float | None:
         nonlocal calls
         calls += 1
-        if calls > 6 * examination + 2:
+        if calls > 6 * number + 2:
             raise Killed
         return accuracy(*args)
 
@@ -159,7 +159,7 @@ def test_an_examination_that_was_killed_is_not_skipped(
     module = tiny_module(stream)
     last = tmp_path / "last.ckpt"
     train(module, stream, str(last) if last.exists() else None, callbacks=[checkpoint(tmp_path)])
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 8, 10, 13, 14, 20])
@@ -171,7 +171,7 @@ def test_a_life_cut_by_max_steps_goes_on(steps: int, tmp_path: Path, reference: 
     assert not module.results()["complete"]
     module = tiny_module(stream)
     train(module, stream, str(tmp_path / "last.ckpt"), callbacks=[every_step(tmp_path)])
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize("call", [3, 8, 11])
@@ -215,7 +215,7 @@ def test_a_checkpoint_of_another_life_is_refused(tmp_path: Path) -> None:
         train(tiny_module(stream, seed=1), stream, str(tmp_path / "last.ckpt"))
 
 
-def watchful_life(stream: Stream) -> WakeSleepModule:
+def watchful_module(stream: Stream) -> WakeSleepModule:
     """Everything that keeps a state: open nights, weights that are followed, stored logits, a rehearsing generator."""
     torch.manual_seed(0)
     return WakeSleepModule(
@@ -238,14 +238,14 @@ def watchful_life(stream: Stream) -> WakeSleepModule:
 @pytest.fixture(scope="module")
 def watchful() -> WakeSleepModule:
     stream = tiny_stream()
-    module = watchful_life(stream)
+    module = watchful_module(stream)
     train(module, stream)
     return module
 
 
 def test_the_watchful_life_takes_some_open_nights_and_leaves_others(watchful: WakeSleepModule) -> None:
     stream = tiny_stream()
-    most = watchful_life(stream).plan(stream).nights
+    most = watchful_module(stream).plan(stream).nights
     assert 1 < watchful.hypnogram.nights < most
     assert not any(stage.tentative for stage in watchful.hypnogram)
 
@@ -254,8 +254,8 @@ def test_the_watchful_life_takes_some_open_nights_and_leaves_others(watchful: Wa
 def test_a_life_that_decides_for_itself_resumes_bit_equal(call: int, tmp_path: Path, watchful: WakeSleepModule) -> None:
     stream = tiny_stream()
     with pytest.raises(Killed):
-        train(watchful_life(stream), stream, callbacks=[every_step(tmp_path), KillAt("on_train_batch_start", call)])
-    module = watchful_life(stream)
+        train(watchful_module(stream), stream, callbacks=[every_step(tmp_path), KillAt("on_train_batch_start", call)])
+    module = watchful_module(stream)
     last = tmp_path / "last.ckpt"
     train(module, stream, str(last) if last.exists() else None, callbacks=[every_step(tmp_path)])
-    assert_same_life(module, watchful)
+    assert_same_run(module, watchful)

@@ -73,7 +73,7 @@ def test_reading_says_what_is_wrong(tmp_path):
 
 
 def test_versions_are_told():
-    told = versions()
-    assert set(told) == {"python", "torch", "lightning", "dreamer", "numpy", "platform", "threads"}
-    assert told["torch"] == torch.__version__ and told["threads"] == torch.get_num_threads()
-    assert told["lightning"] and told["python"] and told["platform"]
+    stated = versions()
+    assert set(stated) == {"python", "torch", "lightning", "dreamer", "numpy", "platform", "threads"}
+    assert stated["torch"] == torch.__version__ and stated["threads"] == torch.get_num_threads()
+    assert stated["lightning"] and stated["python"] and stated["platform"]

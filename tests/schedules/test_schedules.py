@@ -209,9 +209,9 @@ def test_a_life_that_goes_on_from_a_state_decides_the_same(name: str, stop: int)
 @pytest.mark.parametrize("name", DATA_DRIVEN)
 def test_the_state_of_a_newborn_begins_a_second_life(name: str) -> None:
     schedule = eager(name)
-    newborn = schedule.state_dict()
+    initial = schedule.state_dict()
     first = lived(schedule)
-    schedule.load_state_dict(newborn)
+    schedule.load_state_dict(initial)
     assert lived(schedule) == first
 
 
@@ -254,14 +254,14 @@ def test_nights_every_few_steps_of_the_whole_life() -> None:
 
 def test_a_night_at_the_first_boundary_that_has_paid_for_it() -> None:
     # 100 wake steps pay 25: 25, 50, 75 (a night of 60), 100, 125 (120 for two), 150, 175, 200 (180 for three)
-    cuts = days(Budget(60, share=0.25), [100] * 8)
+    cuts = days(Budget(60, ratio=0.25), [100] * 8)
     assert [cut[0].sleep for cut in cuts] == [False, False, True, False, True, False, False, True]
     assert all(cut == [Stretch(100, cut[0].sleep)] for cut in cuts)
 
 
 def test_a_night_when_it_is_paid_for_wherever_the_boundaries_lie() -> None:
     # a night of 10 is earned by 40 wake steps; looked at every 15, they come at 45, 90, 120, 165 ...
-    cuts = days(Budget(10, share=0.25, every=15), [50, 90, 40])
+    cuts = days(Budget(10, ratio=0.25, every=15), [50, 90, 40])
     assert cuts == [
         [Stretch(45, True), Stretch(5, False)],
         [Stretch(40, True), Stretch(30, True), Stretch(20, False)],
@@ -277,23 +277,23 @@ def test_the_end_may_be_slept_upon_without_pay() -> None:
 
 
 @pytest.mark.parametrize("every", [None, 1, 7, 1000])
-@pytest.mark.parametrize("share", [0.1, 0.29, 1.0, 30.0])
-def test_sleep_never_costs_more_than_its_share(every: int | None, share: float) -> None:
-    plan = Hypnogram.plan(days(Budget(29, share, every), [100] * 9), [("nrem", 29)])
+@pytest.mark.parametrize("ratio", [0.1, 0.29, 1.0, 30.0])
+def test_sleep_never_costs_more_than_its_share(every: int | None, ratio: float) -> None:
+    plan = Hypnogram.plan(days(Budget(29, ratio, every), [100] * 9), [("nrem", 29)])
     wake = asleep = 0
     for stage in plan:
         wake += stage.steps * (stage.kind == "wake")
         asleep += stage.steps * (stage.kind != "wake")
-        assert asleep <= share * wake + 1e-9
-    if every == 1 and share <= 1:
-        assert plan.nights == round(share * 900) // 29, "nothing is lost where every step is an opportunity"
+        assert asleep <= ratio * wake + 1e-9
+    if every == 1 and ratio <= 1:
+        assert plan.nights == round(ratio * 900) // 29, "nothing is lost where every step is an opportunity"
 
 
 def test_budgets_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="night_steps of at least 1"):
         Budget(0)
     with pytest.raises(ValueError, match="share above 0"):
-        Budget(5, share=0.0)
+        Budget(5, ratio=0.0)
     with pytest.raises(ValueError, match="every of at least 1"):
         Budget(5, every=0)
 

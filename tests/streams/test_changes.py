@@ -41,8 +41,8 @@ def training(stream: Stream) -> Counter[bytes]:
 def moved(stream: Stream) -> list[list[int]]:
     """How many samples of each experience of the stream are met in which experience."""
     own = [rows(experience.train) for experience in STREAM.experiences]
-    met = [rows(experience.train) for experience in stream.experiences]
-    return [[len(mine & there) for there in met] for mine in own]
+    so_far = [rows(experience.train) for experience in stream.experiences]
+    return [[len(mine & there) for there in so_far] for mine in own]
 
 
 CHANGES: dict[str, Any] = {
@@ -98,13 +98,13 @@ def test_further_leaks_are_rarer():
 def test_classes_come_back_only_after_they_were_first_met():
     stream = repeated(STREAM, 0.6, extra=3, seed=2)
     assert len(stream) == 7 and stream.origins == (0, 1, 2, 3, 3, 3, 3)
-    met: set[int] = set()
+    so_far: set[int] = set()
     returned = 0
     for index, experience in enumerate(stream.experiences):
-        new = set(experience.classes) - met
+        new = set(experience.classes) - so_far
         assert new == (set(STREAM.experiences[index].classes) if index < 4 else set())
-        returned += len(set(experience.classes) & met)
-        met |= new
+        returned += len(set(experience.classes) & so_far)
+        so_far |= new
     assert returned > 5
     counts = [int((everything(each.train)[1] == 0).sum()) for each in stream.experiences]
     assert max(counts) - min(count for count in counts if count) <= 1, "a class is dealt out evenly"
@@ -173,9 +173,9 @@ def test_an_experience_in_pieces_counts_once():
 
 def test_a_life_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
     stream = online(tiny_stream(), 5)
-    lived = tiny_module(stream, generator=None, memory=ClassBalanced(12), night=[NREM(2, 8)])
-    trainer = train_module(lived, stream)
-    results = {**lived.results(), "name": "pieces"}
+    module = tiny_module(stream, generator=None, memory=ClassBalanced(12), night=[NREM(2, 8)])
+    trainer = train_module(module, stream)
+    results = {**module.results(), "name": "pieces"}
     last = results["accuracy_matrix"]["rows"][-1]["accuracy"]
     assert len(last) == len(stream) == 12 and results["protocol"]["origins"] == list(stream.origins)
     assert results["metrics"]["average_accuracy"] == pytest.approx(sum(last[::4]) / 3)
@@ -188,9 +188,9 @@ def test_a_life_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
 
 def tiny_results() -> dict[str, Any]:
     stream = tiny_stream(2)
-    lived = tiny_module(stream, generator=None, night=[], wake=Wake(steps=1))
-    train_module(lived, stream)
-    return lived.results()
+    module = tiny_module(stream, generator=None, night=[], wake=Wake(steps=1))
+    train_module(module, stream)
+    return module.results()
 
 
 def test_what_was_met_knows_leaks_and_returns():
@@ -204,8 +204,10 @@ def test_what_was_met_knows_leaks_and_returns():
 
     for stream in (blurred(STREAM, 0.3), repeated(STREAM, 0.6)):
         seen.clear()
-        lived = tiny_module(stream, generator=None, memory=ClassBalanced(12), active_outputs="seen", night=[NREM(2, 8)])
-        train_module(lived, stream, callbacks=[Watch()])
+        module = tiny_module(
+            stream, generator=None, memory=ClassBalanced(12), active_outputs="seen", night=[NREM(2, 8)]
+        )
+        train_module(module, stream, callbacks=[Watch()])
         expected = [set().union(*stream.class_order[: index + 1]) for index in range(len(stream))]
         assert seen[::2] == expected == seen[1::2]
 
@@ -250,7 +252,7 @@ class Endless(IterableDataset):
 
     def __init__(self) -> None:
         self.given = 0
-        self.alive: list[weakref.ref] = []
+        self.references: list[weakref.ref] = []
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = torch.Generator().manual_seed(0)
@@ -261,7 +263,7 @@ class Endless(IterableDataset):
             x = 0.3 * torch.rand(5, 1, 4, 4, generator=rng)
             x.flatten(1)[torch.arange(5), y] = 1.0
             self.given += 5
-            self.alive.append(weakref.ref(x))
+            self.references.append(weakref.ref(x))
             yield x, y
 
 
@@ -276,7 +278,7 @@ def passing(batches: Any, experiences: int = 6, size: int = 16) -> Stream:
     return from_iterable(batches, test_set(), experiences=experiences, size=size)
 
 
-def passing_life(stream: Stream, **changes: Any) -> Any:
+def passing_module(stream: Stream, **changes: Any) -> Any:
     parts = {"generator": None, "memory": ClassBalanced(12), "night": [NREM(3, 8)]}
     return tiny_module(stream, **(parts | changes))
 
@@ -284,8 +286,8 @@ def passing_life(stream: Stream, **changes: Any) -> Any:
 def test_an_endless_stream_is_read_as_it_is_lived():
     data = Endless()
     stream = passing(data)
-    lived = passing_life(stream, wake=Wake(steps=40, batch_size=8, replay=8))
-    lived.plan(stream)
+    module = passing_module(stream, wake=Wake(steps=40, batch_size=8, replay=8))
+    module.plan(stream)
     assert data.given == 0 and stream.class_order == ((),) * 6, "planning reads nothing"
     held, read = [], []
 
@@ -293,25 +295,25 @@ def test_an_endless_stream_is_read_as_it_is_lived():
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             gc.collect()
             read.append(data.given)
-            held.append(5 * sum(ref() is not None for ref in data.alive))
+            held.append(5 * sum(ref() is not None for ref in data.references))
 
     # what other tests left is not looked through
     gc.freeze()
-    train_module(lived, stream, callbacks=[Watch()])
+    train_module(module, stream, callbacks=[Watch()])
     gc.unfreeze()
     # experience n ends with sample 16 (n + 1): as many batches as that takes, and nothing ahead
     assert read[::2] == [-(-16 * (n + 1) // 5) * 5 for n in range(6)]
     assert max(held) <= 5, "samples are kept as the experience alone"
     assert stream.class_order[0] == (0, 1) and stream.class_order[1] == (0, 1, 2, 3)
-    assert lived.results()["metrics"]["average_accuracy"] > 1 / 6
-    assert lived.results()["metrics"]["forgetting"] is None, "there is one examination"
+    assert module.results()["metrics"]["average_accuracy"] > 1 / 6
+    assert module.results()["metrics"]["forgetting"] is None, "there is one examination"
 
 
 @pytest.mark.parametrize("steps", [1, 9, 16, 21])
 def test_a_passing_life_goes_on_from_a_checkpoint(steps: int, tmp_path: Path):
     def fresh() -> tuple[Any, Stream]:
         stream = passing(DataLoader(Endless(), batch_size=None))
-        return passing_life(stream, active_outputs="seen"), stream
+        return passing_module(stream, active_outputs="seen"), stream
 
     (whole, a), (killed, b), (resumed, c) = fresh(), fresh(), fresh()
     train_module(whole, a)
@@ -324,20 +326,20 @@ def test_a_passing_life_goes_on_from_a_checkpoint(steps: int, tmp_path: Path):
 def test_the_same_stream_serves_another_life_but_an_iterator_one_only():
     stream = passing(Endless())
     for _ in range(2):
-        train_module(passing_life(stream), stream)
+        train_module(passing_module(stream), stream)
     once = passing(iter(Endless()))
-    train_module(passing_life(once), once)
+    train_module(passing_module(once), once)
     with pytest.raises(ValueError, match="experience 0 has passed, and an iterator cannot begin anew"):
-        train_module(passing_life(once), once)
+        train_module(passing_module(once), once)
 
 
 def test_tests_of_their_own_make_a_matrix():
     tests = [experience.test for experience in tiny_stream().experiences]
     stream = from_iterable(Endless(), tests, experiences=3, size=30, num_classes=6)
-    lived = passing_life(stream)
-    train_module(lived, stream)
+    module = passing_module(stream)
+    train_module(module, stream)
     assert stream.class_order == ((0, 1), (2, 3), (4, 5))
-    assert lived.results()["metrics"]["forgetting"] is not None
+    assert module.results()["metrics"]["forgetting"] is not None
 
 
 def test_samples_that_pass_are_samples():
@@ -382,7 +384,7 @@ def test_what_an_iterable_must_give_is_one_sentence(batches: list[Any], message:
 def test_what_needs_the_whole_stream_is_refused(changes: dict[str, Any], message: str):
     stream = passing(Endless())
     with pytest.raises(ValueError, match=message):
-        passing_life(stream, **changes).plan(stream)
+        passing_module(stream, **changes).plan(stream)
 
 
 @pytest.mark.parametrize(

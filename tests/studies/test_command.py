@@ -12,7 +12,7 @@ from dreamer.cli import main as cli
 from dreamer.jobs import manifest, pool
 from dreamer.report.results import write_results
 from dreamer.studies.experiments import base
-from tests.helpers.toy_study import asked
+from tests.helpers.toy_study import request
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setattr(pool, "run_jobs", run_jobs)
     monkeypatch.chdir(tmp_path)
     quick = {"data": {"coins": {"seeds": [1, 2]}}}
-    config.save(asked(quick=quick), tmp_path / "toss.yaml")
+    config.save(request(quick=quick), tmp_path / "toss.yaml")
     return type_in
 
 

@@ -17,9 +17,9 @@ from dreamer.studies.experiments.gaussian_theory import expected, log_determinan
 @pytest.mark.parametrize("covariance", ["unbiased", "maximum_likelihood"])
 def test_what_is_measured_is_what_is_expected(training_data: str, covariance: str) -> None:
     """Few samples, so that the difference between exact and approximate formulas is many standard errors."""
-    told = Gaussian(training_data, covariance, dims=2, samples=6, generations=8, lineages=20_000).run(11, Path())
-    for name, line in told["expected"].items():
-        for measured, error, theory in zip(told["curves"][name], told["errors"][name], line, strict=True):
+    results = Gaussian(training_data, covariance, dims=2, samples=6, generations=8, lineages=20_000).run(11, Path())
+    for name, line in results["expected"].items():
+        for measured, error, theory in zip(results["curves"][name], results["errors"][name], line, strict=True):
             if theory is not None:
                 assert abs(measured - theory) < 4.5 * error, (name, measured, theory, error)
 

@@ -87,8 +87,8 @@ def test_all_arms_have_the_same_first_generation_and_part_at_the_second(tmp_path
 
 def test_what_is_measured_is_not_bent_and_what_is_eaten_is(tmp_path, monkeypatch) -> None:
     plain = eaten(monkeypatch, tmp_path, seed=3)[1]
-    bent = eaten(monkeypatch, tmp_path, seed=3, perturbations=[{"name": "noise", "std": 0.5}])[1]
-    apart = [(training_data.x[training_data.y == 0].std(dim=0)).mean() for training_data in (plain, bent)]
+    perturbed = eaten(monkeypatch, tmp_path, seed=3, perturbations=[{"name": "noise", "std": 0.5}])[1]
+    apart = [(training_data.x[training_data.y == 0].std(dim=0)).mean() for training_data in (plain, perturbed)]
     assert apart[1] > 1.2 * apart[0]
 
 
@@ -104,8 +104,8 @@ def test_nobody_is_taught_what_is_examined(tmp_path, monkeypatch) -> None:
     """Unseen samples are marked; judge, teacher, fresh classifiers and generators never meet a mark."""
     taught: list[float] = []
 
-    def marked(*asked: Any) -> Any:
-        whole, known, unseen, classes = real_data(*asked)
+    def marked(*given: Any) -> Any:
+        whole, known, unseen, classes = real_data(*given)
         return whole, known, TensorSamples(tensors(unseen).x + 5, unseen.y), classes
 
     def spying(train: Any) -> Any:
@@ -132,14 +132,14 @@ def test_the_teacher_keeps_of_each_class_what_it_trusts_most() -> None:
 
 def test_the_first_generation_learns(tmp_path) -> None:
     options = {"generator": {"name": "class_conditional_vae", "latent_dim": 16, "hidden": [128], "beta": 0.1}}
-    told = built(generations=1, samples=None, steps=300, classifier_steps=200, network={"name": "mlp"}, **options).run(
-        1001, tmp_path
-    )
-    assert set(told["outcomes"]) == set(MEASURES)
-    assert told["outcomes"]["accuracy"] > 0.75 and told["outcomes"]["fidelity"] > 0.9
-    assert told["yardsticks"]["accuracy"] > 0.9 and told["yardsticks"]["recall"] > 0.8
-    assert told["outcomes"]["frechet"] > told["yardsticks"]["frechet"]
-    with Image.open(tmp_path / told["picture"]) as picture:
+    results = built(
+        generations=1, samples=None, steps=300, classifier_steps=200, network={"name": "mlp"}, **options
+    ).run(1001, tmp_path)
+    assert set(results["outcomes"]) == set(MEASURES)
+    assert results["outcomes"]["accuracy"] > 0.75 and results["outcomes"]["fidelity"] > 0.9
+    assert results["yardsticks"]["accuracy"] > 0.9 and results["yardsticks"]["recall"] > 0.8
+    assert results["outcomes"]["frechet"] > results["yardsticks"]["frechet"]
+    with Image.open(tmp_path / results["picture"]) as picture:
         assert picture.size == (2 * 3 * 8, 2 * 10 * 8)
 
 

@@ -43,7 +43,7 @@ def make_network(stream: Stream, seed: int = 0) -> MLP:
     return MLP(stream.sample_shape, stream.num_classes, hidden=(16,))
 
 
-def whole_life(network: nn.Module, **changes: Any) -> WakeSleepModule:
+def trained(network: nn.Module, **changes: Any) -> WakeSleepModule:
     """All that looks at the network: teachers, features, averages, penalties, codes behind its features."""
     parts: dict[str, Any] = {
         "wake": Wake(batch_size=9, replay=8),
@@ -74,12 +74,12 @@ def whole_life(network: nn.Module, **changes: Any) -> WakeSleepModule:
 )
 def test_a_compiled_network_lives_the_same_life(way: str, changes: dict[str, Any]) -> None:
     stream = tiny_stream()
-    lives = []
+    modules = []
     for wrap in (lambda network: network, WAYS[way]):
-        module = whole_life(wrap(make_network(stream)), **copy.deepcopy(changes))
+        module = trained(wrap(make_network(stream)), **copy.deepcopy(changes))
         train_module(module, stream)
-        lives.append(module)
-    plain, compiled = lives
+        modules.append(module)
+    plain, compiled = modules
     assert plain.results()["accuracy_matrix"] == compiled.results()["accuracy_matrix"]
     assert plain.bytes() == compiled.bytes()
     assert all(map(torch.equal, plain.state_dict().values(), compiled.state_dict().values()))
@@ -103,7 +103,7 @@ def test_a_checkpoint_does_not_know_whether_a_network_was_compiled(tmp_path: Pat
 
     def make(compiled: bool) -> WakeSleepModule:
         network = make_network(stream)
-        return whole_life(torch.compile(network, backend="eager") if compiled else network)  # type: ignore[arg-type]
+        return trained(torch.compile(network, backend="eager") if compiled else network)  # type: ignore[arg-type]
 
     whole = make(False)
     train_module(whole, stream)

@@ -124,7 +124,7 @@ class Training:
         class Witness(pl.Callback):
             def on_train_start(self, trainer: Any, module: Any) -> None:
                 trainer.optimizers[0].register_step_post_hook(self.step)
-                module.network[1].register_forward_hook(self.answer)
+                module.network[1].register_forward_hook(self.record)
                 self.weights = training.weights()
 
             def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
@@ -150,7 +150,7 @@ class Training:
                 # a generator rests at night
                 training.gradients.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
 
-            def answer(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            def record(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
                 training.dtypes.add((training._awake, output.dtype))
 
         return Witness()
