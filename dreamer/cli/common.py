@@ -1,4 +1,4 @@
-"""What several commands share: arguments, how lists are written, and how a stopped command ends."""
+"""What several commands have in common: arguments, how lists are written, and how a stopped command ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line. torch is imported inside the commands only, so help and version answer at once."""
+"""The command line. torch is imported inside the commands only, so help and version print at once."""
 
 from __future__ import annotations
 

@@ -38,17 +38,17 @@ interval, which is that of one difference by itself, and with Cohen's d_z, its m
 (undefined where all differences are equal). A seed that one of the two lacks is left out.
 
 The test is Wilcoxon's signed-rank test, two-sided, which does not assume normal scores. Its p values are exact: equal
-differences share a rank, and differences of zero are left out. Holm's correction runs over all arms and streams
+differences have the same rank, and differences of zero are left out. Holm's correction runs over all arms and streams
 ({tests} here), since among many comparisons some succeed by chance. Better and worse mean a corrected p of at most
 {alpha}.
 
 With n pairs no p below 2/2^n is possible, so with fewer than {pairs} nothing can be concluded, whatever the means look
 like.{more} No difference shown does not mean that there is none.
 
-A rank is the mean over the seeds for which every arm has a score (1 is the best, equal scores share). Friedman's test,
-for three arms or more, asks whether the arms differ at all; its p is an approximation when seeds are few. Costs are
-means over seeds: optimiser steps and seconds awake and asleep, without evaluations, and the bytes kept beside the
-network (memory, generator, teachers, plasticity).
+A rank is the mean over the seeds for which every arm has a score (1 is the best, equal scores get their mean rank).
+Friedman's test, for three arms or more, is for any difference between the arms; its p is an approximation when seeds
+are few. Costs are means over seeds: optimiser steps and seconds awake and asleep, without evaluations, and the bytes
+kept beside the network (memory, generator, teachers, plasticity).
 """
 
 
@@ -146,7 +146,7 @@ def analyse(comparison: Comparison) -> Analysis:
     """Everything that can be said about a comparison.
 
     Cells without results are left out where they are missing: a mean takes the seeds that an arm has, a difference the
-    seeds that arm and reference share, a block of ranks needs all arms.
+    seeds that arm and reference have in common, a block of ranks needs all arms.
     """
     scores = {stream: comparison.scores(stream) for stream in comparison.streams}
     cells = {(run.stream, run.arm) for run in comparison.runs} | {

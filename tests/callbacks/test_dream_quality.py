@@ -1,4 +1,4 @@
-"""The dreams of every night beside held-out data: right numbers, in the right places, and a life that never notices."""
+"""The dreams of every night beside held-out data: right numbers, in the right places, the run unchanged."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_generator_that_always_says_the_same_shows() -> None:
     assert found["precision"] == 1.0 and found["recall"] < 0.1
 
 
-def test_few_samples_leave_out_what_they_cannot_tell() -> None:
+def test_few_samples_leave_out_what_they_cannot_measure() -> None:
     found = measured(batch(1, 2), batch(1, 1))
     assert {name for name in MEASURES if found[name] is None} == {
         "frechet", "precision", "recall", "diversity", "novelty",
@@ -97,7 +97,7 @@ def trained(folder: Path | None, stop: pl.Callback | None = None, **changes: Any
     return module, quality
 
 
-def test_a_life_that_is_looked_at_is_the_same_life() -> None:
+def test_a_run_that_is_measured_is_the_same_run() -> None:
     alone = tiny_module(tiny_stream())
     train(alone, tiny_stream())
     torch.rand(3)
@@ -108,7 +108,7 @@ def test_a_life_that_is_looked_at_is_the_same_life() -> None:
         assert torch.equal(weight, alone.state_dict()[name]), name
 
 
-def test_every_night_is_told_to_the_results_the_logger_and_in_a_picture(tmp_path: Path) -> None:
+def test_every_night_is_in_the_results_the_log_and_a_picture(tmp_path: Path) -> None:
     _, quality = trained(tmp_path)
     rows = read_results(tmp_path)["dreams"]
     assert [row["night"] for row in rows] == [0, 1, 2]
@@ -137,7 +137,7 @@ class Stop(pl.Callback):
             raise RuntimeError("broken off")
 
 
-def test_a_resumed_life_has_the_rows_of_all_its_nights(tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_rows_of_all_its_nights(tmp_path: Path) -> None:
     whole, quality = trained(tmp_path / "whole")
     second = whole.hypnogram[5]
     with pytest.raises(RuntimeError, match="broken off"):
@@ -161,7 +161,7 @@ def test_every_other_night_and_fewer_samples(tmp_path: Path) -> None:
     assert [(row["night"], row["samples"]) for row in quality.rows] == [(0, 6), (2, 7)]
 
 
-def test_a_memory_keeps_what_it_met() -> None:
+def test_a_memory_keeps_real_samples() -> None:
     _, quality = trained(None, generator=None, memory=ClassBalanced(100), night=[NREM(2, 8)])
     assert len(quality.rows) == 3
     # real samples, so as far from the held-out ones as these from each other
@@ -200,7 +200,7 @@ def test_numbers_below_one_are_refused(wrong: dict[str, int]) -> None:
 SHORT = ["digits", "stream.experiences=2", "wake.steps=5", "night.0.steps=2", "night.1.steps=2"]
 
 
-def test_it_is_on_where_it_can_be_and_off_where_it_is_asked_to(tmp_path: Path) -> None:
+def test_it_is_on_by_default_where_possible_and_can_be_switched_off(tmp_path: Path) -> None:
     found = dreamer.run(*SHORT, "dream_quality.samples=20", out=str(tmp_path / "on"))
     assert [row["samples"] for row in found["dreams"]] == [20, 20]
     found = dreamer.run(*SHORT, "dream_quality=null", out=str(tmp_path / "off"))

@@ -68,7 +68,7 @@ def name_of(part: Callable[..., Any]) -> str:
 
 
 def parser_of(part: Callable[..., Any]) -> ArgumentParser:
-    """As LightningCLI would ask for it; what has no type is an error."""
+    """As LightningCLI would parse it; a parameter without a type is an error."""
     from jsonargparse import set_parsing_settings
 
     set_parsing_settings(subclasses_enabled=[streams.Stream])
@@ -121,7 +121,7 @@ def test_the_commands_of_the_page_run(words: list[str], there: Path, monkeypatch
         assert list(there.glob("checkpoints/*.ckpt"))
 
 
-def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_run_of_the_page_is_that_of_its_yaml(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parsed = cli_lightning.WakeSleepCLI(["--config", "run.yaml", "--model.wake.steps", "7"], run=False)
@@ -134,7 +134,7 @@ def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.
     assert module.generator.sample_shape == (1, 8, 8)
 
 
-def test_a_printed_life_is_the_same_life(
+def test_a_printed_configuration_gives_the_same_run(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["python", "-m", "dreamer.cli.lightning", "fit", "--print_config", "--config"]

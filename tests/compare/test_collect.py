@@ -1,4 +1,4 @@
-"""Lives are found again, whoever lived them, and a report says what their results.json say."""
+"""Runs are found in their folders, whatever started them, and a report says what their results.json say."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wanted() -> Grid:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, wanted: Grid) -> Path:
-    """A comparison that has been lived."""
+    """The folder of a comparison that has been run."""
     folder = tmp_path_factory.mktemp("comparison")
     for cell in wanted.cells:
         manifest.write(cell.plain(), folder / cell.folder, grid.PROGRAM.fingerprint())
@@ -43,7 +43,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, wanted: Grid) -> Path:
     return folder
 
 
-def test_a_cell_lives_as_its_configuration_says_and_only_once(done: Path, wanted: Grid) -> None:
+def test_a_cell_runs_as_its_configuration_says_and_only_once(done: Path, wanted: Grid) -> None:
     cell = wanted.cells[0]
     results = read_results(done / cell.folder)
     assert results["complete"] and results["seed"] == 1
@@ -53,7 +53,7 @@ def test_a_cell_lives_as_its_configuration_says_and_only_once(done: Path, wanted
     assert (done / cell.folder / "results.json").stat().st_mtime_ns == written
 
 
-def test_lives_of_a_seed_are_paired(done: Path, wanted: Grid) -> None:
+def test_runs_of_a_seed_are_paired(done: Path, wanted: Grid) -> None:
     found = collect.of_grid(wanted, done).runs
     for seed in (1, 2):
         one, two = (each.results for each in found if each.seed == seed)
@@ -62,7 +62,7 @@ def test_lives_of_a_seed_are_paired(done: Path, wanted: Grid) -> None:
     assert not [line for line in differences(found) if "not paired" in line]
 
 
-def test_the_grid_and_its_folder_tell_the_same(done: Path, wanted: Grid) -> None:
+def test_the_grid_and_its_folder_give_the_same_comparison(done: Path, wanted: Grid) -> None:
     requested, found = collect.of_grid(wanted, done), collect.of_folders([done])
     assert {(each.arm, each.stream, each.seed) for each in requested.runs} == {
         (each.arm, each.stream, each.seed) for each in found.runs
@@ -71,7 +71,7 @@ def test_the_grid_and_its_folder_tell_the_same(done: Path, wanted: Grid) -> None
     assert collect.of_folders([done], NONE).reference == NONE
 
 
-def test_what_was_not_lived_is_missing_with_its_reason(done: Path, wanted: Grid, tmp_path: Path) -> None:
+def test_a_cell_that_was_not_run_is_missing_with_its_reason(done: Path, wanted: Grid, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(done, copy)
     lost, broken = (copy / cell.folder for cell in wanted.cells[:2])
@@ -121,7 +121,7 @@ def test_folders_that_make_no_comparison_are_refused(done: Path, wanted: Grid, t
         collect.of_folders([twice])
 
 
-def test_a_report_says_what_the_lives_say(done: Path, wanted: Grid, tmp_path: Path) -> None:
+def test_a_report_says_what_the_results_say(done: Path, wanted: Grid, tmp_path: Path) -> None:
     session.report(collect.of_grid(wanted, done, "dreamer compare"), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"report.html", "results.csv", "results.json", "table.md", "table.tex"}
@@ -144,7 +144,7 @@ def changed(each: CompletedRun, **changes: object) -> CompletedRun:
     return CompletedRun(each.arm, each.stream, each.seed, results)
 
 
-def test_differences_between_arms_are_told(done: Path, wanted: Grid) -> None:
+def test_differences_between_arms_are_reported(done: Path, wanted: Grid) -> None:
     one, _, other, _ = collect.of_grid(wanted, done).runs
     assert any(
         line.startswith("arms differ in bytes kept beside the network (er") for line in differences([one, other])

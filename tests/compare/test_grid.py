@@ -1,4 +1,4 @@
-"""What is asked for becomes cells, or one clear sentence; cells of one seed differ in nothing but their strategy."""
+"""A request becomes cells, or one clear sentence; cells of one seed differ in nothing but their strategy."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_real_samples_are_augmented_alike_and_dreams_as_their_strategy_says() ->
     assert any("own augmentation" in warning for warning in own.warnings)
 
 
-def test_arms_of_avalanche_keep_their_options_and_live_on_a_life_without_sleep() -> None:
+def test_arms_of_avalanche_keep_their_options_and_build_on_a_run_without_sleep() -> None:
     cell = by_arm(grid_of("er memory.capacity=60", "avalanche:Replay mem_size=7"))["avalanche:Replay mem_size=7"]
     assert cell.avalanche == {"name": "Replay", "options": {"mem_size": 7}, "memory": 60}
     assert cell.config["wake"]["replay"] == 0 and not cell.config["night"]
     assert cell.config["network"] == by_arm(grid_of("er"))["er"].config["network"]
 
 
-def test_a_tuned_arm_beside_one_that_was_not_is_told_of(tmp_path: Path) -> None:
+def test_a_tuned_arm_beside_one_that_was_not_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "best.yaml").write_text("optimizer:\n  name: adam\n  lr: 0.002\n")
     (tmp_path / "tuning.json").write_text('{"tuning": {"trials": 20, "seeds": [1001, 1002]}}')
     tuned = f"er+{tmp_path / 'best.yaml'}"
@@ -99,7 +99,7 @@ def test_a_tuned_arm_beside_one_that_was_not_is_told_of(tmp_path: Path) -> None:
     assert not grid_of(tuned).warnings
 
 
-def test_with_wandb_every_life_is_a_run_of_its_strategy_and_stream() -> None:
+def test_with_wandb_every_cell_is_a_run_of_its_strategy_and_stream() -> None:
     cell = by_arm(grid_of("er", wandb=True))["er"]
     assert cell.config["logger"] == [{"name": "wandb", "group": "er", "job_type": "digits"}]
     assert cell.config["seed"] == 1

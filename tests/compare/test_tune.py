@@ -1,4 +1,4 @@
-"""Hyper-parameters chosen on held-out data: made-up lives where the choice is tested, real ones at the end."""
+"""Hyper-parameters chosen on held-out data: made-up runs where the choice is tested, real ones at the end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FakeJobs:
     """Stands in for the engine: the best learning rate is 0.003, on held-out data; on test data it is the worst.
 
     Args:
-        act: is told of every cell before it is lived; what it raises is the cell's reason to fail.
+        act: is called with the folder of every cell before it runs; what it raises is the cell's reason to fail.
     """
 
     def __init__(self, act: Callable[[Path], None] = lambda folder: None):
@@ -95,7 +95,7 @@ class TestTheSpace:
         assert found["wake.replay_objectives.0.weight"] == Range(0.125, 2.0, log=True)
         assert found["generator.temperature"] == Range(0.6, 2.4, log=True)
 
-    def test_has_the_share_where_it_is_a_number_that_weighs_something_of_its_own(self):
+    def test_has_the_strength_where_it_is_a_weight_of_its_own(self):
         assert "wake.replay_weight" in space.derive(config.read("split_cifar10", "abd"))
         assert "wake.replay_weight" not in space.derive(
             config.read("split_cifar10", "derpp")
@@ -258,7 +258,7 @@ class TestWhatItLeaves:
         assert rows[1]["reason"] == "seed1001: killed by SIGKILL: no memory" and rows[1]["validation_accuracy"] == ""
         assert float(rows[2]["validation_accuracy_seed1002"]) == found.trials[2].accuracies[1002]
         assert "of 3 trials, 1 of which failed" in (tmp_path / tuned.BEST).read_text()
-        # a failed trial is over: it is neither lived again nor lost
+        # a failed trial is over: it is neither run again nor lost
         fake.act = lambda folder: None
         again = tuning.tune(Task("er", "digits", SHORT, (1001, 1002)), tmp_path, RATE, trials=3)
         assert again.trials == found.trials and fake.started.count("1/seed1001") == 1
@@ -273,7 +273,7 @@ class TestWhatItLeaves:
         assert json.loads((tmp_path / tuned.TUNING).read_text())["best"] is None
         assert not (tmp_path / tuned.BEST).exists()
 
-    def test_a_life_that_did_not_look_at_held_out_data_is_no_trial(self):
+    def test_a_run_that_was_not_evaluated_on_held_out_data_is_no_trial(self):
         rows = [{"validation": [0.5]}, {"validation": None}]
         assert tuning.validation_accuracy({"accuracy_matrix": {"rows": rows}}) is None
         assert tuning.validation_accuracy({"accuracy_matrix": {"rows": rows[:1]}}) == 0.5
@@ -300,7 +300,7 @@ class TestGoingOn:
         assert all(fake.started.count(f"{number}/seed1001") == 1 for number in (1, 5, 11, 13))
         assert table(tmp_path / "a") == table(tmp_path / "b")
 
-    def test_more_trials_may_be_asked_for_later(self, tmp_path, fake):
+    def test_more_trials_may_be_added_later(self, tmp_path, fake):
         all_at_once = tuning.tune(ER, tmp_path / "a", RATE, trials=5)
         tuning.tune(ER, tmp_path / "b", RATE, trials=2)
         assert tuning.tune(ER, tmp_path / "b", RATE, trials=5).trials == all_at_once.trials
@@ -377,7 +377,7 @@ class TestRefusals:
         assert not list(tmp_path.iterdir())
 
 
-def test_real_lives_are_lived_and_no_test_accuracy_is_printed(tmp_path, monkeypatch, capsys):
+def test_real_runs_are_trained_and_no_test_accuracy_is_printed(tmp_path, monkeypatch, capsys):
     def run_here(folders: Sequence[Path], program: Program, **options: Any) -> list[Outcome]:
         for folder in folders:
             run_cell(folder)

@@ -107,7 +107,7 @@ class TestMerging:
             "memory": {"name": "reservoir", "capacity": 5}
         }
 
-    def test_the_name_of_the_life_itself_is_no_part(self):
+    def test_the_name_of_the_run_itself_is_no_part(self):
         assert config.merge({"name": "a", "seed": 1}, {"name": "b"}) == {"name": "b", "seed": 1}
 
     def test_null_takes_a_value_back(self):
@@ -187,7 +187,7 @@ class TestBinding:
         own = bind(drum, {"inner": {"name": "flute", "holes": 6, "num_classes": 3}}, given=("num_classes",))
         assert own.build(num_classes=10).inner.num_classes == 3
 
-    def test_a_count_and_a_share_are_told_apart(self, drum):
+    def test_a_count_and_a_fraction_are_distinguished(self, drum):
         flute = registry.resolve("toys", "flute")
         for value in (1, 1.0):
             bound = bind(flute, {"holes": 1, "count": value}, given=("num_classes",)).options["count"]
@@ -267,17 +267,17 @@ def planned(*items: str):
 
 class TestShelf:
     @pytest.mark.parametrize("name", RUNS)
-    def test_every_life_builds_and_can_be_planned(self, name):
+    def test_every_run_builds_and_can_be_planned(self, name):
         kinds = {stage.kind for stage in planned(name)}
         assert kinds == {"wake", "nrem", "rem"}
 
     @pytest.mark.parametrize("strategy", STRATEGIES)
     @pytest.mark.parametrize("name", ["split_mnist", "split_cifar10"])
-    def test_every_strategy_goes_over_every_life(self, name, strategy):
+    def test_every_strategy_combines_with_every_run(self, name, strategy):
         assert planned(name, strategy)[0].kind == "wake"
 
     @pytest.mark.parametrize("strategy", ["fine_tune", "er"])
-    def test_lives_without_sleep_have_no_night(self, strategy):
+    def test_runs_without_sleep_have_no_night(self, strategy):
         assert {stage.kind for stage in planned("digits", strategy)} == {"wake"}
 
     @pytest.mark.parametrize("name", [*RUNS, *STRATEGIES])

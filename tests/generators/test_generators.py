@@ -131,7 +131,7 @@ def test_learns_and_goes_on_dreaming_of_old_days(name: str, continual: str | Non
     assert not losses or losses[-1] < losses[0] or name == "gan", "players of a game do not both win"
     learn(generator, (4, 5), 1, PATIENCE.get(name, 150))
     if generator.is_features or name == "gan":
-        return  # judged by their own tests: features have no brightest pixel, and a game needs more than this
+        return  # tested in their own files: features have no brightest pixel, and a game needs more than this
     y = torch.tensor([0, 5, 1, 4] * 10)
     dream = generator.dream(y, rng())
     brightest = dream.x.flatten(1).argmax(dim=1)
@@ -180,7 +180,7 @@ def test_bytes_are_as_planned(name: str, continual: str | None) -> None:
 
 
 @pytest.mark.parametrize(("name", "continual"), BOTH)
-def test_codes_and_noise_can_be_bent(name: str, continual: str | None) -> None:
+def test_codes_and_noise_can_be_perturbed(name: str, continual: str | None) -> None:
     generator = make(name, continual)
     learn(generator, (0, 1), 0, steps=5)
     y = torch.tensor([0, 1] * 8)
@@ -229,7 +229,7 @@ def test_a_mixture_prior_of_one_class_equals_its_closed_form() -> None:
     assert torch.isclose(drawn.mean(), exact, atol=5 * float(drawn.std()) / 200)
 
 
-def test_gates_close_their_share_of_hidden_units() -> None:
+def test_gates_close_their_fraction_of_hidden_units() -> None:
     generator = make("brain_inspired", hidden=(40, 20), gating=0.25)
     assert isinstance(generator, BrainInspired)
     for number, width in enumerate((40, 20)):
@@ -299,7 +299,7 @@ def test_a_mixture_finds_the_groups_that_made_the_data(diagonal: bool) -> None:
     assert apart.min(dim=1).values.max() < 1e-5
 
 
-def test_every_code_comes_from_the_mixture_that_was_asked_for() -> None:
+def test_every_code_comes_from_the_requested_mixture() -> None:
     mean = torch.tensor([[[0.0, 0.0], [9.0, 9.0]], [[5.0, 5.0], [9.0, 9.0]]])
     spread = torch.diag(torch.tensor([0.1, 0.3])).expand(2, 2, 2, 2)
     bank = MixtureBank(2, 2, 2)

@@ -102,7 +102,7 @@ def test_few_axes_leave_their_residual_as_noise() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"covariance": "diagonal"}, {"covariance": "shared"}, {"components": 3}])
 @pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 2, 3)])
-def test_any_shape_and_spread_dreams_the_class_that_was_asked_for(options: dict[str, object], shape: tuple) -> None:
+def test_any_shape_and_spread_dreams_the_requested_class(options: dict[str, object], shape: tuple) -> None:
     generator = trained([(0, 4), (2, 6)], shape, **options)
     y = torch.tensor([6, 0, 2, 4] * 500)
     made = generator.dream(y, rng()).x
@@ -136,7 +136,7 @@ def test_bytes_are_as_planned_and_nothing_is_learnt_step_by_step(options: dict[s
     assert not list(generator.parameters()) and generator.loss(*day((0,))[:2], rng()) is None
 
 
-def test_codes_can_be_bent() -> None:
+def test_codes_can_be_perturbed() -> None:
     generator = trained([(0, 4)])
     y = torch.tensor([0, 4] * 50)
     halfway = Perturbations(latent=lambda z, p, _: ((z + z.flip(0)) / 2, (p + p.flip(0)) / 2))

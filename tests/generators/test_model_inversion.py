@@ -69,7 +69,7 @@ def inverted(learner: nn.Module, days: Sequence[Sequence[int]], **options: objec
 
 
 @pytest.mark.parametrize("kind", ["mlp", "normed"])
-def test_the_learner_and_a_newborn_both_know_what_was_dreamt(kind: str) -> None:
+def test_the_learner_and_a_network_trained_on_dreams_both_classify(kind: str) -> None:
     learner = taught(kind)
     generator = inverted(learner, [(0, 1, 2, 3, 4, 5)], iterations=200)
     y = torch.arange(6).repeat(100)
@@ -124,7 +124,7 @@ def test_the_learner_and_the_global_randomness_are_left_as_they_were(kind: str) 
     assert not any(parameter.requires_grad for parameter in generator.parameters())
 
 
-def test_only_the_newest_network_is_kept_and_serves_all_classes_met() -> None:
+def test_only_the_newest_network_is_kept_and_serves_all_classes_seen() -> None:
     generator = inverted(taught(), [(0, 1), (2, 3), (4,)])
     assert len(generator.snapshots) == 1 and generator.dreamable.tolist() == [True] * 5 + [False]
     promised = ModelInversion(SHAPE, 6, width=64, latent_dim=8)
@@ -160,7 +160,7 @@ def test_state_goes_into_a_fresh_generator_which_goes_on_alike() -> None:
     assert torch.equal(generator.kept, fresh.kept) and int(fresh.iterated) == 9
 
 
-def test_moments_of_days_are_pooled_by_their_classes_and_a_day_met_again_replaces_itself() -> None:
+def test_moments_of_days_are_pooled_by_their_classes_and_a_day_seen_again_replaces_itself() -> None:
     learner = taught()
     generator = inverted(learner, [(0, 1), (2,), (3, 4, 5)])
     generator.end_experience([day((3, 4, 5))], 2, rng())
@@ -243,10 +243,10 @@ def test_an_unconditional_inversion_leaves_naming_to_the_teacher() -> None:
     dream = generator.dream(torch.zeros(300, dtype=torch.int64), rng())
     assert not generator.conditional and (dream.y == UNLABELLED).all()
     named = learner(dream.x)[:, :3].argmax(dim=1)
-    assert named.bincount(minlength=3).min() > 30, "balanced though nobody asked"
+    assert named.bincount(minlength=3).min() > 30, "balanced, although the labels are free"
 
 
-def test_noise_and_codes_can_be_bent() -> None:
+def test_noise_and_codes_can_be_perturbed() -> None:
     generator = inverted(taught(), [(0, 1)])
     y = torch.tensor([0, 1] * 4)
     still = generator.dream(y, rng(), Perturbations(noise=lambda z, p, _: (0 * z, p))).x

@@ -87,7 +87,7 @@ elif word == "deaf":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     write("pid", str(os.getpid()))
     time.sleep(600)
-elif word == "meet":  # ends when another one runs at the same time
+elif word == "overlap":  # ends when another one runs at the same time
     write("here", "")
     wait_for(lambda: len(list(root.glob("*/here"))) > 1)
     finish()

@@ -58,13 +58,13 @@ def numbers(record: dict[str, Any]) -> list[list[float]]:
 
 def stored(*shapes: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Stream:
     """A stream of two classes an experience, its samples stored in a type of their own."""
-    shares = []
+    parts = []
     for index, shape in enumerate(shapes):
         y = torch.tensor([2 * index, 2 * index + 1]).repeat(shape[0] // 2)
         x = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(index))
         x = x.to(dtype)
-        shares.append([TensorSamples(x, y, 1 / 255), TensorSamples(x[:4], y[:4], 1 / 255)])
-    return make_stream("stored", shares, validation=0.0)
+        parts.append([TensorSamples(x, y, 1 / 255), TensorSamples(x[:4], y[:4], 1 / 255)])
+    return make_stream("stored", parts, validation=0.0)
 
 
 def layers(vae: VAE) -> int:
@@ -83,7 +83,7 @@ def test_the_promised_strategies_are_there_and_say_what_they_are():
 
 
 @pytest.mark.parametrize("name", PROMISED)
-def test_every_strategy_lives_a_stream_and_leaves_results(name: str, tmp_path: Path):
+def test_every_strategy_trains_on_a_stream_and_leaves_results(name: str, tmp_path: Path):
     record = trained(name)
     ours = tiny_module(tiny_stream())
     train_ours(ours, tiny_stream())
@@ -116,7 +116,7 @@ def same_keys(one: Any, other: Any, but: tuple[str, ...], path: str = "") -> Non
 # ------------------------------------------------------------------ the same for everybody
 
 
-def test_the_newborn_network_scores_as_in_a_life_of_ours_and_is_not_changed():
+def test_the_untrained_network_scores_as_in_a_run_of_ours_and_is_not_changed():
     stream = tiny_stream()
     learner = network(stream)
     before = copy.deepcopy(learner.state_dict())
@@ -177,7 +177,7 @@ def test_the_seed_decides_everything_and_the_global_generators_are_put_back(name
     assert other["seed"] == 2
 
 
-def test_passes_are_turned_into_the_steps_that_a_life_of_ours_takes():
+def test_passes_are_turned_into_the_steps_that_a_run_of_ours_takes():
     stream = stored((10, 1, 2, 2), (26, 1, 2, 2))
     for name in ("Naive", "Cumulative", "JointTraining", "GDumb"):
         record = trained(name, stream, steps=None, epochs=3)
@@ -195,13 +195,13 @@ def test_nothing_is_printed_or_written(tmp_path: Path, capfd: pytest.CaptureFixt
     assert not list(tmp_path.iterdir())
 
 
-def test_a_stream_that_shares_classes_can_be_lived():
+def test_a_stream_whose_experiences_have_classes_in_common_can_be_trained_on():
     rng = torch.Generator().manual_seed(0)
-    shares = []
+    parts = []
     for _ in range(2):
         data = TensorSamples(torch.rand(12, 1, 4, 4, generator=rng), torch.arange(12) % 3)
-        shares.append([data, data])
-    stream = make_stream("looks", shares, scenario="domain")
+        parts.append([data, data])
+    stream = make_stream("looks", parts, scenario="domain")
     for name in ("Replay", "DER", "GDumb", "LwF"):
         assert trained(name, stream)["metrics"]["average_accuracy"] is not None
     with pytest.raises(ConfigError, match="ICaRL needs experiences with classes of their own"):
@@ -230,7 +230,7 @@ def test_bytes_of_a_memory_are_those_of_its_samples(name: str, each: int):
     assert held["generator"] == 0
 
 
-def test_memories_hold_what_is_asked_for_or_what_avalanche_would_keep():
+def test_memories_hold_the_given_size_or_what_avalanche_would_keep():
     stream = stored((300, 1, 4, 4))
     each = 16 + 8
     assert trained("Replay", stream)["cost"]["bytes"]["memory"] == 12 * each

@@ -1,4 +1,4 @@
-"""Weights & Biases: offline by itself, everything on disk, no question asked and no network touched."""
+"""Weights & Biases: offline by itself, everything on disk, no prompt and no network."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def history_with(history, names) -> bytes:
 
 
 @pytest.mark.process
-def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, messages):
+def test_an_offline_run_is_complete_on_disk(tmp_path, no_network, messages):
     out = tmp_path / "run"
-    logger = door.wandb_logger(out, group="seeds", job_type="life", name="first", config={"marker": {"deep": "k4711"}})
+    logger = door.wandb_logger(out, group="seeds", job_type="train", name="first", config={"marker": {"deep": "k4711"}})
     stream = tiny_stream()
     try:
         train(tiny_module(stream), stream, callbacks=[RunFolder(out, {"marker": 1}, "tiny")], logger=logger)
@@ -93,11 +93,11 @@ def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, messages):
     assert {"stream/forgetting", "stream/backward_transfer", "stream/forward_transfer"} <= set(summary)
 
 
-def test_without_a_key_the_host_is_not_even_asked(no_network):
+def test_without_a_key_the_host_is_not_even_contacted(no_network):
     assert door.why_offline() == "no API key for api.wandb.ai"
 
 
-def test_a_host_that_does_not_answer(monkeypatch, closed):
+def test_a_host_that_does_not_respond(monkeypatch, closed):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", f"http://{closed}")
     assert door.why_offline().startswith("127.0.0.1 cannot be reached: ")

@@ -90,7 +90,7 @@ def offer(memory: Memory, offered: Batch, generator: torch.Generator, network: n
 
 
 def train(memory: Memory, days: Sequence[Sequence[int]] = DAYS, each: int = 60, seed: int = 0, first: int = 0) -> None:
-    """Whole days: offered awake, settled at dusk by a learner that changes from day to day."""
+    """Whole days: offered awake, closed at dusk with a learner that changes from day to day."""
     generator = rng(seed)
     for experience, classes in enumerate(days, first):
         offered = samples(each, classes, start=experience * each)
@@ -220,7 +220,7 @@ def test_eight_bits_lose_nothing_of_eight_bit_pixels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_that_comes_or_goes_is_shared(name: str) -> None:
+def test_nothing_that_comes_or_goes_is_aliased(name: str) -> None:
     memory = make(name, 5)
     offered = samples(20)
     x = offered.x.clone()
@@ -268,7 +268,7 @@ def test_a_buffer_knows_its_bounds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUFFERS)
-def test_logits_are_kept_where_asked(name: str) -> None:
+def test_logits_are_kept_where_requested(name: str) -> None:
     memory = make(name, logits=True)
     assert memory.logits and not make(name).logits
     offered, network = samples(40), learner()
@@ -310,7 +310,7 @@ def test_what_a_dusk_wrote_is_replaced_by_the_next_one_of_the_same_experience(na
 def offer_days_together(
     memories: Sequence[Any], days: Sequence[Sequence[int]] = DAYS, first: int = 0, each: int = 60
 ) -> None:
-    """Days as in :func:`live`, each memory meeting its own part of the samples."""
+    """Days as in :func:`train`, each memory with its own part of the samples."""
     order = torch.randperm(each, generator=rng(1))
     for experience, labels in enumerate(days, first):
         offered = samples(each, labels, start=experience * each)
@@ -323,10 +323,10 @@ def offer_days_together(
             memory.end_experience(batches(own), network, dawn, experience, generator)
 
 
-def shared(name: str, ranks: int, capacity: int = 10, **options: object) -> list[Any]:
+def distributed(name: str, ranks: int, capacity: int = 10, **options: object) -> list[Any]:
     memories = [make(name, capacity, **options) for _ in range(ranks)]
     for rank, memory in enumerate(memories):
-        memory.share(rank, ranks)
+        memory.distribute(rank, ranks)
     return memories
 
 
@@ -351,7 +351,7 @@ def of_each_class(memory: Any) -> list[int]:
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
 def test_several_keep_together_what_is_planned(name: str, options: dict[str, object], ranks: int) -> None:
-    memories = shared(name, ranks, **options)
+    memories = distributed(name, ranks, **options)
     offer_days_together(memories)
     assert all(len(memory) for memory in memories)
     planned = {memory.planned_bytes(shape_of(memory), CLASSES) for memory in memories}
@@ -365,7 +365,7 @@ def test_several_keep_together_what_is_planned(name: str, options: dict[str, obj
 @pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (2, 3), (3, 2)])
 @pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
 def test_what_several_held_is_dealt_out_to_others(name: str, options: dict[str, object], before: int, now: int) -> None:
-    old, new = shared(name, before, **options), shared(name, now, **options)
+    old, new = distributed(name, before, **options), distributed(name, now, **options)
     offer_days_together(old)
     states = [memory.state_dict() for memory in old]
     untouched = copy.deepcopy(states)
@@ -390,7 +390,7 @@ def test_what_several_held_is_dealt_out_to_others(name: str, options: dict[str, 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_on_as_many_as_before_each_goes_on_with_its_own(name: str) -> None:
-    old, new = shared(name, 2), shared(name, 2)
+    old, new = distributed(name, 2), distributed(name, 2)
     offer_days_together(old)
     states = [memory.state_dict() for memory in old]
     for memory in new:
@@ -401,25 +401,25 @@ def test_on_as_many_as_before_each_goes_on_with_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_memory_of_one_can_be_shared_but_not_a_part(name: str) -> None:
+def test_a_memory_of_one_process_can_be_distributed_but_not_a_part(name: str) -> None:
     alone, several = make(name), [make(name) for _ in range(3)]
     train(alone)
     for rank, memory in enumerate(several):
         train(memory)
-        memory.share(rank, 3)
-        memory.share(rank, 3)
+        memory.distribute(rank, 3)
+        memory.distribute(rank, 3)
     if name in BUFFERS:
         assert rows(several) == rows([alone])
         with pytest.raises(ValueError, match="on each of 11 devices"):
-            make(name).share(0, 11)
+            make(name).distribute(0, 11)
     else:
         assert sum(bank["count"].sum() for memory in several for bank in memory.banks) == 120
     with pytest.raises(ValueError, match="part of one of 3"):
-        several[0].share(0, 1)
+        several[0].distribute(0, 1)
 
 
 def test_counters_are_divided_like_the_rows() -> None:
-    old, new = shared("class_balanced", 2), shared("class_balanced", 3)
+    old, new = distributed("class_balanced", 2), distributed("class_balanced", 3)
     offer_days_together(old)
     states = [memory.state_dict() for memory in old]
     dealt = [memory.dealt(states) for memory in new]
@@ -438,7 +438,7 @@ def numbers(state: dict[str, Any]) -> list[int]:
 def test_rings_and_lists_are_dealt_from_the_top() -> None:
     ring = Ring(12)
     offer(ring, samples(100), rng())
-    for half in shared("ring", 2, 12):
+    for half in distributed("ring", 2, 12):
         state = half.dealt([ring.state_dict()])
         for _, slots in state["classes"]:
             ages = [numbers(state)[slot] for slot in slots]
@@ -446,7 +446,7 @@ def test_rings_and_lists_are_dealt_from_the_top() -> None:
     lists = Herding(12)
     lists.end_experience(batches(samples(60, (0, 1))), learner(), None, 0, rng())
     best = numbers(lists.state_dict())
-    halves = [numbers(half.dealt([lists.state_dict()])) for half in shared("herding", 2, 12)]
+    halves = [numbers(half.dealt([lists.state_dict()])) for half in distributed("herding", 2, 12)]
     assert halves == [best[0:6:2] + best[6:12:2], best[1:6:2] + best[7:12:2]]
 
 
@@ -457,7 +457,7 @@ def test_statistics_of_several_are_merged_to_those_of_one(form: Any) -> None:
     whole.end_experience(batches(offered), learner(), None, 0, rng())
     halves = [ClassStatistics(form, space="samples") for _ in range(2)]
     for rank, half in enumerate(halves):
-        half.share(rank, 2)
+        half.distribute(rank, 2)
         half.end_experience(batches(Batch(offered.x[rank::2], offered.y[rank::2])), learner(), None, 0, rng())
     again = ClassStatistics(form, space="samples")
     restore(again, [half.state_dict() for half in halves])
@@ -511,7 +511,7 @@ def test_a_balanced_memory_looks_through_its_classes_only_after_one_made_room(mo
     monkeypatch.setattr(memory, "_slots", Watched(memory._slots))
     y = torch.arange(500) % 10
     memory.add(y[:, None].float(), y, rng())
-    assert Watched.looked <= 1, "all classes have their share: nothing changes hands"
+    assert Watched.looked <= 1, "all classes have their part: nothing is moved"
     held = one_after_the_other(memory, [0] * 10 + [100])
     assert held[10] == 3 and Watched.looked <= 1 + held[10]
 
@@ -579,7 +579,7 @@ def test_a_ring_that_shrinks_gives_up_its_oldest() -> None:
     assert sorted((memory.state_dict()["held"]["x"][:, 0] * 1000).round().tolist()) == [*range(44, 50), *range(64, 70)]
 
 
-def test_a_ring_that_met_more_classes_than_fit_keeps_some() -> None:
+def test_a_ring_that_has_seen_more_classes_than_fit_keeps_some() -> None:
     assert sum(one_after_the_other(Ring(3), [5, 5, 5, 5, 5]).values()) == 3
 
 
@@ -629,7 +629,7 @@ def test_herding_cuts_old_lists_at_their_end() -> None:
 
 
 @pytest.mark.parametrize("part", [Herding, LatentCodes])
-def test_a_class_that_comes_back_shares_its_part_over_its_days(part: type[Buffer]) -> None:
+def test_a_class_that_comes_back_divides_its_part_over_its_days(part: type[Buffer]) -> None:
     memory = part(12)
     for day in range(3):
         memory.end_experience(batches(samples(60, (0, 1), start=60 * day)), learner(), learner(), day, rng())

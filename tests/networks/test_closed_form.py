@@ -328,10 +328,10 @@ def test_means_cannot_be_observed_as_logits() -> None:
         VAEPerClass((4,), 2, likelihood="gaussian", observation="bernoulli")
 
 
-# ---------------------------------------------------------------- the classifier that asks it
+# ---------------------------------------------------------------- the classifier that calls it
 
 
-def test_the_same_samples_get_the_same_answer_in_every_examination() -> None:
+def test_the_same_samples_get_the_same_output_in_every_evaluation() -> None:
     torch.manual_seed(0)
     networks = [LikelihoodClassifier((1, 8, 8), 10, samples=5, seed=seed) for seed in (0, 1)]
     vae = keeping(VAEPerClass((1, 8, 8), 10), (0, 1, 2))
@@ -344,16 +344,16 @@ def test_the_same_samples_get_the_same_answer_in_every_examination() -> None:
     assert torch.allclose(first, networks[1](x), atol=1.0), "another seed is another estimate of the same likelihood"
 
 
-def test_the_generator_is_asked_but_not_owned() -> None:
+def test_the_generator_is_called_but_not_owned() -> None:
     network = LikelihoodClassifier((4,), 2)
     with pytest.raises(RuntimeError, match="no generator"):
         network(torch.zeros(1, 4))
     network.attach(VAEPerClass((4,), 2))
     assert not list(network.parameters()) and not network.state_dict() and not list(network.children())
-    assert torch.equal(network(torch.zeros(2, 4)), torch.full((2, 2), LOWEST)), "nothing was met yet"
+    assert torch.equal(network(torch.zeros(2, 4)), torch.full((2, 2), LOWEST)), "no class was seen yet"
 
 
-def test_generators_that_cannot_tell_or_do_not_fit_are_refused() -> None:
+def test_generators_without_likelihood_or_of_another_size_are_refused() -> None:
     network = LikelihoodClassifier((4,), 2)
     with pytest.raises(ValueError, match=r"log_likelihood.*got ClassConditionalVAE"):
         network.attach(ClassConditionalVAE((4,), 2))

@@ -20,7 +20,7 @@ from dreamer.objectives import (
     LogitMatching,
     Objective,
     RectifiedSquares,
-    judge,
+    total_loss,
 )
 
 # every objective as it is by default, and those whose options lead elsewhere
@@ -36,7 +36,7 @@ def make(name: str, **options: object) -> Objective:
 
 
 def batch() -> tuple[Output, Dream]:
-    """An answer, and a dream that carries whatever an objective may need."""
+    """An output, and a dream that carries whatever an objective may need."""
     rng = torch.Generator().manual_seed(0)
     logits, teacher, stored = (torch.randn(16, 5, generator=rng, dtype=torch.float64) for _ in range(3))
     features, taught = (torch.randn(16, 7, generator=rng, dtype=torch.float64) for _ in range(2))
@@ -79,7 +79,7 @@ def test_inactive_outputs_get_no_gradient(name: str, options: dict) -> None:
 
 
 @EVERY
-def test_what_is_not_asked_for_is_not_needed_and_what_is_asked_for_is(name: str, options: dict) -> None:
+def test_only_the_fields_that_an_objective_names_are_needed(name: str, options: dict) -> None:
     objective = make(name, **options)
     output, dream = batch()
     needs = {
@@ -110,7 +110,7 @@ def test_a_teacher_who_knows_no_active_output_leaves_the_loss_finite(name: str, 
 
 
 @EVERY
-def test_mixed_labels_and_half_precision_answers_are_served(name: str, options: dict) -> None:
+def test_mixed_labels_and_half_precision_outputs_are_served(name: str, options: dict) -> None:
     output, dream = batch()
     p = functional.one_hot(dream.y, 5).float() * 0.75 + 0.05
     dream = dream._replace(
@@ -185,7 +185,7 @@ def test_distillation_per_output_is_the_official_loss_of_2018() -> None:
     assert torch.isclose(all_outputs, Distillation()(output, batch()[1], None) / 5)
 
 
-def test_classes_that_the_teacher_never_met_are_unlearnt() -> None:
+def test_classes_that_the_teacher_has_not_seen_are_unlearnt() -> None:
     output = Output(torch.zeros(1, 3, requires_grad=True), torch.zeros(1, 1, requires_grad=True))
     dream = Dream(torch.zeros(1, 1), torch.tensor([0]), teacher=torch.tensor([[1.0, 1.0, -torch.inf]]))
     logits, _ = gradients(Distillation(1.0)(output, dream, None), output)
@@ -197,8 +197,8 @@ def test_a_sample_of_which_the_teacher_knows_nothing_adds_nothing_to_distillatio
     teacher = dream.teacher.clone()
     teacher[:8] = -torch.inf
     loss = Distillation()(output, dream._replace(teacher=teacher), None)
-    known = Distillation()(Output(output.logits[8:]), dream._replace(teacher=teacher[8:]), None)
-    assert torch.isclose(loss, known / 2)
+    taught = Distillation()(Output(output.logits[8:]), dream._replace(teacher=teacher[8:]), None)
+    assert torch.isclose(loss, taught / 2)
     assert (gradients(loss, output)[0][:8] == 0).all()
 
 
@@ -233,7 +233,7 @@ def test_logit_matching_equals_its_formula() -> None:
     assert taught == pytest.approx(mean_squared_error(dream.teacher.numpy(), logits), rel=1e-12)
 
 
-def test_logit_matching_sums_what_is_known_and_active_and_means_over_all() -> None:
+def test_logit_matching_sums_stored_and_active_logits_and_means_over_all() -> None:
     output, dream = batch()
     teacher = dream.teacher.clone().index_fill(1, torch.tensor([4]), -torch.inf)
     active = torch.tensor([True, False, True, True, True]).expand(16, 5)
@@ -273,10 +273,10 @@ def test_a_learner_that_equals_its_teacher_has_nothing_to_learn(objective: Objec
 
 def test_objectives_are_added() -> None:
     output, dream = batch()
-    both = judge([CrossEntropy(), Distillation(weight=0.5)], output, dream, None)
+    both = total_loss([CrossEntropy(), Distillation(weight=0.5)], output, dream, None)
     apart = CrossEntropy()(output, dream, None) + 0.5 * Distillation()(output, dream, None)
     assert both is not None and torch.isclose(both, apart)
-    assert judge([], output, dream, None) is None
+    assert total_loss([], output, dream, None) is None
 
 
 def test_a_temperature_that_makes_no_sense_is_refused() -> None:

@@ -102,7 +102,7 @@ def test_randoms_come_from_the_passed_generator_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_batch_of_one_is_bent_too(name: str) -> None:
+def test_a_batch_of_one_is_perturbed_too(name: str) -> None:
     part = made(name)
     x, p = samples(part)
     perturbed, perturbed_p = part(x[:1], p[:1], rng())
@@ -110,11 +110,11 @@ def test_a_batch_of_one_is_bent_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_strength_0_bends_nothing_and_strength_1_is_the_part(name: str) -> None:
+def test_strength_0_perturbs_nothing_and_strength_1_is_the_part(name: str) -> None:
     part = made(name)
     x, p = samples(part)
     before = {key: getattr(part, key) for key in part.amounts}
-    assert before, "amounts say how strongly it bends"
+    assert before, "amounts say how strongly it perturbs"
     still, still_p = scaled(part, 0.0)(x, p, rng())
     assert torch.allclose(still, x, atol=1e-5) and torch.equal(still_p, p)
     for mine, theirs in zip(scaled(part, 1)(x, p, rng()), part(x, p, rng()), strict=True):
@@ -221,7 +221,7 @@ def test_affine_turns_by_the_angle_it_drew() -> None:
     assert angles.min() < -60 and angles.max() > 60 and angles.abs().max() <= 92
 
 
-def test_affine_shifts_by_a_share_of_the_side() -> None:
+def test_affine_shifts_by_a_fraction_of_the_side() -> None:
     x = torch.zeros(256, 1, 20, 20)
     x[:, 0, 9:11, 9:11] = 1.0
     perturbed, _ = Affine(degrees=0, shift=0.2, zoom=0, shear=0)(x, torch.ones(256, 1), rng())
@@ -233,7 +233,7 @@ def test_occlusion_darkens_whole_tiles_at_the_rate_it_drew() -> None:
     x = torch.ones(400, 2, 16, 16)
     perturbed, _ = Occlusion(rate=1.0, tile=1)(x, torch.ones(400, 1), rng())
     assert torch.equal(perturbed[:, 0], perturbed[:, 1]), "all channels of a tile"
-    # the rate is uniform in [0, 1], so the mean share is 1/2 with sd 1 / sqrt(12 * 400) = 0.0144
+    # the rate is uniform in [0, 1], so the mean fraction is 1/2 with sd 1 / sqrt(12 * 400) = 0.0144
     assert abs((perturbed == 0).float().mean() - 0.5) < 5 * 0.0144
     tiles, _ = Occlusion(rate=0.5, tile=4)(torch.ones(50, 1, 16, 16), torch.ones(50, 1), rng())
     flips = (tiles[:, :, :, 1:] != tiles[:, :, :, :-1]).float().mean()
@@ -272,13 +272,13 @@ def test_crop_flip_takes_any_dtype_and_scales_in_whole_pixels() -> None:
     half, double = scaled(CropFlip(4, 0.5), 0.5), scaled(CropFlip(4, 0.8), 2)
     assert (half.padding, half.flip) == (2, 0.25) and (double.padding, double.flip) == (8, 1.0)
     assert isinstance(half.padding, int)
-    assert scaled(CropFlip(0.75), 2).padding == 1.0, "a share of at most the whole side"
+    assert scaled(CropFlip(0.75), 2).padding == 1.0, "a fraction of at most the whole side"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_colour_does_to_pixels_what_torchvision_does(channels: int) -> None:
     x = torch.rand(8, channels, 6, 5, generator=rng())
-    # a black, a white and a grey image, and two channels that share the lead
+    # a black, a white and a grey image, and two channels that are both the largest
     x[0], x[1], x[2], x[3, :2] = 0.0, 1.0, 0.4, 0.9
     factors = torch.rand(3, 8, generator=rng(1)) * 2
     hue = torch.rand(8, generator=rng(2)) - 0.5
@@ -314,14 +314,14 @@ def test_beta_is_that_of_scipy(alpha: float) -> None:
         assert abs((drawn <= fraction).float().mean() - expected.cdf(fraction)) < 5 * 0.5 / 20_000**0.5
 
 
-def test_mixup_mixes_samples_and_labels_by_the_same_share() -> None:
+def test_mixup_mixes_samples_and_labels_by_the_same_fraction() -> None:
     # samples that are their own labels: whatever the partner, both must be mixed alike
     p = torch.eye(64)
     perturbed, perturbed_p = Mixup(alpha=1.0)(p.view(64, 8, 8), p, rng())
     assert torch.allclose(perturbed.flatten(1), perturbed_p)
     assert ((perturbed_p > 0).sum(dim=1) == 2).all(), "everybody has one partner, never itself"
     assert ((perturbed_p > 0).sum(dim=0) == 2).all(), "and is the partner of one"
-    # own shares of Beta(1, 1) are uniform
+    # own weights of Beta(1, 1) are uniform
     assert scipy.stats.kstest(perturbed_p.diagonal().numpy(), "uniform").pvalue > 1e-3
     weak, _ = Mixup(strength=0.25)(p, p, rng())
     assert torch.allclose(1 - weak.diagonal(), 0.25 * (1 - perturbed_p.diagonal()), atol=1e-6)
@@ -375,7 +375,7 @@ def test_latent_mixing_stays_between_two_codes_of_one_class() -> None:
     assert torch.allclose(across_p[:, 1], (across.mean(dim=1) - 1 / 6) / 10, atol=1e-5), fraction
 
 
-def test_partners_share_the_label_and_are_somebody_else() -> None:
+def test_partners_have_the_same_label_and_are_another_sample() -> None:
     label = torch.tensor([0, 1, 2, 0, 1, 0, 3])
     partner = partners(label, rng())
     assert torch.equal(label[partner], label)
@@ -424,7 +424,7 @@ def test_adversarial_steps_have_the_length_and_the_direction_of_the_formula(norm
     p = functional.one_hot(torch.zeros(300, dtype=torch.int64), 3).float()
     perturbed, perturbed_p = Adversarial(0.1, steps, norm, clip=None).bind_model(Plane())(x, p, rng())
     assert perturbed_p is p
-    # class 1 is the rival of class 0 everywhere here, so the margin falls along the difference of their weights
+    # class 1 is the closest other class everywhere here, so the margin falls along the difference of their weights
     fall = torch.tensor([1.0, -3.0, 0.0, 1.0])
     direction = fall.sign() if norm == "linf" else 2 * fall / fall.norm()
     moved = (x - perturbed).flatten(1)

@@ -30,7 +30,7 @@ EVENTS = [
 
 
 class Learner(nn.Module):
-    """A learner with statistics, a frozen layer, and one that is never asked."""
+    """A learner with statistics, a frozen layer, and one that is never called."""
 
     def __init__(self):
         super().__init__()
@@ -67,7 +67,7 @@ def prepared(name: str, **options: object) -> tuple[Learner, Plasticity]:
 
 
 def train(part: Plasticity, network: nn.Module, start: int = 0, end: int = len(EVENTS)) -> None:
-    """Live some events of LIFE; what happens at an event depends on its place alone."""
+    """Train through some of the EVENTS; what happens at an event depends on its place alone."""
     optimiser = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], lr=0.3)
     for place in range(start, end):
         event = EVENTS[place]
@@ -133,7 +133,7 @@ def test_dawn_and_dusk_leave_the_learner_alone(name: str, options: dict) -> None
 
 
 @EVERY
-def test_the_same_randoms_give_the_same_life_and_global_ones_are_left_alone(name: str, options: dict) -> None:
+def test_the_same_randoms_give_the_same_run_and_global_ones_are_left_alone(name: str, options: dict) -> None:
     state = torch.get_rng_state()
     network, part = prepared(name, **options)
     twin, other = prepared(name, **options)
@@ -147,7 +147,7 @@ def test_the_same_randoms_give_the_same_life_and_global_ones_are_left_alone(name
 
 
 @EVERY
-def test_a_life_that_is_killed_anywhere_goes_on_as_if_nothing_had_happened(name: str, options: dict) -> None:
+def test_a_run_that_is_killed_anywhere_resumes_as_if_nothing_had_happened(name: str, options: dict) -> None:
     network, part = prepared(name, **options)
     train(part, network)
     expected = everything(network, part)
@@ -165,7 +165,7 @@ def test_a_life_that_is_killed_anywhere_goes_on_as_if_nothing_had_happened(name:
 
 
 @EVERY
-def test_an_average_answers_for_itself(name: str, options: dict) -> None:
+def test_an_average_has_outputs_of_its_own(name: str, options: dict) -> None:
     network, part = prepared(name, **options)
     train(part, network)
     if part.average is None:
@@ -269,7 +269,7 @@ def test_a_step_that_was_skipped_for_its_infinite_gradients_leaves_no_trace() ->
 
 
 def walk(part: Plasticity, network: nn.Module, steps: int) -> list[Tensor]:
-    """Move the weights at random; gives them as they were from birth on."""
+    """Move the weights at random; gives them as they were from the start on."""
     places = [network.weight.detach().clone()]
     for step in range(steps):
         with torch.no_grad():

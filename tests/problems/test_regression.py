@@ -100,7 +100,7 @@ def test_what_the_stream_cannot_be_is_one_sentence(wrong: dict[str, Any]) -> Non
 def test_a_sample_takes_its_domain_along_wherever_it_is_dealt() -> None:
     pieces = online(STREAM, size=40)
     assert {classes for classes in pieces.class_order} == {(0,), (1,), (2,)} and pieces.num_groups == 3
-    mixed = blurred(STREAM, share=0.4)
+    mixed = blurred(STREAM, fraction=0.4)
     assert any(len(classes) > 1 for classes in mixed.class_order)
     assert sum(len(part.train) for part in repeated(STREAM, again=0.5).experiences) == 280
 

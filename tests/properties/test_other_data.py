@@ -158,7 +158,7 @@ def test_a_byte_for_a_value_outside_its_range_is_refused_by_the_memory_itself():
 # --- series --------------------------------------------------------------------------------------------------------
 
 
-def test_series_of_several_channels_leave_a_life_without_a_picture_of_them(tmp_path: Path):
+def test_series_of_several_channels_leave_a_run_without_a_picture_of_them(tmp_path: Path):
     rng = torch.Generator().manual_seed(0)
     y = torch.arange(80) % 4
     wave = torch.sin(torch.linspace(0, 12, 20) * (1 + y[:, None, None]))

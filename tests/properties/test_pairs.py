@@ -1,4 +1,4 @@
-"""Parts combine by being passed: every pair of them lives through a short life, or is refused with a known reason.
+"""Parts combine by being passed: every pair of them trains in a short run, or is refused with a reason given here.
 
 Parts are found by their files, so a new one is paired with all others without a word here.
 """
@@ -77,7 +77,7 @@ def make(family: str, name: str, **options: Any) -> Any:
 
 
 GENERATORS = pytest.mark.parametrize("generator", kinds("generators"), ids=named)
-# how a generator goes on learning does not change how it is asked
+# how a generator goes on learning does not change how it dreams
 DREAMERS = pytest.mark.parametrize("generator", kinds("generators", ("space",)), ids=named)
 MEMORIES = pytest.mark.parametrize("memory", kinds("memory"), ids=named)
 OBJECTIVES = pytest.mark.parametrize("objective", kinds("objectives"), ids=named)
@@ -94,7 +94,7 @@ def learner(seed: int = 0) -> MLP:
 
 
 def replaying(stage: str, **options: Any) -> dict[str, Any]:
-    """Lives that recall in one kind of stage alone."""
+    """Options of a run that replays in one kind of stage alone."""
     if stage == "wake":
         replay = {"replay_objectives": options.pop("objectives", (CrossEntropy(),))}
         replay["replay_perturbations"] = options.pop("perturbations", ())
@@ -114,7 +114,7 @@ class Losses(pl.Callback):
 
 
 def trained(stream: Stream = STREAM, network: nn.Module | None = None, **parts: Any) -> WakeSleepModule:
-    """Live a life to its end, and see that it was one."""
+    """Train a run to its end, and check that it is complete."""
     module = WakeSleepModule(learner() if network is None else network, **parts)
     losses = Losses()
     trainer = train(module, stream, callbacks=[losses])
@@ -129,7 +129,7 @@ def trained(stream: Stream = STREAM, network: nn.Module | None = None, **parts: 
 
 
 def trains_or_is_refused(reason: str | None, **parts: Any) -> None:
-    """The whole life is lived; or, with a reason, it is refused when it is planned."""
+    """The run is trained to its end; or, with a reason, it is refused when it is planned."""
     if reason is None:
         trained(**parts)
         return
@@ -148,7 +148,7 @@ def test_every_generator_dreams_in_every_stage(generator: tuple[str, dict], stag
 
 @pytest.mark.parametrize("stage", STAGES)
 @MEMORIES
-def test_every_memory_is_recalled_in_every_stage(memory: tuple[str, dict], stage: str) -> None:
+def test_every_memory_is_replayed_in_every_stage(memory: tuple[str, dict], stage: str) -> None:
     name, options = memory
     part = make("memory", name, **options)
     reason = ARE_FEATURES if part.is_features and stage == "hebbian" else None
@@ -231,7 +231,7 @@ def test_features_that_a_memory_keeps_are_mixed_by_default() -> None:
 
 @pytest.mark.parametrize("memory", ["class_balanced", "latent_codes"])
 @DREAMERS
-def test_every_generator_is_recalled_beside_a_memory_that_keeps_the_same(
+def test_every_generator_is_replayed_beside_a_memory_that_keeps_the_same(
     generator: tuple[str, dict], memory: str
 ) -> None:
     part, kept = make("generators", generator[0], **generator[1]), make("memory", memory)
@@ -242,7 +242,7 @@ def test_every_generator_is_recalled_beside_a_memory_that_keeps_the_same(
 
 @OBJECTIVES
 @pytest.mark.parametrize("active_outputs", ["all", "seen", "task"])
-def test_every_objective_judges_the_day_under_all_active_outputs(
+def test_every_objective_trains_on_real_samples_under_all_active_outputs(
     objective: tuple[str, dict], active_outputs: Literal["all", "seen", "task"]
 ) -> None:
     objecting = make("objectives", objective[0], **objective[1])
@@ -253,7 +253,7 @@ def test_every_objective_judges_the_day_under_all_active_outputs(
 
 @pytest.mark.parametrize("perturbation", registry.names("perturbations"))
 @pytest.mark.parametrize("active_outputs", ["seen", "task"])
-def test_every_perturbation_bends_the_day_and_what_is_replayed_under_all_active_outputs(
+def test_every_perturbation_serves_real_and_replayed_samples_under_all_active_outputs(
     perturbation: str, active_outputs: Literal["seen", "task"]
 ) -> None:
     """Labels that are mixed over experiences make the outputs of both compete."""
@@ -267,7 +267,7 @@ def test_every_perturbation_bends_the_day_and_what_is_replayed_under_all_active_
 
 
 @DREAMERS
-def test_every_generator_dreams_of_known_tasks(generator: tuple[str, dict]) -> None:
+def test_every_generator_dreams_of_given_tasks(generator: tuple[str, dict]) -> None:
     part = make("generators", generator[0], **generator[1])
     objectives = (CrossEntropy(), Distillation(), LogitMatching(to="teacher"))
     wake = Wake(steps=2, batch_size=9, replay=8, replay_objectives=objectives)
@@ -302,7 +302,7 @@ def wakes() -> Iterator[tuple[str, Wake]]:
 
 @pytest.mark.parametrize(("kind", "wake"), [pytest.param(*each, id=each[0]) for each in wakes()])
 @pytest.mark.parametrize("name", registry.names("networks"))
-def test_every_network_lives_a_day_that_it_can_live(name: str, kind: str, wake: Wake) -> None:
+def test_every_network_trains_in_a_wake_stage_that_serves_it(name: str, kind: str, wake: Wake) -> None:
     network = make("networks", name)
     calls_generator = hasattr(network, "attach")
     parts = {
@@ -323,9 +323,9 @@ def test_every_network_lives_a_day_that_it_can_live(name: str, kind: str, wake: 
 
 
 @pytest.mark.parametrize("generator", registry.names("generators"))
-def test_the_same_seed_gives_the_same_life(generator: str) -> None:
+def test_the_same_seed_gives_the_same_run(generator: str) -> None:
     def numbers(seed: int) -> tuple[list[list[float]], list[torch.Tensor]]:
-        torch.rand(seed + 3)  # the global random state before a life does not matter
+        torch.rand(seed + 3)  # the global random state before a run does not matter
         module = trained(
             network=learner(),
             generator=make("generators", generator),

@@ -1,4 +1,4 @@
-"""A life that is killed anywhere and resumed ends as if it had not been: bit-equal matrices and weights."""
+"""A run that is killed anywhere and resumed ends as if it had not been: bit-equal matrices and weights."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_resumes_bit_equal_from_sparse_checkpoints(
 
 @pytest.mark.parametrize("checkpoint", [every_step, every_third_step_and_stage])
 @pytest.mark.parametrize("number", [0, 1, 2, 5, 6])
-def test_an_examination_that_was_killed_is_not_skipped(
+def test_an_evaluation_that_was_killed_is_not_skipped(
     number: int,
     checkpoint: Callable[[Path], pl.Callback],
     tmp_path: Path,
@@ -163,7 +163,7 @@ def test_an_examination_that_was_killed_is_not_skipped(
 
 
 @pytest.mark.parametrize("steps", [1, 7, 8, 10, 13, 14, 20])
-def test_a_life_cut_by_max_steps_goes_on(steps: int, tmp_path: Path, reference: WakeSleepModule) -> None:
+def test_a_run_cut_by_max_steps_resumes(steps: int, tmp_path: Path, reference: WakeSleepModule) -> None:
     stream = tiny_stream()
     module = tiny_module(stream)
     train(module, stream, callbacks=[every_step(tmp_path)], max_steps=steps)
@@ -187,7 +187,7 @@ def test_resumes_with_max_steps_and_accumulation(call: int, tmp_path: Path) -> N
 
 
 def logged(directory: Path, killed_at: int | None) -> list[dict[str, str]]:
-    """What the csv logger holds after a life that was killed once or never."""
+    """What the csv logger holds after a run that was killed once or never."""
     stream = tiny_stream()
     lines: list[dict[str, str]] = []
     for part in range(1 if killed_at is None else 2):
@@ -202,13 +202,13 @@ def logged(directory: Path, killed_at: int | None) -> list[dict[str, str]]:
     return lines
 
 
-def test_a_resumed_life_logs_the_same_steps(tmp_path: Path) -> None:
+def test_a_resumed_run_logs_the_same_steps(tmp_path: Path) -> None:
     whole = logged(tmp_path / "whole", None)
     assert len(whole) > 30
     assert whole == logged(tmp_path / "parts", 11)
 
 
-def test_a_checkpoint_of_another_life_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     stream = tiny_stream()
     train(tiny_module(stream), stream, callbacks=[every_step(tmp_path)], max_steps=3)
     with pytest.raises(ValueError, match="another run"):
@@ -243,7 +243,7 @@ def watchful() -> WakeSleepModule:
     return module
 
 
-def test_the_watchful_life_takes_some_open_nights_and_leaves_others(watchful: WakeSleepModule) -> None:
+def test_the_data_driven_run_takes_some_open_nights_and_drops_others(watchful: WakeSleepModule) -> None:
     stream = tiny_stream()
     most = watchful_module(stream).plan(stream).nights
     assert 1 < watchful.hypnogram.nights < most
@@ -251,7 +251,7 @@ def test_the_watchful_life_takes_some_open_nights_and_leaves_others(watchful: Wa
 
 
 @pytest.mark.parametrize("call", range(0, 24, 3))
-def test_a_life_that_decides_for_itself_resumes_bit_equal(call: int, tmp_path: Path, watchful: WakeSleepModule) -> None:
+def test_a_data_driven_run_resumes_bit_equal(call: int, tmp_path: Path, watchful: WakeSleepModule) -> None:
     stream = tiny_stream()
     with pytest.raises(Killed):
         train(watchful_module(stream), stream, callbacks=[every_step(tmp_path), KillAt("on_train_batch_start", call)])

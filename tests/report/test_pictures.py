@@ -28,13 +28,13 @@ def pixels(path):
     ids=str,
 )
 @pytest.mark.parametrize("draw", [draw_hypnogram, draw_matrix])
-def test_every_life_has_its_picture(tmp_path, results, draw):
+def test_every_run_has_its_picture(tmp_path, results, draw):
     picture = pixels(draw(fake_results(**results), tmp_path / "new" / "picture.png"))
     inked = (picture[..., :3] < 0.9).any(-1).float().mean()
     assert inked > 0.01
 
 
-def test_a_life_that_broke_off_is_drawn_as_far_as_it_came(tmp_path):
+def test_an_interrupted_run_is_drawn_as_far_as_it_came(tmp_path):
     results = fake_results(5)
     whole, matrix = (
         pixels(draw_hypnogram(results, tmp_path / "a.png")),

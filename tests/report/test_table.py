@@ -76,7 +76,7 @@ def test_in_a_terminal_it_says_the_same(monkeypatch):
     assert all(line in text for line in cost_lines(summary))
 
 
-def test_a_life_without_a_name_is_called_after_its_stream():
+def test_a_run_without_a_name_is_called_after_its_stream():
     summary = fake_results(2)
     del summary["name"]
     assert plain_table(summary).startswith(f"{summary['protocol']['stream']}: ")

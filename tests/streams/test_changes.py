@@ -34,12 +34,12 @@ STREAM = tiny_stream(experiences=4, per_class=20)
 
 
 def training(stream: Stream) -> Counter[bytes]:
-    """How often every training sample is met in the whole stream."""
+    """How often every training sample comes in the whole stream."""
     return Counter(x.numpy().tobytes() for each in stream.experiences for x in everything(each.train)[0])
 
 
 def moved(stream: Stream) -> list[list[int]]:
-    """How many samples of each experience of the stream are met in which experience."""
+    """How many samples of each experience of the stream come in which experience."""
     own = [rows(experience.train) for experience in STREAM.experiences]
     so_far = [rows(experience.train) for experience in stream.experiences]
     return [[len(mine & there) for there in so_far] for mine in own]
@@ -55,7 +55,7 @@ CHANGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_every_sample_is_met_once_and_examined_as_before(change: Any):
+def test_every_sample_comes_once_and_evaluation_is_as_before(change: Any):
     before, after = STREAM, change(STREAM)
     assert training(after) == training(before) and set(training(after).values()) == {1}
     assert [each.index for each in after.experiences] == list(range(len(after)))
@@ -85,17 +85,17 @@ def test_samples_leak_to_their_neighbours():
 
 def test_further_leaks_are_rarer():
     many = TensorSamples(torch.arange(4000.0).unsqueeze(1), torch.arange(4000) // 1000)
-    shares = [(many.subset(torch.arange(1000 * i, 1000 * (i + 1))), many) for i in range(4)]
-    wide = blurred(make_stream("many", shares, validation=0), 0.6, "gaussian", 1.5)
+    parts = [(many.subset(torch.arange(1000 * i, 1000 * (i + 1))), many) for i in range(4)]
+    wide = blurred(make_stream("many", parts, validation=0), 0.6, "gaussian", 1.5)
     from_first = [int((everything(each.train)[1] == 0).sum()) for each in wide.experiences]
     assert from_first[0] == 400 and from_first[1] > 1.3 * from_first[2] > 1.3 * from_first[3] > 0
-    straight = blurred(make_stream("many", shares, validation=0), 0.6, "linear", 2)
+    straight = blurred(make_stream("many", parts, validation=0), 0.6, "linear", 2)
     from_first = [int((everything(each.train)[1] == 0).sum()) for each in straight.experiences]
     # of weights 2 and 1
     assert from_first[3] == 0 and from_first[1] == pytest.approx(400, abs=50)
 
 
-def test_classes_come_back_only_after_they_were_first_met():
+def test_classes_come_back_only_after_they_were_first_seen():
     stream = repeated(STREAM, 0.6, extra=3, seed=2)
     assert len(stream) == 7 and stream.origins == (0, 1, 2, 3, 3, 3, 3)
     so_far: set[int] = set()
@@ -171,7 +171,7 @@ def test_an_experience_in_pieces_counts_once():
     assert metrics.whole_rows(found, None) == found == metrics.whole_rows(found, (0, 1, 2, 3))
 
 
-def test_a_life_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
+def test_a_run_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
     stream = online(tiny_stream(), 5)
     module = tiny_module(stream, generator=None, memory=ClassBalanced(12), night=[NREM(2, 8)])
     trainer = train_module(module, stream)
@@ -193,8 +193,8 @@ def tiny_results() -> dict[str, Any]:
     return module.results()
 
 
-def test_what_was_met_knows_leaks_and_returns():
-    """``seen`` outputs are those of classes that were lived through, wherever they belong."""
+def test_classes_seen_include_leaks_and_returns():
+    """``seen`` outputs are those of classes that were trained on, wherever they belong."""
     seen: list[set[int]] = []
 
     class Watch(pl.Callback):
@@ -248,7 +248,7 @@ def test_wrong_changes_name_their_key(then: Any, message: str):
 
 
 class Endless(IterableDataset):
-    """Batches of 5 without end, two classes for 30 samples each in turn; counts what was asked for."""
+    """Batches of 5 without end, two classes for 30 samples each in turn; counts what was read."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -283,7 +283,7 @@ def passing_module(stream: Stream, **changes: Any) -> Any:
     return tiny_module(stream, **(parts | changes))
 
 
-def test_an_endless_stream_is_read_as_it_is_lived():
+def test_an_endless_stream_is_read_as_training_proceeds():
     data = Endless()
     stream = passing(data)
     module = passing_module(stream, wake=Wake(steps=40, batch_size=8, replay=8))
@@ -306,24 +306,24 @@ def test_an_endless_stream_is_read_as_it_is_lived():
     assert max(held) <= 5, "samples are kept as the experience alone"
     assert stream.class_order[0] == (0, 1) and stream.class_order[1] == (0, 1, 2, 3)
     assert module.results()["metrics"]["average_accuracy"] > 1 / 6
-    assert module.results()["metrics"]["forgetting"] is None, "there is one examination"
+    assert module.results()["metrics"]["forgetting"] is None, "there is one evaluation"
 
 
 @pytest.mark.parametrize("steps", [1, 9, 16, 21])
-def test_a_passing_life_goes_on_from_a_checkpoint(steps: int, tmp_path: Path):
+def test_a_run_on_a_passing_stream_resumes_from_a_checkpoint(steps: int, tmp_path: Path):
     def fresh() -> tuple[Any, Stream]:
         stream = passing(DataLoader(Endless(), batch_size=None))
         return passing_module(stream, active_outputs="seen"), stream
 
     (whole, a), (killed, b), (resumed, c) = fresh(), fresh(), fresh()
     train_module(whole, a)
-    train_module(killed, b, max_steps=steps).save_checkpoint(tmp_path / "life.ckpt")
-    train_module(resumed, c, ckpt_path=str(tmp_path / "life.ckpt"))
+    train_module(killed, b, max_steps=steps).save_checkpoint(tmp_path / "run.ckpt")
+    train_module(resumed, c, ckpt_path=str(tmp_path / "run.ckpt"))
     assert resumed.ledger.rows == whole.ledger.rows
     assert all(torch.equal(x, y) for x, y in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
-def test_the_same_stream_serves_another_life_but_an_iterator_one_only():
+def test_the_same_stream_serves_another_run_but_an_iterator_one_only():
     stream = passing(Endless())
     for _ in range(2):
         train_module(passing_module(stream), stream)

@@ -131,7 +131,7 @@ def test_reading_leaves_the_global_random_numbers_alone():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_lazy_reading_asks_for_no_batch_too_many():
+def test_lazy_reading_reads_no_batch_too_many():
     lazy = materialise(Pictures(), limit_bytes=10)
     read = []
 

@@ -43,7 +43,7 @@ class Spy(pl.Callback):
         self.module, self.trainer = pl_module, trainer
         self.first = [weight.detach().clone() for weight in pl_module.network.parameters()]
         generator = pl_module.generator
-        self.born = {} if generator is None else copy.deepcopy(dict(generator.named_parameters()))
+        self.initial = {} if generator is None else copy.deepcopy(dict(generator.named_parameters()))
         self.day = pl_module.stream.experiences[0].train
 
 
@@ -101,14 +101,14 @@ def test_every_measure_is_taken(whole: dict[str, tuple[Spy, Any]]) -> None:
     assert gain["outcomes"]["gain"] == gain["curves"]["accuracy"][-1] - gain["curves"]["accuracy"][0]
 
 
-def test_an_untrained_generator_stays_as_it_was_born(
+def test_an_untrained_generator_keeps_its_initial_weights(
     whole: dict[str, tuple[Spy, Any]],
 ) -> None:
     def changed(arm: str) -> bool:
         spy, _ = whole[arm]
-        assert spy.module.generator is not None and spy.born
+        assert spy.module.generator is not None and spy.initial
         now = dict(spy.module.generator.named_parameters())
-        return not all(torch.equal(weight, now[name]) for name, weight in spy.born.items())
+        return not all(torch.equal(weight, now[name]) for name, weight in spy.initial.items())
 
     assert not changed("untrained")
     assert changed("dreams_perturbed")
@@ -131,12 +131,12 @@ def test_the_same_seed_gives_the_same_numbers(
         ({"unseen": -1}, "expected unseen of at least 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_lived(changes: dict[str, Any], said: str) -> None:
+def test_what_makes_no_sense_is_refused_before_anything_is_trained(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         base.of(settings("dreams_perturbed", **changes))
 
 
-def test_a_day_that_asks_for_more_than_there_is_is_refused(tmp_path: Path) -> None:
+def test_a_day_of_more_samples_than_there_are_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected 5000 samples of class \d, got"):
         base.of(settings("nothing", per_class=5000)).run(1, tmp_path)
 

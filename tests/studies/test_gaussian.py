@@ -66,7 +66,7 @@ def test_the_fall_of_the_log_determinant_is_that_of_wishart_matrices() -> None:
     assert log_determinant_step("maximum_likelihood", 3, 8) == pytest.approx(step + 3 * math.log(7 / 8))
 
 
-def test_the_same_seed_lives_the_same_and_global_randomness_is_left_alone(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_results_and_global_randomness_is_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     first = Gaussian("subsample", generations=3, lineages=4).run(2, tmp_path)
     torch.manual_seed(6)

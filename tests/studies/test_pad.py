@@ -152,7 +152,7 @@ def test_what_is_dreamt_of_is_two_memories_and_noise() -> None:
 def turns(
     monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: Any
 ) -> tuple[list[str], list[Tensor], base.CellResult]:
-    """The phases of a life in their order, the images of its wake phases, and what it told."""
+    """The phases of a run in their order, the images of its wake phases, and its results."""
     order: list[str] = []
     seen: list[Tensor] = []
 
@@ -197,7 +197,7 @@ def test_the_published_probe_reads_what_is_linear_in_codes() -> None:
     assert (blind(codes[400:, 3:]).argmax(dim=1) == y[400:]).float().mean() < 0.5
 
 
-def test_a_life_is_repeatable_and_draws_what_it_saw(tmp_path: Path) -> None:
+def test_a_run_is_repeatable_and_draws_what_it_saw(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     first = built().run(3, tmp_path)
     assert torch.equal(before, torch.get_rng_state())

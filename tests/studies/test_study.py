@@ -1,4 +1,4 @@
-"""A study is read from one YAML; what makes no sense in it is refused before anything is lived."""
+"""A study is read from one YAML; what makes no sense in it is refused before anything is trained."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_study_that_is_not_there_names_those_that_are() -> None:
 
 
 @pytest.mark.parametrize("name", study.catalog())
-def test_every_study_can_be_lived_in_full_and_quick_and_says_what_it_asks(name: str) -> None:
+def test_every_study_can_be_run_in_full_and_quick_and_has_a_question(name: str) -> None:
     first, second = study.catalog()[name].read_text().splitlines()[:2]
     assert first == f"# dreamer study {name}"
     assert second == f"# {study.describe()[name]}"

@@ -1,4 +1,4 @@
-"""Precision and compilation leave a life what it is."""
+"""Precision and compilation do not change a run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def trained(network: nn.Module, **changes: Any) -> WakeSleepModule:
     ],
     ids=["codes and averages", "features and herding"],
 )
-def test_a_compiled_network_lives_the_same_life(way: str, changes: dict[str, Any]) -> None:
+def test_a_compiled_network_gives_the_same_run(way: str, changes: dict[str, Any]) -> None:
     stream = tiny_stream()
     modules = []
     for wrap in (lambda network: network, WAYS[way]):
@@ -161,7 +161,7 @@ def test_float16_is_for_accelerators() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
-def test_a_life_in_another_type_is_refused(precision: Any) -> None:
+def test_a_run_in_another_type_is_refused(precision: Any) -> None:
     with pytest.raises(ValueError, match=rf"weights and dreams are kept in float32: .* got '{precision}'"):
         train_module(tiny_module(tiny_stream()), tiny_stream(), precision=precision)
 
@@ -174,7 +174,7 @@ def test_clipping_that_lightning_would_refuse_in_the_first_step_is_refused_befor
     module.check_trainer(quiet_trainer(precision="bf16-mixed"))
 
 
-def test_a_trainer_that_does_not_fit_is_refused_when_a_life_is_built(tmp_path: Path) -> None:
+def test_a_trainer_that_does_not_fit_is_refused_when_a_run_is_built(tmp_path: Path) -> None:
     plain = config.read("digits", "trainer.precision=64-true")
     with pytest.raises(ConfigError, match="weights and dreams are kept in float32"):
         runs.prepare(plain, tmp_path / "here")

@@ -56,10 +56,10 @@ def module_of(network: nn.Module, **options: Any) -> WakeSleepModule:
 # --- heads that grow -----------------------------------------------------------------------------------------------
 
 
-def test_an_output_appears_when_its_class_is_met():
+def test_an_output_appears_when_its_class_is_seen():
     network = mlp(growing=True)
     x = torch.rand(5, *SHAPE)
-    assert network(x).softmax(1).min() > 0, "before anything is met all outputs answer"
+    assert network(x).softmax(1).min() > 0, "before any class is seen all outputs are active"
     network.head.add_classes(mask(1, 4))
     probabilities = network(x).softmax(1)
     assert torch.equal(probabilities > 0, mask(1, 4).expand(5, -1))
@@ -81,7 +81,7 @@ def test_weights_of_classes_to_come_wait_as_they_were_drawn():
 
 
 def test_a_growing_head_is_a_softmax_over_the_classes_seen():
-    """The same life bit by bit, but for the birth, when nothing was met."""
+    """The same run bit by bit, but for the evaluation of the untrained network, when no class was seen."""
     plain, growing = mlp(), mlp(growing=True)
     growing.load_state_dict(plain.state_dict(), strict=False)
     one, other = module_of(plain, active_outputs="seen"), module_of(growing, active_outputs="all")
@@ -93,24 +93,24 @@ def test_a_growing_head_is_a_softmax_over_the_classes_seen():
 
 
 @pytest.mark.parametrize("stage", range(5))
-def test_a_growing_life_goes_on_from_a_checkpoint(stage: int, tmp_path: Path):
+def test_a_run_with_a_growing_head_resumes_from_a_checkpoint(stage: int, tmp_path: Path):
     whole, killed, resumed = (module_of(mlp(growing=True), plasticity=[MovingAverage()]) for _ in range(3))
     train(whole, STREAM)
     trainer = train(killed, STREAM, max_steps=3 + 5 * stage)
-    trainer.save_checkpoint(tmp_path / "life.ckpt")
-    train(resumed, STREAM, ckpt_path=str(tmp_path / "life.ckpt"))
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    train(resumed, STREAM, ckpt_path=str(tmp_path / "run.ckpt"))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     assert resumed.ledger.rows == whole.ledger.rows
-    # an answer outside a life, from the file alone
+    # an output outside a run, from the file alone
     loaded = WakeSleepModule.load_from_checkpoint(
-        tmp_path / "life.ckpt", weights_only=True, **{"network": mlp(1, growing=True), "plasticity": [MovingAverage()],
+        tmp_path / "run.ckpt", weights_only=True, **{"network": mlp(1, growing=True), "plasticity": [MovingAverage()],
         "wake": whole.wake, "night": whole.night, "memory": ClassBalanced(12)}
     )  # fmt: skip
     x = torch.rand(4, *SHAPE)
     assert torch.equal(loaded(x), killed(x)) and torch.equal(loaded.network.head.seen, killed.network.head.seen)
 
 
-def test_teachers_know_what_had_been_met_when_they_were_copied():
+def test_teachers_have_the_classes_seen_when_they_were_copied():
     trained = module_of(mlp(growing=True))
     train(trained, STREAM)
     assert torch.equal(trained.dawn.network.head.seen, mask(0, 1, 2, 3)) and trained.dusk.network.head.seen.all()
@@ -167,7 +167,7 @@ def test_pieces_bring_their_own_classes_alone():
     assert seen_after == [set().union(*pieces.class_order[: index + 1]) for index in range(len(pieces))]
 
 
-def test_everything_met_in_joint_training_answers_from_the_first_day():
+def test_in_joint_training_all_outputs_are_active_from_the_first_step():
     trained = module_of(mlp(growing=True), memory=None, night=[], wake=Wake(steps=2, data="joint"))
     train(trained, STREAM, max_steps=1)
     assert trained.network.head.seen.all()
@@ -213,7 +213,7 @@ class Days(pl.LightningDataModule):
 
 
 def grown(*callbacks: pl.Callback) -> float:
-    """The accuracy over all classes after a life of three days."""
+    """The accuracy over all classes after a run of three days."""
     torch.manual_seed(0)
     module = Grower()
     trainer = quiet_trainer(max_epochs=3, reload_dataloaders_every_n_epochs=1, callbacks=list(callbacks))
@@ -234,7 +234,7 @@ def test_somebody_elses_head_that_grows_sleeps_too():
 # --- several heads -------------------------------------------------------------------------------------------------
 
 
-def test_known_tasks_are_heads_of_their_own():
+def test_given_tasks_are_heads_of_their_own():
     """With ``active_outputs="task"`` the rows of other tasks get no gradient: a head per experience on one trunk."""
     network = mlp()
     # a day each, and no replay: what the second and third day leave of the first head
@@ -363,10 +363,10 @@ def test_features_take_the_place_of_samples():
             h, labels = everything(getattr(one, part))
             assert torch.allclose(h, network.features(x), atol=1e-6) and torch.equal(y, labels)
     pieces = embedded(online(STREAM, 4), trunk)
-    assert len({id(each.test) for each in pieces.experiences}) == 3, "what pieces share is seen once"
+    assert len({id(each.test) for each in pieces.experiences}) == 3, "what pieces have in common is seen once"
 
 
-def test_a_life_on_features_is_that_of_the_frozen_backbone():
+def test_a_run_on_features_is_that_of_the_frozen_backbone():
     trunk = convolutions()
     network = Backbone(SHAPE, K, trunk, frozen=True)
     head = MLP((24,), K, ())
@@ -393,7 +393,7 @@ class Outputs(NamedTuple):
 
 
 class Wordy(nn.Module):
-    """Answers in somebody's own container."""
+    """Outputs in somebody's own container."""
 
     def __init__(self, kind: type):
         super().__init__()
@@ -408,7 +408,7 @@ class Wordy(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [tuple, OrderedDict, Outputs])
-def test_an_answer_that_is_no_tensor_is_refused_when_the_life_is_planned(kind: type):
+def test_an_output_that_is_no_tensor_is_refused_when_the_run_is_planned(kind: type):
     message = (
         rf"expected Wordy to map \(2, 1, 4, 4\) samples of torch.float32 to \(2, 6\) logits, got a {kind.__name__}: "
     )
@@ -416,7 +416,7 @@ def test_an_answer_that_is_no_tensor_is_refused_when_the_life_is_planned(kind: t
         module_of(Wordy(kind)).plan(STREAM)
 
 
-def test_a_wrapped_one_lives():
+def test_a_wrapped_network_trains():
     class Logits(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -40,7 +40,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
 
     Args:
         stages: what a night consists of; None for NREM as long as the day, but of 200 steps at least, in batches as
-            large as the day's. Their objectives are left out: the module judges the dreams.
+            large as the day's. Their objectives are left out: the module computes the loss of the dreams.
         memory: what is kept of the days; one that chooses while awake. None for 200 samples, class-balanced, or any 200
             where ``targets`` is None.
         generator: what makes dreams beside it; learns the day by an optimiser of its own.
@@ -111,7 +111,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         """Stand between the Trainer and its train loader."""
         if stage != "fit":
             return
-        self.memory.share(trainer.global_rank, trainer.world_size)
+        self.memory.distribute(trainer.global_rank, trainer.world_size)
         # what saves comes last, also where this callback was appended later: it saves what this one has counted
         trainer.callbacks = sorted(trainer.callbacks, key=is_checkpoint)
         # where an earlier fit was stopped within an epoch, a new one begins; a checkpoint, if any, is loaded after this
@@ -234,7 +234,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             raise ValueError(f"the checkpoint's SleepCallback has {has} generator, this one differs")
         self.state.load_state_dict(own["ledger"])
         if len(ranks) != self.memory.ranks:
-            for classes in ("seen", "today", "yesterday"):
+            for classes in ("seen", "classes", "previous"):
                 setattr(self.state, classes, sorted({label for each in ranks for label in each["ledger"][classes]}))
         restore(self.memory, [each["memory"] for each in ranks])
         if self._generator_trainer is not None:
@@ -252,7 +252,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
 
 
 def define_axis(loggers: Sequence[Any]) -> None:
-    """Tell W&B's loggers that what is logged at night has an axis of its own."""
+    """Give what is logged at night an axis of its own in W&B's loggers."""
     for logger in loggers:
         if type(logger).__name__ == "WandbLogger":
             logger.experiment.define_metric("sleep/*", step_metric="sleep/step")

@@ -13,7 +13,7 @@ class EpochSource(Protocol):
     """Says what follows a day."""
 
     def epoch_length(self, day: int) -> int:
-        """Batches of the current or next epoch, whose day has a known length."""
+        """Batches of the current or next epoch, whose day has a length."""
         ...
 
     def epoch_batches(self, day: Iterator[Any], length: int | None) -> Iterator[Any]:

@@ -96,7 +96,7 @@ def _without_objectives(number: int, stage: DreamStage, generator: Generator | N
     if given or replayer.teacher != "both" or replayer.teacher_sees_perturbed:
         what = f"{type(given[0]).__name__} as an objective" if given else "a teacher of its own"
         raise ValueError(
-            f"{where}: has {what}, but here the module's own training_step judges the dreams, by their labels: "
+            f"{where}: has {what}, but here the module's own training_step computes the dreams' loss, from labels: "
             "leave objectives, teacher and teacher_sees_perturbed out, or use WakeSleepModule"
         )
     if stage.from_scratch or stage.anneal < 1:

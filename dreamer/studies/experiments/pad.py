@@ -392,7 +392,7 @@ def _small(network: nn.Module) -> None:
 
 
 def _occlusion(x: Tensor) -> Occlusion:
-    """Tiles of up to a quarter of the side of (N, C, H, W) images, any share of them: 8 of 32 pixels, as in PAD."""
+    """Tiles of up to a quarter of the side of (N, C, H, W) images, any fraction of them: 8 of 32 pixels, as in PAD."""
     return Occlusion(rate=1.0, tile=x.shape[-1] // 4)
 
 
