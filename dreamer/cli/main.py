@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Wake-sleep continual learning: train networks on a stream of experiences, and let them dream in between.",
+    help="Wake-sleep continual learning: train networks on a stream of experiences, and replay dreams in between.",
 )
 app.command()(run)
 app.command()(plan)

@@ -76,7 +76,7 @@ class Costs:
 
     @property
     def replayed_and_dreamt(self) -> float | None:
-        """Replayed and dreamt together."""
+        """Samples replayed awake and asleep."""
         if self.samples_replayed is None or self.samples_dreamt is None:
             return None
         return self.samples_replayed + self.samples_dreamt
@@ -84,7 +84,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of an arm on a stream.
+    """The numbers of an arm on a stream.
 
     Attributes:
         arm: as in the comparison.
@@ -183,7 +183,7 @@ def analyse(comparison: Comparison) -> Analysis:
 
 
 def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> tuple[str, ...]:
-    """Who is not beaten: no other has at least the same gain at no higher cost, and is better in one of the two.
+    """The Pareto front: no other has at least the same gain at no higher cost, and is better in one of the two.
 
     Args:
         points: (gain, cost) by name; those with None in them are left out.
@@ -229,7 +229,7 @@ def mean_costs(several: Sequence[Costs]) -> Costs:
 
 
 def explained(analysis: Analysis) -> str:
-    """What was chosen beforehand, and why: plain text for table and page, an empty line between paragraphs."""
+    """The statistics fixed beforehand, and why: plain text for table and page, an empty line between paragraphs."""
     alone, together = pairs_needed(), pairs_needed(max(analysis.tests, 1))
     more = (
         f" With {analysis.tests} tests to correct for, {together} pairs are needed before the first of them can pass."

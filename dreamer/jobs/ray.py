@@ -94,7 +94,7 @@ def run_jobs_on_ray(
             started here and ended afterwards. A connection that this process has already is used as it is.
         threads: of each job, and the cores that Ray reserves for it, at least 1; by default 1.
         gpus: GPUs that Ray reserves for each job; with a fraction of one, several jobs use the same GPU.
-        retries: how many more attempts a job gets that dies.
+        retries: how many more attempts a job gets that crashes.
         watch: is called with everything that happens, in this thread.
 
     Returns:
@@ -143,7 +143,7 @@ class RayPool:
         self._begun: set[ObjectRefGenerator] = set()
 
     def work(self, interruptions: Callable[[], int]) -> None:
-        """Send all jobs, and receive what comes, until nothing is left, or somebody interrupts."""
+        """Send all jobs, and receive what comes, until nothing is left, or they are interrupted."""
         while (self._waiting or self._sent) and not interruptions():
             while self._waiting:
                 self._send(*self._waiting.popleft())

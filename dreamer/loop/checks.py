@@ -156,8 +156,8 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
         clip = getattr(perturbation, "clip", None) if perturbation.space == "pixel" else None
         if clip is not None and (least < clip[0] - _SLACK or largest > clip[1] + _SLACK):
             raise ValueError(
-                f"{where}: {type(perturbation).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has {least:.3g} to "
-                f"{largest:.3g}: expected clip=None"
+                f"{where}: {type(perturbation).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has "
+                f"{least:.3g} to {largest:.3g}: expected clip=None"
             )
 
 

@@ -1,4 +1,4 @@
-"""Nights for any LightningModule: the one callback that somebody else's training script needs."""
+"""Nights for any LightningModule: the one callback that a training script needs."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from dreamer.training.resume import reopen_epoch
 
 
 class SleepCallback(*callback_bases()):  # type: ignore[misc]
-    """Lets a module of your own sleep: ``Trainer(callbacks=[SleepCallback()])``.
+    """Adds nights to the training of a module of your own: ``Trainer(callbacks=[SleepCallback()])``.
 
     An epoch is a day. Its batches are offered to a memory, and teach a generator, before anything is done to them on
     the device. Where the schedule says so, a night follows in the same epoch: batches of dreams in the structure of
     the day's, through the module's own ``training_step``. To the Trainer they are batches like any other, so steps,
     precision, clipping, accumulation, learning rates, loggers and further callbacks are its own, with automatic and
-    manual optimisation. A dream is taught by its label; a mixed one bears the label that has most of it.
+    manual optimisation. The target of a dream is its label, of a mixed one the label with the largest weight.
 
     Works with ``lightning.pytorch`` and ``pytorch_lightning``. Memory, generator, counters and schedule are saved with
-    every checkpoint, with several devices those of all of them: each keeps a memory of what it has seen itself, and the
+    every checkpoint, with several devices those of all of them. Each device keeps a memory of its own samples, and the
     capacity is that of all together.
 
     Args:
@@ -108,7 +108,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
     # ---------------------------------------------------------------- Lightning's hooks
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Stand between the Trainer and its train loader."""
+        """Wrap the Trainer's train loader, so that nights follow its days."""
         if stage != "fit":
             return
         self.memory.distribute(trainer.global_rank, trainer.world_size)
@@ -130,12 +130,12 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         source.dataloader = with_our_nights
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Bring the memory to where dreams are made, and name the axis of the night to W&B."""
+        """Move the memory to the device where dreams are made, and define the axis of nights for W&B."""
         self.memory.to(self._running.sleeper.info.device)
         define_axis(trainer.loggers)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Dawn, unless a checkpoint brought us into the middle of an epoch."""
+        """Dawn, unless a checkpoint was resumed in the middle of an epoch."""
         epochs = self._running
         epochs.running = True
         epochs.begin()
@@ -173,7 +173,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self.state.epoch_over = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Say so when the default schedule has never found a reason to sleep."""
+        """Warn when the default schedule had no night in the whole training."""
         state = self.state
         if self.schedule is None and state.epochs > 1 and not state.nights and trainer.is_global_zero:
             classes = ", ".join(map(str, state.seen))
@@ -218,7 +218,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         return {"seed": self.seed, "ranks": all_gather(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state.
+        """Resume from a state.
 
         With another number of devices the memories are dealt out anew, and each takes one of the generators.
 
@@ -243,7 +243,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             self.schedule.load_state_dict(own["schedule"])
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Let Lightning go on within a night in which its Trainer was stopped."""
+        """Let Lightning resume within a night in which its Trainer was stopped."""
         saved = checkpoint.get("callbacks", {}).get(self.state_key)
         if saved is not None and "loops" in checkpoint:
             ledger = saved["ranks"][0]["ledger"]

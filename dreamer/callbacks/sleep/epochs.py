@@ -29,7 +29,7 @@ from dreamer.training.distributed import rebalance
 
 @dataclass(frozen=True)
 class SleepOptions:
-    """What a night needs to know of the callback.
+    """The options of the callback that a night needs.
 
     Attributes:
         stages: of a night; None for NREM as long as the day.
@@ -170,7 +170,7 @@ class Epochs:
         state.drawn += 1
 
     def _check_first(self, batch: Any, x: Tensor, y: Tensor) -> None:
-        """Refuse at the first batch what could not be replayed."""
+        """Refuse, at the first batch, parts that cannot replay it."""
         options = self.options
         options.fields.rebuild(batch, x, y)
         held = getattr(options.memory, "held", {}).get("x", x)

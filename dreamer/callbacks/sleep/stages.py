@@ -1,4 +1,4 @@
-"""Which parts and sleep stages suit a module of somebody else's."""
+"""Which parts and sleep stages suit a user's own module."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DreamStage = NREM | REM
 
 
 def without_objectives(stages: Sequence[DreamStage], generator: Generator | None) -> tuple[DreamStage, ...]:
-    """The stages without objectives: the module's own ``training_step`` says what a dream teaches.
+    """The stages without objectives: the module's own ``training_step`` computes the loss of dreams.
 
     Raises:
-        ValueError: when there is none, or one needs what a module of somebody else's cannot give.
+        ValueError: when there is none, or one needs what a user's own module cannot give.
     """
     if not stages:
         raise ValueError("expected at least one sleep stage, got stages=[]; a schedule decides when there is no night")

@@ -9,7 +9,7 @@ from dreamer.core.ledger import Ledger
 
 @dataclass
 class SleepState(Ledger):
-    """The ledger of a module of somebody else's, whose epochs are days with or without a night behind them.
+    """The ledger of a user's own module, whose epochs are days with or without a night behind them.
 
     Attributes:
         epochs: epochs whose day is over.
