@@ -1,4 +1,4 @@
-"""Completed runs, found again: the cells of a comparison, any run folders, W&B's folders."""
+"""Completed runs, read from disk: the cells of a comparison, any run folders, W&B's folders."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dreamer.report.score import Score
 
 
 def of_grid(grid: Grid, folder: Path, command: str = "", reasons: dict[Path, str] | None = None) -> Comparison:
-    """The comparison that a grid asks for, as far as it has been run.
+    """The comparison of a grid, as far as it has been run.
 
     Args:
-        grid: what was asked for.
+        grid: the requested cells.
         folder: that of the comparison.
         command: what was typed.
         reasons: why cells failed, by their run folders.

@@ -48,14 +48,14 @@ class Arm:
 
 @dataclass(frozen=True)
 class Grid:
-    """All cells, and what was asked for.
+    """All cells, and the request that they come from.
 
     Attributes:
         title: what is compared, in a few words.
         cells: by stream, then arm, then seed.
         reference: the label of the arm that all others are compared with.
         warnings: where arms differ although they should not, one sentence each.
-        asked: what was asked for, as plain values.
+        asked: the request, as plain values.
         wandb: each run, and the table, are logged to W&B.
     """
 
@@ -68,7 +68,7 @@ class Grid:
 
 
 def read(asked: Mapping[str, Any]) -> Grid:
-    """Make a grid of what was asked for.
+    """Make a grid from a request.
 
     Args:
         asked: plain values:
@@ -208,7 +208,7 @@ def _cell(
 
 
 def _check_score(plain: Mapping[str, Any]) -> None:
-    """Refuse a problem whose scores tables and verdicts, which rank accuracies, would read the wrong way round."""
+    """Refuse a problem whose scores are better when smaller: tables and verdicts rank accuracies."""
     node = plain.get("problem") or "classification"
     name = node if isinstance(node, str) else str(node.get("name", "classification"))
     try:

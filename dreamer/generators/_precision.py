@@ -9,10 +9,10 @@ from torch.func import functional_call
 
 
 def in_float32(network: nn.Module, *inputs: Any) -> Tensor:
-    """The answer of a network that is kept in half precision, computed in float32 (a CPU is slow in half).
+    """The output of a network that is kept in half precision, computed in float32 (a CPU is slow in half).
 
     Args:
-        network: any; its weights are at_least_float32 for this answer only.
+        network: any; its weights are at_least_float32 for this call only.
         inputs: its arguments.
     """
     kept = {**dict(network.named_parameters()), **dict(network.named_buffers())}

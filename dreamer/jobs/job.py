@@ -88,7 +88,7 @@ class JobTracker:
 
     Args:
         folders: the run folders; one that is named twice counts once.
-        retries: how many more attempts a job gets that dies.
+        retries: how many more attempts a job gets that crashes.
         watch: is called with everything that happens.
 
     Raises:

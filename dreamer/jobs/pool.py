@@ -36,7 +36,7 @@ def run_jobs(
         folders: the run folders of the jobs; leave out those that are :func:`dreamer.jobs.manifest.completed`.
         program: what runs the job of a folder.
         workers: how many run at once, at least 1.
-        retries: how many more attempts a job gets that dies; it goes to the end of the queue.
+        retries: how many more attempts a job gets that crashes; it goes to the end of the queue.
         threads: of each job, at least 1; by default what ``OMP_NUM_THREADS`` says, else an equal part of the cores.
         devices: what ``CUDA_VISIBLE_DEVICES`` may name, dealt out to the workers in turn; by default all see all.
         watch: is called with everything that happens, in this thread.
@@ -116,7 +116,7 @@ class WorkerPool:
         self._running: dict[int, Attempt] = {}
 
     def work(self, interruptions: Callable[[], int]) -> None:
-        """Run jobs until none is left, or somebody interrupts."""
+        """Run jobs until none is left, or they are interrupted."""
         while (self._waiting or self._running) and not interruptions():
             for worker in range(len(self._environments)):
                 if self._waiting and worker not in self._running:

@@ -32,7 +32,7 @@ class Resources:
         threads: of each job. One by default: sums are rounded in another order with more.
         devices: GPUs that are dealt out to the workers; None lets all see all.
         address: of the Ray cluster; None starts one here.
-        retries: how many more attempts a job gets that dies.
+        retries: how many more attempts a job gets that crashes.
     """
 
     kind: Literal["local", "ray"] = "local"

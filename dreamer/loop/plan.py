@@ -39,7 +39,7 @@ class Parts:
         plasticity: what follows the learner's weights.
         schedule: when nights come.
         active_outputs: which outputs are active.
-        problem: what the learner is asked.
+        problem: what the learner predicts.
     """
 
     network: nn.Module

@@ -49,7 +49,7 @@ def protocol_record(stream: Stream, problem: Problem, name: str, active_outputs:
 
     Args:
         stream: the stream.
-        problem: what the learner is asked.
+        problem: what the learner predicts.
         name: of the problem, as in a configuration.
         active_outputs: which outputs are active.
     """

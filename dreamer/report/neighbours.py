@@ -1,4 +1,4 @@
-"""A night's dreams beside real data: does the generator remember, or invent?"""
+"""A night's dreams beside real data: does the generator copy, or invent?"""
 
 from __future__ import annotations
 

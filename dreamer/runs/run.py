@@ -58,7 +58,7 @@ class Run:
         config: the checked configuration.
         stream: the experiences.
         module: what is trained.
-        datamodule: hands out the stream.
+        datamodule: serves the stream.
         trainer: the Lightning Trainer.
         hypnogram: all stages, planned.
         directory: the run folder.

@@ -71,15 +71,15 @@ class RunConfig:
         """The module, its parts made for a stream.
 
         Raises:
-            ConfigError: when a part refuses a value, or the stream asks something else than the problem.
+            ConfigError: when a part refuses a value, or the stream has other targets than the problem.
         """
         problem = self.module.options.get("problem")
-        asked = Classification() if problem is None else problem.build()
+        predicted = Classification() if problem is None else problem.build()
         try:
-            asked.check(stream)
+            predicted.check(stream)
         except ValueError as error:
             raise ConfigError(at("problem", str(error))) from error
-        outputs = asked.output_shape(stream)[-1]
+        outputs = predicted.output_shape(stream)[-1]
         return self.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_groups, outputs=outputs)
 
 

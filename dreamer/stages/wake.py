@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
 from dreamer.networks.base import forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
-from dreamer.objectives.base import judge
+from dreamer.objectives.base import total_loss
 from dreamer.perturbations.base import Perturbation, bound
 from dreamer.stages.base import check_anneal
 from dreamer.stages.replay import Replayer, Source, perturb_labelled, wants_features, wants_teacher
@@ -129,7 +129,7 @@ class Wake:
         return self.replayer.teach(context, dream, self.replay_objectives)
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
-        """Judge learner and generator.
+        """Compute the losses of learner and generator.
 
         Args:
             context: the run so far.
@@ -150,11 +150,11 @@ class Wake:
         if not self.objectives and past is None:
             return Losses.of(generator=generated)
         output, past_output = self._forward(context, real, past)
-        learner = judge(self.objectives, output, real, problem.active(context.active, real))
+        learner = total_loss(self.objectives, output, real, problem.active(context.active, real))
         outputs, real_loss = output.logits.detach(), None if learner is None else learner.detach()
         if past is None or past_output is None:
             return Losses.of(outputs=outputs, real_loss=real_loss, learner=learner, generator=generated)
-        replay = judge(self.replay_objectives, past_output, past, problem.active(context.active, past))
+        replay = total_loss(self.replay_objectives, past_output, past, problem.active(context.active, past))
         weight, other = self._weights(context)
         return Losses.of(
             outputs=outputs,

@@ -84,7 +84,7 @@ def split(
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
         validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out.
-        download: False never asks the network.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (1, 28, 28) or (3, 32, 32), float32 pixels in [0, 1].
@@ -144,7 +144,7 @@ def split_pictures(
         size: side that pictures are resized to; None keeps theirs (64 and 105).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
-        download: False never asks the network.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (3, 64, 64) or (1, 105, 105), float32 pixels in [0, 1].
@@ -191,7 +191,7 @@ def core50(
     workers: int = 4,
     download: bool = True,
 ) -> Stream:
-    """CORe50, fifty household objects filmed in eleven sessions, in its authors' own orders.
+    """CORe50, fifty everyday objects filmed in eleven sessions, in its authors' own orders.
 
     V. Lomonaco and D. Maltoni, CORe50: a new dataset and benchmark for continuous object recognition, CoRL 2017.
     Every experience is evaluated on the test images of its own objects, whatever its sessions.
@@ -209,7 +209,7 @@ def core50(
         split_seed: decides which samples are held out.
         limit_bytes: bytes up to which one experience is held in memory; a larger one is read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
-        download: False never asks the network.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (3, 32, 32) or (3, 128, 128), float32 pixels in [0, 1].

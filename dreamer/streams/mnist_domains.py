@@ -34,7 +34,7 @@ def permuted_mnist(
         scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
         validation: fraction of each experience's training data that is held out, in [0, 1); the same images in each.
         split_seed: decides which samples are held out.
-        download: False never asks the network.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (1, 28, 28), float32 pixels in [0, 1].
@@ -71,7 +71,7 @@ def rotated_mnist(
         scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
         validation: fraction of each experience's training data that is held out, in [0, 1); the same images in each.
         split_seed: decides which samples are held out.
-        download: False never asks the network.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (1, 28, 28), float32 pixels in [0, 1].

@@ -62,7 +62,7 @@ def _idx_source(title: str, home: str, name: str, url: str) -> Source:
         title: its name in messages.
         home: Avalanche's name for its folder.
         name: torchvision's class, and the folder that holds ``raw``.
-        url: asked whether the network is there.
+        url: requested to see whether the network is there.
     """
     layout = f"the four IDX files of {name}/raw (train-images-idx3-ubyte and so on, unpacked or .gz)"
 

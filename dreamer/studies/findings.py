@@ -1,4 +1,4 @@
-"""The completed cells of a study, found again, with the verdicts computed from them."""
+"""The completed cells of a study, read from disk, with the verdicts computed from them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Findings:
     """Everything that tables and page are made from.
 
     Attributes:
-        study: what was asked for.
+        study: what was planned.
         runs: the completed cells, in its order.
         missing: the other ones; a data set counts as their stream.
         primary: verdicts about its primary contrasts.
@@ -68,7 +68,7 @@ class Findings:
         return [name for name in self.study.measures if name in found]
 
     def yardstick(self, data: str, measure: str) -> float | None:
-        """What real data themselves have of a measure, mean over all runs; None where it is not known."""
+        """What real data themselves have of a measure, mean over all runs; None where there is none."""
         known = [run.results.get("yardsticks") or {} for run in self.runs if run.cell.data == data]
         return summarise([yardsticks[measure] for yardsticks in known if measure in yardsticks]).mean
 
@@ -77,7 +77,7 @@ def find(study: Study, folder: Path, command: str = "", reasons: Mapping[Path, s
     """Read the completed cells of a study, and compute its verdicts.
 
     Args:
-        study: what was asked for.
+        study: what was planned.
         folder: that of the study.
         command: what was typed.
         reasons: why cells failed, by their folders.

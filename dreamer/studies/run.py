@@ -26,7 +26,7 @@ def conduct(
     """Run a pre-registered experiment and compute its verdict. Re-running resumes unfinished cells.
 
     Args:
-        study: what is asked.
+        study: what to run.
         folder: of the study.
         resources: what it runs on.
         mix: reuse runs made by another version of dreamer.

@@ -57,8 +57,8 @@ def test_the_picture_is_drawn_anew_from_the_numbers(runs: list[dict[str, Any]], 
 
 def test_the_reproductions_page_is_what_its_script_writes() -> None:
     assert papers.page(papers.recorded()) == (ROOT / "docs" / "reproductions.md").read_text(encoding="utf-8")
-    known = {name for name, _, _ in papers.runs()}
-    assert set(papers.recorded()) <= known, "a run that belongs to no row"
+    names = {name for name, _, _ in papers.runs()}
+    assert set(papers.recorded()) <= names, "a run that belongs to no row"
 
 
 def test_the_picture_of_the_empty_room_is_drawn_from_its_curves(tmp_path: Path) -> None:

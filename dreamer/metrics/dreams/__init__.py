@@ -3,7 +3,7 @@
 Features, (N, H), are those of whatever network the caller trusts; it must never have seen the data that are compared.
 """
 
-from dreamer.metrics.dreams.balance import balance, class_shares, covered_classes, imbalance
+from dreamer.metrics.dreams.balance import balance, class_frequencies, covered_classes, imbalance
 from dreamer.metrics.dreams.diversity import diversity
 from dreamer.metrics.dreams.frechet import frechet_distance
 from dreamer.metrics.dreams.manifolds import precision_recall
@@ -11,7 +11,7 @@ from dreamer.metrics.dreams.novelty import novelty
 
 __all__ = [
     "balance",
-    "class_shares",
+    "class_frequencies",
     "covered_classes",
     "diversity",
     "frechet_distance",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def novelty(dreams: Tensor, known: Tensor, unseen: Tensor) -> float:
+def novelty(dreams: Tensor, training: Tensor, unseen: Tensor) -> float:
     """How far dreams lie from the generator's training data, in units of how far unseen real data lie from it.
 
     The median distance of a dream to its nearest training sample, over that of an unseen real sample to its nearest
@@ -15,14 +15,14 @@ def novelty(dreams: Tensor, known: Tensor, unseen: Tensor) -> float:
 
     Args:
         dreams: (N, H) features.
-        known: (M, H) features of real training data.
+        training: (M, H) features of real training data.
         unseen: (L, H) features of other real data.
 
     Returns:
         At least 0; infinity where at least half of the unseen samples are copies of training samples, 1 where at least
         half of the dreams are too.
     """
-    here, there = (torch.cdist(x.double(), known.double()).amin(dim=1).median() for x in (dreams, unseen))
+    here, there = (torch.cdist(x.double(), training.double()).amin(dim=1).median() for x in (dreams, unseen))
     if there == 0:
         return 1.0 if here == 0 else float("inf")
     return float(here / there)

@@ -109,7 +109,7 @@ class Snake(Experiment):
         self.evaluate = evaluate
 
     def run(self, seed: int, folder: Path) -> CellResult:
-        """Let generation follow generation."""
+        """Train one generation after another."""
         *parts, classes = real_data(self.stream, seed, self.samples, self.evaluate)
         whole, first, unseen = (tensors(part) for part in parts)
         shape = first.x.shape[1:]
