@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from dreamer.config import registry
 from dreamer.config.binding import ConfigError, bind, check
 from dreamer.runs.run_config import run_config
 from dreamer.streams.base import TensorSamples, make_stream
+from dreamer.training.module import WakeSleepModule
 
 TOYS = '''
 from __future__ import annotations
@@ -275,6 +277,12 @@ class TestShelf:
     @pytest.mark.parametrize("name", ["split_mnist", "split_cifar10"])
     def test_every_strategy_combines_with_every_run(self, name, strategy):
         assert planned(name, strategy)[0].kind == "wake"
+
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    def test_the_header_names_the_outputs_that_are_active(self, strategy):
+        default = inspect.signature(WakeSleepModule).parameters["active_outputs"].default
+        active = config.read("split_mnist", strategy).get("active_outputs", default)
+        assert f"(active_outputs: {active})" in config.catalog()[strategy].read_text(encoding="utf-8")
 
     @pytest.mark.parametrize("strategy", ["fine_tune", "er"])
     def test_runs_without_sleep_have_no_night(self, strategy):
