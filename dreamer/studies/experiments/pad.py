@@ -161,8 +161,8 @@ def combined(codes: Tensor, earlier: Tensor, noise: Tensor) -> Tensor:
 def gradient_probe(codes: Tensor, y: Tensor, batch_size: int, rng: torch.Generator) -> nn.Linear:
     """A linear classifier of codes as they are, trained by cross-entropy and plain gradient descent.
 
-    Twenty epochs at a learning rate of 0.2, as in ``fig4_linear_classif.py`` of the official code. It is far from
-    done by then where codes are correlated, as those of an encoder that has learnt little are.
+    Twenty epochs at a learning rate of 0.2, as in ``fig4_linear_classif.py`` of the official code. What it has learnt
+    by then depends on the scale of the codes: gradients shrink with them, and the learning rate is fixed.
 
     Args:
         codes: (N, Z).
@@ -227,6 +227,15 @@ class PerturbedAdversarialDreaming(Experiment):
             "larger",
             fraction=True,
             hint="The same of a linear classifier by twenty epochs of gradient descent on codes as they are.",
+        ),
+        "rescaled": Measure(
+            "probe as published, codes rescaled",
+            "larger",
+            fraction=True,
+            hint="The same on codes divided by one number, their standard deviation over all dimensions and images.",
+        ),
+        "scale": Measure(
+            "scale of codes", "larger", hint="Standard deviation of the codes of training images, over all dimensions."
         ),
         "error": Measure(
             "reconstruction error", "smaller", hint="Mean squared, of unseen real images, pixels in [-1, 1]."
@@ -336,7 +345,11 @@ class PerturbedAdversarialDreaming(Experiment):
         occluded, _ = _OCCLUDED(unseen.x, unseen.y, randoms(seed, Purpose.EVALUATION))
         trained, tested, hidden = (_codes(encoder, x) for x in (seen.x, unseen.x, occluded))
         reader = make_pipeline(StandardScaler(), RidgeClassifier()).fit(trained.numpy(), seen.y.numpy())
-        published = gradient_probe(trained, seen.y, self.batch_size, randoms(seed, Purpose.EVALUATION, 1))
+        scale = trained.std()
+        published, rescaled = (
+            gradient_probe(codes, seen.y, self.batch_size, randoms(seed, Purpose.EVALUATION, 1))
+            for codes in (trained, trained / scale)
+        )
         error = sum(
             float(functional.mse_loss(decoder(codes), x, reduction="sum"))
             for codes, x in zip(tested.split(_BATCH), unseen.x.split(_BATCH), strict=True)
@@ -345,6 +358,8 @@ class PerturbedAdversarialDreaming(Experiment):
             "accuracy": float(reader.score(tested.numpy(), unseen.y.numpy())),
             "occluded": float(reader.score(hidden.numpy(), unseen.y.numpy())),
             "published": accuracy(published(tested).argmax(dim=1), unseen.y),
+            "rescaled": accuracy(rescaled(tested / scale).argmax(dim=1), unseen.y),
+            "scale": float(scale),
             "error": error / unseen.x.numel(),
         }
 
