@@ -97,7 +97,7 @@ class RunProgress(ProgressBar):
         else:
             print(*args, **kwargs)
 
-    # ---------------------------------------------------------------- what the Trainer tells
+    # ---------------------------------------------------------------- events of the Trainer
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse modules that have no stages to show.

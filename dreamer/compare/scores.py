@@ -211,9 +211,9 @@ def _free_spot(point: Point, wide: float, tall: float, box: Box, taken: Sequence
     inside = [
         spot for spot in spots if box[0] <= spot[0] and spot[2] <= box[2] and box[1] <= spot[1] and spot[3] < box[3]
     ]
-    free = [spot for spot in inside if not any(_meet(spot, other) for other in taken)]
+    free = [spot for spot in inside if not any(_overlap(spot, other) for other in taken)]
     return (free or inside or spots)[0]
 
 
-def _meet(one: Box, other: Box) -> bool:
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

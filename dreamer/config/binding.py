@@ -1,6 +1,6 @@
 """Plain options are bound to the signature of what they configure, before anything is built.
 
-A default lives once, in a signature, so the signature also says which keys there are and what they may hold: an unknown
+A default stands once, in a signature, so a signature also says which keys there are and what they may hold: an unknown
 key, a wrong type, a missing value or a value that a constructor refuses is one sentence with the full path of the key.
 """
 

@@ -61,7 +61,7 @@ class TimeLeft:
 class Display:
     """Shows how many jobs are done; a pool's ``watch``, and a context manager.
 
-    In a terminal a few lines are kept up to date, and jobs that die are reported above them; anywhere else, such as a
+    In a terminal a few lines are kept up to date, and jobs that crash are reported above them; anywhere else, such as a
     pipe or a log file, everything that happens is one plain line. It writes to the standard error.
 
     Args:

@@ -84,7 +84,7 @@ def run_jobs_on_ray(
 ) -> list[Outcome]:
     """Run jobs on a Ray cluster, as many at once as its cores (and GPUs) allow.
 
-    A job that dies, with its process, its worker or its node, is started again on any node. Its run folder here is
+    A job that crashes, with its process, its worker or its node, is started again on any node. Its run folder here is
     written when it is done; only its log grows with every attempt.
 
     Args:

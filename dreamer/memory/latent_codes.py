@@ -188,7 +188,7 @@ def _pairs(read: _Read, earlier: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _keys(x: Tensor) -> Tensor:
-    """(B,) int64 numbers that tell (B, *S) samples apart by their content."""
+    """(B,) int64 numbers that identify (B, *S) samples by their content."""
     whole = x.reshape(len(x), -1).contiguous().view(_INTEGERS[x.element_size()]).to(torch.int64)
     factors = torch.randint(-(1 << 62), 1 << 62, (whole.shape[1],), generator=torch.Generator().manual_seed(0))
     # wraps around; integers give the same sum in any order

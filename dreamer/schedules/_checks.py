@@ -38,7 +38,7 @@ class Checks:
         self.awake = 0
 
     def cut(self, steps: int, last: bool) -> list[Stretch]:
-        """Stretches of ``check_every`` steps, the last of the experience perhaps shorter, each with an open night."""
+        """Stretches of ``check_every`` steps, the last of the experience possibly shorter, each with an open night."""
         whole, rest = divmod(steps, self.check_every)
         stretches = [Stretch(length, sleep=None) for length in [self.check_every] * whole + [rest] * (rest > 0)]
         if last and self.at_end:

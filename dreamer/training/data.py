@@ -198,7 +198,7 @@ class StageLoader:
         yield from self._steps()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the position lies in the ledger. Its presence tells Lightning that the loader can be resumed."""
+        """Nothing: the position lies in the ledger. This method marks the loader as one that can be resumed."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

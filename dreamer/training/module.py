@@ -208,7 +208,7 @@ class WakeSleepModule(pl.LightningModule):
         check_precision(trainer, self.configure_optimizers().param_groups)
 
     def setup(self, stage: str) -> None:
-        """Plan the run and tell the Trainer how many stages it has."""
+        """Plan the run and set the Trainer's number of epochs to that of its stages."""
         if stage != "fit":
             return
         self._hypnogram = fit_plan(self.trainer, self)

@@ -1,4 +1,4 @@
-"""Nights in somebody else's training script."""
+"""Nights in a user's own training script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person types, in a folder of their own: what is answered without a long run."""
+"""What a person types, in a folder of their own: commands that need no long run."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 
 
 class Clock:
-    """Goes on only when it is told to."""
+    """A clock that only the test moves."""
 
     def __init__(self):
         self.now = 0.0

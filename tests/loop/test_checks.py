@@ -88,7 +88,7 @@ def codeless() -> Generator:
 
 
 class Unscaled:
-    """A perturbation of somebody's own, which does not say what makes it strong."""
+    """A user's own perturbation, which does not say what makes it strong."""
 
     space = "pixel"
 
@@ -97,7 +97,7 @@ class Unscaled:
 
 
 class Mirror:
-    """A perturbation of somebody's own that perturbs codes and needs the learner."""
+    """A user's own perturbation that perturbs codes and needs the learner."""
 
     space = "latent"
     amounts = ()

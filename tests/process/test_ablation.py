@@ -12,7 +12,7 @@ from dreamer.cli import main as cli
 SHORT = ("stream.experiences=2", "wake.steps=3", "stream.validation=0")
 
 
-def test_it_is_typed_lived_and_reported(
+def test_it_is_typed_run_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     night = "night=[{name: nrem, steps: 2, batch_size: 8, perturbations: [], objectives: [cross_entropy]}]"

@@ -71,7 +71,7 @@ def _wait(for_: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 
 
 def _worker(parent: int) -> int | None:
-    """A child that lives a cell."""
+    """A child process that runs a cell."""
     children = Path(f"/proc/{parent}/task/{parent}/children")
     for child in children.read_text().split() if children.exists() else []:
         try:
@@ -82,11 +82,11 @@ def _worker(parent: int) -> int | None:
     return None
 
 
-def test_lives_and_table_reach_wandb_offline_and_are_found_there(tmp_path: Path) -> None:
+def test_runs_and_table_reach_wandb_offline_and_are_found_there(tmp_path: Path) -> None:
     said = compare(tmp_path, "er", "avalanche:Naive", *SHORT, "--seeds", "1", "--wandb", "--out", "logged")
     assert said.returncode == 0, said.stderr
     runs = sorted((tmp_path / "logged").rglob("offline-run-*"))
-    assert len([run for run in runs if run.is_dir()]) == 3  # two lives and the table
+    assert len([run for run in runs if run.is_dir()]) == 3  # two runs and the table
     files = [path for path in (tmp_path / "logged").rglob("results.json") if path.parent.name == "files"]
     assert len(files) == 2
     again = compare(tmp_path, "--from", "logged", "--out", "again")

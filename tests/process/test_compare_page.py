@@ -26,13 +26,13 @@ def report(tmp_path_factory) -> Path:
     folder = gallery(directory / "run", 200)
     arms = ARMS | {"avalanche:GenerativeReplay with a name that goes on and on": 0.7, "<script>alert(1)</script>": 0.6}
     made = compared(seeds=3, arms=arms, streams=("digits", "a_stream_with_a_very_long_name_without_a_space"))
-    lives = tuple(
-        CompletedRun(life.arm, life.stream, life.seed, life.results, folder if life.arm == "dreams" else None)
-        for life in made.runs
+    runs = tuple(
+        CompletedRun(run.arm, run.stream, run.seed, run.results, folder if run.arm == "dreams" else None)
+        for run in made.runs
     )
     comparison = Comparison(
         "Dreams against verbatim replay",
-        lives,
+        runs,
         (Missing("none", "digits", 3, "failed: out_of_memory_" * 12),),
         "er",
         ("dreams took 1.5 times the steps of er.",),
@@ -46,7 +46,7 @@ SIZES = {"desktop": (1280, 900), "phone": (375, 812)}
 
 @pytest.fixture
 def opened(browser, report, request) -> Iterator[Any]:
-    """The page at a width and in a colour scheme; it must say nothing on the console and ask for nothing."""
+    """The page at a width and in a colour scheme; it must print nothing on the console and request nothing."""
     size, scheme = getattr(request, "param", ("desktop", "light"))
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
@@ -54,7 +54,7 @@ def opened(browser, report, request) -> Iterator[Any]:
     said: list[str] = []
     tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     tab.on("pageerror", lambda error: said.append(f"error: {error}"))
-    tab.on("request", lambda asked: asked.url.startswith(("file:", "data:", "blob:")) or said.append(asked.url))
+    tab.on("request", lambda sent: sent.url.startswith(("file:", "data:", "blob:")) or said.append(sent.url))
     tab.on("dialog", lambda dialog: (said.append("a dialog"), dialog.dismiss()))
     tab.goto(report.as_uri())
     yield tab

@@ -11,7 +11,7 @@ from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning", "ignore::UserWarning:torch")
 
 
-def test_a_compiled_module_lives_the_same_life() -> None:
+def test_a_compiled_module_gives_the_same_run() -> None:
     stream = tiny_stream(2)
     plain, compiled = tiny_module(stream), tiny_module(stream)
     train(plain, stream)

@@ -1,4 +1,4 @@
-"""One life on several devices: processes on the CPU, started as torchrun starts them, with a time limit."""
+"""One run on several devices: processes on the CPU, started as torchrun starts them, with a time limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.callbacks.test_sleep import make_module, make_stream
 from tests.helpers.tiny_runs import quiet_trainer, tiny_module, tiny_network, tiny_stream
 
 LIMIT = 300.0
-"""Seconds after which processes count as deadlocked; far more than they need, even where many share a machine."""
+"""Seconds after which processes count as deadlocked; far more than they need, even where many run on one machine."""
 
 Build = Callable[[Stream], WakeSleepModule]
 
@@ -61,14 +61,14 @@ def together(ranks: int, work: Callable[..., Any], *args: Any) -> list[Any]:
         pipes.append(ours)
     until = time.monotonic() + LIMIT
     try:
-        answers = []
+        received = []
         for rank, pipe in enumerate(pipes):
             assert pipe.poll(max(0.0, until - time.monotonic())), f"rank {rank} of {ranks} waits for ever"
             try:
-                answers.append(torch.load(io.BytesIO(pipe.recv_bytes()), weights_only=True))
+                received.append(torch.load(io.BytesIO(pipe.recv_bytes()), weights_only=True))
             except EOFError:
                 pytest.fail(f"rank {rank} of {ranks} died")
-        return answers
+        return received
     finally:
         for process in processes:
             process.kill()
@@ -80,16 +80,16 @@ def _one(rank: int, ranks: int, port: int, pipe: Any, work: Callable[..., Any], 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
     torch.set_num_threads(1)
-    answer = io.BytesIO()
-    torch.save(work(ranks, *args), answer)
-    pipe.send_bytes(answer.getvalue())
+    buffer = io.BytesIO()
+    torch.save(work(ranks, *args), buffer)
+    pipe.send_bytes(buffer.getvalue())
 
 
-# -------------------------------------------------------------------- lives
+# -------------------------------------------------------------------- runs
 
 
 class Watch(pl.Callback):
-    """Looks at the memory when training begins, and asks one process to stop."""
+    """Looks at the memory when training begins, and lets one process stop."""
 
     def __init__(self, checkpoint: RunCheckpoint | None = None, stop_at: int = -1):
         self.begun: Any = None
@@ -103,7 +103,7 @@ class Watch(pl.Callback):
             self.checkpoint.stop()
 
 
-def lived(
+def trained(
     ranks: int,
     stream: Callable[[], Stream],
     build: Build,
@@ -112,16 +112,16 @@ def lived(
     stop_at: int = -1,
     **options: Any,
 ) -> dict[str, Any]:
-    """Live a life on some devices, and say what it left on this one."""
+    """Train a run on some devices; gives what it left on this one."""
     checkpoint = None if directory is None else RunCheckpoint(directory, every_n_steps=1)
     watch = Watch(checkpoint, stop_at)
-    met = stream()
-    module = build(met)
+    source = stream()
+    module = build(source)
     several = {"devices": ranks, "strategy": "ddp"} if ranks > 1 else {}
     callbacks = [watch] if checkpoint is None else [watch, checkpoint]
     trainer = quiet_trainer(callbacks=callbacks, **several, **options)
     saved = directory / "last.ckpt" if directory is not None and resume else None
-    trainer.fit(module, datamodule=StreamDataModule(met), ckpt_path=saved)
+    trainer.fit(module, datamodule=StreamDataModule(source), ckpt_path=saved)
     results = module.results()
     return {
         "weights": dict(module.state_dict()),
@@ -136,7 +136,7 @@ def lived(
     }
 
 
-def memory_life(stream: Stream, batch: int = 6, steps: int | None = None, memory: int = 10) -> WakeSleepModule:
+def memory_module(stream: Stream, batch: int = 6, steps: int | None = None, memory: int = 10) -> WakeSleepModule:
     wake = Wake(epochs=2, steps=steps, batch_size=batch, replay=4)
     night = [NREM(2, 4), REM(1, 4)]
     network = tiny_network(stream, dropout=0.1)
@@ -150,8 +150,8 @@ def same_state(one: Any, two: Any) -> bool:
     )
 
 
-def same_weights(lives: list[dict[str, Any]]) -> bool:
-    return all(same_state(life["weights"], lives[0]["weights"]) for life in lives)
+def same_weights(reports: list[dict[str, Any]]) -> bool:
+    return all(same_state(report["weights"], reports[0]["weights"]) for report in reports)
 
 
 def held(states: list[dict[str, Any]]) -> list[list[float]]:
@@ -163,10 +163,10 @@ def once(rows: list[list[float]]) -> bool:
     return len(set(map(tuple, rows))) == len(rows)
 
 
-# -------------------------------------------------------------------- one life
+# -------------------------------------------------------------------- one run
 
 
-def plain_life(stream: Stream, ranks: int) -> WakeSleepModule:
+def plain_module(stream: Stream, ranks: int) -> WakeSleepModule:
     """Resources over batches, and nothing that is drawn for each process: the night dreams of all that is held."""
     return WakeSleepModule(
         tiny_network(stream, dropout=0.0),
@@ -180,26 +180,26 @@ def plain_life(stream: Stream, ranks: int) -> WakeSleepModule:
 
 
 def test_the_same_global_batches_give_the_same_weights() -> None:
-    alone = lived(1, tiny_stream, functools.partial(plain_life, ranks=1))
-    pair = together(2, lived, tiny_stream, functools.partial(plain_life, ranks=2))
+    alone = trained(1, tiny_stream, functools.partial(plain_module, ranks=1))
+    pair = together(2, trained, tiny_stream, functools.partial(plain_module, ranks=2))
     assert same_weights(pair)
     assert pair[0]["samples"] == alone["samples"] and pair[0]["steps"] == alone["steps"] == 3 * 6 + 3
     for name, value in alone["weights"].items():
         torch.testing.assert_close(pair[0]["weights"][name], value, rtol=1e-5, atol=1e-6)
     assert pair[0]["rows"] == alone["rows"]
-    assert held([life["memory"] for life in pair]) == held([alone["memory"]])
+    assert held([report["memory"] for report in pair]) == held([alone["memory"]])
 
 
 def test_weights_are_equal_after_nights_and_memories_are_not() -> None:
     """With memory, a generator that rests at night, teachers and dropout, and no strategy but plain ddp."""
-    pair = together(2, lived, tiny_stream, tiny_module)
-    assert all(life["complete"] for life in pair)
+    pair = together(2, trained, tiny_stream, tiny_module)
+    assert all(report["complete"] for report in pair)
     assert same_weights(pair) and pair[0]["rows"] == pair[1]["rows"]
-    memories = [life["memory"] for life in pair]
+    memories = [report["memory"] for report in pair]
     assert [memory["size"] for memory in memories] == [5, 5]
     assert not same_state(*memories) and once(held(memories))
     assert sum(memory["offered"] for memory in memories) == 54
-    assert {life["bytes"] for life in pair} == {sum(life["nbytes"] for life in pair)} == {10 * (16 * 4 + 8)}
+    assert {report["bytes"] for report in pair} == {sum(report["nbytes"] for report in pair)} == {10 * (16 * 4 + 8)}
 
 
 # -------------------------------------------------------------------- going on
@@ -207,9 +207,9 @@ def test_weights_are_equal_after_nights_and_memories_are_not() -> None:
 
 @pytest.mark.parametrize("at", [2, 4, 7])
 def test_resumed_on_as_many_it_ends_as_if_unbroken(tmp_path: Path, at: int) -> None:
-    whole = together(2, lived, tiny_stream, memory_life)
-    together(2, lived, tiny_stream, memory_life, tmp_path, False, at)
-    again = together(2, lived, tiny_stream, memory_life, tmp_path, True)
+    whole = together(2, trained, tiny_stream, memory_module)
+    together(2, trained, tiny_stream, memory_module, tmp_path, False, at)
+    again = together(2, trained, tiny_stream, memory_module, tmp_path, True)
     for one, two in zip(whole, again, strict=True):
         assert one["complete"] and two["complete"] and one["steps"] == two["steps"] == 3 * (4 + 3)
         assert same_state(one["weights"], two["weights"]) and one["rows"] == two["rows"]
@@ -222,46 +222,46 @@ def test_resumed_on_as_many_it_ends_as_if_unbroken(tmp_path: Path, at: int) -> N
 def test_on_another_number_of_devices_memories_are_dealt_out(
     tmp_path: Path, before: int, now: int, at: int, steps: int | None
 ) -> None:
-    build = functools.partial(memory_life, batch=3, steps=steps)
-    together(before, lived, tiny_stream, build, tmp_path, False, at) if before > 1 else lived(
+    build = functools.partial(memory_module, batch=3, steps=steps)
+    together(before, trained, tiny_stream, build, tmp_path, False, at) if before > 1 else trained(
         1, tiny_stream, build, tmp_path, max_steps=at
     )
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["dreamer"]
     assert saved["devices"] == len(saved["memory"]) == before
-    lives = together(now, lived, tiny_stream, build, tmp_path, True)
-    begun = [life["begun"] for life in lives]
+    reports = together(now, trained, tiny_stream, build, tmp_path, True)
+    begun = [report["begun"] for report in reports]
     assert held(begun) == held(saved["memory"]) and once(held(begun))
     assert max(state["size"] for state in begun) - min(state["size"] for state in begun) <= 1
     assert sum(state["offered"] for state in begun) == sum(state["offered"] for state in saved["memory"])
-    ends = [life["memory"] for life in lives]
-    assert all(life["complete"] for life in lives) and same_weights(lives)
+    ends = [report["memory"] for report in reports]
+    assert all(report["complete"] for report in reports) and same_weights(reports)
     assert len(held(ends)) == 10 and once(held(ends))
     # less than a step of the day that was interrupted is not offered again
     assert 54 - 3 * now < sum(state["offered"] for state in ends) <= 54
 
 
-def cut_life(stream: Stream) -> WakeSleepModule:
-    life = memory_life(stream, batch=3)
-    life.schedule = EveryNSteps(5)
-    return life
+def cut_module(stream: Stream) -> WakeSleepModule:
+    module = memory_module(stream, batch=3)
+    module.schedule = EveryNSteps(5)
+    return module
 
 
 def refusal(ranks: int, *args: Any, **options: Any) -> str:
     with pytest.raises(ValueError) as caught:
-        lived(ranks, *args, **options)
+        trained(ranks, *args, **options)
     return str(caught.value)
 
 
-def test_a_life_that_is_cut_otherwise_is_refused(tmp_path: Path) -> None:
-    together(2, lived, tiny_stream, cut_life, tmp_path, False, 3)
-    said = refusal(1, tiny_stream, cut_life, tmp_path, resume=True)
+def test_a_run_that_is_cut_otherwise_is_refused(tmp_path: Path) -> None:
+    together(2, trained, tiny_stream, cut_module, tmp_path, False, 3)
+    said = refusal(1, tiny_stream, cut_module, tmp_path, resume=True)
     assert said.startswith("the checkpoint was written on 2 devices, and on 1 this run has other stages: continue on 2")
 
 
-def test_a_process_that_is_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path) -> None:
-    pair = together(2, lived, tiny_stream, memory_life, tmp_path, False, 5)
-    assert [life["steps"] for life in pair] in ([5, 5], [6, 6])
-    assert not any(life["complete"] for life in pair)
+def test_a_process_that_stops_stops_all_at_the_same_step(tmp_path: Path) -> None:
+    pair = together(2, trained, tiny_stream, memory_module, tmp_path, False, 5)
+    assert [report["steps"] for report in pair] in ([5, 5], [6, 6])
+    assert not any(report["complete"] for report in pair)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == pair[0]["steps"]
 
 
@@ -302,19 +302,19 @@ def own_fit(ranks: int, directory: Path, epochs: int, resume: bool = False) -> d
 def test_nights_of_ones_own_module_go_on_on_any_number_of_devices(tmp_path: Path) -> None:
     whole = together(2, own_fit, tmp_path, 3)
     half = together(2, own_fit, tmp_path, 2)
-    assert [life["memory"]["size"] for life in half] == [6, 6] and once(held([life["memory"] for life in half]))
+    assert [report["memory"]["size"] for report in half] == [6, 6] and once(held([report["memory"] for report in half]))
     for ranks in (2, 3):
-        lives = together(ranks, own_fit, tmp_path, 3, True)
-        begun = [life["begun"]["memory"] for life in lives]
-        assert held(begun) == held([life["memory"] for life in half])
-        assert all(life["begun"]["seen"] == [0, 1, 2, 3] for life in lives)
+        reports = together(ranks, own_fit, tmp_path, 3, True)
+        begun = [report["begun"]["memory"] for report in reports]
+        assert held(begun) == held([report["memory"] for report in half])
+        assert all(report["begun"]["seen"] == [0, 1, 2, 3] for report in reports)
         assert [state["size"] for state in begun] == [12 // ranks] * ranks
-        assert same_weights(lives)
+        assert same_weights(reports)
         if ranks == 2:
-            assert same_state(lives[0]["weights"], whole[0]["weights"])
-            assert same_state([life["memory"] for life in lives], [life["memory"] for life in whole])
+            assert same_state(reports[0]["weights"], whole[0]["weights"])
+            assert same_state([report["memory"] for report in reports], [report["memory"] for report in whole])
     alone = own_fit(1, tmp_path, 3, True)
-    assert held([alone["begun"]["memory"]]) == held([life["memory"] for life in half])
+    assert held([alone["begun"]["memory"]]) == held([report["memory"] for report in half])
 
 
 # -------------------------------------------------------------------- nobody waits for ever
@@ -387,9 +387,9 @@ CASES: dict[str, tuple[int, tuple[tuple[int, ...], ...], tuple[int, ...], Build]
 @pytest.mark.parametrize("case", CASES)
 def test_nobody_waits_for_ever(case: str) -> None:
     ranks, classes, counts, build = CASES[case]
-    lives = together(ranks, lived, functools.partial(uneven_stream, classes, counts), build)
-    assert all(life["complete"] for life in lives) and same_weights(lives)
-    memories = [life["memory"] for life in lives if life["memory"] is not None]
+    reports = together(ranks, trained, functools.partial(uneven_stream, classes, counts), build)
+    assert all(report["complete"] for report in reports) and same_weights(reports)
+    memories = [report["memory"] for report in reports if report["memory"] is not None]
     if memories:
         assert all(memory["size"] for memory in memories)
         assert once(held(memories))

@@ -45,8 +45,8 @@ def type_in(words: list[str], monkeypatch: pytest.MonkeyPatch, short: bool) -> N
         elif short and words[1] == "run" and "--resume" not in words:
             words = [*words, ONE_STEP]
         elif short and words[1] == "compare":
-            # every cell is planned, none is lived
-            patch.setattr(session, "compare", lambda asked, *_: SimpleNamespace(grid=grid.read(asked), missing=()))
+            # every cell is planned, none is run
+            patch.setattr(session, "compare", lambda request, *_: SimpleNamespace(grid=grid.read(request), missing=()))
         elif short and words[1] == "study":
             patch.setattr(study_session, "conduct", planned)
         patch.setattr(sys, "argv", words)

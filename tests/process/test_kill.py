@@ -42,7 +42,7 @@ class Kill(pl.Callback):
         if place == "between" and trainer.current_epoch == 4:
             die()
 
-if place == "examination":
+if place == "evaluation":
     measure, calls = evaluation.score, [0]
     def dying(*args):
         calls[0] += 1
@@ -82,7 +82,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("place", ["rem", "wake", "nrem", "between", "examination"])
+@pytest.mark.parametrize("place", ["rem", "wake", "nrem", "between", "evaluation"])
 def test_a_killed_run_continues_bit_equal(place: str, undisturbed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     killed = python("-c", VICTIM, place, str(folder), *SHORT)

@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 CHECKOUT = Path(__file__).parents[2]
 
 
-def lived(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
+def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
     """The notebook after all its cells have run in a folder."""
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -33,7 +33,7 @@ def shown(notebook: nbformat.NotebookNode, kind: str) -> int:
 
 
 def test_a_first_night_shows_forgetting_and_what_nights_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook = lived("a_first_night", tmp_path, monkeypatch)
+    notebook = executed("a_first_night", tmp_path, monkeypatch)
     assert shown(notebook, "image/png") == 4
     text = said(notebook)
     without, with_ = (float(re.findall(rf"average accuracy {word} nights: +([\d.]+)", text)[-1]) for word in
@@ -49,7 +49,7 @@ def test_a_first_night_shows_forgetting_and_what_nights_change(tmp_path: Path, m
 def test_comparing_strategies_concludes_no_more_than_three_pairs_allow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notebook = lived("comparing_strategies", tmp_path, monkeypatch)
+    notebook = executed("comparing_strategies", tmp_path, monkeypatch)
     text = said(notebook)
     assert re.search(r"images +3 +\d", text) and re.search(r"dreams +3 +\d", text)
     differences = [float(number) for number in re.findall(r"[+-][\d.]+", re.findall(r"differences: (.*)", text)[0])]

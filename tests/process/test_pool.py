@@ -53,7 +53,7 @@ def tries(folder: Path) -> int:
 
 
 class Watch:
-    """Keeps what it is told, and acts on it."""
+    """Records the events, and acts on them."""
 
     def __init__(self, act: Callable[[Event], object] = lambda event: None):
         self.events: list[Event] = []
@@ -67,7 +67,7 @@ class Watch:
         return [event.kind for event in self.events if event.folder == folder]
 
 
-def test_every_cell_is_lived_and_the_outcomes_come_in_order(tmp_path):
+def test_every_cell_is_run_and_the_outcomes_come_in_order(tmp_path):
     folders, watch = cells(tmp_path, "finish", "finish", "finish"), Watch()
     outcomes = run_jobs(folders, STAND_IN, workers=2, watch=watch)
     assert [outcome.folder for outcome in outcomes] == folders
@@ -103,7 +103,7 @@ def test_without_retries_the_first_death_is_the_last(tmp_path):
     assert (outcome.done, outcome.attempts) == (False, 1)
 
 
-def test_a_configuration_that_cannot_be_lived_is_not_tried_again(tmp_path):
+def test_a_configuration_that_cannot_be_run_is_not_tried_again(tmp_path):
     folders = cells(tmp_path, "refuse", "finish")
     refused, done = run_jobs(folders, STAND_IN, workers=1, retries=5)
     assert (refused.done, refused.attempts, refused.reason) == (False, 1, "dreamer: wake.stepz: unknown key")
@@ -224,14 +224,14 @@ def test_an_error_of_the_watcher_leaves_no_worker_behind(tmp_path):
     until(lambda: alone(folders[0]), "the worker to end")
 
 
-def test_no_more_than_the_workers_live_at_once(tmp_path):
+def test_no_more_jobs_than_workers_run_at_once(tmp_path):
     folders = cells(tmp_path, *["count"] * 5)
     run_jobs(folders, STAND_IN, workers=2)
     assert max(int((folder / "running").read_text()) for folder in folders) <= 2
 
 
-def test_workers_live_side_by_side(tmp_path):
-    outcomes = run_jobs(cells(tmp_path, "meet", "meet"), STAND_IN, workers=2, retries=0)
+def test_workers_run_side_by_side(tmp_path):
+    outcomes = run_jobs(cells(tmp_path, "overlap", "overlap"), STAND_IN, workers=2, retries=0)
     assert all(outcome.done for outcome in outcomes)
 
 
@@ -239,7 +239,7 @@ def seen(folder: Path) -> dict[str, str]:
     return json.loads((folder / "environment").read_text())
 
 
-def test_cells_get_their_share_of_threads_and_devices(tmp_path, monkeypatch):
+def test_cells_get_their_part_of_threads_and_devices(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("dreamer.jobs.pool.cores", lambda: 7)
@@ -294,7 +294,7 @@ def test_an_attempt_waits_for_who_is_still_at_work_in_its_folder(tmp_path, monke
     assert outcome.done
 
 
-def test_a_comparison_is_lived_by_one_engine_at_a_time(tmp_path):
+def test_a_comparison_is_run_by_one_engine_at_a_time(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from dreamer.jobs.lock import locked\n"
         "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(600)"
@@ -322,9 +322,9 @@ def test_the_workers_do_not_hold_the_lock(tmp_path):
         "import sys; from pathlib import Path; from dreamer.jobs.pool import run_jobs\n"
         "from dreamer.jobs.lock import locked\n"
         "from tests.helpers.stand_in_job import StandIn\n"
-        "house, orphan = Path(sys.argv[1]), sys.argv[2]\n"
+        "folder, orphan = Path(sys.argv[1]), sys.argv[2]\n"
         "program = StandIn(lambda folder: [sys.executable, '-c', orphan, str(folder)])\n"
-        "with locked(house): run_jobs([house / 'cell0'], program, workers=1)"
+        "with locked(folder): run_jobs([folder / 'cell0'], program, workers=1)"
     )
     parent = subprocess.Popen([sys.executable, "-c", holder, str(tmp_path), orphan])
     until((folder / "pid").exists, "the worker")
@@ -337,7 +337,7 @@ def test_the_workers_do_not_hold_the_lock(tmp_path):
         os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
 
 
-def test_a_life_that_is_killed_on_its_way_ends_as_if_nothing_had_happened(tmp_path):
+def test_a_run_that_is_killed_on_its_way_ends_as_if_nothing_had_happened(tmp_path):
     folders, others = digits_cells(tmp_path / "killed"), digits_cells(tmp_path / "undisturbed")
 
     def command(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ import pytest
 from dreamer.config import registry
 from tests.helpers.pages import CHECKOUT
 
-# attributes from which a browser fetches without being asked, and the links that it merely shows
+# attributes from which a browser fetches by itself, and the links that it merely shows
 FETCHED = {"img": "src", "script": "src", "iframe": "src", "source": "srcset", "video": "src", "link": "href"}
 LOOKED_AT = ("index.html", "concepts.html", "parts/generators/vae.html", "api/training/module.html", "faq.html")
 

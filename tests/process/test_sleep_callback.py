@@ -1,4 +1,4 @@
-"""Nights in somebody else's training script, on two processes."""
+"""Nights in a user's own training script, on two processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Look(pl.Callback):
     def on_train_end(self, trainer, module):
         ends = trainer.strategy.all_gather(module.head.weight.detach())
         assert torch.equal(ends[0], ends[1])
-        # each process met its own half of the day, and keeps a memory of its own
+        # each process saw its own half of the day, and keeps a memory of its own
         held = trainer.strategy.all_gather(callback.memory.held["x"][:16].clone())
         assert not torch.equal(held[0], held[1])
         assert nights(module) == [(2, 0), (2, 3), (2, 3)]

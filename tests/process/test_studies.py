@@ -1,4 +1,4 @@
-"""A study is lived, gone on with, judged and written, whatever happens to its cells."""
+"""A study is run, resumed, given a verdict and written, whatever happens to its cells."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.helpers.toy_study import toy_study
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory):
-    """A study in which one arm dies at its first try, one at every try, and one cannot be lived."""
+def completed(tmp_path_factory: pytest.TempPathFactory):
+    """A study in which one arm crashes at its first try, one at every try, and one cannot be run."""
     folder = tmp_path_factory.mktemp("study")
     arms = {
         "plain": {"about": "Adds nothing."},
@@ -28,9 +28,9 @@ def lived(tmp_path_factory: pytest.TempPathFactory):
     return study, folder, session.conduct(study, folder, session.Resources(workers=2), command="dreamer study toy")
 
 
-def test_cells_that_die_are_tried_again_and_those_that_cannot_be_lived_are_told_of(lived) -> None:
-    _, folder, findings = lived
-    assert [life.cell.arm for life in findings.runs] == ["plain", "lucky"]
+def test_cells_that_crash_are_tried_again_and_those_that_cannot_be_run_are_reported(completed) -> None:
+    _, folder, findings = completed
+    assert [run.cell.arm for run in findings.runs] == ["plain", "lucky"]
     assert [(cell.arm, cell.reason) for cell in findings.missing] == [
         ("poor", "dreamer: there are no coins"),
         ("cursed", "killed by SIGKILL"),
@@ -38,8 +38,8 @@ def test_cells_that_die_are_tried_again_and_those_that_cannot_be_lived_are_told_
     assert len(list((folder / "cells/coins/lucky/seed1").glob("try*"))) == 2
 
 
-def test_a_study_that_is_started_again_lives_only_what_is_missing(lived) -> None:
-    study, folder, _ = lived
+def test_a_study_that_is_started_again_runs_only_what_is_missing(completed) -> None:
+    study, folder, _ = completed
     before = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/*/*/results.json")}
     again = session.conduct(study, folder, session.Resources(retries=0))
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -48,8 +48,8 @@ def test_a_study_that_is_started_again_lives_only_what_is_missing(lived) -> None
     assert tries == {"plain": 1, "lucky": 2, "poor": 2, "cursed": 3}
 
 
-def test_its_files_hold_every_number(lived) -> None:
-    _, folder, findings = lived
+def test_its_files_hold_every_number(completed) -> None:
+    _, folder, findings = completed
     rows = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
     assert [(row["arm"], row["seed"]) for row in rows] == [(arm, "1") for arm in ("plain", "lucky", "poor", "cursed")]
     assert float(rows[1]["score"]) == findings.runs[1].results["outcomes"]["score"]
@@ -62,14 +62,14 @@ def test_its_files_hold_every_number(lived) -> None:
     assert (folder / "study.yaml").is_file() and (folder / "report.html").is_file()
 
 
-def test_the_terminal_shows_outcomes_verdicts_and_what_is_missing(lived) -> None:
-    text = plain_findings(lived[2])
+def test_the_terminal_shows_outcomes_verdicts_and_what_is_missing(completed) -> None:
+    text = plain_findings(completed[2])
     assert "lucky" in text and "missing: poor on coins, seed 1: dreamer: there are no coins" in text
     assert "there are too few pairs to compare lucky with plain" in text
 
 
-def test_other_settings_in_the_same_folder_are_refused_before_anything_is_lived(lived) -> None:
-    _, folder, _ = lived
+def test_other_settings_in_the_same_folder_are_refused_before_anything_is_trained(completed) -> None:
+    _, folder, _ = completed
     other = toy_study(arms={"plain": {"about": "Adds something.", "set": {"gain": 0.5}}, "lucky": {}})
     with pytest.raises(ConfigError, match=r"settings\.gain: None there, 0\.5 now"):
         session.conduct(other, folder)

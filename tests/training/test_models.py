@@ -224,7 +224,7 @@ def grown(*callbacks: pl.Callback) -> float:
     return float((module(x).argmax(1) == y).float().mean())
 
 
-def test_somebody_elses_head_that_grows_sleeps_too():
+def test_a_users_own_head_that_grows_sleeps_too():
     without = grown()
     assert grown(SleepCallback(stages=[NREM(60, 12)])) > without + 0.3
     looking = SleepCallback(stages=[NREM(60, 12), REM(20, 12)], generator=VAE((1, 4, 4), K, 4, (16,)), schedule=1)
@@ -393,7 +393,7 @@ class Outputs(NamedTuple):
 
 
 class Wordy(nn.Module):
-    """Outputs in somebody's own container."""
+    """Outputs in a user's own container."""
 
     def __init__(self, kind: type):
         super().__init__()
@@ -443,7 +443,7 @@ def test_a_network_for_other_samples_or_classes_is_refused(network: nn.Module, m
     assert "\n" not in str(caught.value)
 
 
-def test_asking_the_learner_beforehand_leaves_no_trace():
+def test_calling_the_learner_beforehand_leaves_no_trace():
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Dropout(), nn.Linear(16, K))
     module = module_of(network)
     state = {name: value.clone() for name, value in network.state_dict().items()}

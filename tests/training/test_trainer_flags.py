@@ -1,4 +1,4 @@
-"""What the Trainer's flags mean: for a run of the project's own module, and for nights in somebody else's training.
+"""What the Trainer's flags mean: for a run of the project's own module, and for nights in a user's own training.
 
 Both train on the same three days of five batches, and sleep five batches after each.
 """
@@ -55,7 +55,7 @@ def own_run() -> tuple[Any, Any, list[Any]]:
     return module, StreamDataModule(stream), []
 
 
-def somebodys(pl: Any, changing: bool = True) -> tuple[Any, Any, list[Any]]:
+def users_own(pl: Any, changing: bool = True) -> tuple[Any, Any, list[Any]]:
     """The same of a script that knows nothing of sleep, but for one line."""
     stream = tiny_stream()
 
@@ -171,7 +171,7 @@ class Training:
 def train(subject: str, *callbacks: Any, ckpt_path: str | None = None, changing: bool = True, **flags: Any) -> Training:
     """Live three days, with a night after each."""
     tree(subject).seed_everything(0, verbose=False)
-    module, data, own = own_run() if subject == "module" else somebodys(tree(subject), changing)
+    module, data, own = own_run() if subject == "module" else users_own(tree(subject), changing)
     return Training(subject, module, data, [*own, *callbacks], ckpt_path, flags)
 
 
