@@ -43,7 +43,6 @@ class Pace:
 
         Args:
             steps: steps ahead of each kind; a kind not seen yet counts as fast as the others together.
-            evaluations: evaluations ahead.
         """
         seen = sum(self._count[kind] for kind in KINDS)
         if not seen:

@@ -83,12 +83,6 @@ def compare(
 def run_comparison(asked: Mapping[str, Any], folder: Path, resources: Resources, mix: bool) -> None:
     """Run a grid and say where its report is.
 
-    Args:
-        asked: see :func:`dreamer.compare.grid.read`.
-        folder: of the comparison.
-        resources: with what.
-        mix: reuse runs made by another version of dreamer.
-
     Raises:
         typer.Exit: 130 when it was stopped by hand, 1 when a run failed.
     """

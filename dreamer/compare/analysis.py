@@ -131,11 +131,7 @@ class Analysis:
         return [standing for standing in self.standings if standing.stream == stream]
 
     def of(self, arm: str, stream: str) -> Standing:
-        """One arm on one stream.
-
-        Raises:
-            KeyError: when the grid has no such cell.
-        """
+        """One arm on one stream; a ``KeyError`` when the grid has no such cell."""
         for standing in self.standings:
             if (standing.arm, standing.stream) == (arm, stream):
                 return standing

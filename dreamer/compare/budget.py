@@ -51,7 +51,6 @@ class Limits:
         Args:
             budget: None, or a mapping with ``steps`` and ``bytes``.
             match: None, or one of :data:`MATCHES`.
-            reference: the label of the arm that is matched.
 
         Raises:
             ConfigError: when it makes no sense.
@@ -108,10 +107,6 @@ class Plan:
 
 def equalise(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell], list[str]]:
     """Give the arms of one stream equal budgets.
-
-    Args:
-        cells: one cell of each arm, by label.
-        limits: what a run may spend.
 
     Returns:
         The cells with changed wake steps and capacities, and what could not be made equal.

@@ -31,10 +31,7 @@ def compare(
 
     Args:
         asked: see :func:`dreamer.compare.grid.read`.
-        folder: of the comparison.
-        resources: what it runs on.
         mix: reuse runs made by another version of dreamer.
-        command: what was typed.
 
     Returns:
         The comparison; cells that failed are among its missing ones.

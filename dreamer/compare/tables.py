@@ -80,11 +80,6 @@ _LATEX_SPECIAL = {
 def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path) -> list[Path]:
     """Write ``results.csv``, ``results.json``, ``table.md`` and ``table.tex``, each in one piece.
 
-    Args:
-        comparison: the runs.
-        analysis: what was made of them.
-        folder: is made when it is not there.
-
     Returns:
         The paths of the files.
 
@@ -103,12 +98,7 @@ def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path)
 
 
 def csv_table(comparison: Comparison, folder: Path) -> str:
-    """One row for each cell of the grid, completed or missing; what is undefined or unknown is empty.
-
-    Args:
-        comparison: the runs.
-        folder: paths below it are written relative to it.
-    """
+    """One row for each cell of the grid, completed or missing; what is undefined or unknown is empty."""
     places = {place: i for i, place in enumerate((s, a) for s in comparison.streams for a in comparison.arms)}
     rows = [_csv_row(run, folder) for run in comparison.runs]
     rows += [
@@ -126,13 +116,7 @@ def csv_table(comparison: Comparison, folder: Path) -> str:
 
 
 def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict[str, Any]:
-    """What ``results.json`` holds: every cell's numbers, and all that was concluded from them.
-
-    Args:
-        comparison: the runs.
-        analysis: what was made of them.
-        folder: paths below it are written relative to it.
-    """
+    """What ``results.json`` holds: every cell's numbers, and all that was concluded from them."""
     return {
         "title": comparison.title,
         "command": comparison.command,
@@ -211,13 +195,7 @@ def plain_comparison(comparison: Comparison, analysis: Analysis) -> str:
 
 
 def print_comparison(comparison: Comparison, analysis: Analysis, file: IO[str] | None = None) -> None:
-    """Print the tables: drawn with rich in a terminal, as plain text anywhere else.
-
-    Args:
-        comparison: the runs.
-        analysis: what was made of them.
-        file: where to; by default the standard output.
-    """
+    """Print the tables: drawn with rich in a terminal, as plain text anywhere else."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

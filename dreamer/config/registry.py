@@ -52,7 +52,6 @@ def resolve(family: str, name: str) -> type:
     """The class of a part.
 
     Args:
-        family: a key of :data:`FAMILIES`.
         name: the stem of one of its files, or the dotted path of a class of the user's own (``my.package.Thing``).
 
     Raises:

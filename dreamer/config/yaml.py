@@ -66,11 +66,6 @@ def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, 
 def merge(under: Any, over: Any, path: str = "") -> Any:
     """Lay one configuration over another.
 
-    Args:
-        under: plain values.
-        over: plain values that win.
-        path: where both stand.
-
     Raises:
         ConfigError: when a position of a list is addressed that is not there.
     """

@@ -109,9 +109,6 @@ class Hypnogram(Sequence[Stage]):
     def granted(self, night: int) -> Hypnogram:
         """The plan in which an open night is certain, and the wake stage before it is evaluated.
 
-        Args:
-            night: its number.
-
         Raises:
             ValueError: when no such night is open.
         """
@@ -123,9 +120,6 @@ class Hypnogram(Sequence[Stage]):
 
     def dropped(self, night: int) -> Hypnogram:
         """The plan without an open night; stages and nights after it move up.
-
-        Args:
-            night: its number.
 
         Raises:
             ValueError: when no such night is open.
@@ -170,9 +164,6 @@ class Hypnogram(Sequence[Stage]):
         """The shortest plan with every kind of stage of this one: the first wake stage and the first night.
 
         Its night is certain, even where it is open in this plan.
-
-        Args:
-            steps: steps of each stage.
         """
         kinds: dict[str, Stage] = {}
         for stage in self:

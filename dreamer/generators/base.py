@@ -44,7 +44,6 @@ class GeneratorSnapshot(nn.Module, ABC):
         Args:
             y: (B,) int64 labels among :attr:`classes`; an unconditional one ignores them.
             p: (B, K) their one-hot distributions.
-            rng: generator on the device of ``y``.
             perturbations: of noise and codes, those that the generator's ``spaces`` name.
 
         Returns:
@@ -100,7 +99,6 @@ class Generator(nn.Module, ABC):
         Args:
             seen: (B, *S) samples (features where :attr:`is_features`) and their labels or domains; a
                 teacher's logits where they are dreamt and there was a teacher.
-            rng: generator on the device of the samples.
 
         Returns:
             Scalar, per sample and element of *S, so that it is of the learner's order of magnitude and gradient
@@ -118,7 +116,6 @@ class Generator(nn.Module, ABC):
         Args:
             snapshot: as :meth:`new_snapshot` made it, on the device and in float32; its classes are those of ``day``.
             day: batches of everything that it shall dream of, read once.
-            rng: generator on the device of the samples.
         """
 
     def attach(self, learner: nn.Module) -> None:
@@ -144,11 +141,7 @@ class Generator(nn.Module, ABC):
         return module_bytes(self)
 
     def planned_bytes(self, class_order: Sequence[Sequence[int]]) -> int:
-        """Bytes at the end of a stream.
-
-        Args:
-            class_order: the classes of each experience.
-        """
+        """Bytes at the end of a stream."""
         own = module_bytes(self) - module_bytes(self.snapshots)
         kept = class_order if self.continual == "grow" else [sorted(set(itertools.chain(*class_order)))]
         return own + sum(module_bytes(self._stored(self.new_snapshot(torch.tensor(list(classes))))) for classes in kept)
@@ -161,7 +154,6 @@ class Generator(nn.Module, ABC):
         Args:
             x: (B, *S) samples.
             y: (B,) int64 labels, or domains.
-            rng: generator on the device of ``x``.
             past: what the learner replays in this step; None makes it dream for itself.
         """
         own = self.fit(Dream(x, y), rng)
@@ -182,7 +174,6 @@ class Generator(nn.Module, ABC):
         Args:
             day: real batches of the experience, read once.
             experience: its number; a later call with the same number replaces what the earlier one kept.
-            rng: generator on the device of the samples.
         """
         batches = list(day)
         if self.continual == "rehearse":
@@ -210,7 +201,6 @@ class Generator(nn.Module, ABC):
 
         Args:
             y: (B,) int64 labels; their number alone counts for a generator that is not :attr:`conditional`.
-            rng: generator on the device of ``y``.
             perturbations: of noise and codes, a group of samples at a time.
 
         Returns:

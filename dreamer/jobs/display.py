@@ -44,13 +44,7 @@ class TimeLeft:
         return sum(known) / len(known) if known else None
 
     def left(self, waiting: Sequence[Path], running: Sequence[tuple[Path, float]], side_by_side: int) -> float | None:
-        """Seconds until all is done, or None while no job is done.
-
-        Args:
-            waiting: jobs that have not begun.
-            running: jobs that run, with the seconds that they have taken so far.
-            side_by_side: how many run at once.
-        """
+        """Seconds until all is done, or None while no job is done."""
         if not self._seconds:
             return None
         ahead = sum(self.estimate(folder) or 0.0 for folder in waiting)
@@ -65,11 +59,7 @@ class Display:
     pipe or a log file, everything that happens is one plain line. It writes to the standard error.
 
     Args:
-        folders: the jobs that will run.
         before: how many more were completed before.
-        name: how a job is called.
-        file: where to write; by default the standard error.
-        clock: monotonic seconds.
     """
 
     def __init__(

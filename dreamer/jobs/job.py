@@ -87,9 +87,7 @@ class JobTracker:
     """Records what happens to jobs, reports it, and decides what is tried again.
 
     Args:
-        folders: the run folders; one that is named twice counts once.
         retries: how many more attempts a job gets that dies.
-        watch: is called with everything that happens.
 
     Raises:
         ConfigError: when ``retries`` is negative.
@@ -114,11 +112,7 @@ class JobTracker:
         self._watch(Event("started", folder, attempt))
 
     def end(self, folder: Path, attempt: int, ending: Ending) -> bool:
-        """An attempt has ended.
-
-        Returns:
-            Whether the job is to be tried again.
-        """
+        """Record that an attempt has ended; True when the job is to be tried again."""
         self._seconds[folder] += ending.seconds
         if ending.kind == "died" and attempt < self.attempts:
             self._watch(Event("died", folder, attempt, ending.seconds, ending.reason))
@@ -148,11 +142,7 @@ class Attempt:
     it starts ends with it. It ends with this process, see :mod:`dreamer.jobs.watchdog`.
 
     Args:
-        folder: the run folder of the job.
-        number: which attempt this is, from 1.
-        attempts: how many there may be.
         environment: variables that the child gets beside those of this process.
-        program: what to run.
 
     Raises:
         OSError: when the child cannot be started.
@@ -220,7 +210,6 @@ def last_word(log: Path, start: int = 0) -> str:
     """The line of a log that says why it ends: that of the last exception, else the last one with a letter in it.
 
     Args:
-        log: the file.
         start: where to begin to read, in bytes.
 
     Returns:

@@ -56,9 +56,6 @@ def is_written(content: Mapping[str, Any], folder: Path, code: str, mix: bool = 
     """Whether the manifest of a job lies in its folder already and may stay.
 
     Args:
-        content: what describes the job.
-        folder: its run folder.
-        code: the fingerprint of what will run it.
         mix: accept a job that another version of dreamer began.
 
     Raises:

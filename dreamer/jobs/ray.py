@@ -89,13 +89,10 @@ def run_jobs_on_ray(
 
     Args:
         folders: the run folders of the jobs here.
-        program: what runs the job of a folder.
         address: of the cluster, ``HOST:PORT``, or ``auto`` for the one that runs on this machine; by default one is
             started here and ended afterwards. A connection that this process has already is used as it is.
         threads: of each job, and the cores that it asks Ray for, at least 1; by default 1.
         gpus: GPUs that each job asks Ray for; a part of one shares it.
-        retries: how many more attempts a job gets that dies.
-        watch: is called with everything that happens, in this thread.
 
     Returns:
         What became of each job, in the order of the folders. That a job failed is no error here.
@@ -120,15 +117,7 @@ def run_jobs_on_ray(
 
 
 class RayPool:
-    """The tasks that are on their way.
-
-    Args:
-        ray: the module, connected.
-        tracker: of all jobs.
-        threads: cores that a task asks for.
-        gpus: GPUs that a task asks for.
-        program: what runs the job of a folder.
-    """
+    """The tasks that are on their way."""
 
     def __init__(self, ray: ModuleType, tracker: JobTracker, threads: int, gpus: float, program: Program):
         self._ray = ray

@@ -64,8 +64,6 @@ def write_down(jobs: Mapping[Path, Mapping[str, Any]], program: Program, mix: bo
     """Write the manifest of every job, after checking that all of them may be written.
 
     Args:
-        jobs: what describes each job, by its run folder.
-        program: what will run them.
         mix: reuse runs made by another version of dreamer.
 
     Raises:
@@ -84,9 +82,6 @@ def run_missing(
     """Run the jobs that are not completed.
 
     Args:
-        folders: the run folders of all jobs, each with its manifest.
-        program: what runs them.
-        resources: what they run on.
         display: shows the progress; by default one for these jobs alone.
 
     Returns:
@@ -113,12 +108,7 @@ def run_missing(
 
 
 def why_missing(folder: Path, reasons: Mapping[Path, str] | None = None) -> str:
-    """Why a job has no results, in one line.
-
-    Args:
-        folder: its run folder.
-        reasons: what :func:`run_missing` returned.
-    """
+    """Why a job has no results, in one line; ``reasons`` are what :func:`run_missing` returned."""
     logged = last_word(folder / LOG) if (folder / LOG).is_file() else ""
     return (reasons or {}).get(folder) or logged or NOT_RUN
 

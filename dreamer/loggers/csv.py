@@ -61,9 +61,6 @@ class _WholeFileWriter(ExperimentWriter):
 def write_metrics(directory: str | Path) -> Path | None:
     """Merge the parts of a run folder into its ``metrics.csv``.
 
-    Args:
-        directory: the run folder.
-
     Returns:
         The path of the file; None when nothing has been logged.
     """

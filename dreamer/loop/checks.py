@@ -39,8 +39,6 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
     """Refuse what makes no sense together.
 
     Args:
-        stream: the experiences.
-        parts: the parts.
         x: (B, *S) a few of the stream's samples.
 
     Raises:
@@ -101,8 +99,6 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
     """Call the learner once: whatever it is, it must map samples to logits.
 
     Args:
-        stream: the experiences.
-        parts: the parts.
         x: (B, *S) a few of the stream's samples.
 
     Raises:

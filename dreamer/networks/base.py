@@ -107,8 +107,6 @@ def forward(network: nn.Module, x: Tensor, is_features: bool = False, features: 
     Args:
         network: maps (B, *S) to (B, K).
         x: (B, *S) samples, or (B, H) features when ``is_features``.
-        is_features: ``x`` are features.
-        features: give the features too.
 
     Raises:
         ValueError: when features are involved and the network has none (see :class:`Featured`).

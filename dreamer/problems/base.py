@@ -98,7 +98,6 @@ class Problem(ABC):
         """Judge outputs by the targets.
 
         Args:
-            output: of the learner, for B samples.
             target: what was shown: ``y``, or ``p`` where a perturbation has mixed targets.
             active: see :meth:`active`.
 
@@ -159,7 +158,5 @@ class Problem(ABC):
         """Score a batch.
 
         Args:
-            outputs: of the learner, for B samples.
-            y: their targets.
             active: (K,) bool, the outputs that take part; None for all.
         """

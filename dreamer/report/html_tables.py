@@ -115,7 +115,6 @@ def missing_table(rows: Sequence[tuple[str, str, int, str]], place: str) -> Tabl
 
     Args:
         rows: where it belongs, arm, seed and reason of each.
-        place: the heading of where they belong, such as ``Stream``.
     """
     if not rows:
         return None

@@ -28,8 +28,6 @@ def draw_neighbours(
             :func:`dreamer.report.pictures.draw_dreams` can show; others have no picture.
         confidence: (N,) confidence of the learner in those classes, in [0, 1].
         real: (M, *S) held-out samples.
-        path: where to write the PNG.
-        class_names: K names; by default the numbers.
 
     Returns:
         The path, or None when the samples cannot be shown.

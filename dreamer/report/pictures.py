@@ -55,13 +55,6 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     Nights are shaded. An experience's line begins with the evaluation after its first wake stage; open circles are
     evaluations after wake, filled ones after a night. Where dreams were measured, measures of
     :class:`dreamer.callbacks.dream_quality.DreamQuality` are a third panel, at the end of each night.
-
-    Args:
-        results: the content of ``results.json``.
-        path: where to write the PNG.
-
-    Returns:
-        The path.
     """
     stages, rows = results["hypnogram"], evaluations(results)
     dreams = results.get("dreams") or ()
@@ -88,13 +81,6 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
 
     A row is the experience trained on last, a column the one evaluated; the framed diagonal is what had just been
     learnt, and right of it lie experiences not yet seen. The first row is the untrained network. Dark is good.
-
-    Args:
-        results: the content of ``results.json``.
-        path: where to write the PNG.
-
-    Returns:
-        The path.
     """
     rows, score = evaluations(results), Score.of(results)
     experiences = len(rows[0]["accuracy"])

@@ -43,7 +43,6 @@ def compose(record: Mapping[str, Any], *, name: str, config: Mapping[str, Any], 
 
     Args:
         record: what ``WakeSleepModule.results()`` returns.
-        name: of the run.
         config: any plain dictionary.
         complete: False when the run was stopped early.
     """
@@ -59,10 +58,6 @@ def write_results(results: Mapping[str, Any], directory: str | Path) -> Path:
     Args:
         results: nested dictionaries and lists of numbers, texts, tensors, paths; numbers that JSON does not know (NaN,
             infinity) become null.
-        directory: the run folder.
-
-    Returns:
-        The path of the file.
     """
     path = Path(directory) / FILE_NAME
     write_text(path, _lines(_plain(results)) + "\n")
@@ -71,9 +66,6 @@ def write_results(results: Mapping[str, Any], directory: str | Path) -> Path:
 
 def read_results(path: str | Path) -> dict[str, Any]:
     """Read ``results.json``.
-
-    Args:
-        path: the file, or the run folder that holds it.
 
     Raises:
         FileNotFoundError: when it is not there.

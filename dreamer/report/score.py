@@ -28,11 +28,7 @@ class Score:
 
     @classmethod
     def of(cls, results: Mapping[str, Any]) -> Score:
-        """The score of a run.
-
-        Args:
-            results: the content of ``results.json``; without a word about it, accuracy.
-        """
+        """The score that ``results.json`` names; without a word about it, accuracy."""
         protocol = results.get("protocol", {})
         if "score" not in protocol:
             return cls()

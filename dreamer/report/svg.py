@@ -42,9 +42,6 @@ class Panel:
         """Add an element.
 
         Args:
-            tag: of SVG.
-            name: its class in the style sheet.
-            hint: what is shown while the pointer rests on it.
             attributes: of SVG, with ``_`` for ``-``; None is left out.
         """
         inside = f"<title>{escape(hint)}</title>" if hint else ""
@@ -60,11 +57,7 @@ class Panel:
         self.add("path", name, hint, d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points))
 
     def markup(self, key: str) -> str:
-        """The drawing as an ``svg`` element.
-
-        Args:
-            key: a name that no other drawing of the page has.
-        """
+        """The drawing as an ``svg`` element, whose ``key`` no other drawing of the page has."""
         size = f'viewBox="0 0 {_number(self.width)} {_number(self.height)}"'
         label = f'role="img" aria-labelledby="{key}-title {key}-text"'
         words = f'<title id="{key}-title">{escape(self.title)}</title>'
@@ -128,7 +121,6 @@ def around(values: Iterable[float], pad: float = 0.06, least: float = 0.0) -> tu
     """The range of values with a margin.
 
     Args:
-        values: at least one.
         pad: margin on each side, as a fraction of the range.
         least: how wide the range is at least.
     """
@@ -188,12 +180,7 @@ def frame(
     """Draw grid lines with their values and the names of the axes.
 
     Args:
-        panel: the sheet.
-        across: places of the x values.
         up: places of the y values, or None for rows that have no scale; the grid then stands upright.
-        x_label: name of the x axis.
-        x_ticks: values and how they are written.
-        y_ticks: values and how they are written.
         left: where the grid begins, by default where the x values do.
     """
     left = across.start if left is None else left

@@ -194,7 +194,6 @@ class Neurons:
 
         Args:
             before: (I,) float, 1 where the layer before has just spiked, 0 elsewhere.
-            rule: how to leak and learn.
 
         Returns:
             (O,) float, the layer's own spikes.
@@ -217,9 +216,7 @@ def tick(neurons: Sequence[Neurons], spikes: Tensor, rule: Rule) -> Tensor:
     """Let one moment pass through all layers, each of which learns before the next one gets its spikes.
 
     Args:
-        neurons: the layers in order.
         spikes: (I,) float, 1 where an input spikes, 0 elsewhere.
-        rule: how to leak and learn.
 
     Returns:
         Scalar, how many neurons have spiked.
@@ -237,8 +234,6 @@ def noise(chance: Tensor, window: int | None, ticks: int, rng: torch.Generator) 
     Args:
         chance: (*S) probabilities.
         window: its side, in the last two dimensions (or the only one); None shows all.
-        ticks: how many.
-        rng: generator on the device of ``chance``.
 
     Yields:
         (I,) float, ones and zeros; I is the product of *S.
@@ -264,7 +259,6 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
     Args:
         network: the learner; a copy is called, in evaluation mode, to see whether its layers really follow each
             other.
-        layers: its linear layers.
         x: (B, *S) samples.
 
     Raises:

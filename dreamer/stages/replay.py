@@ -59,10 +59,8 @@ class Replayer:
         """Draw samples and perturb them.
 
         Args:
-            context: the run so far.
             classes: (G,) bool, the classes, or domains, that a generator may dream of.
             count: B.
-            rng: generator on the training device.
         """
         use_memory, use_generator = self.sources(context)
         perturbations = self.perturbations_at(context)
@@ -200,10 +198,8 @@ class Replayer:
         """The teachers' outputs for the classes that they have seen, ``-inf`` elsewhere, and their features if needed.
 
         Args:
-            context: the run so far.
             x: (B, *S) samples as they are shown to the teachers, or (B, H) features where ``samples`` are.
             samples: what they are; their groups, or targets, decide which teacher counts.
-            features: give the teachers' features too.
 
         Raises:
             ValueError: when there is no teacher yet.

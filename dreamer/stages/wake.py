@@ -129,13 +129,7 @@ class Wake:
         return self.replayer.teach(context, dream, self.replay_objectives)
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
-        """Judge learner and generator.
-
-        Args:
-            context: the run so far.
-            step: with a real batch, and with a dream when there is something to replay.
-            rng: generator on the training device.
-        """
+        """Judge learner and generator."""
         assert step.real is not None
         problem = self.replayer.problem
         generated = self._generator_loss(context, step, rng)

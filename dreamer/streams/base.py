@@ -334,9 +334,7 @@ def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tupl
     """Split samples, class by class where there are classes, into a part to learn from and a held-out part.
 
     Args:
-        train: all samples.
         fraction: of them to hold out, in [0, 1); 0 holds out nothing.
-        seed: decides which samples.
         least: samples of each class that are held out at least, however small the class.
 
     Returns:
@@ -414,14 +412,8 @@ def make_stream(
     Where targets are floating numbers, each experience is a domain.
 
     Args:
-        name: how the stream is called in tables.
-        shares: (train, test) of each experience.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
-        split_seed: decides which samples are held out.
-        scenario: see :class:`Stream`.
         num_classes: K; by default one more than the largest label.
         class_names: names of the classes, or of the domains; by default the numbers.
-        origins: of each experience, see :class:`Experience`.
 
     Raises:
         ValueError: when there is no experience, one is empty, or their sample shapes or kinds of targets differ.

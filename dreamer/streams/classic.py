@@ -78,12 +78,8 @@ def split(
         name: ``split_mnist``, ``split_fmnist``, ``split_cifar10`` or ``split_cifar100``.
         root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
         experiences: how many, as even as possible; None means 5, or 10 for CIFAR-100.
-        seed: decides the order of the classes.
-        shuffle: False keeps the order 0, 1, 2 ...
-        class_order: the order itself; overrides ``seed`` and ``shuffle``.
+        seed, shuffle, class_order, validation, split_seed: see :func:`dreamer.streams.split.split_stream`.
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
-        split_seed: decides which samples are held out.
         download: False never asks the network.
 
     Returns:
@@ -135,11 +131,8 @@ def split_pictures(
         name: ``split_tinyimagenet`` or ``split_omniglot``.
         root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
         experiences: how many, as even as possible.
-        seed: decides the order of the classes.
-        shuffle: False keeps the order 0, 1, 2 ...
-        class_order: the order itself; overrides ``seed`` and ``shuffle``.
+        seed, shuffle, class_order, validation: see :func:`dreamer.streams.split.split_stream`.
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out, and which of Omniglot's drawings are test data.
         size: side that pictures are resized to; None keeps theirs (64 and 105).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.

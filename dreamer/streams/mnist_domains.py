@@ -33,8 +33,6 @@ def permuted_mnist(
         seed: decides the permutations.
         scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
         validation: fraction of each experience's training data that is held out, in [0, 1); the same images in each.
-        split_seed: decides which samples are held out.
-        download: False never asks the network.
 
     Returns:
         Samples of shape (1, 28, 28), float32 pixels in [0, 1].
@@ -70,8 +68,6 @@ def rotated_mnist(
         seed: decides the angles when they are drawn.
         scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
         validation: fraction of each experience's training data that is held out, in [0, 1); the same images in each.
-        split_seed: decides which samples are held out.
-        download: False never asks the network.
 
     Returns:
         Samples of shape (1, 28, 28), float32 pixels in [0, 1].

@@ -83,12 +83,6 @@ def signature(name: str) -> inspect.Signature:
 def build(name: str, *, root: str | Path | None = None, seed: int = 0, **options: Any) -> Stream:
     """Build a stream by name.
 
-    Args:
-        name: a key of :func:`available`, or a dotted path.
-        root: the data root, for streams that have one.
-        seed: the seed of the run, for streams that have one.
-        options: the stream's own.
-
     Raises:
         DataNotFound: when a data set is absent and cannot be downloaded.
         ValueError: when there is no such stream or option, or an option is impossible.

@@ -74,14 +74,7 @@ class Findings:
 
 
 def find(study: Study, folder: Path, command: str = "", reasons: Mapping[Path, str] | None = None) -> Findings:
-    """Read the completed cells of a study, and compute its verdicts.
-
-    Args:
-        study: what was asked for.
-        folder: that of the study.
-        command: what was typed.
-        reasons: why cells failed, by their folders.
-    """
+    """Read the completed cells of a study, and compute its verdicts; ``reasons`` say why cells failed, by folder."""
     runs, missing = [], []
     for cell in study.cells:
         place = folder / cell.folder

@@ -26,9 +26,7 @@ def predict(
 
     Args:
         network: maps (B, *S) to (B, K) logits.
-        samples: N of them.
         perturbation: of the samples; it must leave labels alone.
-        rng: what the perturbation draws from.
 
     Returns:
         (N, K) logits and (N,) labels.

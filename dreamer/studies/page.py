@@ -31,15 +31,7 @@ Facts = list[tuple[str, list[tuple[str, str]]]]
 
 
 def write_page(findings: Findings, folder: Path) -> Path:
-    """Write the page of a study.
-
-    Args:
-        findings: what was found.
-        folder: of the study.
-
-    Returns:
-        The path of ``report.html``.
-    """
+    """Write ``report.html`` into the folder of a study, and return its path."""
     study = findings.study
     data = [_data(findings, name, f"data-{number}") for number, name in enumerate(study.data, start=1)]
     tables = [

@@ -26,11 +26,7 @@ def conduct(
     """Run a pre-registered experiment and compute its verdict. Re-running resumes unfinished cells.
 
     Args:
-        study: what is asked.
-        folder: of the study.
-        resources: what it runs on.
         mix: reuse runs made by another version of dreamer.
-        command: what was typed.
 
     Returns:
         What was found; cells that failed are among its missing ones.

@@ -117,8 +117,6 @@ def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:
 
     Args:
         name: of the :func:`catalog`, or the path of a YAML.
-        words: ``key=value``, laid over it last.
-        quick: lay its ``quick`` section over it first.
 
     Raises:
         ConfigError: when there is none, or it makes no sense.
@@ -140,7 +138,6 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
     """Make a study of plain values.
 
     Args:
-        name: how it is called.
         asked: plain values:
 
             - ``title``, ``question``, and ``limits``, a list of sentences.

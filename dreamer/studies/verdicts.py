@@ -62,9 +62,7 @@ def compare(contrasts: Sequence[Contrast], study: Study, scores: Scores) -> list
     """Test a family of contrasts; both kinds of tests are corrected over all of it (Holm).
 
     Args:
-        contrasts: the family.
         study: whose measures say which of two values is the better one.
-        scores: outcomes of the completed cells.
     """
     signs = [-1.0 if study.measures[contrast.outcome].better == "smaller" else 1.0 for contrast in contrasts]
     gains = [

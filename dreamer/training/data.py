@@ -99,8 +99,6 @@ class StreamDataModule(pl.LightningDataModule):
         """What has been trained on of an experience by the end of a wake stage, on the training device.
 
         Args:
-            stage: the stage.
-            wake: how the learner trains.
             info: of one process, or, with one rank, of all together.
 
         Returns:

@@ -195,7 +195,6 @@ class WakeSleepModule(pl.LightningModule):
         """Lay out a run on a stream, or refuse it.
 
         Args:
-            stream: the experiences.
             devices: processes that divide each experience among them.
 
         Raises:

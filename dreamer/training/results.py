@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def run_results(module: WakeSleepModule, rows: list[AccuracyRow]) -> dict[str, Any]:
-    """The results of a run, see :meth:`dreamer.training.module.WakeSleepModule.results`.
-
-    Args:
-        module: of the run.
-        rows: of the accuracy matrix.
-    """
+    """The results of a run, see :meth:`dreamer.training.module.WakeSleepModule.results`."""
     ledger, stream, plan = module.ledger, module.stream, module.hypnogram
     steps, sizes = dict(ledger.optimizer_steps), module.bytes()
     if ledger.step:

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
     """The plan of a run within a Trainer's limits; the Trainer is checked, and told how many stages there are.
 
-    Args:
-        trainer: the Trainer.
-        module: what it will train.
-
     Raises:
         ValueError: when the two do not go together.
     """
@@ -48,10 +44,6 @@ def check_data(trainer: pl.Trainer) -> None:
 
 def check_precision(trainer: pl.Trainer, groups: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a Trainer that cannot train in its precision.
-
-    Args:
-        trainer: the Trainer.
-        groups: parameter groups of the optimiser.
 
     Raises:
         ValueError: when weights would not be float32, or gradients could not be clipped.

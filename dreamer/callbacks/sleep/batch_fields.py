@@ -63,8 +63,6 @@ class BatchFields:
         """A batch of the structure, types and devices of ``batch`` that holds other samples.
 
         Args:
-            batch: a batch of the day; it stays as it is.
-            x: (N, *S) or (N, V, *S) samples.
             y: targets of as many; not looked at where a batch has none.
 
         Raises:

@@ -53,12 +53,6 @@ class SleepOptions:
 class Epochs:
     """Says what the epochs of one fit consist of; the source of :class:`dreamer.callbacks.sleep.loader.EpochSource`.
 
-    Args:
-        options: of the callback.
-        state: where the training stands; kept up to date.
-        trainer: the Trainer.
-        module: what it trains.
-
     Attributes:
         running: True once the first epoch has begun.
     """
@@ -215,8 +209,6 @@ class Epochs:
         """Whether a night follows a day of so many batches, as far as that is known.
 
         Args:
-            steps: batches of the day.
-            before: batches of all days before it.
             ahead: days between now and it.
         """
         schedule = self.options.schedule

@@ -20,8 +20,6 @@ class GeneratorTrainer:
     """Trains a generator by an optimiser of its own, and keeps some of the day until dusk.
 
     Args:
-        generator: what learns.
-        optimizer: called with its trainable parameters.
         capacity: samples of a day that are kept for the dusk, a random choice of all.
     """
 
@@ -42,8 +40,6 @@ class GeneratorTrainer:
 
         Args:
             x: (B, *S) samples, on the generator's device.
-            y: (B,) int64 labels.
-            rng: generator on that device.
             choice: generator on the CPU, for what is kept.
 
         Raises:

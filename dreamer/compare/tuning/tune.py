@@ -55,8 +55,6 @@ def tune(
     training data at the end of the run.
 
     Args:
-        task: what is tuned, and on what.
-        folder: of the tuning.
         space: what is searched; by default what :func:`dreamer.compare.tuning.space.derive` finds in the recipe.
         trials: how many there are to be in all; one that fails counts, and does not end the others.
         resources: what it runs on. With more workers than seeds, several trials are drawn before either is run.
@@ -96,9 +94,6 @@ def tune(
 
 def validation_accuracy(results: Mapping[str, Any]) -> float | None:
     """The mean over all experiences of the accuracy on held-out data at the end of a run, in [0, 1].
-
-    Args:
-        results: the content of its ``results.json``.
 
     Returns:
         None when an experience has no held-out data, or it was not evaluated.

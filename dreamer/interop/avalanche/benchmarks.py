@@ -68,10 +68,7 @@ def from_benchmark(
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``task`` where task labels differ, ``domain``
             where every experience brings the same classes, else ``class``. In ``task``, labels that several tasks share
             are moved apart.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
-        split_seed: decides which samples are held out.
         num_classes: K; by default one more than the largest label.
-        class_names: K names.
         limit_bytes: bytes up to which one experience is held in memory; a larger one is read batch by batch.
         workers: processes that read; 0 reads in this one.
 

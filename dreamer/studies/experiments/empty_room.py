@@ -180,12 +180,7 @@ class EmptyRoom(Experiment):
 
 
 class _Watch(pl.Callback):
-    """Evaluates the learner at certain steps, and changes nothing.
-
-    Args:
-        tested: what it is evaluated on.
-        at: global steps.
-    """
+    """Evaluates the learner at certain steps, and changes nothing."""
 
     def __init__(self, tested: Samples, at: list[int]):
         self.tested = tested
@@ -198,11 +193,7 @@ class _Watch(pl.Callback):
 
 
 def _few(samples: Samples, classes: Tensor, each: int, seed: int) -> Samples:
-    """So many samples of each class.
-
-    Raises:
-        ValueError: when a class has fewer.
-    """
+    """So many samples of each class; a ``ValueError`` when one has fewer."""
     chosen = []
     for label in sorted(classes.tolist()):
         members = (samples.y.cpu() == label).nonzero().flatten()

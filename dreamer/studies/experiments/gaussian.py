@@ -108,15 +108,7 @@ class Gaussian(Experiment):
 
 
 class _Pool:
-    """The samples of R lineages that a generation may be fitted to.
-
-    Args:
-        training_data: as for :class:`Gaussian`.
-        generations: how many there will be.
-        lineages: R.
-        samples: n.
-        dims: d.
-    """
+    """The samples of R lineages that a generation may be fitted to."""
 
     def __init__(self, training_data: TrainingData, generations: int, lineages: int, samples: int, dims: int):
         self.training_data = training_data

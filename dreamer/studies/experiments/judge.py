@@ -93,7 +93,6 @@ class DreamJudge:
         """All of :data:`MEASURES` of (N, *S) samples in random order, as many as there are seen ones.
 
         Args:
-            dreams: samples with the labels that they should have.
             which: number of the classifier that is trained on them.
         """
         # many of these measures depend on the number of samples: the same on both sides

@@ -71,13 +71,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    """Maps codes (B, Z) to images (B, C, H, W) in [-1, 1]: the encoder's mirror, of transposed convolutions.
-
-    Args:
-        sample_shape: as for the encoder.
-        filters: as for the encoder.
-        latent_dim: Z.
-    """
+    """Maps codes (B, Z) to images (B, C, H, W) in [-1, 1]: the encoder's mirror, of transposed convolutions."""
 
     def __init__(self, sample_shape: Sequence[int], filters: int, latent_dim: int):
         finest, *channels = _channels(sample_shape, filters)
@@ -107,8 +101,6 @@ def wake(encoder: Encoder, decoder: nn.Module, x: Tensor, noise: Tensor, discrim
     """Wake: images are to be recognised as real, and encoded so that they can be reconstructed.
 
     Args:
-        encoder: learns.
-        decoder: learns.
         x: (B, C, H, W) real images in [-1, 1].
         noise: (B, Z), added to the codes from which images are reconstructed.
         discriminate: whether the encoder learns that they are real; of no use without dreams to tell them from.
@@ -124,15 +116,7 @@ def wake(encoder: Encoder, decoder: nn.Module, x: Tensor, noise: Tensor, discrim
 
 
 def nrem(encoder: Encoder, decoder: nn.Module, codes: Tensor, occlusion: Occlusion, rng: torch.Generator) -> Tensor:
-    """Perturbed dreaming: what is replayed is occluded, and the encoder, which learns alone, is to recover its codes.
-
-    Args:
-        encoder: learns.
-        decoder: makes images.
-        codes: (B, Z) from wake.
-        occlusion: sets tiles to 0, which is grey.
-        rng: what occlusion draws from.
-    """
+    """Perturbed dreaming: what is replayed is occluded, and the encoder alone learns to recover its codes."""
     with torch.no_grad():
         replayed = decoder(codes)
         occluded, _ = occlusion(replayed, codes, rng)
@@ -143,11 +127,6 @@ def rem(encoder: Encoder, decoder: nn.Module, codes: Tensor) -> Tensor:
     """Adversarial dreaming: the encoder is to tell dreams from real images, and the decoder to prevent it.
 
     Both learn by one loss, whose gradient changes its sign on the way to the decoder.
-
-    Args:
-        encoder: learns.
-        decoder: learns.
-        codes: (B, Z), see :func:`combined`.
     """
     _, real = encoder(_Reversed.apply(decoder(codes)))
     return functional.binary_cross_entropy_with_logits(real, torch.zeros_like(real))
@@ -168,7 +147,6 @@ def gradient_probe(codes: Tensor, y: Tensor, batch_size: int, rng: torch.Generat
         codes: (N, Z).
         y: (N,) labels.
         batch_size: of a step, at most N.
-        rng: draws first weights and the order of batches.
     """
     reader = nn.utils.skip_init(nn.Linear, codes.shape[1], int(y.max()) + 1)
     bound = codes.shape[1] ** -0.5  # torch's own first weights
