@@ -87,12 +87,9 @@ class Standing:
     """What is known of an arm on a stream.
 
     Attributes:
-        arm: as in the comparison.
-        stream: as in the comparison.
         accuracy: of the average accuracies of all its seeds.
         paired: against the reference; None for the reference itself.
         rank: mean rank on this stream; None where it has none.
-        costs: means over the seeds.
         secondary: the other measures of a run by name, described and not tested.
     """
 
@@ -110,7 +107,6 @@ class Analysis:
     """Everything that can be said about a comparison.
 
     Attributes:
-        reference: the arm that the others are compared with.
         standings: by stream, then arm, in the order of the grid.
         tests: how many p values Holm's correction ran over.
         ranking: over all streams.

@@ -36,7 +36,6 @@ class Limits:
         steps: optimiser steps of a whole run, wake and sleep, or None.
         nbytes: bytes kept beside the network, at the end of a run, or None.
         match: the reference arm's own ``steps``, ``bytes`` or ``flops`` are the limit, or None.
-        reference: the label of that arm.
     """
 
     steps: int | None = None

@@ -36,7 +36,6 @@ class Arm:
     Attributes:
         label: how tables call it.
         recipes: configurations laid over that of the stream, left to right.
-        words: single settings on top, as ``key=value``.
         avalanche: the strategy of Avalanche that runs instead of ours, or None.
     """
 
@@ -51,12 +50,9 @@ class Grid:
     """All cells, and what was asked for.
 
     Attributes:
-        title: what is compared, in a few words.
         cells: by stream, then arm, then seed.
         reference: the label of the arm that all others are compared with.
         warnings: where arms differ although they should not, one sentence each.
-        asked: what was asked for, as plain values.
-        wandb: each run, and the table, are logged to W&B.
     """
 
     title: str

@@ -119,9 +119,7 @@ class DreamBlock:
     larger batches for the teachers, and the same numbers wherever a run is resumed.
 
     Args:
-        dreams: of all steps, in order.
         first: number of the first step.
-        steps: how many steps.
     """
 
     def __init__(self, dreams: Dream, first: int, steps: int):

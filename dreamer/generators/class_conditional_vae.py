@@ -36,8 +36,6 @@ class ClassConditionalVAE(Generator):
     Ven et al. 2020), which learns it by gradient descent instead. A dusk keeps the decoder and the mixtures.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         latent_dim: D.
         hidden: widths of the encoder's hidden layers; the decoder has them in reverse.
         likelihood: ``bernoulli`` for values in [0, 1] (cross-entropy), ``gaussian`` for any others (squared error).
@@ -46,7 +44,6 @@ class ClassConditionalVAE(Generator):
         covariance: ``full`` or ``diagonal`` Gaussians.
         temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 as it was fitted.
         store: type in which decoders and mixtures are kept for the nights.
-        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for a negative ``beta``, or fewer than one latent dimension or component.

@@ -31,8 +31,6 @@ class FlowMatching(Generator):
     through (Li and He 2025, arXiv 2511.13720, section 4). A dusk keeps the network.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         net: ``mlp`` for samples of any shape, ``unet`` for images (better, and far slower on a CPU).
         hidden: widths of the MLP.
         channels: of the U-Net, from fine to coarse, multiples of 4; the side halves between them.
@@ -44,7 +42,6 @@ class FlowMatching(Generator):
         span: lowest and highest value of a sample's elements, where dreams end; None where they have no bounds.
         temperature: scale of the noise when dreaming; 1 as in training.
         store: type in which networks are kept for the nights.
-        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for less than one step, no layers, or samples that the U-Net cannot make.

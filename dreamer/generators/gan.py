@@ -38,8 +38,6 @@ class GAN(Generator):
     ``penalty=3`` and ``pace=0.3``.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         latent_dim: D standard normal numbers of which a sample is made. R3GAN: 64.
         net: ``mlp`` for samples of any shape, ``conv`` for images.
         hidden: widths of the fully connected layers; with ``conv`` the last is that of the critic's.
@@ -55,7 +53,6 @@ class GAN(Generator):
         span: lowest and highest value of a sample's elements; None where they have no bounds.
         temperature: scale of the noise when dreaming; 1 as in training.
         store: type in which artists are kept for the nights.
-        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for less than one latent dimension, no layers, a ``probe`` or ``pace`` that is not above 0, a

@@ -32,8 +32,6 @@ class LatentGaussians(Generator):
     that class. A learner whose trunk moves needs objectives that hold it, such as distillation of features.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         space: ``samples`` or ``features``; the latter needs a learner with ``features`` and ``classify``.
         latent_dim: D with ``samples``, at most the elements of a sample; with ``features`` it is H, whatever is given.
         components: Gaussians per class.
@@ -43,7 +41,6 @@ class LatentGaussians(Generator):
         clip: keep every element of a dream between the least and the largest value that it had in real samples, so
             that pixels stay pixels and rectified features stay above 0.
         store: type in which it is kept for the nights.
-        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for fewer than one latent dimension or component, or a shared covariance of several components.

@@ -40,8 +40,6 @@ class ModelInversion(Generator):
     left as it was.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         conditional: dream of chosen classes; False leaves them to chance, sharpens whatever class the learner
             sees, and lets a teacher name the dream, as the official code does.
         network: ``mlp`` for samples of any shape, or ``conv`` for images.

@@ -33,13 +33,10 @@ class VAE(Generator):
     it, and codes are drawn from the standard normal prior. By default it rehearses its own dreams.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         latent_dim: D; 100 as in van de Ven and Tolias.
         hidden: widths of the encoder's hidden layers, theirs for Split MNIST; the decoder has them in reverse.
         likelihood: ``bernoulli`` for values in [0, 1] (cross-entropy), ``gaussian`` for any others (squared error).
         store: type in which decoders are kept for the nights.
-        continual: ``rehearse`` or ``grow`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for fewer than one latent dimension.

@@ -35,9 +35,7 @@ class Event:
 
     Attributes:
         kind: ``started``; ``done``; ``died``, and will be tried again; ``failed`` for good; ``stopped`` by hand.
-        folder: the run folder of the job.
         attempt: which attempt it is, from 1.
-        seconds: how long this attempt took; 0 when it has only started.
         reason: why it did not get done, in one line; empty when it did.
     """
 
@@ -55,8 +53,6 @@ class Ending:
     Attributes:
         kind: ``done``: with complete results; ``refused``: the configuration cannot be run, so no other attempt will do
             better; ``died``: anything else.
-        seconds: how long it took.
-        reason: why it is not done, in one line; empty when it is.
     """
 
     kind: Literal["done", "refused", "died"]
@@ -69,10 +65,7 @@ class Outcome:
     """What became of a job.
 
     Attributes:
-        folder: its run folder.
         done: whether complete results lie there.
-        attempts: how many there were.
-        seconds: how long all attempts took together.
         reason: why the last attempt failed, in one line; empty when it is done.
     """
 

@@ -29,7 +29,6 @@ class Program:
     that it died.
 
     Attributes:
-        module: the module.
         sources: files and folders of the package that take part in a job, beside those that every run needs.
     """
 

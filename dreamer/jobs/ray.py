@@ -42,11 +42,6 @@ class Job:
 
     Attributes:
         content: of the job's manifest.
-        name: of the run folder.
-        number: which attempt this is, from 1.
-        attempts: how many there may be.
-        threads: of the process that runs it.
-        program: what runs it.
         code: the fingerprint of the program here.
     """
 
@@ -64,7 +59,6 @@ class Delivery:
     """What a node returns.
 
     Attributes:
-        ending: how the attempt ended.
         files: the content of every file by its path in the run folder; of a job that is not done, the log alone.
     """
 

@@ -28,11 +28,9 @@ class Resources:
 
     Attributes:
         kind: ``local`` worker processes, or a ``ray`` cluster.
-        workers: jobs at once on this machine.
         threads: of each job. One by default: sums are rounded in another order with more.
         devices: GPUs that are dealt out to the workers; None lets all see all.
         address: of the Ray cluster; None starts one here.
-        retries: how many more attempts a job gets that dies.
     """
 
     kind: Literal["local", "ray"] = "local"
@@ -48,9 +46,7 @@ class Missing:
     """A job without results.
 
     Attributes:
-        arm: the arm that it belongs to.
         stream: the stream, or data set, that it belongs to.
-        seed: of everything that is drawn in it.
         reason: why, in one line: it failed, or has not been run yet.
     """
 

@@ -21,8 +21,6 @@ class RankInfo(NamedTuple):
     """Where steps are drawn.
 
     Attributes:
-        seed: of the run.
-        device: the training device.
         rank: number of this process, from 0.
         ranks: processes that divide the experience among them.
     """

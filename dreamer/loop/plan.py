@@ -31,15 +31,8 @@ class Parts:
     """The parts of one run.
 
     Attributes:
-        network: the learner.
         wake: how the learner trains on an experience.
         night: the sleep stages of one cycle, in order.
-        memory: what is kept of the experiences, or None.
-        generator: what makes dreams, or None.
-        plasticity: what follows the learner's weights.
-        schedule: when nights come.
-        active_outputs: which outputs are active.
-        problem: what the learner is asked.
     """
 
     network: nn.Module

@@ -48,8 +48,6 @@ class Sleeper:
                     sleeper.end_day(stage, batches)       # dusk
 
     Args:
-        parts: the parts.
-        info: seed, device and rank.
         ledger: where the run stands; by default at its beginning.
 
     Attributes:

@@ -33,9 +33,6 @@ class Frozen(nn.Module):
 
     It sits inside the Lightning module, so it moves to the training device and is saved with it.
 
-    Args:
-        network: what to copy; later states of it are taken over by :meth:`copy_from`.
-
     Raises:
         ValueError: when it cannot be copied.
     """

@@ -21,9 +21,6 @@ class AsymmetricCrossEntropy(Objective):
     on it masks as is done here; mammoth (``models/er_ace.py``) leaves the first experience unmasked unless told
     otherwise. Both put a cosine classifier on their networks, which is no matter of the objective.
 
-    Args:
-        weight: factor of the loss.
-
     >>> output = Output(torch.tensor([[3.0, 0.0, 9.0]]))
     >>> float(AsymmetricCrossEntropy()(output, Dream(torch.zeros(1, 4), torch.tensor([0])), None))  # class 0 alone
     0.0

@@ -18,7 +18,6 @@ class Distillation(Objective):
 
     Args:
         temperature: T, above 0; 2 as in learning without forgetting and in van de Ven et al. (2020).
-        weight: factor of the loss.
         per_output: divide by the number of active outputs, so that the loss weighs the less the more classes there
             are: so did the code behind van de Ven and Tolias (2018), which took the mean over samples and classes.
 

@@ -23,7 +23,6 @@ class FeatureDistillation(Objective):
 
     Args:
         distance: ``squared`` or ``cosine``; the first also holds the scale on which the last layers rely.
-        weight: factor of the loss.
 
     Raises:
         ValueError: (when called) when the batch carries no teacher's features, the learner gave none, or the batch

@@ -16,9 +16,6 @@ class SoftTargets(Objective):
 
     The same recipe then serves every problem. On classes it is :class:`dreamer.objectives.Distillation`.
 
-    Args:
-        weight: factor of the loss.
-
     Raises:
         ValueError: (when called) when the batch carries no teacher's output.
 

@@ -19,8 +19,6 @@ class Column:
     """A column of a sortable table.
 
     Attributes:
-        label: its heading.
-        hint: what it means, in a sentence.
         falls: whether the largest value comes first when it is sorted by.
         words: whether it holds words, not numbers.
     """
@@ -58,11 +56,7 @@ class Table:
 
     Attributes:
         key: its name in file names and anchors.
-        caption: what it shows.
-        columns: its headings.
-        rows: its entries.
         sorted_by: the column by which the rows come sorted, or None.
-        notes: what belongs under it.
         full: header and rows of its CSV file, where that says more than its entries.
     """
 

@@ -75,12 +75,6 @@ class Row:
     """One line of :func:`draw_rows`.
 
     Attributes:
-        name: at the left.
-        text: at the right.
-        mean: a diamond, or None.
-        low: where the interval of the mean begins, or None.
-        high: where it ends.
-        seeds: a circle each.
         margin: half the width of a band around zero, or None.
         is_reference: all others are compared with it.
     """

@@ -29,7 +29,6 @@ class Panel:
         title: what is drawn, written above it; empty where the figure's own title says it.
         width: of the sheet, in units of which letters are 12 high.
         height: of the sheet.
-        description: what a reader who does not see it should know.
     """
 
     title: str
@@ -72,9 +71,6 @@ class Figure:
 
     Attributes:
         key: its name in file names and anchors.
-        title: what it shows.
-        caption: how to read it.
-        panels: the drawings.
         header: the names of its numbers.
         numbers: what it is drawn from, one line of a CSV file each.
         wide: whether it takes the whole width of the page.
@@ -94,10 +90,6 @@ class Scale:
     """From values to places on a sheet.
 
     Attributes:
-        low: the value at ``start``.
-        high: the value at ``end``.
-        start: a place.
-        end: a place.
         log: whether equal factors, not equal differences, are equally far apart; both values are then above 0.
     """
 

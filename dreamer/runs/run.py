@@ -55,13 +55,7 @@ class Run:
     """A run that can begin: everything is built and fits together, nothing is written yet.
 
     Attributes:
-        config: the checked configuration.
-        stream: the experiences.
-        module: what is trained.
-        datamodule: hands out the stream.
-        trainer: the Lightning Trainer.
         hypnogram: all stages, planned.
-        directory: the run folder.
         checkpoint: keeps what is needed to resume.
     """
 

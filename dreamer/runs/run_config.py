@@ -45,13 +45,7 @@ class RunConfig:
 
     Attributes:
         plain: the resolved configuration, its seed written out.
-        name: what the run is called.
-        seed: of everything that is drawn at random.
-        out: the configured run folder, or None.
-        stream: builds the stream.
-        datamodule: builds the data module, given the stream.
         module: builds the module, given ``sample_shape``, ``num_classes`` (or domains) and ``outputs``.
-        trainer: arguments of the Trainer.
         loggers: build the loggers, given the run folder and the configuration.
         dream_quality: builds the callback that measures dreams, given the run folder; None where none is wanted.
     """

@@ -40,10 +40,8 @@ class Replayer:
         teacher: ``dawn`` is the copy from before the experience, ``dusk`` the one from after it, ``both`` takes dawn
             for the old classes and dusk for the new ones, each among its own classes; ``average`` is the moving average
             of the learner that agrees best with a sample's label.
-        teacher_sees_perturbed: show the teacher the perturbed sample rather than the clean one.
         strength: factor of the perturbations' amounts: the n-th number for the n-th night, the last for all further
             ones.
-        problem: what the learner is asked.
     """
 
     source: Source

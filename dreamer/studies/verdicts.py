@@ -36,7 +36,6 @@ class ContrastResult:
     """A contrast and what may be concluded from it.
 
     Attributes:
-        contrast: which arms were compared, in what.
         n: seeds that both have.
         difference: mean of arm minus against, in units of the outcome; None without pairs.
         low: lower end of its 95 % t interval; None below two pairs.
@@ -83,9 +82,6 @@ class Agreement:
     """What was measured beside what theory expects, at the end of a curve.
 
     Attributes:
-        data: of the cells.
-        arm: of the cells.
-        measure: of the curve.
         at: the last place of the curve.
         measured: mean over the seeds.
         expected: what theory says.

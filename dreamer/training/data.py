@@ -153,13 +153,7 @@ class StreamDataModule(pl.LightningDataModule):
 
 
 class EvaluationLoader:
-    """Batches of samples in order.
-
-    Args:
-        samples: what to read.
-        batch_size: samples per batch.
-        batches: how many batches to read from the start.
-    """
+    """Batches of samples in order."""
 
     def __init__(self, samples: Samples, batch_size: int, batches: int):
         self._samples = samples
@@ -180,7 +174,6 @@ class StageLoader:
     Its length is known, so Lightning fetches nothing ahead: a batch is drawn after the step before it is done.
 
     Args:
-        stage: the stage.
         steps: gives the steps that are left; called for the first batch.
     """
 

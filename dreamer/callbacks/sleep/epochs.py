@@ -29,17 +29,7 @@ from dreamer.training.distributed import rebalance
 
 @dataclass(frozen=True)
 class SleepOptions:
-    """What a night needs to know of the callback.
-
-    Attributes:
-        stages: of a night; None for NREM as long as the day.
-        memory: what is kept of the days.
-        generator_trainer: trains what makes dreams beside it, or None.
-        schedule: when a night follows an epoch.
-        fields: where a batch has its samples and targets.
-        logits: maps module and samples to logits.
-        seed: of all that is drawn.
-    """
+    """What a night needs to know of the callback; see :class:`dreamer.callbacks.sleep.callback.SleepCallback`."""
 
     stages: tuple[DreamStage, ...] | None
     memory: Memory

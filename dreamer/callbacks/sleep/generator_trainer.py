@@ -39,7 +39,6 @@ class GeneratorTrainer:
         """Learn from a batch of the day, once.
 
         Args:
-            x: (B, *S) samples, on the generator's device.
             choice: generator on the CPU, for what is kept.
 
         Raises:

@@ -24,7 +24,6 @@ class ModelAdapter(nn.Module):
     """Calls a module for logits, in the Trainer's precision.
 
     Args:
-        module: a LightningModule that is attached to a Trainer.
         logits: maps the module and (B, *S) samples to (B, K) logits.
         rests: call it in evaluation mode and without gradients, as a teacher.
         outputs: K; a module whose outputs grow has fewer at first, and those to come are ``-inf``.

@@ -26,11 +26,7 @@ class Task:
     """What is tuned, and on what.
 
     Attributes:
-        strategy: a recipe as an arm of a comparison has it: ``er``, ``dreams+augment``, ``er memory.capacity=500``.
-        stream: a configuration that names a stream.
-        words: settings of every run, as ``key=value``.
         seeds: of the runs of every trial.
-        augment: names of the perturbations of real samples, or ``own``; as in a comparison.
     """
 
     strategy: str
@@ -60,8 +56,6 @@ class Trial:
     """One trial that is over.
 
     Attributes:
-        number: from 0.
-        parameters: values by dotted key.
         accuracies: validation accuracy of each seed's run in [0, 1]; None where it failed.
         reason: why it failed, in one line; empty when it did not.
     """
@@ -83,11 +77,8 @@ class Tuned:
     """What has been found.
 
     Attributes:
-        task: what was tuned.
-        space: what was searched.
         trials: all of them, failed ones too, in order.
         augmentation: the augmentation of the runs where it is not the recipe's own, as keys of ``wake``.
-        code: fingerprint of the code that ran them.
     """
 
     task: Task

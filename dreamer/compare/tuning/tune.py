@@ -261,11 +261,7 @@ class _Study:
     half a trial behind when the process is killed on the way, and number later ones differently.
 
     Args:
-        path: of the journal.
         asked: what must be the same as when it was begun.
-        space: what is searched.
-        seed: of all draws.
-        mix_code: another version of dreamer may resume it.
 
     Raises:
         ConfigError: when the journal is that of another study.

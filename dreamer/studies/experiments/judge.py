@@ -67,7 +67,6 @@ class DreamJudge:
         classifier: of real training data, with features.
         seen: real data that generators were trained on.
         unseen: real data that nothing was trained on.
-        num_classes: K.
         train: trains a classifier from scratch on some samples; the second argument numbers it.
     """
 

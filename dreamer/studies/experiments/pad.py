@@ -47,7 +47,6 @@ class Encoder(nn.Module):
     Args:
         sample_shape: (C, H, W), square, with a side of 4 times a power of two, at least 8.
         filters: of the first convolution; each next one has twice as many.
-        latent_dim: Z.
 
     Raises:
         ValueError: for other shapes.
