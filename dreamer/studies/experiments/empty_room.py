@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from dreamer.runs.run import quiet_lightning
 from dreamer.runs.run_config import run_config
 from dreamer.streams.base import Experience, Samples, Stream
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
+from dreamer.studies.experiments.real_data import HeldOut
 from dreamer.studies.learner import predict, probe
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
@@ -33,6 +35,7 @@ PERTURBED: dict[str, Perturbation] = {
 """Perturbations of test samples, each by an amount of its own, uniform from none to this."""
 
 
+@dataclass(eq=False)
 class EmptyRoom(Experiment):
     """A learner is trained on one experience of few samples, the day, and then sees nothing new.
 
@@ -78,37 +81,26 @@ class EmptyRoom(Experiment):
     }
     axis = "night"
 
-    def __init__(
-        self,
-        config: Mapping[str, Any],
-        per_class: int = 100,
-        unseen: int = 2,
-        shots: int = 10,
-        day: int = 500,
-        nights: int = 10,
-        night: int = 100,
-        rest: Rest = "asleep",
-        evaluate: Literal["test", "validation"] = "test",
-    ):
-        counts = {"per_class": per_class, "shots": shots, "day": day, "nights": nights, "night": night}
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"expected {name} of at least 1, got {count}")
-        if unseen < 0:
-            raise ValueError(f"expected unseen of at least 0, got {unseen}")
-        self.config = dict(config)
-        self.per_class = per_class
-        self.unseen = unseen
-        self.shots = shots
-        self.day = day
-        self.nights = nights
-        self.night = night
-        self.rest: Rest = rest
-        self.evaluate = evaluate
+    config: Mapping[str, Any]
+    per_class: int = 100
+    unseen: int = 2
+    shots: int = 10
+    day: int = 500
+    nights: int = 10
+    night: int = 100
+    rest: Rest = "asleep"
+    evaluate: HeldOut = "test"
+
+    def __post_init__(self) -> None:
+        for name in ("per_class", "shots", "day", "nights", "night"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if self.unseen < 0:
+            raise ValueError(f"expected unseen of at least 0, got {self.unseen}")
         stages = [stage.options for stage in run_config(self._plain(0)).module.options["night"]]
         steps = sum(stage["steps"] for stage in stages)
-        if rest == "asleep" and steps != night:
-            raise ValueError(f"expected stages of {night} steps together, as night says, got {steps}")
+        if self.rest == "asleep" and steps != self.night:
+            raise ValueError(f"expected stages of {self.night} steps together, as night says, got {steps}")
 
     def run(self, seed: int, folder: Path) -> CellResult:
         """Train on the day and what follows it; evaluate the learner on the way and at the end."""
@@ -157,7 +149,7 @@ class EmptyRoom(Experiment):
         times: dict[str, Any] = {"seed": seed, "wake": {"steps": steps}, "cycles": self.nights}
         if self.rest != "asleep":
             times["night"] = []
-        return merge(self.config, times)
+        return merge(dict(self.config), times)
 
     def _room(self, whole: Experience, seed: int) -> tuple[Stream, tuple[Samples, Samples]]:
         """The day as a stream of one experience, and what the probe learns from and is evaluated on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.experiments.gaussian_theory import Covariance, TrainingData, expected
 
 
+@dataclass(eq=False)
 class Gaussian(Experiment):
     """Many lineages at once: each is fitted to n samples of N(0, I), then generation after generation to its own.
 
@@ -48,28 +50,22 @@ class Gaussian(Experiment):
         ),
     }
 
-    def __init__(
-        self,
-        training_data: TrainingData = "replace",
-        covariance: Covariance = "unbiased",
-        dims: int = 10,
-        samples: int = 100,
-        generations: int = 100,
-        lineages: int = 100,
-    ):
-        if dims < 1 or generations < 1 or lineages < 2:
+    training_data: TrainingData = "replace"
+    covariance: Covariance = "unbiased"
+    dims: int = 10
+    samples: int = 100
+    generations: int = 100
+    lineages: int = 100
+
+    def __post_init__(self) -> None:
+        if self.dims < 1 or self.generations < 1 or self.lineages < 2:
             raise ValueError(
                 "expected dims and generations of at least 1, and lineages of at least 2, "
-                f"got {dims}, {generations} and {lineages}"
+                f"got {self.dims}, {self.generations} and {self.lineages}"
             )
-        if samples <= dims:
-            raise ValueError(f"expected more samples than dimensions, got {samples} samples in {dims} dimensions")
-        self.training_data: TrainingData = training_data
-        self.covariance: Covariance = covariance
-        self.dims = dims
-        self.samples = samples
-        self.generations = generations
-        self.lineages = lineages
+        if self.samples <= self.dims:
+            got = f"{self.samples} samples in {self.dims} dimensions"
+            raise ValueError(f"expected more samples than dimensions, got {got}")
 
     def run(self, seed: int, folder: Path) -> CellResult:
         """Refit; one number is the mean over the lineages, its standard error comes with it."""

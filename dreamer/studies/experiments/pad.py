@@ -7,6 +7,7 @@ dreaming", eLife 11:e76384; protocol as in the official code, NicoZenith/PAD, ``
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -143,8 +144,6 @@ def gradient_probe(codes: Tensor, y: Tensor, batch_size: int, rng: torch.Generat
     done by then where codes are correlated, as those of an encoder that has learnt little are.
 
     Args:
-        codes: (N, Z).
-        y: (N,) labels.
         batch_size: of a step, at most N.
     """
     reader = nn.utils.skip_init(nn.Linear, codes.shape[1], int(y.max()) + 1)
@@ -160,6 +159,7 @@ def gradient_probe(codes: Tensor, y: Tensor, batch_size: int, rng: torch.Generat
     return reader
 
 
+@dataclass(eq=False)
 class PerturbedAdversarialDreaming(Experiment):
     """An encoder learns images without labels, in turns awake, in NREM and in REM; its codes are then probed.
 
@@ -215,42 +215,28 @@ class PerturbedAdversarialDreaming(Experiment):
         "occluded as in NREM, and dreams of REM about them."
     )
 
-    def __init__(
-        self,
-        stream: Mapping[str, Any],
-        phases: Sequence[Phase] = ("wake", "nrem", "rem"),
-        samples: int | None = None,
-        steps: int = 1000,
-        filters: int = 64,
-        latent_dim: int = 256,
-        latent_noise: float = 0.0,
-        nrem_weight: float = 1.0,
-        batch_size: int = 64,
-        lr: float = 0.0002,
-        looks: int = 5,
-        evaluate: HeldOut = "test",
-    ):
-        if min(steps, filters, latent_dim, looks) < 1 or batch_size < 2:
+    stream: Mapping[str, Any]
+    phases: Sequence[Phase] = ("wake", "nrem", "rem")
+    samples: int | None = None
+    steps: int = 1000
+    filters: int = 64
+    latent_dim: int = 256
+    latent_noise: float = 0.0
+    nrem_weight: float = 1.0
+    batch_size: int = 64
+    lr: float = 0.0002
+    looks: int = 5
+    evaluate: HeldOut = "test"
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.filters, self.latent_dim, self.looks) < 1 or self.batch_size < 2:
             raise ValueError("expected steps, filters, latent_dim and looks of at least 1, and batches of at least 2")
-        if not phases or phases[0] != "wake" or len(set(phases)) < len(phases):
-            raise ValueError(f"expected phases that begin with wake, each once, got {list(phases)}")
-        if latent_noise < 0 or nrem_weight < 0:
-            raise ValueError(
-                f"expected latent_noise and nrem_weight of at least 0, got {latent_noise} and {nrem_weight}"
-            )
-        streams.resolve(str(stream.get("name")))
-        self.stream = dict(stream)
-        self.phases = tuple(phases)
-        self.samples = samples
-        self.steps = steps
-        self.filters = filters
-        self.latent_dim = latent_dim
-        self.latent_noise = latent_noise
-        self.nrem_weight = nrem_weight
-        self.batch_size = batch_size
-        self.lr = lr
-        self.looks = looks
-        self.evaluate = evaluate
+        if not self.phases or self.phases[0] != "wake" or len(set(self.phases)) < len(self.phases):
+            raise ValueError(f"expected phases that begin with wake, each once, got {list(self.phases)}")
+        if self.latent_noise < 0 or self.nrem_weight < 0:
+            given = f"{self.latent_noise} and {self.nrem_weight}"
+            raise ValueError(f"expected latent_noise and nrem_weight of at least 0, got {given}")
+        streams.resolve(str(self.stream.get("name")))
 
     def run(self, seed: int, folder: Path) -> CellResult:
         """Train turn after turn; probe the codes on the way and at the end."""
