@@ -17,7 +17,7 @@ from dreamer.core.types import Batch
 from dreamer.loggers.pictures import log_pictures
 from dreamer.metrics import dreams as measures
 from dreamer.networks.base import Featured, forward
-from dreamer.report.neighbours import draw_neighbours
+from dreamer.report.pictures import draw_neighbours
 
 if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
