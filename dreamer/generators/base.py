@@ -15,6 +15,7 @@ from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
 from dreamer.networks.base import module_bytes
 
 Continual = Literal["grow", "rehearse"]
+Store = Literal["float16", "float32"]
 _UNPERTURBED = Perturbations()
 
 
@@ -67,6 +68,7 @@ class Generator(nn.Module, ABC):
         sample_shape: *S.
         num_classes: K classes, or domains, that it learns to tell apart.
         continual: ``grow`` or ``rehearse``.
+        store: type in which snapshots are kept for the nights.
 
     Attributes:
         spaces: which perturbations on the way of a dream it takes: ``latent``, ``noise``.
@@ -81,11 +83,14 @@ class Generator(nn.Module, ABC):
     bounds: tuple[float, float] | None = None
     dusks: Tensor
 
-    def __init__(self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow"):
+    def __init__(
+        self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow", store: Store = "float32"
+    ):
         super().__init__()
         self.sample_shape = tuple(sample_shape)
         self.num_classes = num_classes
         self.continual = continual
+        self.store = getattr(torch, store)
         self.snapshots = nn.ModuleList()
         # dusks so far decide the weight of real samples beside dreams
         self.register_buffer("dusks", torch.tensor(0))
@@ -252,7 +257,7 @@ class Generator(nn.Module, ABC):
 
     def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
         """The snapshot in the type in which it is kept."""
-        return snapshot
+        return snapshot.to(self.store)
 
     def _snapshots(self) -> list[GeneratorSnapshot]:
         return [snapshot for snapshot in self.snapshots if isinstance(snapshot, GeneratorSnapshot)]

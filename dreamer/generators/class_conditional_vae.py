@@ -14,7 +14,7 @@ from torch.nn import functional
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
 from dreamer.generators._precision import in_float32
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
 from dreamer.generators.likelihood import (
     Likelihood,
     bounds,
@@ -43,7 +43,6 @@ class ClassConditionalVAE(Generator):
         components: Gaussians per class.
         covariance: ``full`` or ``diagonal`` Gaussians.
         temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 as it was fitted.
-        store: type in which decoders and mixtures are kept for the nights.
 
     Raises:
         ValueError: for a negative ``beta``, or fewer than one latent dimension or component.
@@ -68,10 +67,10 @@ class ClassConditionalVAE(Generator):
         components: int = 10,
         covariance: Literal["full", "diagonal"] = "full",
         temperature: float = 1.0,
-        store: Literal["float16", "float32"] = "float16",
+        store: Store = "float16",
         continual: Continual = "grow",
     ):
-        super().__init__(sample_shape, num_classes, continual)
+        super().__init__(sample_shape, num_classes, continual, store)
         if latent_dim < 1 or components < 1:
             raise ValueError(f"expected latent_dim and components of at least 1, got {latent_dim} and {components}")
         if beta < 0:
@@ -83,7 +82,6 @@ class ClassConditionalVAE(Generator):
         self.components = components
         self.covariance = covariance
         self.temperature = temperature
-        self.store = getattr(torch, store)
         size = math.prod(self.sample_shape)
         self.encoder = relu_layers([size + num_classes, *hidden, 2 * latent_dim])
         self.decoder = relu_layers([latent_dim + num_classes, *reversed(hidden), size])
@@ -115,9 +113,6 @@ class ClassConditionalVAE(Generator):
     def _encode(self, flat: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = gaussians(self.encoder(torch.cat([flat, label], dim=1)))
         return mean, log_variance.clamp(-8, 4)
-
-    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
-        return snapshot.to(self.store)
 
 
 class _Decoder(GeneratorSnapshot):

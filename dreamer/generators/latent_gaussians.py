@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
 from dreamer.generators._principal import principal_axes
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
 from dreamer.networks.base import Frozen, dummy_input, featured
 
 Covariance = Literal["full", "diagonal", "shared"]
@@ -40,7 +40,6 @@ class LatentGaussians(Generator):
         temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 as it was fitted.
         clip: keep every element of a dream between the least and the largest value that it had in real samples, so
             that pixels stay pixels and rectified features stay above 0.
-        store: type in which it is kept for the nights.
 
     Raises:
         ValueError: for fewer than one latent dimension or component, or a shared covariance of several components.
@@ -63,10 +62,10 @@ class LatentGaussians(Generator):
         covariance: Covariance = "full",
         temperature: float = 1.0,
         clip: bool = True,
-        store: Literal["float16", "float32"] = "float32",
+        store: Store = "float32",
         continual: Continual = "grow",
     ):
-        super().__init__(sample_shape, num_classes, continual)
+        super().__init__(sample_shape, num_classes, continual, store)
         if latent_dim < 1 or components < 1:
             raise ValueError(f"expected latent_dim and components of at least 1, got {latent_dim} and {components}")
         if covariance == "shared" and components > 1:
@@ -78,7 +77,6 @@ class LatentGaussians(Generator):
         self.covariance: Covariance = covariance
         self.temperature = temperature
         self.clip = clip
-        self.store = getattr(torch, store)
         # inside a tuple: the learner must not become a part of the generator
         self._learner: tuple[nn.Module, ...] = ()
 
@@ -122,9 +120,6 @@ class LatentGaussians(Generator):
         learner = Frozen(self._attached())
         for batch in day:
             yield Batch(learner.features(batch.x), batch.groups)
-
-    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
-        return snapshot.to(self.store)
 
 
 class _Gaussians(GeneratorSnapshot):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._precision import in_float32
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
 from dreamer.generators.likelihood import (
     Likelihood,
     bounds,
@@ -36,7 +35,6 @@ class VAE(Generator):
         latent_dim: D; 100 as in van de Ven and Tolias.
         hidden: widths of the encoder's hidden layers, theirs for Split MNIST; the decoder has them in reverse.
         likelihood: ``bernoulli`` for values in [0, 1] (cross-entropy), ``gaussian`` for any others (squared error).
-        store: type in which decoders are kept for the nights.
 
     Raises:
         ValueError: for fewer than one latent dimension.
@@ -57,16 +55,15 @@ class VAE(Generator):
         latent_dim: int = 100,
         hidden: Sequence[int] = (400, 400),
         likelihood: Likelihood = "bernoulli",
-        store: Literal["float16", "float32"] = "float32",
+        store: Store = "float32",
         continual: Continual = "rehearse",
     ):
-        super().__init__(sample_shape, num_classes, continual)
+        super().__init__(sample_shape, num_classes, continual, store)
         if latent_dim < 1:
             raise ValueError(f"expected latent_dim of at least 1, got {latent_dim}")
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood
         self.bounds = bounds(likelihood)
-        self.store = getattr(torch, store)
         size = math.prod(self.sample_shape)
         self.encoder = relu_layers([size, *hidden, 2 * latent_dim])
         self.decoder = relu_layers([latent_dim, *reversed(hidden), size])
@@ -83,9 +80,6 @@ class VAE(Generator):
 
     def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         return None  # the prior stays the standard normal one, and a blank snapshot has the decoder
-
-    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
-        return snapshot.to(self.store)
 
 
 class _Decoder(GeneratorSnapshot):
