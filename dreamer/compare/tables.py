@@ -5,8 +5,6 @@ Fractions stay fractions in ``results.csv`` and ``results.json``; what is meant 
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +15,7 @@ from typing import IO, Any
 from dreamer.compare.analysis import Analysis, Standing, costs, explained
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.words import missing_lines, ranking_line, reasons
-from dreamer.core.files import write_text
+from dreamer.core.files import csv_text, write_text
 from dreamer.core.text import (
     DASH,
     MINUS,
@@ -78,14 +76,7 @@ _LATEX_SPECIAL = {
 
 
 def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path) -> list[Path]:
-    """Write ``results.csv``, ``results.json``, ``table.md`` and ``table.tex``, each in one piece.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        OSError: when the folder cannot be written to.
-    """
+    """Write ``results.csv``, ``results.json``, ``table.md`` and ``table.tex``, each in one piece; gives their paths."""
     folder = Path(folder)
     texts = {
         CSV: csv_table(comparison, folder),
@@ -107,12 +98,7 @@ def csv_table(comparison: Comparison, folder: Path) -> str:
     ]
     rows.sort(key=lambda row: (places[row["stream"], row["arm"]], row["seed"]))
     costs_of = list(asdict(costs({})))
-    out = io.StringIO()
-    columns = ["stream", "arm", "seed", *METRICS, *costs_of, "folder", "missing"]
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_text(["stream", "arm", "seed", *METRICS, *costs_of, "folder", "missing"], rows)
 
 
 def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict[str, Any]:
