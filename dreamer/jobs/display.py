@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
@@ -147,7 +148,7 @@ class Display:
         now = self._clock()
         running = [(folder, now - since) for folder, (_, since) in self._running.items()]
         left = self._time.left(list(self._waiting), running, self._widest)
-        return ", ".join(parts if left is None else [*parts, f"about {_span(left)} to go"])
+        return ", ".join(parts if left is None else [*parts, f"about {timedelta(seconds=round(left))} to go"])
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
@@ -161,11 +162,8 @@ class Display:
         jobs = Table.grid(padding=(0, 2))
         for folder, (attempt, since) in running[:_SHOWN]:
             again = f"attempt {attempt}" if attempt > 1 else ""
-            jobs.add_row(Text(self._name(folder)), Text(_span(now - since)), Text(again, style="yellow"))
+            jobs.add_row(
+                Text(self._name(folder)), Text(str(timedelta(seconds=round(now - since)))), Text(again, style="yellow")
+            )
         more = [Text(f"and {len(running) - _SHOWN} more", style="dim")] if len(running) > _SHOWN else []
         return Group(Bar(total=max(1, self._total), completed=ended, width=40), Text(progress), jobs, *more)
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

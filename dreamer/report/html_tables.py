@@ -89,9 +89,9 @@ def words(*texts: str) -> list[Entry]:
     return [Entry(each, each) for each in texts]
 
 
-def number(value: float | None, form: str = "{:,.0f}", below: str = "", hint: str = "") -> Entry:
+def number(value: float | None, form: str = "{:,.0f}") -> Entry:
     """An entry of a number in a format."""
-    return Entry(text.number(value, form), value, below, hint)
+    return Entry(text.number(value, form), value)
 
 
 def p_value(p: float | None, hint: str = "") -> Entry:
@@ -105,11 +105,7 @@ def verdict(found: Verdict, below: str = "", hint: str = "") -> Entry:
 
 
 def missing_table(rows: Sequence[tuple[str, str, int, str]], place: str) -> Table | None:
-    """The cells without results and why; None where there are none.
-
-    Args:
-        rows: where it belongs, arm, seed and reason of each.
-    """
+    """The cells without results and why, as (where it belongs, arm, seed, reason); None where there are none."""
     if not rows:
         return None
     columns = [*word_columns(place, "Arm"), Column("Seed"), *word_columns("Reason")]

@@ -296,7 +296,6 @@ class Stream:
 
         Args:
             trains: of each experience; any beyond the last one are pieces of it.
-            name: of the new stream.
 
         Raises:
             ValueError: when an experience is left without samples.
@@ -357,21 +356,14 @@ def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tupl
 
 
 def split_by_class(
-    train: Samples,
-    test: Samples,
-    experiences: int,
-    seed: int | None,
-    num_classes: int | None = None,
-    order: Sequence[int] | None = None,
+    train: Samples, test: Samples, experiences: int, order: Sequence[int]
 ) -> list[tuple[tuple[int, ...], Samples, Samples]]:
     """Deal the classes out to experiences, as evenly as possible.
 
     Args:
         train, test: samples of all classes.
         experiences: how many experiences, from 1 to the number of classes.
-        seed: decides the order of the classes; None keeps 0, 1, 2 ...
-        num_classes: K; by default one more than the largest training label.
-        order: the classes in the order in which they are dealt out; overrides the seed.
+        order: the classes in the order in which they are dealt out.
 
     Returns:
         For each experience its sorted classes, training samples and test samples.
@@ -379,11 +371,7 @@ def split_by_class(
     Raises:
         ValueError: when there are fewer classes than experiences.
     """
-    if order is not None:
-        dealt = torch.tensor(list(order), dtype=torch.int64)
-    else:
-        k = int(train.y.max()) + 1 if num_classes is None else num_classes
-        dealt = torch.arange(k) if seed is None else torch.randperm(k, generator=randoms(seed, Purpose.ORDER))
+    dealt = torch.tensor(list(order), dtype=torch.int64)
     if not 1 <= experiences <= len(dealt):
         raise ValueError(f"expected between 1 and {len(dealt)} experiences for {len(dealt)} classes, got {experiences}")
     shares = []

@@ -66,7 +66,7 @@ def split_stream(
     """
     check_scenario(scenario)
     order = deal_order(train.y.unique().tolist(), seed, shuffle, class_order)
-    dealt = split_by_class(train, test, experiences, None, order=order)
+    dealt = split_by_class(train, test, experiences, order)
     pairs = [(learnt, tested) for _, learnt, tested in dealt]
     if scenario == "domain":
         tables = [{label: i for i, label in enumerate(sorted(own, key=order.index))} for own, _, _ in dealt]
