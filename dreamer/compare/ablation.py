@@ -32,9 +32,6 @@ def asked(
     Args:
         strategy: names of recipes, laid over each other (``dreams+augment``); ``ours`` is the stream's own.
 
-    Returns:
-        Plain values for :func:`dreamer.compare.grid.read`.
-
     Raises:
         ConfigError: when there is no such recipe, or it has no nights.
     """
@@ -60,9 +57,6 @@ def variants(whole: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
     Without any night, without each kind of stage, without each perturbation and without all, without teachers (dreams
     are learnt from their labels), and without a schedule of its own (nights come at the boundaries of experiences).
-
-    Raises:
-        ConfigError: when it makes no sense.
     """
     night = _stages(whole)
     if not night:

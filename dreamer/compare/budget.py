@@ -45,15 +45,7 @@ class Limits:
 
     @classmethod
     def read(cls, budget: Any, match: Any, reference: str) -> Limits:
-        """Check what was asked for.
-
-        Args:
-            budget: None, or a mapping with ``steps`` and ``bytes``.
-            match: None, or one of :data:`MATCHES`.
-
-        Raises:
-            ConfigError: when it makes no sense.
-        """
+        """Check what was asked for."""
         if match is not None and match not in MATCHES:
             raise ConfigError(f"match: there is no {match!r}; {one_of(str(match), MATCHES)}")
         given = budget or {}

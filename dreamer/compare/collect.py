@@ -37,7 +37,6 @@ def of_folders(folders: Sequence[Path], reference: str | None = None, command: s
     folder and the copy of its results among W&B's files count once.
 
     Args:
-        folders: run folders, or folders that hold some at any depth, W&B's offline and online run folders included.
         reference: an arm; by default the first.
 
     Raises:

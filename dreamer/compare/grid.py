@@ -124,11 +124,7 @@ def read(asked: Mapping[str, Any]) -> Grid:
 
 
 def read_cell(folder: Path) -> Cell:
-    """The cell of a run folder.
-
-    Raises:
-        ConfigError: when there is none.
-    """
+    """The cell of a run folder; a ``ConfigError`` when there is none."""
     there = manifest.read(folder)
     try:
         return Cell(there["arm"], there["stream"], there["seed"], there["config"], there["avalanche"])

@@ -69,11 +69,7 @@ def resolve(family: str, name: str) -> type:
 
 
 def dotted(path: str) -> type:
-    """The class at a dotted path, such as ``my.package.Thing``.
-
-    Raises:
-        UnknownPart: when it cannot be imported, or is no class.
-    """
+    """The class at a dotted path, such as ``my.package.Thing``; an :class:`UnknownPart` when it cannot be imported."""
     where, _, attribute = path.rpartition(".")
     module = _import(where, path)
     found = getattr(module, attribute, None)

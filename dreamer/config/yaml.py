@@ -133,11 +133,7 @@ def _find(item: str | Path) -> Path:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read one YAML file, without what it is based on.
-
-    Raises:
-        ConfigError: when it cannot be read, or holds no keys.
-    """
+    """Read one YAML file, without what it is based on."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

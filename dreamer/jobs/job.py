@@ -202,9 +202,6 @@ class Attempt:
 def last_word(log: Path, start: int = 0) -> str:
     """The line of a log that says why it ends: that of the last exception, else the last one with a letter in it.
 
-    Args:
-        start: where to begin to read, in bytes.
-
     Returns:
         At most 300 letters; empty when there is no such line.
     """

@@ -54,9 +54,6 @@ class Program:
 def is_written(content: Mapping[str, Any], folder: Path, code: str, mix: bool = False) -> bool:
     """Whether the manifest of a job lies in its folder already and may stay.
 
-    Args:
-        mix: accept a job that another version of dreamer began.
-
     Raises:
         ConfigError: when the folder holds another job, or another version of dreamer began this one.
     """
@@ -90,11 +87,7 @@ def write(content: Mapping[str, Any], folder: Path, code: str, mix: bool = False
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of the job of a folder.
-
-    Raises:
-        ConfigError: when there is none.
-    """
+    """The manifest of the job of a folder; a ``ConfigError`` when there is none."""
     path = folder / FILE_NAME
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -34,7 +34,6 @@ def run_jobs(
 
     Args:
         folders: the run folders of the jobs; leave out those that are :func:`dreamer.jobs.manifest.completed`.
-        workers: how many run at once, at least 1.
         retries: how many more attempts a job gets that dies; it goes to the end of the queue.
         threads: of each job, at least 1; by default what ``OMP_NUM_THREADS`` says, else an equal part of the cores.
         devices: what ``CUDA_VISIBLE_DEVICES`` may name, dealt out to the workers in turn; by default all see all.

@@ -59,9 +59,6 @@ class Missing:
 def write_down(jobs: Mapping[Path, Mapping[str, Any]], program: Program, mix: bool = False) -> None:
     """Write the manifest of every job, after checking that all of them may be written.
 
-    Args:
-        mix: reuse runs made by another version of dreamer.
-
     Raises:
         ConfigError: when a folder holds another job, or one that another version of dreamer ran.
     """
@@ -76,9 +73,6 @@ def run_missing(
     folders: Sequence[Path], program: Program, resources: Resources, display: Display | None = None
 ) -> dict[Path, str]:
     """Run the jobs that are not completed.
-
-    Args:
-        display: shows the progress; by default one for these jobs alone.
 
     Returns:
         Why jobs failed, by their folders.
@@ -111,9 +105,6 @@ def why_missing(folder: Path, reasons: Mapping[Path, str] | None = None) -> str:
 
 def main(run: Callable[[Path], object]) -> int:
     """The main function of a job's process: run the job of the folder that the command line names.
-
-    Args:
-        run: what runs it. A :class:`ConfigError` means that it cannot be run as configured.
 
     Returns:
         The exit code, see :class:`dreamer.jobs.manifest.Program`.

@@ -18,11 +18,7 @@ _HERE = Path(__file__).parent
 
 
 def write_page(folder: str | Path, template: Path, **content: Any) -> Path:
-    """Write the page of many runs.
-
-    Args:
-        template: extends ``page.html.jinja``, which says what it needs.
-    """
+    """Write the page of many runs."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

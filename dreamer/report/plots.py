@@ -36,8 +36,6 @@ def draw_curves(
     """Draw one arm's curves: thick its mean, thin its seeds, grey the means of the other arms.
 
     Args:
-        mean: of the seeds; may be empty.
-        seeds: the curve of each.
         reference: which of the others is drawn with dashes.
     """
 

@@ -39,13 +39,7 @@ def versions() -> dict[str, Any]:
 
 
 def compose(record: Mapping[str, Any], *, name: str, config: Mapping[str, Any], complete: bool) -> dict[str, Any]:
-    """Put the record of a run together with its name, configuration and versions.
-
-    Args:
-        record: what ``WakeSleepModule.results()`` returns.
-        config: any plain dictionary.
-        complete: False when the run was stopped early.
-    """
+    """Put the record of a run together with its name, configuration and versions."""
     head = {"name": name, "complete": complete, "seed": record.get("seed"), "config": config, "versions": versions()}
     return head | {key: value for key, value in record.items() if key not in head}
 
@@ -65,12 +59,7 @@ def write_results(results: Mapping[str, Any], directory: str | Path) -> Path:
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
-    """Read ``results.json``.
-
-    Raises:
-        FileNotFoundError: when it is not there.
-        ValueError: when it is not a JSON object.
-    """
+    """Read ``results.json``."""
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
@@ -85,11 +74,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
 
 
 def evaluations(results: Mapping[str, Any]) -> list[AccuracyRow]:
-    """The rows of the accuracy matrix; where experiences came in pieces, as if they had come whole.
-
-    Args:
-        results: the content of ``results.json``; without a protocol, experiences came whole.
-    """
+    """The rows of the accuracy matrix; where experiences came in pieces, as if they had come whole."""
     return whole_rows(results["accuracy_matrix"]["rows"], results.get("protocol", {}).get("origins"))
 
 

@@ -38,11 +38,7 @@ class Panel:
     _elements: list[str] = field(default_factory=list, repr=False)
 
     def add(self, tag: str, name: str = "", hint: str = "", **attributes: Any) -> None:
-        """Add an element.
-
-        Args:
-            attributes: of SVG, with ``_`` for ``-``; None is left out.
-        """
+        """Add an element whose hint is shown while the pointer rests on it; attributes have ``_`` for ``-``."""
         inside = f"<title>{escape(hint)}</title>" if hint else ""
         self._elements.append(f"<{tag}{_attributes(name, attributes)}>{inside}</{tag}>")
 
@@ -113,7 +109,6 @@ def around(values: Iterable[float], pad: float = 0.06, least: float = 0.0) -> tu
     """The range of values with a margin.
 
     Args:
-        pad: margin on each side, as a fraction of the range.
         least: how wide the range is at least.
     """
     values = list(values)

@@ -49,11 +49,7 @@ def classic(name: str, root: str | Path | None = None, **options: Any) -> Stream
 
 
 def function_of(name: str) -> Callable[..., Stream]:
-    """The function behind a classic benchmark; its signature says which options there are.
-
-    Raises:
-        ValueError: when there is none of that name.
-    """
+    """The function behind a classic benchmark, whose signature says which options there are; else a ``ValueError``."""
     if name not in _FUNCTIONS:
         raise ValueError(f"there is no classic benchmark {name!r}; {one_of(name, CLASSIC)}")
     return _FUNCTIONS[name]
@@ -129,15 +125,12 @@ def split_pictures(
 
     Args:
         name: ``split_tinyimagenet`` or ``split_omniglot``.
-        root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
         experiences: how many, as even as possible.
-        seed, shuffle, class_order, validation: see :func:`dreamer.streams.split.split_stream`.
-        scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
+        root, seed, shuffle, class_order, scenario, validation, download: see :func:`split`.
         split_seed: decides which samples are held out, and which of Omniglot's drawings are test data.
         size: side that pictures are resized to; None keeps theirs (64 and 105).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
-        download: False never asks the network.
 
     Returns:
         Samples of shape (3, 64, 64) or (1, 105, 105), float32 pixels in [0, 1].
@@ -190,7 +183,7 @@ def core50(
     Every experience is evaluated on the test images of its own objects, whatever its sessions.
 
     Args:
-        root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
+        root, validation, split_seed, limit_bytes, workers, download: see :func:`split_pictures`.
         protocol: ``ni`` (8 experiences, all objects in new sessions), ``nc`` (9, new objects), ``nic`` (79, both) or
             ``nicv2_79``, ``nicv2_196``, ``nicv2_391``.
         experiences: keeps the first so many; None keeps all.
@@ -198,11 +191,6 @@ def core50(
         run: the run itself, 0 to 9: one of the orders that the authors fixed; overrides the seed.
         mini: True reads the images of 32 x 32 pixels, False those of 128 x 128.
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``domain`` for ``ni``, else ``class``.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
-        split_seed: decides which samples are held out.
-        limit_bytes: bytes up to which one experience is held in memory; a larger one is read batch by batch.
-        workers: threads that read pictures into memory, or processes that read them batch by batch.
-        download: False never asks the network.
 
     Returns:
         Samples of shape (3, 32, 32) or (3, 128, 128), float32 pixels in [0, 1].

@@ -186,11 +186,7 @@ def _parts(place: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
 
 
 def _classes(place: Path) -> dict[str, list[str]]:
-    """Sorted picture files of every sub-folder.
-
-    Raises:
-        ValueError: when there are fewer than two sub-folders or one has no pictures.
-    """
+    """Sorted picture files of every sub-folder: at least two of them, none without pictures."""
     folders = _folders(place)
     if len(folders) < 2:
         found = f"only {folders[0].name!r}" if folders else "none"

@@ -105,9 +105,8 @@ def from_datasets(
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``domain`` where every experience brings the
             same classes, else ``class``. In ``task``, labels that several experiences share are moved apart.
         validation, split_seed: see :func:`dreamer.streams.split.split_stream`.
+        limit_bytes, workers: see :func:`dreamer.streams.dataset_samples.materialise`.
         num_classes: K; by default one more than the largest label.
-        limit_bytes: bytes up to which one dataset is held in memory; a larger one is read batch by batch.
-        workers: processes that read; 0 reads in this one.
 
     Raises:
         ValueError: when labels cannot be found, or shapes differ.

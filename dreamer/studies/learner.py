@@ -50,8 +50,6 @@ def probe(features: Callable[[Tensor], Tensor], trained: Samples, tested: Sample
 
     Args:
         features: maps (B, *S) samples to (B, H) features.
-        trained: what the classifier learns from.
-        tested: what it is evaluated on.
     """
     sets = []
     for samples in (trained, tested):

@@ -25,9 +25,6 @@ def conduct(
 ) -> Findings:
     """Run a pre-registered experiment and compute its verdict. Re-running resumes unfinished cells.
 
-    Args:
-        mix: reuse runs made by another version of dreamer.
-
     Returns:
         What was found; cells that failed are among its missing ones.
 
@@ -46,11 +43,7 @@ def conduct(
 
 
 def report(findings: Findings, folder: Path) -> None:
-    """Write tables and page into the folder of a study.
-
-    Raises:
-        ConfigError: when the folder cannot be written to.
-    """
+    """Write tables and page into the folder of a study, or say why not."""
     try:
         write_tables(findings, folder)
         write_page(findings, folder)

@@ -101,9 +101,6 @@ def describe() -> dict[str, str]:
 def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:
     """Read a study.
 
-    Args:
-        name: of the :func:`catalog`, or the path of a YAML.
-
     Raises:
         ConfigError: when there is none, or it makes no sense.
     """

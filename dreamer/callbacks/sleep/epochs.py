@@ -196,11 +196,7 @@ class Epochs:
         return float(self.trainer.strategy.reduce(wish, reduce_op="sum")) > 0
 
     def _foreseen(self, steps: int, before: int, ahead: int = 0) -> bool | None:
-        """Whether a night follows a day of so many batches, as far as that is known.
-
-        Args:
-            ahead: days between now and it.
-        """
+        """Whether a night follows a day of so many batches, so many days ahead, as far as that is known."""
         schedule = self.options.schedule
         if self.trainer.fast_dev_run:
             return True

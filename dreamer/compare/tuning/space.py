@@ -107,9 +107,6 @@ def derive(plain: Mapping[str, Any]) -> Space:
     - ``generator.temperature``: from half to twice, logarithmically.
 
     Steps, batch sizes, capacities and the sizes of networks are budget, and stay.
-
-    Args:
-        plain: a whole configuration.
     """
     factors = {"optimizer.lr": _RATE, "generator_lr": _RATE, "generator.temperature": _TEMPERATURE}
     factors |= dict.fromkeys(_weights(plain), _WEIGHT)

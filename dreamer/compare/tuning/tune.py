@@ -58,8 +58,6 @@ def tune(
         space: what is searched; by default what :func:`dreamer.compare.tuning.space.derive` finds in the recipe.
         trials: how many there are to be in all; one that fails counts, and does not end the others.
         resources: what it runs on. With more workers than seeds, several trials are drawn before either is run.
-        mix_code: reuse runs made by another version of dreamer.
-        watch: is called with every trial that is over.
 
     Raises:
         ConfigError: when it cannot be run as configured, or nothing is held out to choose by.

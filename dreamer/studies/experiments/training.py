@@ -31,7 +31,6 @@ def train_classifier(
 
     Args:
         network: maps (B, *S) to (B, K) logits.
-        batch_size: B, drawn with replacement.
     """
 
     def loss(index: Tensor) -> Tensor:
