@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 
+from dreamer.report import _canvas
 from dreamer.streams import Stream, digits
 
 # other people's scripts, run by their own test
@@ -30,6 +31,13 @@ def data_root() -> Path:
 def digits_stream() -> Stream:
     """The embedded digits in five experiences, seed 0."""
     return digits()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pictures_are_coarse() -> Iterator[None]:
+    """Drawing the pictures of a tiny run takes longer than the run, and grows with their pixels."""
+    with mock.patch.object(_canvas, "_DPI", 40):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

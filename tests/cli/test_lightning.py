@@ -113,6 +113,7 @@ def fit(*words: str) -> list[str]:
 COMMANDS = [shlex.split(line) for block in blocks(PAGE) if block.language == "bash" for line in block.text.splitlines()]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[-3:]))
 def test_the_commands_of_the_page_run(words: list[str], there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lives = not words[-1] == "--print_config" and not any(".help" in word for word in words)

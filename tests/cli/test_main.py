@@ -1,11 +1,8 @@
-"""What a person types, in a folder of their own; in a process of its own wherever something is lived."""
+"""What a person types, in a folder of their own: what is answered without a long run."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,23 +16,8 @@ from dreamer import config
 from dreamer.cli import main as cli
 from dreamer.config import registry
 
-CHECKOUT = Path(__file__).parents[2]
-SHORT = ["wake.steps=3", "night.0.steps=2", "night.1.steps=2", "stream.experiences=2"]
 
-
-def environment() -> dict[str, str]:
-    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
-    # a process that has used wandb hands its service down to its children
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    return {**inherited, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "WANDB_MODE": "offline"}
-
-
-def dreamer(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dreamer.cli", *words]
-    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
-
-
-class Said(NamedTuple):
+class Printed(NamedTuple):
     """What a command printed, and its exit code."""
 
     returncode: int
@@ -44,131 +26,19 @@ class Said(NamedTuple):
 
 
 @pytest.fixture
-def typed(monkeypatch, capsys) -> Callable[..., Said]:
-    """Types a command into this process: for what is answered before anything is lived."""
+def typed(monkeypatch, capsys) -> Callable[..., Printed]:
+    """Types a command into this process."""
 
-    def type_it(cwd: Path, *words: str) -> Said:
+    def type_it(cwd: Path, *words: str) -> Printed:
         monkeypatch.chdir(cwd)
         monkeypatch.setattr(sys, "argv", ["dreamer", *words])
         monkeypatch.setattr(sys, "path", [*sys.path])
         capsys.readouterr()
         with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
             cli.main()
-        return Said(left.value.code or 0, *capsys.readouterr())
+        return Printed(left.value.code or 0, *capsys.readouterr())
 
     return type_it
-
-
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A short life on the digits and what it printed."""
-    folder = tmp_path_factory.mktemp("lived")
-    return folder, dreamer(folder, "run", "digits", *SHORT, "--seed", "4")
-
-
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory) -> tuple[Path, int, str]:
-    """A life that got Ctrl-C in its second wake stage."""
-    folder = tmp_path_factory.mktemp("stopped")
-    command = [sys.executable, "-m", "dreamer.cli", "run", "digits", *SHORT, "wake.steps=300", "--out", "here"]
-    with subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as life:
-        lines = []
-        for line in life.stderr:
-            lines.append(line)
-            if line.startswith("rem"):
-                life.send_signal(signal.SIGINT)
-    return folder, life.returncode, "".join(lines)
-
-
-class TestRun:
-    def test_prints_the_plan_before_and_the_table_and_the_folder_after(self, lived):
-        _, done = lived
-        assert done.returncode == 0, done.stderr
-        at = [
-            done.stdout.index(word) for word in ("steps: wake 6, nrem 4, rem 4", "protocol: digits", "average accuracy")
-        ]
-        assert at == sorted(at)
-        assert done.stdout.endswith("files: runs/digits/seed4\n")
-        for word in ("class-incremental", "class order [", "active outputs all", "seed 4"):
-            assert word in done.stdout
-
-    def test_shows_progress_beside_the_output(self, lived):
-        assert "experience 2 of 2" in lived[1].stderr
-        assert "Warning" not in lived[1].stderr and "GPU" not in lived[1].stderr
-
-    def test_the_run_folder_is_complete(self, lived):
-        run = lived[0] / "runs" / "digits" / "seed4"
-        for name in (
-            "config.yaml",
-            "results.json",
-            "metrics.csv",
-            "hypnogram.png",
-            "matrix.png",
-            "checkpoints/last.ckpt",
-        ):
-            assert (run / name).is_file(), name
-        results = json.loads((run / "results.json").read_text())
-        assert results["complete"] and results["seed"] == 4 and results["name"] == "digits"
-        assert results["config"]["wake"]["steps"] == 3
-        assert len(results["hypnogram"]) == 6
-
-    def test_the_stored_configuration_is_the_life(self, lived):
-        run = lived[0] / "runs" / "digits" / "seed4"
-        stored = config.read(run / "config.yaml")
-        assert stored == json.loads((run / "results.json").read_text())["config"]
-        assert stored["seed"] == 4
-
-    def test_a_second_run_takes_the_next_free_folder(self, lived):
-        folder, _ = lived
-        done = dreamer(folder, "run", "digits", *SHORT, "--seed", "4", "--quiet")
-        assert done.returncode == 0, done.stderr
-        assert "files: runs/digits/seed4-2" in done.stdout
-        assert "protocol" not in done.stdout and done.stderr == ""
-        results = [
-            json.loads((folder / f"runs/digits/{name}/results.json").read_text()) for name in ("seed4", "seed4-2")
-        ]
-        assert results[0]["accuracy_matrix"] == results[1]["accuracy_matrix"]
-
-    def test_a_folder_that_holds_a_run_is_not_overwritten(self, lived, typed):
-        folder, _ = lived
-        run = folder / "runs" / "digits" / "seed4"
-        before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-        done = typed(folder, "run", "digits", *SHORT, "--out", str(run))
-        assert done.returncode == 2
-        assert "holds another run, which is not overwritten" in done.stderr
-        assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-
-    def test_no_argument_means_the_embedded_digits(self, tmp_path):
-        done = dreamer(tmp_path, "run", *SHORT, "--quiet", "--out", "here")
-        assert done.returncode == 0, done.stderr
-        assert json.loads((tmp_path / "here" / "results.json").read_text())["protocol"]["stream"] == "digits"
-
-    def test_a_part_from_the_folder_where_the_command_is_typed(self, tmp_path):
-        (tmp_path / "mine.py").write_text(
-            "from torch import nn\n"
-            "class Tiny(nn.Module):\n"
-            "    def __init__(self, sample_shape, num_classes, width: int = 4):\n"
-            "        super().__init__()\n"
-            "        self.head = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, num_classes))\n"
-            "    def forward(self, x):\n"
-            "        return self.head(x)\n"
-        )
-        words = ["network={name: mine.Tiny, width: 6}", "wake.steps=2", "--quiet", "--out", "here"]
-        done = dreamer(tmp_path, "run", "digits", "fine_tune", *words)
-        assert done.returncode == 0, done.stderr
-        results = json.loads((tmp_path / "here" / "results.json").read_text())
-        assert results["cost"]["bytes"]["network"] == 4 * (65 * 6 + 7 * 10)
-
-    def test_wandb_and_tensorboard_lie_in_the_run_folder(self, tmp_path):
-        pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'dreamer[tensorboard]'")
-        words = ["logger=[wandb, tensorboard]", "wake.steps=2", "--out", "here"]
-        done = dreamer(tmp_path, "run", "digits", "fine_tune", *words)
-        assert done.returncode == 0, done.stderr
-        assert list(tmp_path.glob("here/wandb/offline-run-*/run-*.wandb"))
-        assert list(tmp_path.glob("here/tensorboard/events.out.tfevents.*"))
-        assert (tmp_path / "here" / "metrics.csv").is_file()
 
 
 class TestFromPython:
@@ -228,11 +98,6 @@ class TestBadInput:
             assert done.returncode == 2
             assert "did you mean" in done.stderr and done.stderr.count("\n") == 1
 
-    def test_is_refused_in_a_process_of_its_own_too(self, tmp_path):
-        done = dreamer(tmp_path, "run", "digits", "wake.stps=3")
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("dreamer: wake.stps: unknown key") and done.stderr.count("\n") == 1
-
 
 class TestPlan:
     def test_shows_stages_steps_bytes_and_protocol_and_writes_nothing(self, tmp_path, typed):
@@ -283,41 +148,7 @@ class TestBench:
         assert "did you mean 'derpp'" in done.stderr
 
 
-class TestStoppedAndResumed:
-    def test_says_how_to_go_on(self, stopped):
-        folder, code, said = stopped
-        assert code == 130
-        assert said.endswith("stopped; continue with: dreamer run --resume here\n")
-        assert (folder / "here" / "checkpoints" / "last.ckpt").is_file()
-        assert not json.loads((folder / "here" / "results.json").read_text())["complete"]
-
-    def test_goes_on_to_the_numbers_of_an_undisturbed_life(self, stopped):
-        folder, _, _ = stopped
-        # the words that were printed, with the display on
-        resumed = dreamer(folder, "run", "--resume", "here")
-        assert resumed.returncode == 0, resumed.stderr
-        assert "rem, night 2 of 2, experience 2 of 2" in resumed.stderr
-        done = dreamer(folder, "run", "digits", *SHORT, "wake.steps=300", "--out", "whole", "--quiet")
-        assert done.returncode == 0, done.stderr
-        halved, whole = (json.loads((folder / name / "results.json").read_text()) for name in ("here", "whole"))
-        assert halved["complete"]
-        assert halved["accuracy_matrix"] == whole["accuracy_matrix"]
-        assert halved["cost"]["samples"] == whole["cost"]["samples"]
-
-    def test_a_complete_life_says_so_and_prints_its_table(self, lived, typed):
-        done = typed(lived[0], "run", "--resume", "runs/digits/seed4")
-        assert done.returncode == 0, done.stderr
-        assert "complete already" in done.stdout and "average accuracy" in done.stdout
-
-    def test_a_life_killed_before_its_first_checkpoint_starts_again(self, lived, tmp_path):
-        folder, _ = lived
-        (tmp_path / "here").mkdir()
-        stored = (folder / "runs" / "digits" / "seed4" / "config.yaml").read_text()
-        (tmp_path / "here" / "config.yaml").write_text(stored)
-        done = dreamer(tmp_path, "run", "--resume", "here", "--quiet")
-        assert done.returncode == 0, done.stderr
-        assert json.loads((tmp_path / "here" / "results.json").read_text())["complete"]
-
+class TestResume:
     @pytest.mark.parametrize(
         ("words", "message"),
         [

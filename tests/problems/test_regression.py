@@ -248,6 +248,7 @@ def results() -> dict[str, list[dict[str, Any]]]:
     return {arm: [fitted(*words, seed=seed) for seed in range(3)] for arm, words in arms.items()}
 
 
+@pytest.mark.slow
 def test_replay_and_nights_forget_less_than_fine_tuning(results: dict[str, list[dict[str, Any]]]) -> None:
     """By a margin on every seed; fine-tuning loses 0.46 to 0.76 of the target's variance."""
     for arm, margin in {"memory": 0.15, "unconditional": 0.2, "generator": 0.4}.items():
@@ -256,6 +257,7 @@ def test_replay_and_nights_forget_less_than_fine_tuning(results: dict[str, list[
             assert ours["metrics"]["average_accuracy"] < plain["metrics"]["average_accuracy"] - 0.1, arm
 
 
+@pytest.mark.slow
 def test_the_run_learns(results: dict[str, list[dict[str, Any]]]) -> None:
     for run in results["generator"]:
         first = run["accuracy_matrix"]["rows"][0]["accuracy"]
@@ -263,6 +265,7 @@ def test_the_run_learns(results: dict[str, list[dict[str, Any]]]) -> None:
         assert run["metrics"]["forward_transfer"] > 0, "what lowers the error ahead is transfer, not its opposite"
 
 
+@pytest.mark.slow
 def test_results_say_what_they_are_scored_by(results: dict[str, list[dict[str, Any]]]) -> None:
     run = results["generator"][0]
     assert {key: run["protocol"][key] for key in ("problem", "score", "unit", "higher_is_better", "groups")} == {

@@ -371,6 +371,7 @@ def digits_accuracy(seed: int, night: Literal["none", "generator", "memory"]) ->
     return module.results()["metrics"]["average_accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("night", ["generator", "memory"])
 def test_sleep_beats_no_sleep_on_digits(night: Literal["generator", "memory"], seed: int) -> None:
