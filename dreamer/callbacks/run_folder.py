@@ -68,7 +68,6 @@ class RunFolder(Callback):
         _flush(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
-        """Write everything."""
         if trainer.is_global_zero:
             self._write(trainer, pl_module, broken=False)
 

@@ -107,11 +107,7 @@ class Hypnogram(Sequence[Stage]):
         return cls([Stage(**{key: value for key, value in stage.items() if key != "label"}) for stage in named])
 
     def granted(self, night: int) -> Hypnogram:
-        """The plan in which an open night is certain, and the wake stage before it is evaluated.
-
-        Raises:
-            ValueError: when no such night is open.
-        """
+        """The plan in which an open night is certain, and evaluated before; a ``ValueError`` when it is not open."""
         first, end = self._open_night(night)
         head = self._numbered(end)
         head[first - 1] = replace(head[first - 1], evaluated=True)
@@ -119,11 +115,7 @@ class Hypnogram(Sequence[Stage]):
         return self._joined(head, self._stages[end:], self._fewer)
 
     def dropped(self, night: int) -> Hypnogram:
-        """The plan without an open night; stages and nights after it move up.
-
-        Raises:
-            ValueError: when no such night is open.
-        """
+        """The plan without an open night, stages and nights after it moved up; a ``ValueError`` when it is not open."""
         first, end = self._open_night(night)
         return self._joined(self._numbered(first), self._stages[end:], self._fewer + 1)
 

@@ -124,11 +124,7 @@ class Generator(nn.Module, ABC):
         """
 
     def attach(self, learner: nn.Module) -> None:
-        """Take the learner, once, when the module is built; a generator that looks at it keeps it from here.
-
-        Raises:
-            ValueError: when it cannot work with this learner.
-        """
+        """Take the learner, once, when the module is built; a ``ValueError`` when it cannot work with this one."""
 
     # ---------------------------------------------------------------- what stages call
 

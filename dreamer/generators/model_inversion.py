@@ -128,11 +128,7 @@ class ModelInversion(Generator):
         self.register_buffer("iterated", torch.tensor(0))
 
     def attach(self, learner: nn.Module) -> None:
-        """Take the learner that is inverted.
-
-        Raises:
-            ValueError: when it has no layer whose activations can be watched.
-        """
+        """Take the learner that is inverted; a ``ValueError`` when it has no layer that can be watched."""
         layers = watched(learner)
         if not layers:
             name = type(learner).__name__

@@ -100,9 +100,6 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
 
     Args:
         x: (B, *S) a few of the stream's samples.
-
-    Raises:
-        ValueError: when it does not.
     """
     network, x = parts.network, x[:2]
     modules = [part for part in (network, parts.generator) if part is not None]

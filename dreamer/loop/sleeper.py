@@ -75,11 +75,7 @@ class Sleeper:
     # ---------------------------------------------------------------- once
 
     def attach(self) -> None:
-        """Let the parts see each other and make room for their state.
-
-        Raises:
-            ValueError: when one cannot work with another.
-        """
+        """Let the parts see each other and make room for their state; a ``ValueError`` when two do not go together."""
         network, generator = self.parts.network, self.parts.generator
         if generator is not None:
             generator.attach(network)

@@ -26,7 +26,6 @@ def results_record(
 
     Args:
         protocol: see :func:`protocol_record`.
-        origins: where experiences came in pieces, see :func:`dreamer.metrics.whole_rows`.
         cost: ``optimizer_steps``, ``samples``, ``seconds`` and ``bytes``, each a mapping; more where there is more.
     """
     return {

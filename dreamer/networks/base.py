@@ -85,11 +85,7 @@ class Frozen(nn.Module):
 
 
 def featured(network: nn.Module) -> Any:
-    """The network itself, when it can be entered and left before its last layers.
-
-    Raises:
-        ValueError: when it cannot.
-    """
+    """The network itself, when it can be entered and left before its last layers; else a ``ValueError``."""
     if not isinstance(network, Featured):
         raise ValueError(
             "expected a network with the methods features(x) and classify(h), as dreamer.networks.MLP has them, "

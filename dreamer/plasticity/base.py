@@ -31,12 +31,7 @@ class Plasticity(nn.Module):
         return None
 
     def after_step(self, network: nn.Module, kind: Kind, rng: torch.Generator) -> None:
-        """Called after an optimiser step; gradients are still there.
-
-        Args:
-            network: the learner; its weights may be changed in place, without gradients.
-            rng: generator on the CPU, seeded by stage and step.
-        """
+        """Called after an optimiser step; gradients are still there."""
 
     def dusk(self, network: nn.Module) -> None:
         """A wake stage has ended (an experience may have several)."""

@@ -69,11 +69,7 @@ class Problem(ABC):
 
     @abstractmethod
     def check(self, stream: Stream) -> None:
-        """Refuse a stream that asks something else.
-
-        Raises:
-            ValueError: with the reason.
-        """
+        """Refuse a stream that asks something else, with a ``ValueError`` that says why."""
 
     @abstractmethod
     def output_shape(self, stream: Stream) -> tuple[int, ...]:

@@ -89,11 +89,6 @@ class Drift(Schedule):
         )
 
     def observe(self, loss: float, features: Tensor | None) -> None:
-        """Look at a wake step; see :meth:`dreamer.schedules.Schedule.observe`.
-
-        Raises:
-            ValueError: when features are watched and there are none.
-        """
         self.checks.awake += 1
         if self.watch == "loss":
             self._update(loss)

@@ -143,11 +143,7 @@ class Hebbian:
         self.layers(network)
 
     def layers(self, network: nn.Module) -> list[nn.Linear]:
-        """The linear layers of a learner that can sleep this way, in order.
-
-        Raises:
-            ValueError: when it is no chain of linear layers and ReLUs, or has another number of them than thresholds.
-        """
+        """The linear layers of a learner that can sleep this way, in order; a ``ValueError`` when it cannot."""
         found = linear_layers(network)
         if len(self.thresholds) not in (1, len(found)):
             raise ValueError(
@@ -289,11 +285,7 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
 
 
 def linear_layers(network: nn.Module) -> list[nn.Linear]:
-    """The linear layers of a network that is nothing but linear layers with ReLUs between them.
-
-    Raises:
-        ValueError: naming the layer that does not fit.
-    """
+    """The linear layers of a network that is nothing but these with ReLUs between them; a ``ValueError`` names what is not."""
     layers: list[nn.Linear] = []
     rectified = True
     for path, module in _leaves(network):

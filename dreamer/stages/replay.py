@@ -76,11 +76,7 @@ class Replayer:
         return clean._replace(x=x, p=p, clean=clean.x)
 
     def sources(self, context: SleepContext) -> tuple[bool, bool]:
-        """Whether memory and generator take part.
-
-        Raises:
-            ValueError: when the run has no such part.
-        """
+        """Whether memory and generator take part; a ``ValueError`` when the run has no such part."""
         wanted = {
             "auto": (context.memory is not None, context.generator is not None),
             "memory": (True, False),

@@ -34,9 +34,7 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """*S."""
-        ...
+    def sample_shape(self) -> tuple[int, ...]: ...
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
         """Read one batch per (B,) int64 index tensor, lazily and in order."""

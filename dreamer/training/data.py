@@ -37,11 +37,7 @@ class StreamDataModule(pl.LightningDataModule):
         self._validation_limit: float | None = None
 
     def setup(self, stage: str) -> None:
-        """Ask the Trainer for a new loader with every stage, and leave evaluation to the module.
-
-        Raises:
-            ValueError: when the Trainer was told to reload more rarely.
-        """
+        """Ask the Trainer for a new loader with every stage, and leave evaluation to the module."""
         if stage != "fit" or self.trainer is None:
             return
         trainer: Any = self.trainer  # its stubs lack the attribute, which a connector sets

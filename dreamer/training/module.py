@@ -166,11 +166,7 @@ class WakeSleepModule(pl.LightningModule):
 
     @property
     def hypnogram(self) -> Hypnogram:
-        """The plan of the run.
-
-        Raises:
-            RuntimeError: before the Trainer has set the module up.
-        """
+        """The plan of the run; a ``RuntimeError`` before the Trainer has set the module up."""
         if self._hypnogram is None:
             raise RuntimeError(
                 "the run is planned when Trainer.fit sets the module up; call plan(stream) to see the plan before"
@@ -391,11 +387,7 @@ class WakeSleepModule(pl.LightningModule):
         save_run(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back, and bring Lightning's counters in line with the ledger.
-
-        Raises:
-            ValueError: when the checkpoint belongs to a run with another plan or seed.
-        """
+        """Take them back, and bring Lightning's counters in line; a ``ValueError`` when it is another plan's or seed's."""
         plan = load_run(self, checkpoint)
         if plan is not None:
             self._replan(plan)

@@ -37,9 +37,6 @@ def save_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> None:
 def load_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> Hypnogram | None:
     """Take back what :func:`save_run` added, and let Lightning continue where the ledger stands.
 
-    Returns:
-        The plan to continue with; None without one.
-
     Raises:
         ValueError: when the checkpoint belongs to a run with another plan or seed.
     """

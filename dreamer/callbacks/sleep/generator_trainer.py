@@ -40,9 +40,6 @@ class GeneratorTrainer:
 
         Args:
             choice: generator on the CPU, for what is kept.
-
-        Raises:
-            ValueError: when samples or labels are none of those that the generator was made for.
         """
         if tuple(x.shape[1:]) != self.generator.sample_shape:
             shape = self.generator.sample_shape

@@ -37,11 +37,7 @@ class ModelAdapter(nn.Module):
         self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) to (B, K).
-
-        Raises:
-            ValueError: when ``logits`` gives something else.
-        """
+        """Map (B, *S) to (B, K); a ``ValueError`` when ``logits`` gives something else."""
         if not self.rests:
             return self._call(x)
         with evaluating(self.module), torch.no_grad():

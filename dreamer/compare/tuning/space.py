@@ -68,12 +68,10 @@ class Choices:
 
     @property
     def ends(self) -> list[Any]:
-        """Values that a configuration must take if it is to take all."""
         return list(self.values)
 
     @property
     def plain(self) -> list[Any]:
-        """As it stands in a YAML."""
         return list(self.values)
 
     def __contains__(self, value: object) -> bool:

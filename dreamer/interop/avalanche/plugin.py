@@ -137,7 +137,6 @@ class DreamPlugin:
 
     @property
     def optimizer_steps(self) -> dict[str, int]:
-        """Steps made so far, per kind of stage."""
         return self.ledger.optimizer_steps
 
     @property
