@@ -8,10 +8,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dreamer.networks.base import TrunkAndHead
 from dreamer.networks.heads import GrowingHead, head
 
 
-class MLP(nn.Module):
+class MLP(TrunkAndHead):
     """Fully connected ReLU layers; with the default widths and MNIST the 784-400-400-10 network of van de Ven et al.
     (2022).
 
@@ -66,18 +67,6 @@ class MLP(nn.Module):
             for layer in self.modules():
                 if isinstance(layer, nn.Linear | GrowingHead):
                     nn.init.uniform_(layer.weight, -spread, spread)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, H) activations of the last hidden layer."""
-        return self.trunk(x)
-
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits."""
-        return self.head(h)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, K) logits."""
-        return self.head(self.trunk(x))
 
 
 class ShrinkingDropout(nn.Dropout):

@@ -285,7 +285,7 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
 
 
 def linear_layers(network: nn.Module) -> list[nn.Linear]:
-    """The linear layers of a network that is nothing but these with ReLUs between them; a ``ValueError`` names what is not."""
+    """The linear layers of a network of these and ReLUs alone; a ``ValueError`` names the layer that does not fit."""
     layers: list[nn.Linear] = []
     rectified = True
     for path, module in _leaves(network):

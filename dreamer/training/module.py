@@ -387,7 +387,7 @@ class WakeSleepModule(pl.LightningModule):
         save_run(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back, and bring Lightning's counters in line; a ``ValueError`` when it is another plan's or seed's."""
+        """Take them back, and bring Lightning's counters in line; a ``ValueError`` for another plan or seed."""
         plan = load_run(self, checkpoint)
         if plan is not None:
             self._replan(plan)
