@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from dreamer.core.limits import at_least
+
 if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
 
@@ -26,8 +28,7 @@ class RunCheckpoint(Checkpoint):
     """
 
     def __init__(self, directory: str | Path, every_n_steps: int = 500):
-        if every_n_steps < 1:
-            raise ValueError(f"expected every_n_steps of at least 1, got {every_n_steps}")
+        at_least(1, every_n_steps=every_n_steps)
         self.path = Path(directory) / "last.ckpt"
         self.every_n_steps = every_n_steps
         self._saved_at = 0

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from dreamer import metrics
+from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch
@@ -68,9 +69,7 @@ class DreamQuality(Callback):
     """
 
     def __init__(self, directory: str | Path | None = None, samples: int = 500, every: int = 1):
-        for name, number in (("samples", samples), ("every", every)):
-            if number < 1:
-                raise ValueError(f"expected {name} of at least 1, got {number}")
+        at_least(1, samples=samples, every=every)
         self.directory = None if directory is None else Path(directory)
         self.samples = samples
         self.every = every

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
 from dreamer.generators._precision import in_float32
@@ -71,10 +72,8 @@ class ClassConditionalVAE(Generator):
         continual: Continual = "grow",
     ):
         super().__init__(sample_shape, num_classes, continual, store)
-        if latent_dim < 1 or components < 1:
-            raise ValueError(f"expected latent_dim and components of at least 1, got {latent_dim} and {components}")
-        if beta < 0:
-            raise ValueError(f"expected beta of at least 0, got {beta}")
+        at_least(1, latent_dim=latent_dim, components=components)
+        at_least(0, beta=beta)
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood
         self.bounds = bounds(likelihood)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._activations import Activations, Moments, pooled, remembers, watched, widths
 from dreamer.generators._inverter import Shape, inverter
@@ -93,14 +94,8 @@ class ModelInversion(Generator):
         diversity: float = 0.1,
     ):
         super().__init__(sample_shape, num_classes, "rehearse")
-        for name, size, least in (
-            ("width", width, 1),
-            ("latent_dim", latent_dim, 1),
-            ("iterations", iterations, 1),
-            ("batch_size", batch_size, 2),
-        ):
-            if size < least:
-                raise ValueError(f"expected {name} of at least {least}, got {size}")
+        at_least(1, width=width, latent_dim=latent_dim, iterations=iterations)
+        at_least(2, batch_size=batch_size)
         weights = (content, balance, statistics, smoothness, diversity)
         if min(weights) < 0:
             raise ValueError(f"expected weights of at least 0, got {weights}")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._precision import in_float32
 from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
@@ -59,8 +60,7 @@ class VAE(Generator):
         continual: Continual = "rehearse",
     ):
         super().__init__(sample_shape, num_classes, continual, store)
-        if latent_dim < 1:
-            raise ValueError(f"expected latent_dim of at least 1, got {latent_dim}")
+        at_least(1, latent_dim=latent_dim)
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood
         self.bounds = bounds(likelihood)

@@ -219,10 +219,9 @@ def _check_source(where: str, replayer: Replayer, parts: Parts) -> None:
     memory, generator = parts.memory, parts.generator
     if replayer.source == "auto" and memory is None and generator is None:
         raise ValueError(f"{where}: replays, but there is neither a memory nor a generator")
-    if replayer.source in ("memory", "both") and memory is None:
-        raise ValueError(f"{where}: source={replayer.source!r} needs a memory, but there is none")
-    if replayer.source in ("generator", "both") and generator is None:
-        raise ValueError(f"{where}: source={replayer.source!r} needs a generator, but there is none")
+    for name, part in (("memory", memory), ("generator", generator)):
+        if replayer.source in (name, "both") and part is None:
+            raise ValueError(f"{where}: source={replayer.source!r} needs a {name}, but there is none")
     if replayer.source in ("auto", "both") and memory is not None and generator is not None:
         if memory.is_features != generator.is_features:
             raise ValueError(

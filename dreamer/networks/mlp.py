@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dreamer.core.limits import above
 from dreamer.networks.base import TrunkAndHead
 from dreamer.networks.heads import GrowingHead, head
 
@@ -53,8 +54,7 @@ class MLP(TrunkAndHead):
             raise ValueError(f"expected dropout in [0, 1), got {dropout}")
         if rescale not in ("training", "evaluation"):
             raise ValueError(f"expected rescale to be training or evaluation, got {rescale!r}")
-        if spread is not None and spread <= 0:
-            raise ValueError(f"expected a spread of initial weights above 0, got {spread}")
+        above(0, spread=spread)
         widths = [math.prod(sample_shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
         for into, out in zip(widths[:-1], widths[1:], strict=True):

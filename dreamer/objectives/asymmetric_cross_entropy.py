@@ -29,7 +29,6 @@ class AsymmetricCrossEntropy(Objective):
     needs_classes = True
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         present = torch.zeros_like(output.logits[0], dtype=torch.bool)
         present[target.y] = True
         if target.p is not None:

@@ -21,5 +21,4 @@ class CrossEntropy(Objective):
     needs_classes = True
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         return self.weight * cross_entropy(output.logits, target.y if target.p is None else target.p, active)

@@ -42,7 +42,6 @@ class FeatureDistillation(Objective):
         self.distance = distance
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         if target.is_features:
             raise ValueError("FeatureDistillation needs dreams of samples, but these enter behind the features")
         if output.features is None or target.teacher_features is None:

@@ -31,5 +31,4 @@ class HardTargets(Objective):
         return bound
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         return self.weight * self.problem.hard_loss(output, target, active)

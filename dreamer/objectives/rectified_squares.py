@@ -25,7 +25,6 @@ class RectifiedSquares(Objective):
     needs_classes = True
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         z = output.logits
         p = functional.one_hot(target.y, z.shape[1]).to(z.dtype) if target.p is None else target.p
         each = functional.relu(z).square() / 2 - p * z + p.square() / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.limits import above, at_least, fractions
 from dreamer.core.types import Change, Dream, Losses, SleepContext, Step
 from dreamer.objectives import Objective
 from dreamer.stages.replay import Replayer, Source
@@ -87,9 +88,10 @@ class Hebbian:
     ):
         lengths = (ticks,) if isinstance(ticks, int) else tuple(ticks)
         limits = (float(thresholds),) if isinstance(thresholds, int | float) else tuple(map(float, thresholds))
-        counts = {"steps": steps, "ticks": min(lengths, default=0), "batch_size": batch_size}
-        _check_counts(counts if window is None else counts | {"window": window})
-        _check_sizes({"rate": rate, "increase": increase, "decrease": decrease}, limits, decay)
+        at_least(1, steps=steps, ticks=min(lengths, default=0), batch_size=batch_size, window=window)
+        at_least(0, rate=rate, increase=increase, decrease=decrease)
+        above(0, thresholds=min(limits, default=0.0))
+        fractions(decay=decay)
         if source == "day":
             raise ValueError("hebbian: source='day' replays the real samples of a wake step; a night has none")
         self.steps = steps
@@ -305,22 +307,6 @@ def linear_layers(network: nn.Module) -> list[nn.Linear]:
 
 def _leaves(network: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(path, module) for path, module in network.named_modules() if not any(True for _ in module.children())]
-
-
-def _check_counts(counts: Mapping[str, int]) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"hebbian: expected {name} of at least 1, got {count}")
-
-
-def _check_sizes(sizes: Mapping[str, float], thresholds: Sequence[float], decay: float) -> None:
-    for name, size in sizes.items():
-        if size < 0:
-            raise ValueError(f"hebbian: expected {name} of at least 0, got {size}")
-    if min(thresholds, default=0.0) <= 0:
-        raise ValueError(f"hebbian: expected thresholds above 0, got {list(thresholds)}")
-    if not 0 <= decay <= 1:
-        raise ValueError(f"hebbian: expected decay in [0, 1], got {decay}")
 
 
 def _other(network: nn.Module, why: str) -> str:

@@ -140,10 +140,10 @@ def split_pictures(
     """
     reading: dict[str, Any] = {"size": size, "limit_bytes": limit_bytes, "workers": workers}
     if name == "split_omniglot":
-        files, names = native.omniglot_files(locate(native.omniglot_source(), root, download))
+        files, names = native.omniglot_files(locate(native.OMNIGLOT, root, download))
         train, test = split_off(name, read_images(*files, channels=1, **reading), 0.2, split_seed)
     else:
-        place = locate(native.tiny_imagenet_source(), root, download) / "tiny-imagenet-200"
+        place = locate(native.TINY_IMAGENET, root, download) / "tiny-imagenet-200"
         train_files, test_files, names = native.tiny_imagenet_files(place)
         train = read_images(*train_files, channels=3, **reading)
         test = read_images(*test_files, channels=3, **reading)

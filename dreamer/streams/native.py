@@ -84,28 +84,22 @@ def cifar_source(classes: int) -> Source:
     )
 
 
-def omniglot_source() -> Source:
-    """The background set of Omniglot."""
-    return Source(
-        "Omniglot",
-        "omniglot",
-        "the folder omniglot-py/images_background",
-        "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
-        lambda place: any(each.is_dir() for each in _omniglot_places(place)),
-        lambda place: _torchvision("Omniglot", place),
-    )
-
-
-def tiny_imagenet_source() -> Source:
-    """Tiny ImageNet in one archive."""
-    return Source(
-        "Tiny ImageNet",
-        "tinyimagenet",
-        "the folder tiny-imagenet-200 (with wnids.txt, train and val)",
-        "http://cs231n.stanford.edu/",
-        lambda place: all((place / "tiny-imagenet-200" / part).exists() for part in ("wnids.txt", "train", "val")),
-        lambda place: _unpack(place, _TINY_IMAGENET_ARCHIVES),
-    )
+OMNIGLOT = Source(
+    "Omniglot",
+    "omniglot",
+    "the folder omniglot-py/images_background",
+    "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
+    lambda place: any(each.is_dir() for each in _omniglot_places(place)),
+    lambda place: _torchvision("Omniglot", place),
+)
+TINY_IMAGENET = Source(
+    "Tiny ImageNet",
+    "tinyimagenet",
+    "the folder tiny-imagenet-200 (with wnids.txt, train and val)",
+    "http://cs231n.stanford.edu/",
+    lambda place: all((place / "tiny-imagenet-200" / part).exists() for part in ("wnids.txt", "train", "val")),
+    lambda place: _unpack(place, _TINY_IMAGENET_ARCHIVES),
+)
 
 
 def core50_source(pictures: str, protocol: str) -> Source:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamer.config import merge
+from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.metrics.calibration import calibration_error
 from dreamer.networks.base import featured
@@ -92,11 +93,8 @@ class EmptyRoom(Experiment):
     evaluate: HeldOut = "test"
 
     def __post_init__(self) -> None:
-        for name in ("per_class", "shots", "day", "nights", "night"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        if self.unseen < 0:
-            raise ValueError(f"expected unseen of at least 0, got {self.unseen}")
+        at_least(1, per_class=self.per_class, shots=self.shots, day=self.day, nights=self.nights, night=self.night)
+        at_least(0, unseen=self.unseen)
         stages = [stage.options for stage in run_config(self._plain(0)).module.options["night"]]
         steps = sum(stage["steps"] for stage in stages)
         if self.rest == "asleep" and steps != self.night:

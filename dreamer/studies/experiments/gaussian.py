@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.experiments.gaussian_theory import Covariance, TrainingData, expected
@@ -58,11 +59,8 @@ class Gaussian(Experiment):
     lineages: int = 100
 
     def __post_init__(self) -> None:
-        if self.dims < 1 or self.generations < 1 or self.lineages < 2:
-            raise ValueError(
-                "expected dims and generations of at least 1, and lineages of at least 2, "
-                f"got {self.dims}, {self.generations} and {self.lineages}"
-            )
+        at_least(1, dims=self.dims, generations=self.generations)
+        at_least(2, lineages=self.lineages)
         if self.samples <= self.dims:
             got = f"{self.samples} samples in {self.dims} dimensions"
             raise ValueError(f"expected more samples than dimensions, got {got}")

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch
 from dreamer.metrics.continual import accuracy
@@ -229,13 +230,11 @@ class PerturbedAdversarialDreaming(Experiment):
     evaluate: HeldOut = "test"
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.filters, self.latent_dim, self.looks) < 1 or self.batch_size < 2:
-            raise ValueError("expected steps, filters, latent_dim and looks of at least 1, and batches of at least 2")
+        at_least(1, steps=self.steps, filters=self.filters, latent_dim=self.latent_dim, looks=self.looks)
+        at_least(2, batch_size=self.batch_size)
         if not self.phases or self.phases[0] != "wake" or len(set(self.phases)) < len(self.phases):
             raise ValueError(f"expected phases that begin with wake, each once, got {list(self.phases)}")
-        if self.latent_noise < 0 or self.nrem_weight < 0:
-            given = f"{self.latent_noise} and {self.nrem_weight}"
-            raise ValueError(f"expected latent_noise and nrem_weight of at least 0, got {given}")
+        at_least(0, latent_noise=self.latent_noise, nrem_weight=self.nrem_weight)
         streams.resolve(str(self.stream.get("name")))
 
     def run(self, seed: int, folder: Path) -> CellResult:
