@@ -19,8 +19,7 @@ def tune(
         str, typer.Argument(help="A recipe: er, dreams+augment, 'er memory.capacity=500', or ours (the stream's own).")
     ],
     items: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE ...]", help="Settings of every run.", show_default=False),
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Settings of every run.", show_default=False)
     ] = None,
     stream: Annotated[str, typer.Option(help="A configuration that names a stream.")] = "digits",
     space: Annotated[

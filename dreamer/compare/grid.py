@@ -165,13 +165,7 @@ def _stream(entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
 
 
 def _cell(
-    arm: Arm,
-    label: str,
-    items: Sequence[str],
-    words: Sequence[str],
-    augment: Any,
-    seed: int,
-    wandb: bool,
+    arm: Arm, label: str, items: Sequence[str], words: Sequence[str], augment: Any, seed: int, wandb: bool
 ) -> Cell:
     """The cell of one seed."""
     try:

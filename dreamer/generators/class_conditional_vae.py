@@ -16,16 +16,7 @@ from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
 from dreamer.generators._precision import in_float32
 from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
-from dreamer.generators.likelihood import (
-    Likelihood,
-    bounds,
-    divergence,
-    draw,
-    gaussians,
-    misfit,
-    pixels,
-    relu_layers,
-)
+from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels, relu_layers
 
 
 class ClassConditionalVAE(Generator):

@@ -13,16 +13,7 @@ from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._precision import in_float32
 from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
-from dreamer.generators.likelihood import (
-    Likelihood,
-    bounds,
-    divergence,
-    draw,
-    gaussians,
-    misfit,
-    pixels,
-    relu_layers,
-)
+from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels, relu_layers
 
 
 class VAE(Generator):

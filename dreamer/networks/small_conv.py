@@ -32,11 +32,7 @@ class SmallConv(TrunkAndHead):
     """
 
     def __init__(
-        self,
-        sample_shape: Sequence[int],
-        outputs: int,
-        channels: Sequence[int] = (32, 64, 128),
-        growing: bool = False,
+        self, sample_shape: Sequence[int], outputs: int, channels: Sequence[int] = (32, 64, 128), growing: bool = False
     ):
         super().__init__()
         if len(sample_shape) != 3:

@@ -105,11 +105,7 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
 
 
 def draw_dreams(
-    x: Tensor,
-    y: Tensor,
-    path: str | Path,
-    class_names: Sequence[str] = (),
-    confidence: Tensor | None = None,
+    x: Tensor, y: Tensor, path: str | Path, class_names: Sequence[str] = (), confidence: Tensor | None = None
 ) -> Path | None:
     """Draw a night's dreams, one row of samples per class.
 

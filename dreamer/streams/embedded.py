@@ -65,8 +65,5 @@ def embedded(
         for each in stream.experiences
     )
     return replace(
-        stream,
-        name=f"{stream.name} embedded",
-        experiences=experiences,
-        sample_shape=experiences[0].train.sample_shape,
+        stream, name=f"{stream.name} embedded", experiences=experiences, sample_shape=experiences[0].train.sample_shape
     )

@@ -36,9 +36,7 @@ Files = tuple[list[Path], Tensor]
 Archive = tuple[str, str]
 """The address of a .zip file and its MD5 sum."""
 
-_TINY_IMAGENET_ARCHIVES = [
-    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),
-]
+_TINY_IMAGENET_ARCHIVES = [("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de")]
 _CORE50_LIST_ARCHIVES = [
     ("https://vlomonaco.github.io/core50/data/batches_filelists.zip", "e3297508a8998ba0c99a83d6b36bde62"),
     ("https://vlomonaco.github.io/core50/data/batches_filelists_NICv2.zip", "460f980a6c85b86b1ec8e7c6067bb7a3"),

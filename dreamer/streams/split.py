@@ -75,13 +75,7 @@ def split_stream(
     k = max(len(class_names), max(order) + 1)
     names = tuple(class_names) if len(class_names) == k else ()
     return make_stream(
-        name,
-        pairs,
-        validation=validation,
-        split_seed=split_seed,
-        scenario=scenario,
-        num_classes=k,
-        class_names=names,
+        name, pairs, validation=validation, split_seed=split_seed, scenario=scenario, num_classes=k, class_names=names
     )
 
 

@@ -10,16 +10,7 @@ from urllib.parse import quote
 
 from dreamer.core.text import plural
 from dreamer.report import page
-from dreamer.report.html_tables import (
-    Column,
-    Entry,
-    Table,
-    missing_table,
-    number,
-    p_value,
-    verdict,
-    word_columns,
-)
+from dreamer.report.html_tables import Column, Entry, Table, missing_table, number, p_value, verdict, word_columns
 from dreamer.report.html_tables import words as entries
 from dreamer.studies import figures, words
 from dreamer.studies.findings import Findings
