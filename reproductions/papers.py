@@ -135,7 +135,7 @@ def page(measured: dict[str, Any]) -> str:
         "# Reproductions",
         "",
         "Every recipe against the number that its authors published: protocol, published value, ours (mean and "
-        "standard deviation over the seeds, test data, scored once at the end), difference in points. Written by "
+        "standard deviation over the seeds, test data, scored at the end), difference in points. Written by "
         "`reproductions/papers.py`, which anyone can run from a checkout; it resumes where it was stopped:",
         "",
         "<!-- not run: takes hours -->",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RunCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt`` current: at the end of every stage, every so many steps within one, and when asked to stop.
+    """Keeps ``last.ckpt`` current: at the end of every stage, every so many steps within one, and on a stop.
 
     The file is replaced in one move, so a process killed while it writes leaves the previous one whole.
 

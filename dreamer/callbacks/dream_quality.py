@@ -138,7 +138,7 @@ def _measured(module: WakeSleepModule, dreams: Batch, real: Batch) -> tuple[dict
     if _has_classes(module):
         labels = logits.argmax(dim=1)
         found["fidelity"] = metrics.accuracy(labels, dreams.y)
-        fractions = measures.class_shares(labels, logits.shape[1])[real.y.unique()]
+        fractions = measures.class_frequencies(labels, logits.shape[1])[real.y.unique()]
         found["coverage"] = measures.covered_classes(fractions)
         found["balance"] = measures.balance(fractions)
     apart, usual = measures.diversity(h, dreams.y), measures.diversity(held, real.groups)

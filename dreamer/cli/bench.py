@@ -14,7 +14,7 @@ import typer
 import dreamer
 from dreamer.config.binding import ConfigError
 
-bench = typer.Typer(no_args_is_help=True, help="Measure what a run costs beyond its arithmetic. Needs a checkout.")
+bench = typer.Typer(no_args_is_help=True, help="Measure the overhead of a run. Needs a checkout of the project.")
 
 
 @bench.command("wake")

@@ -1,4 +1,4 @@
-"""What several commands share: arguments, how lists are written, and how a stopped command ends."""
+"""What several commands have in common: arguments, how lists are written, and how a stopped command ends."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Items = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME_OR_YAML ...] [KEY=VALUE ...]",
-        help="Configurations by name or file, merged left to right, then single keys; none: the embedded digits.",
+        help="Configurations by name or file, merged left to right, then single keys. Without any: the digits.",
         show_default=False,
     ),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Runs at once.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of each.")]
-Gpus = Annotated[str | None, typer.Option(help="GPUs that are dealt out to the workers: 0,1.", show_default=False)]
+Workers = Annotated[int, typer.Option(min=1, help="How many runs at the same time.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each run.")]
+Gpus = Annotated[str | None, typer.Option(help="GPUs to distribute the runs over: 0,1.", show_default=False)]
 Mix = Annotated[bool, typer.Option("--mix", help="Reuse runs made by another version of dreamer.")]
 
 
@@ -53,7 +53,7 @@ def seeds(text: str) -> int | list[int]:
 
 
 def folder_names(streams: Any) -> list[str]:
-    """What folders of results are called after: the names of streams, or of whatever else is given."""
+    """Names for a folder of results: those of the streams."""
     from dreamer.jobs.manifest import slug
 
     entries = streams if isinstance(streams, list) else [streams]
@@ -62,6 +62,6 @@ def folder_names(streams: Any) -> list[str]:
 
 
 def stopped(folder: Path) -> typer.Exit:
-    """Say how to resume a command that was stopped by hand; what it ends with."""
+    """Print how to resume a command that was stopped by hand, and return its exit."""
     typer.echo(f"stopped; the same command resumes what is missing in {folder}", err=True)
     return typer.Exit(130)

@@ -21,8 +21,8 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[ARM ...] [KEY=VALUE ...] | GRID.yaml",
-            help="Recipes (er, dreams+augment, 'er memory.capacity=500'), ours (the stream's own), strategies of "
-            "Avalanche (avalanche:Replay), and settings of all of them; or one YAML that says it all.",
+            help="Recipes (er, dreams+augment, 'er memory.capacity=500'), ours (the stream's own recipe), strategies "
+            "of Avalanche (avalanche:Replay), and settings for all of them; or one YAML file with the whole grid.",
             show_default=False,
         ),
     ] = None,
@@ -30,36 +30,40 @@ def compare(
         list[str] | None,
         typer.Option(help="A configuration that names a stream; may be given again.", show_default="digits"),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="How many, or a list: 11,12,13.", show_default="3")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Number of seeds, or a list: 11,12,13.", show_default="3")] = None,
     reference: Annotated[
         str | None, typer.Option(help="The arm that the others are compared with.", show_default="the first")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="What every run may spend: steps=20000,bytes=3000000.", show_default=False)
+        str | None, typer.Option(help="Budget of every run: steps=20000,bytes=3000000.", show_default=False)
     ] = None,
     match: Annotated[
-        str | None, typer.Option(help="Give every run the steps, bytes or flops of the reference.", show_default=False)
+        str | None,
+        typer.Option(help="Budget of every run: the steps, bytes or flops of the reference arm.", show_default=False),
     ] = None,
     augment: Annotated[
         str | None,
         typer.Option(
-            help="Perturbations of real samples, the same for all; own: each recipe's own.", show_default="none"
+            help="Augmentation of real samples, the same for all arms; own: that of each recipe.", show_default="none"
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/compare/STREAMS")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results.", show_default="runs/compare/STREAMS")
+    ] = None,
     workers: Workers = 1,
     threads: Threads = 1,
     gpus: Gpus = None,
-    retries: Annotated[int, typer.Option(min=0, help="More tries for a run that dies.")] = 1,
-    engine: Annotated[str, typer.Option(help="local, or ray: a Ray cluster.")] = "local",
+    retries: Annotated[int, typer.Option(min=0, help="How often to restart a run that crashed.")] = 1,
+    engine: Annotated[str, typer.Option(help="Where runs are computed: local, or ray (a Ray cluster).")] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster: auto, or HOST:PORT.", show_default="one is started here")
+        str | None,
+        typer.Option(help="Address of the Ray cluster: auto, or HOST:PORT.", show_default="one is started here"),
     ] = None,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log each run, and the table, to W&B.")] = False,
     mix: Mix = False,
     from_: Annotated[
         list[Path] | None,
-        typer.Option("--from", help="Run nothing: report on the run folders in this folder.", show_default=False),
+        typer.Option("--from", help="Train nothing: write the report of the runs in this folder.", show_default=False),
     ] = None,
 ) -> None:
     """Run strategies x benchmarks x seeds and write a report. Re-running resumes unfinished runs."""
@@ -81,7 +85,7 @@ def compare(
 
 
 def run_comparison(asked: Mapping[str, Any], folder: Path, resources: Resources, mix: bool) -> None:
-    """Run a grid and say where its report is; exit with 130 when it was stopped by hand, with 1 when a run failed."""
+    """Run a grid, and print where its report is; exit with 130 when it was stopped by hand, 1 when a run failed."""
     from dreamer.compare import run as comparisons
     from dreamer.jobs.job import Interrupted
 

@@ -1,4 +1,4 @@
-"""``dreamer list``: what there is to choose from."""
+"""``dreamer list``: the configurations, studies, streams and parts that there are."""
 
 from __future__ import annotations
 

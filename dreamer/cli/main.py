@@ -1,4 +1,4 @@
-"""The command line. torch is imported inside the commands only, so help and version answer at once."""
+"""The command line. torch is imported inside the commands only, so help and version print at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Wake-sleep continual learning: train networks on a stream of experiences, and let them dream in between.",
+    help="Wake-sleep continual learning: train networks on a stream of experiences, and replay dreams in between.",
 )
 app.command()(run)
 app.command()(plan)

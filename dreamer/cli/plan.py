@@ -7,7 +7,7 @@ from dreamer.cli.run import show_schedule
 
 
 def plan(items: Items = None) -> None:
-    """Print the schedule of a run, with its steps and bytes; run nothing."""
+    """Print the schedule of a run, with its steps and bytes; train nothing."""
     from dreamer.runs import run as runs
 
     runs.quiet_lightning()

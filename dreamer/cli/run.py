@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(
     items: Items = None,
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME/seedN")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", show_default=False)] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither the schedule nor progress.")] = False,
 ) -> None:
@@ -56,7 +56,7 @@ def show_schedule(prepared: Run) -> None:
 
 
 def _resumed(directory: Path, items: list[str], out: Path | None, seed: int | None, quiet: bool) -> Run | None:
-    """The run of a folder, ready to continue; None when it is complete, which is said."""
+    """The run of a folder, ready to continue; None when it is complete, which is printed."""
     from dreamer.runs import run as runs
 
     if out is not None or seed is not None:

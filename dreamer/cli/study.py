@@ -17,22 +17,26 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            help="A study by name (dreamer list studies), the path of a YAML, or: ablation STRATEGY, which runs a "
-            "recipe without each part of its nights in turn."
+            help="A study by name (dreamer list studies), the path of a YAML, or: ablation STRATEGY, which "
+            "leaves out one part of a recipe's nights at a time."
         ),
     ],
     items: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE ...]", help="Settings that replace those of the study.", show_default=False),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and shorter: the study's quick section.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A shorter version: the quick section of the study's YAML.")
+    ] = False,
     stream: Annotated[
-        str | None, typer.Option(help="Of an ablation: a configuration that names a stream.", show_default="digits")
+        str | None, typer.Option(help="For an ablation: a configuration that names a stream.", show_default="digits")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Of an ablation: how many, or a list: 11,12,13.", show_default="10")
+        str | None, typer.Option(help="For an ablation: number of seeds, or a list: 11,12,13.", show_default="10")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/study/NAME, NAME-quick")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results.", show_default="runs/study/NAME, NAME-quick")
+    ] = None,
     workers: Workers = 1,
     threads: Threads = 1,
     mix: Mix = False,

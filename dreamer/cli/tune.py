@@ -16,27 +16,34 @@ if TYPE_CHECKING:
 
 def tune(
     strategy: Annotated[
-        str, typer.Argument(help="A recipe: er, dreams+augment, 'er memory.capacity=500', or ours (the stream's own).")
+        str,
+        typer.Argument(
+            help="A recipe: er, dreams+augment, 'er memory.capacity=500', or ours (the stream's own recipe)."
+        ),
     ],
     items: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Settings of every run.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Settings for every run.", show_default=False)
     ] = None,
     stream: Annotated[str, typer.Option(help="A configuration that names a stream.")] = "digits",
     space: Annotated[
         Path | None,
         typer.Option(
-            help="A YAML of what is searched: keys such as optimizer.lr, each with low and high (and log or step), or "
+            help="A YAML of the search space: keys such as optimizer.lr, each with low and high (and log or step), or "
             "a list of choices.",
             show_default="learning rate, weights and temperature around the recipe's own",
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="How many in all.")] = 20,
-    seeds: Annotated[str, typer.Option(help="A list, outside the seeds of comparisons.")] = "1001,1002",
+    trials: Annotated[int, typer.Option(min=1, help="Number of trials in all.")] = 20,
+    seeds: Annotated[str, typer.Option(help="Seeds of each trial, others than those of comparisons.")] = "1001,1002",
     augment: Annotated[
         str | None,
-        typer.Option(help="Perturbations of real samples, as for compare; own: the recipe's.", show_default="none"),
+        typer.Option(
+            help="Augmentation of real samples, as for compare; own: that of the recipe.", show_default="none"
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder.", show_default="runs/tune/STRATEGY-STREAM")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results.", show_default="runs/tune/STRATEGY-STREAM")
+    ] = None,
     workers: Workers = 1,
     threads: Threads = 1,
     gpus: Gpus = None,

@@ -38,17 +38,17 @@ interval, which is that of one difference by itself, and with Cohen's d_z, its m
 (undefined where all differences are equal). A seed that one of the two lacks is left out.
 
 The test is Wilcoxon's signed-rank test, two-sided, which does not assume normal scores. Its p values are exact: equal
-differences share a rank, and differences of zero are left out. Holm's correction runs over all arms and streams
+differences have the same rank, and differences of zero are left out. Holm's correction runs over all arms and streams
 ({tests} here), since among many comparisons some succeed by chance. Better and worse mean a corrected p of at most
 {alpha}.
 
 With n pairs no p below 2/2^n is possible, so with fewer than {pairs} nothing can be concluded, whatever the means look
 like.{more} No difference shown does not mean that there is none.
 
-A rank is the mean over the seeds for which every arm has a score (1 is the best, equal scores share). Friedman's test,
-for three arms or more, asks whether the arms differ at all; its p is an approximation when seeds are few. Costs are
-means over seeds: optimiser steps and seconds awake and asleep, without evaluations, and the bytes kept beside the
-network (memory, generator, teachers, plasticity).
+A rank is the mean over the seeds for which every arm has a score (1 is the best, equal scores get their mean rank).
+Friedman's test, for three arms or more, is for any difference between the arms; its p is an approximation when seeds
+are few. Costs are means over seeds: optimiser steps and seconds awake and asleep, without evaluations, and the bytes
+kept beside the network (memory, generator, teachers, plasticity).
 """
 
 
@@ -76,7 +76,7 @@ class Costs:
 
     @property
     def replayed_and_dreamt(self) -> float | None:
-        """Replayed and dreamt together."""
+        """Samples replayed awake and asleep."""
         if self.samples_replayed is None or self.samples_dreamt is None:
             return None
         return self.samples_replayed + self.samples_dreamt
@@ -84,7 +84,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of an arm on a stream.
+    """The numbers of an arm on a stream.
 
     Attributes:
         accuracy: of the average accuracies of all its seeds.
@@ -138,7 +138,7 @@ def analyse(comparison: Comparison) -> Analysis:
     """Everything that can be said about a comparison.
 
     Cells without results are left out where they are missing: a mean takes the seeds that an arm has, a difference the
-    seeds that arm and reference share, a block of ranks needs all arms.
+    seeds that arm and reference have in common, a block of ranks needs all arms.
     """
     scores = {stream: comparison.scores(stream) for stream in comparison.streams}
     cells = {(run.stream, run.arm) for run in comparison.runs} | {
@@ -175,7 +175,7 @@ def analyse(comparison: Comparison) -> Analysis:
 
 
 def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> tuple[str, ...]:
-    """Who is not beaten: no other has at least the same gain at no higher cost, and is better in one of the two.
+    """The Pareto front: no other has at least the same gain at no higher cost, and is better in one of the two.
 
     Args:
         points: (gain, cost) by name; those with None in them are left out.
@@ -221,7 +221,7 @@ def mean_costs(several: Sequence[Costs]) -> Costs:
 
 
 def explained(analysis: Analysis) -> str:
-    """What was chosen beforehand, and why: plain text for table and page, an empty line between paragraphs."""
+    """The statistics fixed beforehand, and why: plain text for table and page, an empty line between paragraphs."""
     alone, together = pairs_needed(), pairs_needed(max(analysis.tests, 1))
     more = (
         f" With {analysis.tests} tests to correct for, {together} pairs are needed before the first of them can pass."

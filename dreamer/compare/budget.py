@@ -1,7 +1,7 @@
 """Equal budgets: the same optimiser steps, bytes or arithmetic for every arm.
 
 Steps are made equal by the length of the wake stages, nights staying as their strategy has them; bytes by the capacity
-of the memory, which is the only part whose size can be chosen freely. What cannot be made equal is said.
+of the memory, which is the only part whose size can be chosen freely. What cannot be made equal is reported.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Limits:
 
     @classmethod
     def read(cls, budget: Any, match: Any, reference: str) -> Limits:
-        """Check what was asked for."""
+        """Check the request."""
         if match is not None and match not in MATCHES:
             raise ConfigError(f"match: there is no {match!r}; {one_of(str(match), MATCHES)}")
         given = budget or {}
@@ -224,7 +224,7 @@ def _flops(cell: Cell) -> dict[str, float]:
 
 
 class _Counter(pl.Callback):
-    """Operations per step of every stage, dreams included, which are made when the loader is asked."""
+    """Operations per step of every stage, with those for dreams, which the loader makes."""
 
     def __init__(self) -> None:
         self.each: list[float] = []

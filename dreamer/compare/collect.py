@@ -1,4 +1,4 @@
-"""Completed runs, found again: the cells of a comparison, any run folders, W&B's folders."""
+"""Completed runs, read from disk: the cells of a comparison, any run folders, W&B's folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dreamer.report.score import Score
 
 
 def of_grid(grid: Grid, folder: Path, command: str = "", reasons: dict[Path, str] | None = None) -> Comparison:
-    """The comparison that a grid asks for, as far as it has been run."""
+    """The comparison of a grid, as far as it has been run."""
     runs: list[CompletedRun] = []
     missing: list[Missing] = []
     for cell in grid.cells:

@@ -1,7 +1,7 @@
 """Figures of how runs went: learning curves, nights, forgetting, accuracy matrices, hypnograms.
 
 Every function takes the runs of one stream by arm and returns a figure, or None where there is nothing to draw. Many
-arms are drawn as many small panels with common axes, so that nothing is told by colour alone.
+arms are drawn as many small panels with common axes, so that nothing is shown by colour alone.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Grid:
-    """All cells, and what was asked for.
+    """All cells, and the request that they come from.
 
     Attributes:
         cells: by stream, then arm, then seed.
@@ -64,7 +64,7 @@ class Grid:
 
 
 def read(asked: Mapping[str, Any]) -> Grid:
-    """Make a grid of what was asked for.
+    """Make a grid from a request.
 
     Args:
         asked: plain values:
@@ -194,7 +194,7 @@ def _cell(
 
 
 def _check_score(plain: Mapping[str, Any]) -> None:
-    """Refuse a problem whose scores tables and verdicts, which rank accuracies, would read the wrong way round."""
+    """Refuse a problem whose scores are better when smaller: tables and verdicts rank accuracies."""
     node = plain.get("problem") or "classification"
     name = node if isinstance(node, str) else str(node.get("name", "classification"))
     try:

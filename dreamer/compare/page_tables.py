@@ -96,7 +96,7 @@ def cells_table(comparison: Comparison, directory: Path) -> Table:
 
 
 def _full(standings: Sequence[Standing]) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-    """Everything that is known of the arms of a stream, for a CSV file."""
+    """All numbers of the arms of a stream, for a CSV file."""
     summary = ("mean", "std", "low", "high")
     paired = ("difference", "std", "low", "high", "d_z", "p", "p_holm", "verdict")
     spent = ("steps", "bytes_kept", "bytes_network", "seconds", "samples_real", "samples_replayed", "samples_dreamt")

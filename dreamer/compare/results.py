@@ -1,4 +1,4 @@
-"""What a comparison is made of once its runs are completed."""
+"""The completed runs of a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of what was reached: accuracies seed by seed, paired differences, and accuracy against its costs."""
+"""Figures of results: accuracies seed by seed, paired differences, and accuracy against its costs."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def by_accuracy(standings: Sequence[Standing]) -> list[Standing]:
 
 
 def _mean(row: Standing) -> float:
-    """Of an arm that has scored: others are not drawn."""
+    """Of arms with a score; others are not drawn."""
     assert row.accuracy.mean is not None
     return row.accuracy.mean
 

@@ -129,7 +129,7 @@ def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict
 
 
 def markdown_table(comparison: Comparison, analysis: Analysis) -> str:
-    """One table for each stream as GitHub draws it, then all that a reader has to know about them."""
+    """One table for each stream as GitHub draws it, then the notes to them."""
     reference = _markdown(comparison.reference)
     header = [name.format(reference=reference) for name in _MARKDOWN.values()]
     rule = ["---" if key in _WORDS else "---:" for key in _MARKDOWN]
@@ -209,7 +209,7 @@ def terminal_rows(analysis: Analysis, stream: str) -> list[tuple[str, ...]]:
 
 
 def stream_notes(analysis: Analysis, stream: str) -> list[str]:
-    """What has to be said under the table of a stream: why nothing can be concluded, ranks, and Pareto fronts."""
+    """The notes under the table of a stream: why nothing can be concluded, ranks, and Pareto fronts."""
     front = analysis.fronts[stream]
     names = {"steps": "steps", "seconds": "seconds", "bytes_kept": "bytes kept"}
     fronts = [f"{', '.join(front[key])} ({name})" for key, name in names.items() if front[key]]

@@ -1,4 +1,4 @@
-"""What tables and page say in words: what the statistics allow and nothing stronger, and what the runs were given."""
+"""The sentences of tables and page: conclusions that the statistics allow, and the settings of the runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Facts = list[tuple[str, list[tuple[str, str]]]]
 
 
 def headline(comparison: Comparison, analysis: Analysis) -> list[str]:
-    """What all of it comes to, in the words of the statistics and no stronger ones."""
+    """The conclusion over all streams, no stronger than the statistics."""
     tested = [row for row in analysis.standings if row.paired is not None]
     if not comparison.runs:
         return ["No run of this comparison is completed yet."]

@@ -60,7 +60,7 @@ class Activations:
         return logits, Moments(torch.cat(means), torch.cat(variances))
 
     def running(self) -> Moments:
-        """What the batch normalisations remember of the data themselves."""
+        """The running statistics that the batch normalisations keep of the real data."""
         means: list[Any] = [layer.running_mean for layer in self.layers]
         variances: list[Any] = [layer.running_var for layer in self.layers]
         return Moments(torch.cat(means), torch.cat(variances))
@@ -95,7 +95,7 @@ def watched(network: nn.Module) -> list[nn.Module]:
     return norms or [layer for layer in network.modules() if isinstance(layer, (nn.Linear, *_CONVOLUTIONS))]
 
 
-def remembers(layers: Iterable[nn.Module]) -> bool:
+def has_running_moments(layers: Iterable[nn.Module]) -> bool:
     """True for layers that keep running moments of what passed through them, so that nobody has to measure it."""
     return any(isinstance(layer, _NORMS) for layer in layers)
 
@@ -115,6 +115,6 @@ def pooled(parts: list[Moments], weight: Tensor) -> Moments:
     """
     means = torch.stack([part.mean for part in parts])
     variances = torch.stack([part.variance for part in parts])
-    share = (weight / weight.sum()).to(means)[:, None]
-    mean = (share * means).sum(dim=0)
-    return Moments(mean, (share * (variances + (means - mean).square())).sum(dim=0))
+    fraction = (weight / weight.sum()).to(means)[:, None]
+    mean = (fraction * means).sum(dim=0)
+    return Moments(mean, (fraction * (variances + (means - mean).square())).sum(dim=0))

@@ -15,7 +15,7 @@ class Mixture(NamedTuple):
     """A Gaussian mixture.
 
     Attributes:
-        weight: (M,) shares of the components, summing to 1.
+        weight: (M,) weights of the components, summing to 1.
         mean: (M, D).
         factor: (M, D, D) lower Cholesky factors of the covariances.
     """
@@ -92,20 +92,20 @@ def fit_mixture(
     factor = (spread.sqrt() * eye).expand(components, dims, dims)
     weight = z.new_full((components,), 1 / components)
     for _ in range(iterations):
-        share = torch.softmax(_log_density(z, mean, factor) + weight.log(), dim=1)
-        mass = share.sum(dim=0).clamp_min(1e-6)
+        responsibility = torch.softmax(_log_density(z, mean, factor) + weight.log(), dim=1)
+        mass = responsibility.sum(dim=0).clamp_min(1e-6)
         weight = mass / mass.sum()
-        mean = (share.T @ z) / mass[:, None]
-        covariance = torch.stack([_scatter(z, mean[m], share[:, m]) / mass[m] for m in range(components)])
+        mean = (responsibility.T @ z) / mass[:, None]
+        covariance = torch.stack([_scatter(z, mean[m], responsibility[:, m]) / mass[m] for m in range(components)])
         trust = torch.zeros_like(mass) if diagonal else mass / (mass + dims / 10)
         covariance = torch.lerp(torch.diag_embed(covariance.diagonal(dim1=1, dim2=2)), covariance, trust[:, None, None])
         factor = torch.linalg.cholesky(covariance + 1e-3 * spread * eye)
     return Mixture(weight, mean, factor)
 
 
-def _scatter(z: Tensor, mean: Tensor, share: Tensor) -> Tensor:
+def _scatter(z: Tensor, mean: Tensor, responsibility: Tensor) -> Tensor:
     centred = z - mean
-    return (centred * share[:, None]).T @ centred
+    return (centred * responsibility[:, None]).T @ centred
 
 
 def _log_density(z: Tensor, mean: Tensor, factor: Tensor) -> Tensor:

@@ -9,6 +9,6 @@ from torch.func import functional_call
 
 
 def in_float32(network: nn.Module, *inputs: Any) -> Tensor:
-    """The answer of a network that is kept in half precision, computed in float32 (a CPU is slow in half)."""
+    """The output of a network that is kept in half precision, computed in float32 (a CPU is slow in half)."""
     kept = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     return functional_call(network, {name: value.float() for name, value in kept.items()}, inputs)

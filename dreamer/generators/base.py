@@ -66,7 +66,7 @@ class Generator(nn.Module, ABC):
 
     Args:
         sample_shape: *S.
-        num_classes: K classes, or domains, that it learns to tell apart.
+        num_classes: K classes, or domains, that it learns to dream of.
         continual: ``grow`` or ``rehearse``.
         store: type in which snapshots are kept for the nights.
 

@@ -20,7 +20,7 @@ from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Sto
 
 
 class GAN(Generator):
-    """An artist makes samples of a class, a critic learns to tell them from real ones; a dusk keeps the artist.
+    """An artist makes samples of a class, a critic learns to distinguish them from real ones; a dusk keeps the artist.
 
     Generative adversarial networks (Goodfellow et al. 2014, arXiv 1406.2661), the generator of the first deep
     generative replay (Shin et al. 2017, arXiv 1705.08690). One optimiser moves both players in the same step: the loss

@@ -1,4 +1,4 @@
-"""What variational autoencoders share: layers, the two terms of the evidence bound, and a draw of codes."""
+"""What variational autoencoders have in common: layers, the two terms of the evidence bound, and a draw of codes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pixels(output: Tensor, likelihood: Likelihood) -> Tensor:
 
 
 def bounds(likelihood: Likelihood) -> tuple[float, float] | None:
-    """Least and largest value that it can judge; None for any."""
+    """Least and largest value that it has a likelihood for; None for any."""
     return (0.0, 1.0) if likelihood == "bernoulli" else None
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
-from dreamer.generators._activations import Activations, Moments, pooled, remembers, watched, widths
+from dreamer.generators._activations import Activations, Moments, has_running_moments, pooled, watched, widths
 from dreamer.generators._inverter import Shape, inverter
 from dreamer.generators.base import Generator, GeneratorSnapshot
 
@@ -130,7 +130,7 @@ class ModelInversion(Generator):
             raise ValueError(f"expected a learner with linear, convolutional or batch normalisation layers, got {name}")
         self._learner = (learner,)
         # batch normalisation keeps its moments itself
-        channels = 0 if remembers(layers) else sum(widths(layers))
+        channels = 0 if has_running_moments(layers) else sum(widths(layers))
         self.kept = self.kept.new_zeros(2, 2, channels)
 
     def new_network(self, seed: int) -> nn.Sequential:
@@ -150,7 +150,7 @@ class ModelInversion(Generator):
         if not self._learner:
             raise ValueError("ModelInversion needs the learner: expected attach(learner) to come first")
         learner = Activations(copy.deepcopy(self._learner[0]).eval().requires_grad_(False))
-        own = remembers(learner.layers)
+        own = has_running_moments(learner.layers)
         real = learner.running() if own else self._measured(learner, list(day), int(snapshot.experience))
         seed = int(torch.randint(2**31, (1,), generator=rng, device=rng.device))
         earlier = self._snapshots()
@@ -178,20 +178,20 @@ class ModelInversion(Generator):
         network = snapshot.network.train().requires_grad_(True)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.lr)
         for _ in range(self.iterations):
-            asked = torch.randint(len(snapshot.classes), (self.batch_size // 2,), generator=rng, device=rng.device)
-            code = torch.randn(2 * len(asked), self.latent_dim, generator=rng, device=rng.device)
+            labels = torch.randint(len(snapshot.classes), (self.batch_size // 2,), generator=rng, device=rng.device)
+            code = torch.randn(2 * len(labels), self.latent_dim, generator=rng, device=rng.device)
             optimizer.zero_grad()
-            self._misfit(snapshot, learner, real, asked.repeat(2), code).backward()
+            self._misfit(snapshot, learner, real, labels.repeat(2), code).backward()
             optimizer.step()
 
-    def _misfit(self, snapshot: _Inverted, learner: Activations, real: Moments, asked: Tensor, code: Tensor) -> Tensor:
-        """The loss of dreams from (B, D) noise; ``asked`` are (B,) positions of classes, the same in both halves."""
+    def _misfit(self, snapshot: _Inverted, learner: Activations, real: Moments, labels: Tensor, code: Tensor) -> Tensor:
+        """The loss of dreams from (B, D) noise; ``labels`` are (B,) positions of classes, the same in both halves."""
         content, balance, statistics, smoothness, diversity = self.weights
-        p = functional.one_hot(snapshot.classes[asked], self.num_classes).float()
+        p = functional.one_hot(snapshot.classes[labels], self.num_classes).float()
         x = snapshot.make(code, p)
         logits, dreamt = learner(x)
         logits = logits[:, snapshot.classes]
-        wanted = asked if self.conditional else logits.argmax(dim=1)
+        wanted = labels if self.conditional else logits.argmax(dim=1)
         loss = content * functional.cross_entropy(logits / self.temperature, wanted) + balance * imbalance(logits)
         loss = loss + statistics * learner.divergence(dreamt, real) + diversity * sameness(code, x)
         return loss + smoothness * roughness(x) if is_image(self.sample_shape) else loss
@@ -228,11 +228,11 @@ def is_image(sample_shape: Sequence[int]) -> bool:
 
 
 def imbalance(logits: Tensor) -> Tensor:
-    """What the entropy of the mean softmax of (B, C) logits lacks of its largest value, as a share of that."""
+    """What the entropy of the mean softmax of (B, C) logits lacks of its largest value, as a fraction of that."""
     if logits.shape[1] == 1:
         return logits.new_zeros(())
-    share = functional.softmax(logits, dim=1).mean(dim=0)
-    return 1 + torch.special.xlogy(share, share).sum() / math.log(len(share))
+    frequency = functional.softmax(logits, dim=1).mean(dim=0)
+    return 1 + torch.special.xlogy(frequency, frequency).sum() / math.log(len(frequency))
 
 
 def sameness(code: Tensor, x: Tensor) -> Tensor:

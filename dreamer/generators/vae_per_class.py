@@ -117,9 +117,9 @@ class _Kept(GeneratorSnapshot):
         for perturbation in (perturbations.noise, perturbations.latent):
             z, p = (z, p) if perturbation is None else perturbation(z, p, rng)
         # codes of two classes have no space in common: a mixed one is decoded by both, and the dreams are mixed
-        share = p[:, self.classes]
-        which, row = share.nonzero(as_tuple=True)
-        made = pixels(self.decoders.each(z[which], row), self.likelihood) * share[which, row][:, None]
+        weight = p[:, self.classes]
+        which, row = weight.nonzero(as_tuple=True)
+        made = pixels(self.decoders.each(z[which], row), self.likelihood) * weight[which, row][:, None]
         x = made.new_zeros(len(y), made.shape[1]).index_add_(0, which, made)
         return x.view(-1, *self.sample_shape), p
 

@@ -80,7 +80,7 @@ class JobTracker:
     """Records what happens to jobs, reports it, and decides what is tried again.
 
     Args:
-        retries: how many more attempts a job gets that dies.
+        retries: how many more attempts a job gets that crashes.
 
     Raises:
         ConfigError: when ``retries`` is negative.

@@ -34,7 +34,7 @@ def run_jobs(
 
     Args:
         folders: the run folders of the jobs; leave out those that are :func:`dreamer.jobs.manifest.completed`.
-        retries: how many more attempts a job gets that dies; it goes to the end of the queue.
+        retries: how many more attempts a job gets that crashes; it goes to the end of the queue.
         threads: of each job, at least 1; by default what ``OMP_NUM_THREADS`` says, else an equal part of the cores.
         devices: what ``CUDA_VISIBLE_DEVICES`` may name, dealt out to the workers in turn; by default all see all.
         patience: seconds that jobs have to save and end when they are stopped by hand; a second Ctrl-C ends it.
@@ -103,7 +103,7 @@ class WorkerPool:
         self._running: dict[int, Attempt] = {}
 
     def work(self, interruptions: Callable[[], int]) -> None:
-        """Run jobs until none is left, or somebody interrupts."""
+        """Run jobs until none is left, or they are interrupted."""
         while (self._waiting or self._running) and not interruptions():
             for worker in range(len(self._environments)):
                 if self._waiting and worker not in self._running:

@@ -85,8 +85,8 @@ def run_jobs_on_ray(
         folders: the run folders of the jobs here.
         address: of the cluster, ``HOST:PORT``, or ``auto`` for the one that runs on this machine; by default one is
             started here and ended afterwards. A connection that this process has already is used as it is.
-        threads: of each job, and the cores that it asks Ray for, at least 1; by default 1.
-        gpus: GPUs that each job asks Ray for; a part of one shares it.
+        threads: of each job, and the cores that Ray reserves for it, at least 1; by default 1.
+        gpus: GPUs that Ray reserves for each job; with a fraction of one, several jobs use the same GPU.
 
     Returns:
         What became of each job, in the order of the folders. That a job failed is no error here.
@@ -126,7 +126,7 @@ class RayPool:
         self._begun: set[ObjectRefGenerator] = set()
 
     def work(self, interruptions: Callable[[], int]) -> None:
-        """Send all jobs, and receive what comes, until nothing is left, or somebody interrupts."""
+        """Send all jobs, and receive what comes, until nothing is left, or they are interrupted."""
         while (self._waiting or self._sent) and not interruptions():
             while self._waiting:
                 self._send(*self._waiting.popleft())
@@ -138,7 +138,7 @@ class RayPool:
         self._waiting.clear()
         until = time.monotonic() + _CANCEL_SECONDS
         while self._sent and time.monotonic() < until:
-            for task in self._sent:  # again where nobody answers: a worker that is handing over a message misses it
+            for task in self._sent:  # again where no task has ended: a worker that is handing over a message misses it
                 self._ray.cancel(task)
             # the next message of a task that has not ended may never come
             ended = {task.completed(): task for task in self._sent}
@@ -259,10 +259,10 @@ def _connected(ray: ModuleType, address: str | None, threads: int, gpus: float) 
         try:
             ray.init(address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"address: no Ray cluster answers at {address!r}: {_first_cause(error)}") from error
+            raise ConfigError(f"address: no Ray cluster responds at {address!r}: {_first_cause(error)}") from error
     try:
         if address is None and gpus > ray.cluster_resources().get("GPU", 0.0):
-            raise ConfigError(f"gpus: a job asks for {gpus:g}, and Ray finds fewer on this machine")
+            raise ConfigError(f"gpus: a job needs {gpus:g}, and Ray finds fewer on this machine")
         yield
     finally:
         ray.shutdown()
@@ -279,4 +279,4 @@ def _check_reachable(address: str) -> None:
         with closing(socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS)):
             pass
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"address: no Ray cluster answers at {address!r}: {error}") from error
+        raise ConfigError(f"address: no Ray cluster responds at {address!r}: {error}") from error

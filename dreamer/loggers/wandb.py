@@ -41,17 +41,17 @@ def wandb_logger(
 ) -> WandbLogger:
     """Begin a W&B run whose files lie in ``out/wandb``.
 
-    The run is offline when ``WANDB_MODE`` says so, when no key is found, or when the host does not answer; a line in
+    The run is offline when ``WANDB_MODE`` says so, when no key is found, or when the host does not respond; a line in
     the log then says why, and how to sync. With ``WANDB_MODE=disabled`` nothing is kept.
 
     Args:
         group: runs that belong together, such as the seeds of one strategy.
-        timeout: seconds within which the host must answer.
+        timeout: seconds within which the host must respond.
     """
     from pytorch_lightning.loggers import WandbLogger
 
     mode = os.environ.get("WANDB_MODE", "online").lower()
-    reason = why_offline(timeout) if mode == "online" else "WANDB_MODE asks for it" if mode in _OFFLINE_MODES else None
+    reason = why_offline(timeout) if mode == "online" else "WANDB_MODE says so" if mode in _OFFLINE_MODES else None
     # in full: W&B's service, which writes the files, may have been begun elsewhere by the process that began this one
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def wandb_logger(
     )
     _define_axes(logger)
     if reason is not None:
-        _tell_offline(logger, reason)
+        _report_offline(logger, reason)
     return logger
 
 
@@ -129,7 +129,7 @@ def _define_axes(logger: WandbLogger) -> None:
 
 
 @rank_zero_only
-def _tell_offline(logger: WandbLogger, reason: str) -> None:
+def _report_offline(logger: WandbLogger, reason: str) -> None:
     folder = Path(logger.experiment.dir).parent
     rank_zero_info(f"W&B is offline ({reason}); to upload the run later: wandb sync {folder}")
 

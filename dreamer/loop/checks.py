@@ -140,13 +140,17 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
                 f"{type(part).__name__} is for values in [{ends[0]:g}, {ends[1]:g}], {stream.name} has {least:.3g} to "
                 f"{largest:.3g}: expected {option}={other}"
             )
-    named = [(where, bend) for where, _, replayer in parts.replayers() for bend in replayer.perturbations or ()]
-    for where, bend in [*named, *(("wake", bend) for bend in parts.wake.perturbations)]:
-        clip = getattr(bend, "clip", None) if bend.space == "pixel" else None
+    named = [
+        (where, perturbation)
+        for where, _, replayer in parts.replayers()
+        for perturbation in replayer.perturbations or ()
+    ]
+    for where, perturbation in [*named, *(("wake", perturbation) for perturbation in parts.wake.perturbations)]:
+        clip = getattr(perturbation, "clip", None) if perturbation.space == "pixel" else None
         if clip is not None and (least < clip[0] - _SLACK or largest > clip[1] + _SLACK):
             raise ValueError(
-                f"{where}: {type(bend).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has {least:.3g} to "
-                f"{largest:.3g}: expected clip=None"
+                f"{where}: {type(perturbation).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has "
+                f"{least:.3g} to {largest:.3g}: expected clip=None"
             )
 
 

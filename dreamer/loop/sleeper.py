@@ -41,7 +41,7 @@ class Sleeper:
             for stage in plan of the experience:          # wake, and the stages of the night behind it
                 sleeper.enter(stage, classes)
                 for step in sleeper.steps(samples):
-                    losses = sleeper.train_step(step)     # teach, judge, observe, count
+                    losses = sleeper.train_step(step)     # teachers, losses, memory, counts
                     ...                                   # the driver: backward and the optimiser's step
                     sleeper.after_step()
                 if the wake stretch is over:
@@ -165,7 +165,7 @@ class Sleeper:
         rng = randoms(self.info.seed, Purpose.PERTURB, *keys, device=self.info.device)
         losses = self._with_penalties(self.spec.losses(context, self._taught(step), rng))
         if step.real is not None:
-            self.remember(step, unseen, losses.outputs)
+            self.offer(step, unseen, losses.outputs)
             self._observe(step.real, losses, mean_over_ranks)
         self._count(step)
         with torch.no_grad():
@@ -200,7 +200,7 @@ class Sleeper:
         done = (self.stage.first_step + step.step + self.ledger.ahead) * size
         return min(max(self._own_samples - done, 0), size)
 
-    def remember(self, step: Step, count: int, outputs: Tensor | None = None) -> None:
+    def offer(self, step: Step, count: int, outputs: Tensor | None = None) -> None:
         """Offer real samples of a step to the memory.
 
         Args:

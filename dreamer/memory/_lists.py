@@ -53,17 +53,17 @@ class Lists:
 
 
 def _split(entries: list[tuple[int, int, int]], total: int, rank: int, ranks: int) -> list[tuple[int, int, int]]:
-    """The same lists, none longer than its share on this process."""
+    """The same lists, none longer than its quota on this process."""
     siblings: dict[int, list[int]] = {}
     for label, experience, _ in entries:
         siblings.setdefault(label, []).append(experience)
     order = {label: index for index, label in enumerate(siblings)}
     cut, dealt = [], 0
     for label, experience, count in entries:
-        share = part(total, order[label], len(order))
-        share = part(share, siblings[label].index(experience), len(siblings[label]))
-        cut.append((label, experience, min(count, part(share, (rank - dealt) % ranks, ranks))))
-        dealt += share
+        quota = part(total, order[label], len(order))
+        quota = part(quota, siblings[label].index(experience), len(siblings[label]))
+        cut.append((label, experience, min(count, part(quota, (rank - dealt) % ranks, ranks))))
+        dealt += quota
     return cut
 
 

@@ -21,7 +21,7 @@ _BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
 class Memory(Protocol):
     """What is kept of past experiences.
 
-    Where several processes share one run, each has a memory of its own samples, and they are one memory together: a
+    Where several processes train one run, each has a memory of its own samples, and they are one memory together: a
     capacity is that of all. It is no ``nn.Module``: as module buffers its content would be broadcast from rank 0 by
     DDP.
 
@@ -32,7 +32,7 @@ class Memory(Protocol):
         logits: True when it keeps the learner's logits beside them.
         needs_dawn: True when :meth:`end_experience` needs the learner as it was at dawn.
         rank: number of this process, from 0.
-        ranks: how many there are; see :meth:`share`.
+        ranks: how many there are; see :meth:`distribute`.
     """
 
     is_features: bool
@@ -118,7 +118,7 @@ class Memory(Protocol):
         """
         ...
 
-    def share(self, rank: int, ranks: int) -> None:
+    def distribute(self, rank: int, ranks: int) -> None:
         """Be one of several from here on; what is held already, the same on all, is dealt out.
 
         Args:
@@ -265,8 +265,8 @@ class Buffer:
         for name, rows in state["held"].items():
             self.held[name][: self.size] = rows
 
-    def share(self, rank: int, ranks: int) -> None:
-        """See :meth:`Memory.share`."""
+    def distribute(self, rank: int, ranks: int) -> None:
+        """See :meth:`Memory.distribute`."""
         if (rank, ranks) == (self.rank, self.ranks):
             return
         if self.size and self.ranks > 1:

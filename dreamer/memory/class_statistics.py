@@ -99,17 +99,17 @@ class ClassStatistics:
         Raises:
             ValueError: when features are measured and the learner has none (see :class:`dreamer.networks.Featured`).
         """
-        today = Moments(self.covariance)
+        moments = Moments(self.covariance)
         for batch in day:
             h = featured(learner).features(batch.x) if self.is_features else batch.x
             self.shape, device = tuple(h.shape[1:]), h.device
-            today.observe(h.reshape(len(h), -1), batch.y)
+            moments.observe(h.reshape(len(h), -1), batch.y)
         if experience != self.experience and len(self.banks) == 2:
             older, newer = self.banks
             self.banks = [join(older, newer, self.covariance)]
         elif experience == self.experience:
             self.banks = self.banks[:-1]
-        self.banks.append({name: row.to(device) for name, row in today.bank().items()})
+        self.banks.append({name: row.to(device) for name, row in moments.bank().items()})
         self.experience = experience
 
     def draw(self, count: int, rng: torch.Generator) -> Dream:
@@ -157,8 +157,8 @@ class ClassStatistics:
         self.shape, self.experience = tuple(state["shape"]), state["experience"]
         self.banks = [{name: row.clone() for name, row in bank.items()} for bank in state["banks"]]
 
-    def share(self, rank: int, ranks: int) -> None:
-        """See :meth:`dreamer.memory.Memory.share`."""
+    def distribute(self, rank: int, ranks: int) -> None:
+        """See :meth:`dreamer.memory.Memory.distribute`."""
         if (rank, ranks) == (self.rank, self.ranks):
             return
         if self.banks and self.ranks > 1:
@@ -193,8 +193,10 @@ class ClassStatistics:
 
         if self.covariance == "shared":
             free = torch.cat([freedom(bank, "shared") for bank in self.banks])
-            share = (free / free.sum().clamp_min(1)).sqrt().float()
-            factors = torch.stack([weight * bank["factor"][0] for weight, bank in zip(share, self.banks, strict=True)])
+            weights = (free / free.sum().clamp_min(1)).sqrt().float()
+            factors = torch.stack(
+                [weight * bank["factor"][0] for weight, bank in zip(weights, self.banks, strict=True)]
+            )
             noise = torch.stack([normal() @ factor.T for factor in factors]).sum(dim=0)
             variance = factors.square().sum() / shape[1]
         elif self.covariance == "diagonal":

@@ -1,4 +1,4 @@
-"""Fill up, then make room for classes that have less than their share."""
+"""Fill up, then make room for classes that have less than their part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Greedy(Buffer):
     Greedy sampler and balancer (Prabhu, Torr and Dokania 2020, "GDumb: a simple approach that questions our progress
     in continual learning", algorithm 1). A sample is taken when its class is new, or has less than ``capacity`` over
     the classes seen so far; when the memory is full, it replaces a random sample of the largest class (of several, a
-    random one). The others are dropped, so what a class once has changes no more while it has its share. The authors'
+    random one). The others are dropped, so what a class once has changes no more while it has its part. The authors'
     code (drimpossible/GDumb, ``src/dataloader.py``) knows all classes beforehand and takes the first ``capacity / K``
     samples of each, where this ends too. Arguments as for :class:`dreamer.memory.Buffer`.
     """

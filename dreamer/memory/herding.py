@@ -55,10 +55,10 @@ class Herding(Buffer):
         y, view = torch.cat(seen["y"]), torch.cat(seen["view"])
         group = torch.cat(seen["group"]) if "group" in seen else y
         members = {label: (group == label).nonzero().flatten() for label in group.unique().tolist()}
-        stay, shares = self._lists.renew(
+        stay, quotas = self._lists.renew(
             self.total, (self.rank, self.ranks), experience, {label: len(index) for label, index in members.items()}
         )
-        index = torch.cat([own[herd(view[own], shares[label])] for label, own in members.items()])
+        index = torch.cat([own[herd(view[own], quotas[label])] for label, own in members.items()])
         rows = {"x": self._decode(torch.cat(seen["x"])[index]), "y": y[index]}
         if self.logits:
             rows["logits"] = torch.cat(seen["logits"])[index]

@@ -24,12 +24,12 @@ class LatentCodes(Buffer):
     Latent replay (Pellegrini et al. 2020, "Latent replay for real-time continual learning", arXiv 1912.01100; REMIND,
     Hayes et al. 2020, arXiv 1910.02509, which compresses the codes further and, like this, keeps classes balanced).
     At dusk a random choice of the day's samples is written as features, with the number of the experience; every class
-    has the same share of the capacity, and old lists are cut when new classes come.
+    has the same part of the capacity, and old lists are cut when new classes come.
 
     Codes age as features move. Both papers hold the layers below nearly or wholly still; here they may learn, and at
     dusk older codes move by the mean drift of the day's samples around them since dawn, weighted by a Gaussian of the
     distance (semantic drift compensation, Yu et al. 2020, arXiv 2004.00440, who move class means: ``displacement`` in
-    ``test.py`` of yulu0724/SDC-IL). Where nights cut an experience, the drift since dawn has been accounted for at its
+    ``test.py`` of yulu0724/SDC-IL). Where nights cut an experience, the drift since dawn has been corrected at its
     first dusk; a later one follows those of the day's samples that were written at the dusk before, recognised by their
     content (samples that are perturbed while loading cannot be recognised, and codes then stay as they are). Dreams
     that enter behind the features leave these alone, so nights of latent replay alone make no drift.
@@ -96,10 +96,10 @@ class LatentCodes(Buffer):
         group = read.rows.get("group", read.rows["y"])
         members = {label: (group == label).nonzero().flatten() for label in group.unique().tolist()}
         earlier = self._rows((self.written == experience).nonzero().flatten()) if again else {}
-        stay, shares = self._lists.renew(
+        stay, quotas = self._lists.renew(
             self.total, (self.rank, self.ranks), experience, {label: len(own) for label, own in members.items()}
         )
-        chosen = [own[_some(len(own), shares[label], rng).to(own.device)] for label, own in members.items()]
+        chosen = [own[_some(len(own), quotas[label], rng).to(own.device)] for label, own in members.items()]
         rows = {name: row[torch.cat(chosen)] for name, row in read.rows.items()}
         if stay:
             old = self._rows(torch.tensor(stay))
@@ -150,7 +150,7 @@ def drift(codes: Tensor, before: Tensor, after: Tensor, sigma: float) -> Tensor:
 
 
 class _Read(NamedTuple):
-    """The day as the learner sees it: rows to choose from, and its (N, H) features under dawn where they were asked."""
+    """The day as the learner sees it: rows to choose from, and its (N, H) features under a dawn teacher."""
 
     rows: dict[str, Tensor]
     before: Tensor | None
@@ -175,7 +175,7 @@ def _read(day: Iterable[Batch], learner: nn.Module, dawn: nn.Module | None, logi
 
 
 def _pairs(read: _Read, earlier: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """(N, H) features of samples before and after a drift: since dawn, or since they were written earlier today."""
+    """(N, H) features of samples before and after a drift: since dawn, or since an earlier dusk of that day."""
     after = read.rows["x"]
     if read.before is not None:
         return read.before, after

@@ -18,7 +18,7 @@ class Ring(Buffer):
     there, the part of a class is fixed beforehand, one K-th of the capacity: every class is represented equally from
     its first experience to the last, old classes never change, and at first some of the memory lies idle (the authors'
     code, facebookresearch/agem, ``conv_split_cifar.py``, has ``mem_size`` rows for each of all classes). There are no
-    random choices. Where experiences share their classes, a class keeps samples of the last experience only.
+    random choices. Where experiences have classes in common, a class keeps samples of the last experience only.
 
     Args:
         capacity: samples that fit on all processes, at least one per class; what cannot be split evenly is not used.
@@ -47,11 +47,11 @@ class Ring(Buffer):
 
     def _slot(self, label: int, rng: torch.Generator) -> int | None:
         own = self._slots.setdefault(label, [])
-        share = self._share(label)
-        if len(own) < share and self.size < self.capacity:
+        quota = self._quota(label)
+        if len(own) < quota and self.size < self.capacity:
             slot = self.size
             self.size += 1
-        elif len(own) < share:
+        elif len(own) < quota:
             slot = max(self._slots.values(), key=len).pop(0)
         elif own:
             slot = own.pop(0)
@@ -60,13 +60,13 @@ class Ring(Buffer):
         own.append(slot)
         return slot
 
-    def _share(self, label: int) -> int:
+    def _quota(self, label: int) -> int:
         """Rows of a class on this process."""
         if self.num_classes is None:
             return self.capacity // len(self._slots)
-        # as if the full rings were dealt like cards, so that the shares of all processes add up for every class
-        share = self.total // self.num_classes
-        return part(share, (self.rank - label * share) % self.ranks, self.ranks)
+        # as if the full rings were dealt like cards, so that the quotas of all processes add up for every class
+        quota = self.total // self.num_classes
+        return part(quota, (self.rank - label * quota) % self.ranks, self.ranks)
 
     def state_dict(self) -> dict[str, Any]:
         # oldest first

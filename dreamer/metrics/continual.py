@@ -137,7 +137,7 @@ def whole_rows(rows: Sequence[AccuracyRow], origins: Sequence[int] | None) -> li
     ]
 
 
-def birth_accuracies(rows: Sequence[AccuracyRow]) -> Tensor | None:
+def initial_accuracies(rows: Sequence[AccuracyRow]) -> Tensor | None:
     """b: (E,) float64 accuracies of the network as it was initialised; None when it was not evaluated."""
     return next((_tensor(row["accuracy"]) for row in rows if row["after"] == "birth"), None)
 
@@ -195,16 +195,16 @@ def backward_transfer(matrix: Tensor) -> float | None:
     return _mean((matrix[-1] - matrix.diagonal())[:-1])
 
 
-def forward_transfer(matrix: Tensor, birth: Tensor) -> float | None:
+def forward_transfer(matrix: Tensor, initial: Tensor) -> float | None:
     """FWT: ``1/(E-1) * sum_{j>=1} (R[j-1, j] - b[j])``: what earlier experiences teach about one not yet seen.
 
     Source: Lopez-Paz & Ranzato 2017, eq. 4, with b measured on this run's own untrained network.
 
     Args:
         matrix: R, (E, E).
-        birth: b, (E,).
+        initial: b, (E,).
     """
-    return _mean(matrix.diagonal(1) - birth[1:])
+    return _mean(matrix.diagonal(1) - initial[1:])
 
 
 def night_gains(rows: Sequence[AccuracyRow], higher_is_better: bool = True) -> list[float | None]:
@@ -252,16 +252,16 @@ def summarise(
         higher_is_better: False for scores of which less is better.
     """
     rows = whole_rows(rows, origins)
-    matrix, birth = accuracy_matrix(rows), birth_accuracies(rows)
+    matrix, initial = accuracy_matrix(rows), initial_accuracies(rows)
     average = None if matrix is None else average_accuracy(matrix)
     if not higher_is_better:
-        matrix, birth = None if matrix is None else -matrix, None if birth is None else -birth
+        matrix, initial = None if matrix is None else -matrix, None if initial is None else -initial
     return {
         "average_accuracy": average,
         "forgetting": None if matrix is None else forgetting(matrix),
         "forgetting_max": None if matrix is None else forgetting_max(matrix),
         "backward_transfer": None if matrix is None else backward_transfer(matrix),
-        "forward_transfer": None if matrix is None or birth is None else forward_transfer(matrix, birth),
+        "forward_transfer": None if matrix is None or initial is None else forward_transfer(matrix, initial),
         "sleep_gain": sleep_gain(rows, higher_is_better),
     }
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-def class_shares(labels: Tensor, num_classes: int) -> Tensor:
+def class_frequencies(labels: Tensor, num_classes: int) -> Tensor:
     """(K,) float64 relative frequencies of the classes among (N,) int64 labels; they sum to 1.
 
     Raises:
@@ -23,26 +23,26 @@ def class_shares(labels: Tensor, num_classes: int) -> Tensor:
     return torch.bincount(labels, minlength=num_classes).double() / len(labels)
 
 
-def covered_classes(shares: Tensor, least: float = 0.5) -> float:
+def covered_classes(frequencies: Tensor, least: float = 0.5) -> float:
     """The fraction of classes whose frequency is at least ``least`` of the uniform one, 1 / K.
 
     Args:
-        shares: (K,) relative frequencies, sum to 1.
+        frequencies: (K,) relative frequencies, sum to 1.
         least: fraction of 1 / K, in (0, 1].
     """
-    return float((shares >= least / len(shares)).double().mean())
+    return float((frequencies >= least / len(frequencies)).double().mean())
 
 
-def balance(shares: Tensor) -> float:
+def balance(frequencies: Tensor) -> float:
     """The normalised entropy of (K,) frequencies, ``-sum_k s_k log s_k / log K``: from 0, one class, to 1, uniform."""
-    if len(shares) < 2:
+    if len(frequencies) < 2:
         return 1.0
-    return float(torch.special.entr(shares.double()).sum() / math.log(len(shares)))
+    return float(torch.special.entr(frequencies.double()).sum() / math.log(len(frequencies)))
 
 
-def imbalance(shares: Tensor) -> float:
+def imbalance(frequencies: Tensor) -> float:
     """The total variation distance of (K,) frequencies to uniform ones, ``1/2 sum_k |s_k - 1/K|``, in [0, 1 - 1/K]."""
-    return float((shares.double() - 1 / len(shares)).abs().sum() / 2)
+    return float((frequencies.double() - 1 / len(frequencies)).abs().sum() / 2)
 
 
 def diversity(x: Tensor, y: Tensor) -> float | None:
@@ -141,7 +141,7 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def novelty(dreams: Tensor, known: Tensor, unseen: Tensor) -> float:
+def novelty(dreams: Tensor, training: Tensor, unseen: Tensor) -> float:
     """How far dreams lie from the generator's training data, in units of how far unseen real data lie from it.
 
     The median distance of a dream to its nearest training sample, over that of an unseen real sample to its nearest
@@ -150,14 +150,14 @@ def novelty(dreams: Tensor, known: Tensor, unseen: Tensor) -> float:
 
     Args:
         dreams: (N, H) features.
-        known: (M, H) features of real training data.
+        training: (M, H) features of real training data.
         unseen: (L, H) features of other real data.
 
     Returns:
         At least 0; infinity where at least half of the unseen samples are copies of training samples, 1 where at least
         half of the dreams are too.
     """
-    here, there = (torch.cdist(x.double(), known.double()).amin(dim=1).median() for x in (dreams, unseen))
+    here, there = (torch.cdist(x.double(), training.double()).amin(dim=1).median() for x in (dreams, unseen))
     if there == 0:
         return 1.0 if here == 0 else float("inf")
     return float(here / there)

@@ -116,7 +116,7 @@ def wilcoxon(differences: Sequence[float]) -> float:
     """The two-sided p value of the Wilcoxon signed-rank test, exact for every number of pairs.
 
     The p value is the fraction of all 2^n ways to put signs before the ranks that give a sum of positive ranks at least
-    as far from its mean. Differences that agree to 12 decimals share their mean rank, and signs are counted over these
+    as far from its mean. Differences that agree to 12 decimals get their mean rank, and signs are counted over these
     ranks, so ties need no approximation. Zeros say nothing about a direction and are left out before ranking, as
     Wilcoxon did; where nothing else is left p is 1. Source: Wilcoxon 1945, "Individual comparisons by ranking methods".
 
@@ -222,9 +222,9 @@ def paired_tests(contrasts: Sequence[Sequence[float]]) -> list[Paired]:
 
 
 def rank(scores: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Ranking:
-    """Rank the arms within every block of one stream and one seed; equal scores share their mean rank.
+    """Rank the arms within every block of one stream and one seed; equal scores get their mean rank.
 
-    Friedman's test asks whether the arms differ at all. Source: Friedman 1937, "The use of ranks to avoid the
+    Friedman's test is for any difference between the arms. Source: Friedman 1937, "The use of ranks to avoid the
     assumption of normality implicit in the analysis of variance"; for classifiers Demsar 2006, "Statistical
     comparisons of classifiers over multiple data sets", section 3.2.2.
 

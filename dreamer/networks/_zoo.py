@@ -25,7 +25,7 @@ def headless(name: str) -> tuple[nn.Module, frozenset[str]]:
 
     known = models.list_models(module=models)
     if name in known:
-        # a second classifier in the middle would answer beside the last one while training
+        # a second classifier in the middle would give outputs beside the last one's while training
         single = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
         network = models.get_model(name, weights=None, **single)
         return _cut(network, name)

@@ -1,4 +1,4 @@
-"""What networks of any kind share: a size in bytes, how they are called, frozen copies that teach, new weights."""
+"""What all networks have in common: a size in bytes, how they are called, frozen copies that teach, new weights."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def feature_shape(network: nn.Module, sample_shape: Sequence[int]) -> tuple[int,
 def at_least_float32(x: Tensor) -> Tensor:
     """A tensor in float32 at least.
 
-    What a network puts out in half precision has to be judged in float32: on a CPU autocast leaves softmax and sums in
+    The loss of an output in half precision has to be computed in float32: on a CPU autocast leaves softmax and sums in
     half, which is too coarse to learn from.
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -62,7 +62,7 @@ def head(features: int, outputs: int, bias: bool = True, growing: bool = False) 
 
 
 def add_classes(network: nn.Module, classes: Tensor) -> None:
-    """Tell every part of a network that grows which (K,) bool classes there are from now on."""
+    """Set in every part of a network that grows which (K,) bool classes there are from now on."""
     for part in network.modules():
         if hasattr(part, "add_classes"):
             cast(Any, part).add_classes(classes)

@@ -20,20 +20,20 @@ class RandomFourierLDA(nn.Module):
     and Recht 2007: ``sqrt(2 / H) cos(w x + b)``, w normal, b uniform). :meth:`absorb` takes samples into the classes'
     means and into one scatter matrix within all classes, by the pairwise update of Chan, Golub and LeVeque (1979): any
     order and any cut into batches give the same classifier, up to rounding. A logit is
-    ``mu' C^-1 h - mu' C^-1 mu / 2``: the class with the nearest mean in Mahalanobis distance wins, whatever its share
-    of the samples. As in the official legacy_model.py the shrinkage is estimated from all samples around the means of
+    ``mu' C^-1 h - mu' C^-1 mu / 2``: the class with the nearest mean in Mahalanobis distance wins, however many
+    samples it has. As in the official legacy_model.py the shrinkage is estimated from all samples around the means of
     their classes; the official main.py shrinks one covariance per class.
 
     What it keeps is float32 and counts as its bytes: H x H numbers (100 MB for 5 000 features, 2.5 GB for 25 000), a
     mean for every class, and the frequencies. Every checkpoint holds them. They are solved in float64 when logits are
-    first asked for after something was absorbed: H^3 / 3 multiplications, and 16 H^2 bytes for as long as that takes.
+    first computed after something was absorbed: H^3 / 3 multiplications, and 16 H^2 bytes for as long as that takes.
 
     Args:
         sample_shape: *S; samples are flattened.
         features: H; the paper's tables have 25 000.
         gamma: inverse squared width of the kernel per element of a sample. The default is that of the official code on
             MNIST (``gamma="scale"`` of scikit-learn: 1 over the variance of a pixel, whose deviation is 0.308).
-        shrinkage: share of the mean variance's identity in the covariance, in (0, 1], or ``oas``: estimated (Chen et
+        shrinkage: fraction of the mean variance's identity in the covariance, in (0, 1], or ``oas``: estimated (Chen et
             al. 2010, as scikit-learn has it), which is what the official code does.
 
     Raises:
@@ -99,12 +99,12 @@ class RandomFourierLDA(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             fresh = member.sum(dim=0)
             total = self.count + fresh
-            share = fresh / total.clamp_min(1)
+            fraction = fresh / total.clamp_min(1)
             mean = member.T @ h / fresh.clamp_min(1)[:, None]
             shift = mean - self.mean
-            rows = torch.cat([h - mean[y], (self.count * share).sqrt()[:, None] * shift])
+            rows = torch.cat([h - mean[y], (self.count * fraction).sqrt()[:, None] * shift])
             self.scatter.addmm_(rows.T, rows)
-        self.mean += share[:, None] * shift
+        self.mean += fraction[:, None] * shift
         self.count += fresh.to(self.count.dtype)
         self._solved = False
 
@@ -125,15 +125,15 @@ class RandomFourierLDA(nn.Module):
         covariance = doubled(self.scatter) / int(self.count.sum().clamp_min(1))
         # a variance of 0 (one sample per class) leaves the nearest mean in Euclidean distance
         level = covariance.diagonal().mean().clamp_min(1e-12)
-        share = self._share(covariance, level)
-        covariance.mul_(1 - share).diagonal().add_(share * level)
+        fraction = self._fraction(covariance, level)
+        covariance.mul_(1 - fraction).diagonal().add_(fraction * level)
         mean = doubled(self.mean)
         weight = torch.cholesky_solve(mean.T, torch.linalg.cholesky(covariance)).T
         self.weight.copy_(weight)
         self.bias.copy_(-0.5 * (mean * weight).sum(dim=1))
         self._solved = True
 
-    def _share(self, covariance: Tensor, level: Tensor) -> float:
+    def _fraction(self, covariance: Tensor, level: Tensor) -> float:
         """The shrinkage: the given one, or the oracle approximating one of Chen et al. (2010)."""
         if self.shrinkage != "oas":
             return float(self.shrinkage)

@@ -1,7 +1,7 @@
 """Objectives: what the learner learns from a batch. One file each; pure functions of its output and of targets."""
 
 from dreamer.objectives.asymmetric_cross_entropy import AsymmetricCrossEntropy
-from dreamer.objectives.base import Objective, judge
+from dreamer.objectives.base import Objective, total_loss
 from dreamer.objectives.cross_entropy import CrossEntropy
 from dreamer.objectives.distillation import Distillation
 from dreamer.objectives.feature_distillation import FeatureDistillation
@@ -20,5 +20,5 @@ __all__ = [
     "Objective",
     "RectifiedSquares",
     "SoftTargets",
-    "judge",
+    "total_loss",
 ]

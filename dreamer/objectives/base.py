@@ -14,7 +14,7 @@ from dreamer.problems import Problem
 
 
 class Objective(ABC):
-    """Judges the learner's output for a batch.
+    """A loss of the learner's output for a batch.
 
     Args:
         weight: factor of the loss.
@@ -35,7 +35,7 @@ class Objective(ABC):
         self.weight = weight
 
     def for_problem(self, problem: Problem) -> Objective:
-        """The objective as it judges outputs for a problem; itself where that makes no difference."""
+        """The objective for the outputs of a problem; itself where that makes no difference."""
         return self
 
     @abstractmethod
@@ -52,7 +52,7 @@ class Objective(ABC):
         """
 
 
-def judge(objectives: Sequence[Objective], output: Output, target: Dream, active: Tensor | None) -> Tensor | None:
+def total_loss(objectives: Sequence[Objective], output: Output, target: Dream, active: Tensor | None) -> Tensor | None:
     """Sum the losses of several objectives; None where there are none."""
     losses = [objective(output, target, active) for objective in objectives]
     return functools.reduce(operator.add, losses) if losses else None

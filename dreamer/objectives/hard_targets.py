@@ -25,7 +25,7 @@ class HardTargets(Objective):
     problem: Problem = Classification()
 
     def for_problem(self, problem: Problem) -> HardTargets:
-        """A copy that judges outputs for this problem."""
+        """A copy for the outputs of this problem."""
         bound = copy.copy(self)
         bound.problem = problem
         return bound

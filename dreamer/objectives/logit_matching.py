@@ -19,9 +19,9 @@ class LogitMatching(Objective):
     al. 2020, arXiv 2004.07211); DER++ adds the cross-entropy with the label. ``teacher``: against a teacher; with
     ``teacher: average`` of a stage the consistency loss of CLS-ER (Arani et al. 2022, arXiv 2201.12604).
 
-    Outputs that are not active, or that the wanted logits do not know (a teacher's ``-inf``, or what a growing head has
-    silenced, for classes that were never seen), add nothing, and the mean runs over all outputs all the same: a mean
-    over two known ones of ten would weigh five times as much as the authors' weights are meant for. The official codes
+    Outputs that are not active, or have no wanted logit (a teacher's ``-inf``, or what a growing head has silenced, for
+    classes that were never seen), add nothing, and the mean runs over all outputs all the same: a mean
+    over two outputs of ten would weigh five times as much as the authors' weights are meant for. The official codes
     match all outputs, seen or not (``models/der.py`` of aimagelab/mammoth, ``models/clser.py`` of NeurAI-Lab/CLS-ER):
     the same as ``stored`` with all outputs active, while ``teacher`` says nothing here of classes that are still to
     come.

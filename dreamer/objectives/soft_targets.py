@@ -29,7 +29,7 @@ class SoftTargets(Objective):
     problem: Problem = Classification()
 
     def for_problem(self, problem: Problem) -> SoftTargets:
-        """A copy that judges outputs for this problem."""
+        """A copy for the outputs of this problem."""
         bound = copy.copy(self)
         bound.problem = problem
         return bound

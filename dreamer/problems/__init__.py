@@ -1,4 +1,4 @@
-"""Problems: what the learner is asked. One file each; the rest of the project does not know which it is."""
+"""Problems: what the learner predicts. One file each; the rest of the project does not depend on which it is."""
 
 from dreamer.problems.base import Problem, Tally
 from dreamer.problems.classification import Classification

@@ -1,4 +1,4 @@
-"""The contract of the family: what the learner is asked, how its output is judged, and how it is scored."""
+"""The contract of the family: what the learner predicts, the losses of its output, and its score."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Tally:
 
 
 class Problem(ABC):
-    """What the learner is asked.
+    """What the learner predicts.
 
     A problem knows what a target is and what an output for it looks like. All else, memories, generators, stages and
     schedules, sees samples, targets and the *groups* by which a replay is balanced: the classes where targets are
@@ -69,7 +69,7 @@ class Problem(ABC):
 
     @abstractmethod
     def check(self, stream: Stream) -> None:
-        """Refuse a stream that asks something else, with a ``ValueError`` that says why."""
+        """Refuse a stream whose targets are of another kind, with a ``ValueError`` that gives the reason."""
 
     @abstractmethod
     def output_shape(self, stream: Stream) -> tuple[int, ...]:
@@ -87,11 +87,11 @@ class Problem(ABC):
             (B, K) floating numbers; ``samples.p`` itself where that is set.
         """
 
-    # ---------------------------------------------------------------- how an output is judged
+    # ---------------------------------------------------------------- the losses of an output
 
     @abstractmethod
     def hard_loss(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """Judge outputs by the targets.
+        """Loss of outputs against the targets.
 
         Args:
             target: what was shown: ``y``, or ``p`` where a perturbation has mixed targets.
@@ -103,7 +103,7 @@ class Problem(ABC):
 
     @abstractmethod
     def soft_loss(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """Judge outputs by a teacher's, ``target.teacher``; arguments as for :meth:`hard_loss`."""
+        """Loss of outputs against a teacher's, ``target.teacher``; arguments as for :meth:`hard_loss`."""
 
     def active(self, table: Tensor | None, samples: Dream) -> Tensor | None:
         """Which outputs take part for each sample.
@@ -117,18 +117,18 @@ class Problem(ABC):
         """
         return None
 
-    # ---------------------------------------------------------------- what a teacher says
+    # ---------------------------------------------------------------- what a teacher gives
 
     @abstractmethod
-    def known(self, outputs: Tensor, groups: Tensor) -> Tensor:
-        """What a teacher that knows some groups alone has to say.
+    def restrict(self, outputs: Tensor, groups: Tensor) -> Tensor:
+        """The outputs of a teacher, restricted to the groups that it has learnt.
 
         Args:
             outputs: of the teacher, for B samples.
             groups: (G,) bool, the groups that it has learnt.
 
         Returns:
-            Its outputs in float32, ``-inf`` where it knows nothing.
+            Its outputs in float32, ``-inf`` for all other groups.
         """
 
     @abstractmethod

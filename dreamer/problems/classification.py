@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Classification(Problem):
     """Name the class of a sample; scored by accuracy.
 
-    A target is an int64 label in [0, K), an output K logits. Labels are judged by cross-entropy, a teacher's logits by
-    distillation (Hinton et al. 2015, arXiv 1503.02531). A replay is balanced by class. Outputs that are not active take
-    no part in the softmax, and are never the answer.
+    A target is an int64 label in [0, K), an output K logits. The loss against labels is the cross-entropy, against a
+    teacher's logits distillation (Hinton et al. 2015, arXiv 1503.02531). A replay is balanced by class. Outputs that
+    are not active take no part in the softmax, and are never predicted.
 
     Args:
         temperature: of the distillation; 2 as in learning without forgetting and in van de Ven et al. (2020).
@@ -67,7 +67,7 @@ class Classification(Problem):
             return None if table is None else table[samples.y]
         return (samples.p > 0).to(torch.float32) @ table.to(torch.float32) > 0
 
-    def known(self, outputs: Tensor, groups: Tensor) -> Tensor:
+    def restrict(self, outputs: Tensor, groups: Tensor) -> Tensor:
         return outputs.float().masked_fill(~groups, -torch.inf)
 
     def name(self, outputs: Tensor, candidates: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Regression(Problem):
     """Predict K numbers of a sample; scored by mean squared error, of which less is better.
 
-    A target is one floating number, (B,) in a batch, or K of them, (B, K); an output has K numbers. Targets and
-    teachers are both judged by the mean squared error. A replay is balanced by domain, the experience in which a
-    sample was seen. What a dream's target is nobody knows but a teacher, so a generator's dreams need one.
+    A target is one floating number, (B,) in a batch, or K of them, (B, K); an output has K numbers. The loss
+    against targets and teachers is the mean squared error. A replay is balanced by domain, the experience in which a
+    sample was seen. Only a teacher can give a dream its target, so a generator's dreams need one.
 
     Args:
         unit: in what the squared error is counted, to be written beside the scores.
@@ -54,7 +54,7 @@ class Regression(Problem):
         assert target.teacher is not None
         return functional.mse_loss(output.logits, target.teacher.to(output.logits.dtype))
 
-    def known(self, outputs: Tensor, groups: Tensor) -> Tensor:
+    def restrict(self, outputs: Tensor, groups: Tensor) -> Tensor:
         """All of it: a teacher says a number of any sample."""
         return outputs.float()
 

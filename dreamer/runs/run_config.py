@@ -62,14 +62,14 @@ class RunConfig:
     dream_quality: ComponentSpec | None
 
     def build_module(self, stream: Stream) -> WakeSleepModule:
-        """The module, its parts made for a stream; a ``ConfigError`` when it asks something else than the problem."""
+        """The module, its parts made for a stream; a ``ConfigError`` when it has other targets than the problem."""
         problem = self.module.options.get("problem")
-        asked = Classification() if problem is None else problem.build()
+        predicted = Classification() if problem is None else problem.build()
         try:
-            asked.check(stream)
+            predicted.check(stream)
         except ValueError as error:
             raise ConfigError(at("problem", str(error))) from error
-        outputs = asked.output_shape(stream)[-1]
+        outputs = predicted.output_shape(stream)[-1]
         return self.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_groups, outputs=outputs)
 
 

@@ -12,7 +12,7 @@ from dreamer.stages.wake import Wake
 
 
 class Absorb(Wake):
-    """Hand every real sample of the experience to the learner's ``absorb(x, y)``, in one pass; nothing is replayed.
+    """Pass every real sample of the experience to the learner's ``absorb(x, y)``, in one pass; nothing is replayed.
 
     For learners whose output has a closed form in statistics of what they have seen, such as
     :class:`dreamer.networks.random_fourier_lda.RandomFourierLDA` (Prabhu et al. 2024, arXiv 2402.08823). Statistics are

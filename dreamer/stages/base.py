@@ -11,7 +11,7 @@ from torch import nn
 from dreamer.core.types import Dream, Losses, SleepContext, Step
 from dreamer.networks.base import check_resettable, forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
-from dreamer.objectives.base import judge
+from dreamer.objectives.base import total_loss
 from dreamer.perturbations.base import Perturbation
 from dreamer.stages.replay import Replayer, Source, Teacher, wants_features, wants_teacher
 
@@ -103,12 +103,12 @@ class Sleep:
         return self.replayer.teach(context, dream, self._chosen)
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
-        """Judge the learner's outputs for the dreams of ``step``."""
+        """Compute the loss of the learner's outputs for the dreams of ``step``."""
         assert step.dream is not None
         dream = step.dream
         output = forward(context.network, dream.x, dream.is_features, wants_features(self._chosen))
         active = self.replayer.problem.active(context.active, dream)
-        return Losses.of(learner=judge(self._chosen, output, dream, active))
+        return Losses.of(learner=total_loss(self._chosen, output, dream, active))
 
 
 def check_anneal(where: str, anneal: float) -> None:

@@ -143,7 +143,7 @@ class Replayer:
     def _named(self, context: SleepContext, dream: Dream, drawn: Tensor) -> Dream:
         """Dreams whose targets nobody knows, with those that the teacher gives them; perturbations need them.
 
-        Where tasks are known, ``drawn`` gives the task of each dream, and the label is the best of its classes.
+        Where tasks are given, ``drawn`` gives the task of each dream, and the label is the best of its classes.
         """
         awake = context.night < 0
         teacher = context.dawn if awake else context.dusk
@@ -222,12 +222,12 @@ class Replayer:
         outputs = [forward(average, x, samples.is_features, features) for average in context.averages]
         agreement = torch.stack([self.problem.sureness(output.logits, samples.y) for output in outputs])
         seen = context.seen_classes
-        known = [output._replace(logits=self.problem.known(output.logits, seen)) for output in outputs]
-        return _choose(agreement.argmax(dim=0), known)
+        restricted = [output._replace(logits=self.problem.restrict(output.logits, seen)) for output in outputs]
+        return _choose(agreement.argmax(dim=0), restricted)
 
     def _output(self, teacher: torch.nn.Module, x: Tensor, samples: Dream, features: bool, seen: Tensor) -> Output:
         output = forward(teacher, x, samples.is_features, features)
-        return output._replace(logits=self.problem.known(output.logits, seen))
+        return output._replace(logits=self.problem.restrict(output.logits, seen))
 
 
 class _Replaying(Protocol):
@@ -237,7 +237,7 @@ class _Replaying(Protocol):
 
 
 def for_problem(stage: Stage, problem: Problem) -> Stage:
-    """A copy of a stage whose objectives and teachers judge what this problem asks."""
+    """A copy of a stage whose objectives and teachers are for this problem."""
     fitted: Any = copy.copy(stage)
     for name in ("objectives", "replay_objectives"):
         if hasattr(fitted, name):

@@ -13,7 +13,7 @@ from dreamer.core.limits import at_least
 from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
 from dreamer.networks.base import forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
-from dreamer.objectives.base import judge
+from dreamer.objectives.base import total_loss
 from dreamer.perturbations.base import Perturbation, bound
 from dreamer.stages.base import check_anneal
 from dreamer.stages.replay import Replayer, Source, perturb_labelled, wants_features, wants_teacher
@@ -124,7 +124,7 @@ class Wake:
         return self.replayer.teach(context, dream, self.replay_objectives)
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
-        """Judge learner and generator."""
+        """Compute the losses of learner and generator."""
         assert step.real is not None
         problem = self.replayer.problem
         generated = self._generator_loss(context, step, rng)
@@ -139,11 +139,11 @@ class Wake:
         if not self.objectives and past is None:
             return Losses.of(generator=generated)
         output, past_output = self._forward(context, real, past)
-        learner = judge(self.objectives, output, real, problem.active(context.active, real))
+        learner = total_loss(self.objectives, output, real, problem.active(context.active, real))
         outputs, real_loss = output.logits.detach(), None if learner is None else learner.detach()
         if past is None or past_output is None:
             return Losses.of(outputs=outputs, real_loss=real_loss, learner=learner, generator=generated)
-        replay = judge(self.replay_objectives, past_output, past, problem.active(context.active, past))
+        replay = total_loss(self.replay_objectives, past_output, past, problem.active(context.active, past))
         weight, other = self._weights(context)
         return Losses.of(
             outputs=outputs,

@@ -60,7 +60,7 @@ class TensorSamples:
         x: (N, *S) samples of any dtype; float64 becomes float32, the type of a network's weights.
         y: (N,) integer labels; or targets that are floating numbers, (N,) or (N, K).
         scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for pixels stored as uint8;
-            None hands them out as they are.
+            None leaves them as they are.
         group: (N,) int64, the domain of each sample; None where labels are the groups that balance a replay.
 
     Raises:
@@ -264,9 +264,9 @@ class Stream:
     def class_order(self) -> tuple[tuple[int, ...], ...]:
         """The classes, or the domains, of each experience, in their order.
 
-        Of a passing stream those that are known so far: none of an experience that is still to come.
+        Of a passing stream those that have come so far: none of an experience that is still to come.
         """
-        return tuple(tuple(getattr(each.classes, "known", each.classes)) for each in self.experiences)
+        return tuple(tuple(getattr(each.classes, "so_far", each.classes)) for each in self.experiences)
 
     @property
     def origins(self) -> tuple[int, ...]:
@@ -372,10 +372,10 @@ def split_by_class(
     dealt = torch.tensor(list(order), dtype=torch.int64)
     if not 1 <= experiences <= len(dealt):
         raise ValueError(f"expected between 1 and {len(dealt)} experiences for {len(dealt)} classes, got {experiences}")
-    shares = []
+    pieces = []
     for chosen in dealt.tensor_split(experiences):
-        shares.append((tuple(sorted(chosen.tolist())), _of_classes(train, chosen), _of_classes(test, chosen)))
-    return shares
+        pieces.append((tuple(sorted(chosen.tolist())), _of_classes(train, chosen), _of_classes(test, chosen)))
+    return pieces
 
 
 def _of_classes(samples: Samples, classes: Tensor) -> Samples:
@@ -384,7 +384,7 @@ def _of_classes(samples: Samples, classes: Tensor) -> Samples:
 
 def make_stream(
     name: str,
-    shares: Sequence[tuple[Samples, Samples]],
+    pairs: Sequence[tuple[Samples, Samples]],
     *,
     validation: float = 0.1,
     split_seed: int = 0,
@@ -404,23 +404,23 @@ def make_stream(
     Raises:
         ValueError: when there is no experience, one is empty, or their sample shapes or kinds of targets differ.
     """
-    if not shares:
+    if not pairs:
         raise ValueError(f"stream {name!r}: expected at least one experience, got none")
-    parts = [part for pair in shares for part in pair if len(part)]
+    parts = [part for pair in pairs for part in pair if len(part)]
     shapes = {part.sample_shape for part in parts}
     if len(shapes) != 1:
         raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")
-    given: Sequence[int | None] = [None] * len(shares) if origins is None else origins
-    domains = [index if (origin := given[index]) is None else int(origin) for index in range(len(shares))]
+    given: Sequence[int | None] = [None] * len(pairs) if origins is None else origins
+    domains = [index if (origin := given[index]) is None else int(origin) for index in range(len(pairs))]
     k, groups = _outputs(name, parts) if num_classes is None or not are_labels(parts[0].y) else (num_classes, "class")
     if groups == "domain":
-        shares = [
+        pairs = [
             (_in_domain(name, train, number), _in_domain(name, test, number))
-            for (train, test), number in zip(shares, domains, strict=True)
+            for (train, test), number in zip(pairs, domains, strict=True)
         ]
     experiences = []
     pooled: dict[int, list[Samples]] = {}
-    for index, (train, test) in enumerate(shares):
+    for index, (train, test) in enumerate(pairs):
         if not len(train):
             raise ValueError(f"stream {name!r}: experience {index} has no training samples")
         learnt, held = hold_out(train, validation, split_seed)

@@ -13,7 +13,9 @@ from dreamer.streams.base import Samples, Stream, joined, refuse_passing
 Decay = Literal["linear", "gaussian"]
 
 
-def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: float = 1.0, seed: int = 0) -> Stream:
+def blurred(
+    stream: Stream, fraction: float = 0.1, decay: Decay = "linear", reach: float = 1.0, seed: int = 0
+) -> Stream:
     """The same samples, some of which are seen before or after their own experience.
 
     Blurry boundaries (i-Blurry, Koh et al. 2022, arXiv 2110.10031). Every sample is
@@ -22,7 +24,7 @@ def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: 
     classes drifts, and no boundary is left.
 
     Args:
-        share: of every experience's training samples that leave it, in [0, 1).
+        fraction: of every experience's training samples that leave it, in [0, 1).
         decay: how the chance to arrive falls with the distance d, in experiences: ``linear``, ``reach + 1 - d``, at
             most ``reach`` away; ``gaussian``, ``exp(-(d / reach)^2 / 2)``.
         reach: in experiences, at least 1.
@@ -31,8 +33,8 @@ def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: 
         ValueError: when there is one experience only, all samples of one are gone, or an option is out of its range.
     """
     refuse_passing(stream, "blurred")
-    if not 0 <= share < 1:
-        raise ValueError(f"blurred: expected a fraction of samples that leave in [0, 1), got {share}")
+    if not 0 <= fraction < 1:
+        raise ValueError(f"blurred: expected a fraction of samples that leave in [0, 1), got {fraction}")
     if reach < 1 or len(stream) < 2:
         raise ValueError(
             f"blurred: expected a reach of at least 1 in two or more experiences, got {reach} in {len(stream)}"
@@ -41,7 +43,7 @@ def blurred(stream: Stream, share: float = 0.1, decay: Decay = "linear", reach: 
     for experience in stream.experiences:
         rng = randoms(seed, Purpose.BLUR, experience.index)
         order = torch.randperm(len(experience.train), generator=rng)
-        leaving = round(share * len(order))
+        leaving = round(fraction * len(order))
         goal = torch.full_like(order, experience.index)
         if leaving:
             chance = _chances(len(stream), experience.index, decay, reach)

@@ -76,7 +76,7 @@ def split(
         experiences: how many, as even as possible; None means 5, or 10 for CIFAR-100.
         seed, shuffle, class_order, validation, split_seed: see :func:`dreamer.streams.split.split_stream`.
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
-        download: False never asks the network.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (1, 28, 28) or (3, 32, 32), float32 pixels in [0, 1].
@@ -177,7 +177,7 @@ def core50(
     workers: int = 4,
     download: bool = True,
 ) -> Stream:
-    """CORe50, fifty household objects filmed in eleven sessions, in its authors' own orders.
+    """CORe50, fifty everyday objects filmed in eleven sessions, in its authors' own orders.
 
     V. Lomonaco and D. Maltoni, CORe50: a new dataset and benchmark for continuous object recognition, CoRL 2017.
     Every experience is evaluated on the test images of its own objects, whatever its sessions.

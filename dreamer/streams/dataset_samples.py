@@ -126,7 +126,7 @@ def materialise(
 
 
 def size_of(dataset: Dataset) -> int:
-    """How many items a map-style dataset has; its type does not say that it can be asked."""
+    """How many items a map-style dataset has; its type does not declare a length."""
     return len(cast(Sized, dataset))
 
 
@@ -192,7 +192,7 @@ def _materialise_dataset(
 def _read_all(
     dataset: Dataset, index: Tensor, limit_bytes: int, workers: int, labels: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """All samples at the positions (None when they do not fit) and, if asked for, the labels of their items."""
+    """All samples at the positions (None when they do not fit) and, if wanted, the labels of their items."""
     if not len(index):
         return None, None
     first = _tensor(_sample(dataset[int(index[0])]))

@@ -55,9 +55,9 @@ def diabetes(
     x, y = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)
     split_by = x[:, bunch.feature_names.index(covariate)]
     patients = split_by.argsort(stable=True).tensor_split(experiences)
-    shares = [_split(TensorSamples(x[some], y[some]), test, split_seed) for some in patients]
-    learnt = torch.cat([train.x for train, _ in shares]), torch.cat([train.y for train, _ in shares])
-    scaled = [(_scaled(train, *learnt), _scaled(tested, *learnt)) for train, tested in shares]
+    parts = [_split(TensorSamples(x[some], y[some]), test, split_seed) for some in patients]
+    learnt = torch.cat([train.x for train, _ in parts]), torch.cat([train.y for train, _ in parts])
+    scaled = [(_scaled(train, *learnt), _scaled(tested, *learnt)) for train, tested in parts]
     ends = [(float(split_by[some].min()), float(split_by[some].max())) for some in patients]
     return make_stream(
         "diabetes",

@@ -1,4 +1,4 @@
-"""A stream as somebody else's frozen network sees it: its samples are replaced by features, computed once."""
+"""A stream through a frozen network: its samples are replaced by features, computed once."""
 
 from __future__ import annotations
 

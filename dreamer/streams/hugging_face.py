@@ -69,7 +69,7 @@ def hugging_face(
         scenario=scenario,
         validation=validation,
         split_seed=split_seed,
-        test_share=test,
+        test_fraction=test,
         limit_bytes=limit_bytes,
         workers=workers,
     )
@@ -89,7 +89,7 @@ def from_hugging_face(
     scenario: Scenario = "class",
     validation: float = 0.1,
     split_seed: int = 0,
-    test_share: float = 0.2,
+    test_fraction: float = 0.2,
     limit_bytes: int = LIMIT_BYTES,
     workers: int = 0,
 ) -> Stream:
@@ -109,7 +109,7 @@ def from_hugging_face(
         name: how the stream is called in tables.
         seed, shuffle, class_order, scenario, validation, split_seed: see :func:`dreamer.streams.split.split_stream`;
             ``split_seed`` decides what is split off as well.
-        test_share: fraction of each class that is split off where there are no test data, in (0, 1).
+        test_fraction: fraction of each class that is split off where there are no test data, in (0, 1).
         limit_bytes: bytes up to which samples are held in memory; more are read batch by batch.
         workers: processes that read; 0 reads in this one.
 
@@ -133,7 +133,7 @@ def from_hugging_face(
 
     train = read(data)
     if test is None:
-        train, tested = split_off(name, train, test_share, split_seed)
+        train, tested = split_off(name, train, test_fraction, split_seed)
     else:
         tested = read(test)
     count = len(train.y.unique())

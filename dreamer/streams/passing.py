@@ -187,20 +187,20 @@ class _Classes(Sequence[int]):
         self._index = index
 
     @property
-    def known(self) -> tuple[int, ...]:
-        """The classes, as far as the experience has been read; asking reads nothing."""
+    def so_far(self) -> tuple[int, ...]:
+        """The classes, as far as the experience has been read; this reads nothing."""
         return self._source.classes.get(self._index, ())
 
-    def _met(self) -> tuple[int, ...]:
+    def _read(self) -> tuple[int, ...]:
         if self._index not in self._source.classes:
             self._source.read(self._index)
-        return self.known
+        return self.so_far
 
     def __len__(self) -> int:
-        return len(self._met())
+        return len(self._read())
 
     def __getitem__(self, position):
-        return self._met()[position]
+        return self._read()[position]
 
     def __repr__(self) -> str:
-        return repr(self.known)
+        return repr(self.so_far)

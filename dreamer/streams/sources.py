@@ -32,7 +32,7 @@ class Source:
         title: its name in messages.
         home: Avalanche's name for its folder.
         layout: the files that are looked for, in words.
-        url: asked, before any download, whether the network is there.
+        url: requested, before any download, to see whether the network is there.
         present: whether the files are in a folder.
         download: puts the files into a folder; may raise anything.
     """
@@ -60,7 +60,7 @@ def locate(source: Source, root: str | Path | None = None, download: bool = True
             return place
     why = "downloading is switched off"
     if download:
-        why = _download(source, places[0]) if answers(source.url) else "its host does not answer"
+        why = _download(source, places[0]) if reachable(source.url) else "its host does not respond"
         if not why:
             return places[0]
     sought = " or ".join(repr(str(place)) for place in places)
@@ -70,8 +70,8 @@ def locate(source: Source, root: str | Path | None = None, download: bool = True
     )
 
 
-def answers(url: str) -> bool:
-    """Whether the host of a URL answers within three seconds, name look-up included."""
+def reachable(url: str) -> bool:
+    """Whether the host of a URL responds within three seconds, name look-up included."""
     heard: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def request() -> None:

@@ -31,7 +31,7 @@ def contrasts(findings: Findings, data: str, key: str) -> list[Figure]:
 
 
 def curves(findings: Findings, data: str, key: str) -> list[Figure]:
-    """What was measured on the way, a figure for each measure with a panel for each arm."""
+    """The curves during training, a figure for each measure with a panel for each arm."""
     figures = []
     for name, measure in findings.study.measures.items():
         lines = {arm: _lines(findings, data, arm, name) for arm in findings.study.arms}

@@ -1,4 +1,4 @@
-"""The completed cells of a study, found again, with the verdicts computed from them."""
+"""The completed cells of a study, read from disk, with the verdicts computed from them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Findings:
         return [name for name in self.study.measures if name in found]
 
     def yardstick(self, data: str, measure: str) -> float | None:
-        """What real data themselves have of a measure, mean over all runs; None where it is not known."""
+        """What real data themselves have of a measure, mean over all runs; None where there is none."""
         known = [run.results.get("yardsticks") or {} for run in self.runs if run.cell.data == data]
         return summarise([yardsticks[measure] for yardsticks in known if measure in yardsticks]).mean
 

@@ -1,4 +1,4 @@
-"""A study: one YAML that says the question, arms, seeds, contrasts and margins before anything runs."""
+"""A study: one YAML with the question, arms, seeds, contrasts and margins before anything runs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Study:
         primary: the contrasts that the study is for.
         exploratory: all others.
         limits: what it cannot show, a sentence each.
-        asked: all that was asked for, as plain values.
+        asked: the whole request, as plain values.
     """
 
     name: str
@@ -94,7 +94,7 @@ def catalog() -> dict[str, Path]:
 
 
 def describe() -> dict[str, str]:
-    """What each study asks, by name: the second line of its opening comment; the first is the command."""
+    """The question of each study, by name: the second line of its opening comment; the first is the command."""
     return {name: path.read_text(encoding="utf-8").splitlines()[1].lstrip("# ") for name, path in catalog().items()}
 
 

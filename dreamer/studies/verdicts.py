@@ -43,7 +43,7 @@ class ContrastResult:
         p: of Wilcoxon's test, corrected over the family of contrasts; None without pairs.
         p_equivalent: of the two one-sided tests, corrected likewise; None below two pairs.
         verdict: about the arm, as against the other one.
-        reason: why it is no stronger, or what has to be known with it; may be empty.
+        reason: why it is no stronger, or a caveat; may be empty.
     """
 
     contrast: Contrast

@@ -1,4 +1,4 @@
-"""What was found, in words: computed from verdicts and numbers, so that no sentence can be stronger than they are."""
+"""The findings in sentences: computed from verdicts and numbers, so that none is stronger than they are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SENTENCES = {
 
 
 def headline(findings: Findings) -> list[str]:
-    """What the study comes to: a sentence for each primary contrast, and one for what is missing."""
+    """The headline: a sentence for each primary contrast, and one for what is missing."""
     if not findings.runs:
         return ["No run of this study is completed yet."]
     study = findings.study

@@ -37,7 +37,7 @@ class StreamDataModule(pl.LightningDataModule):
         self._validation_limit: float | None = None
 
     def setup(self, stage: str) -> None:
-        """Ask the Trainer for a new loader with every stage, and leave evaluation to the module."""
+        """Make the Trainer request a new loader with every stage, and leave evaluation to the module."""
         if stage != "fit" or self.trainer is None:
             return
         trainer: Any = self.trainer  # its stubs lack the attribute, which a connector sets
@@ -111,7 +111,7 @@ class StreamDataModule(pl.LightningDataModule):
         return (trainer.strategy.batch_to_device(batch, info.device) for batch in found)
 
     def _at(self, samples: Samples, device: torch.device | str) -> Samples:
-        """Samples on a device; what several experiences share is moved once."""
+        """Samples on a device; what several experiences have in common is moved once."""
         key = (id(samples), str(device))
         if key not in self._moved:
             self._moved[key] = samples.to(device)

@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other. Each of them has to call the collective functions, or all wait."""
+"""What the processes of one run send each other. Each of them has to call the collective functions, or all wait."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class WakeSleepModule(pl.LightningModule):
             if the stage opens an experience:                # on_train_epoch_start
                 sleeper.begin_experience(stage)              # dawn: copy the teacher of the old classes
             for step in sleeper.steps(samples):              # stage_loader: a real batch, dreams, or both
-                losses = sleeper.train_step(step)            # training_step: teach, judge, observe, count
+                losses = sleeper.train_step(step)            # training_step: teachers, losses, memory, counts
                 losses.total.backward(); optimizer.step()    # Lightning
                 sleeper.after_step()                         # optimizer_step: plasticity
             if a wake stretch is over:                       # on_train_epoch_end
@@ -78,7 +78,7 @@ class WakeSleepModule(pl.LightningModule):
         active_outputs: the softmax runs over ``all`` outputs, those of classes ``seen`` so far, or those of the
             sample's own ``task`` (which must then be known at test time).
         evaluated: what is evaluated: the ``network``, or the slowest of its moving averages (``average``).
-        problem: what the learner is asked; by default the class of a sample.
+        problem: what the learner predicts; by default the class of a sample.
         seed: of everything that is drawn at random.
 
     Raises:
@@ -211,7 +211,7 @@ class WakeSleepModule(pl.LightningModule):
         self.sleeper.parts, self.sleeper.ledger, self._last_row = self.parts, Ledger(), None
         self.schedule.load_state_dict(self._schedule_start)
         if self.memory is not None:
-            self.memory.share(self.global_rank, self.trainer.world_size)
+            self.memory.distribute(self.global_rank, self.trainer.world_size)
 
     def _replan(self, plan: Hypnogram) -> None:
         """Go on with another plan, as open nights are decided."""
@@ -238,7 +238,7 @@ class WakeSleepModule(pl.LightningModule):
         return StageLoader(stage, steps)
 
     def training_step(self, batch: Step, batch_idx: int) -> Tensor | None:
-        """Let the stage judge the batch; Lightning calls backward, unless there is nothing to differentiate."""
+        """Compute the stage's loss of the batch; Lightning calls backward, unless there is nothing to differentiate."""
         sleeper = self.sleeper
         # dropout and the like draw from the global generators: seeded by the step, they can be resumed
         seed_global(mix(self.seed, Purpose.NETWORK, batch.stage, batch.step, self.global_rank), self.device)

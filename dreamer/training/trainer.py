@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
-    """The plan of a run within a Trainer's limits; the Trainer is checked, and told how many stages there are."""
+    """The plan of a run within a Trainer's limits; the Trainer is checked, and gets the number of stages."""
     check_data(trainer)
     module.check_trainer(trainer)
     plan = limited_plan(trainer, module.plan(module.stream, trainer.world_size))
@@ -67,7 +67,7 @@ def parameter_groups(
 
 
 def limited_plan(trainer: pl.Trainer, plan: Hypnogram) -> Hypnogram:
-    """The plan that fits within a Trainer's limits on epochs; the Trainer is told how many stages it has."""
+    """The plan that fits within a Trainer's limits on epochs; the Trainer gets the number of its stages."""
     loop = trainer.fit_loop
     dev_steps = int(trainer.fast_dev_run)  # type: ignore[attr-defined]  # a Lightning connector sets it
     if dev_steps:
@@ -86,7 +86,7 @@ def limited_plan(trainer: pl.Trainer, plan: Hypnogram) -> Hypnogram:
 
 
 def change_plan(trainer: pl.Trainer, before: Hypnogram, after: Hypnogram) -> None:
-    """Tell a Trainer that follows one plan to the end to follow another one."""
+    """Set the plan of a Trainer that follows another one to its end."""
     if trainer.fit_loop.max_epochs == len(before):
         trainer.fit_loop.max_epochs = len(after)
 

@@ -126,7 +126,7 @@ WORDS = {
     ),
     "randumb": ("digits", "randumb", "network.features=200"),
     "generative_classifier": ("digits", "generative_classifier", "wake.steps=30", UNMEASURED),
-    "blurred": (*SMALL_NIGHTS, "stream.then=[{name: blurred, share: 0.2}]"),
+    "blurred": (*SMALL_NIGHTS, "stream.then=[{name: blurred, fraction: 0.2}]"),
     "accumulated": (
         *(*SMALL_NIGHTS, "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=1.0"),
         *("generator_lr=0.002", "generator.name=vae", "night.1.source=both", "wake.source=memory", UNMEASURED),

@@ -1,4 +1,4 @@
-"""The dreams of every night beside held-out data: right numbers, in the right places, and a life that never notices."""
+"""The dreams of every night beside held-out data: right numbers, in the right places, the run unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dreamer.stages import NREM
 from dreamer.streams import from_tensors
 from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
-SHARES = ("precision", "recall", "fidelity", "coverage", "balance")
+FRACTIONS = ("precision", "recall", "fidelity", "coverage", "balance")
 
 
 class Knowing(nn.Module):
@@ -57,36 +57,36 @@ def measured(dreams: Batch, real: Batch) -> dict[str, Any]:
 
 def test_dreams_that_are_the_real_data_are_perfect_and_nothing_new() -> None:
     real = batch(60, 1)
-    told = measured(real, real)
-    assert {name: told[name] for name in SHARES} == pytest.approx(dict.fromkeys(SHARES, 1.0))
-    assert (told["frechet"], told["diversity"], told["novelty"]) == pytest.approx((0.0, 1.0, 0.0), abs=1e-9)
+    found = measured(real, real)
+    assert {name: found[name] for name in FRACTIONS} == pytest.approx(dict.fromkeys(FRACTIONS, 1.0))
+    assert (found["frechet"], found["diversity"], found["novelty"]) == pytest.approx((0.0, 1.0, 0.0), abs=1e-9)
 
 
 def test_other_real_data_are_as_new_as_real_data_are_to_each_other() -> None:
-    told = measured(batch(300, 2), batch(300, 1))
-    assert told["novelty"] == pytest.approx(1.0, abs=0.15)
-    assert told["diversity"] == pytest.approx(1.0, abs=0.05)
-    assert told["frechet"] < 0.02
+    found = measured(batch(300, 2), batch(300, 1))
+    assert found["novelty"] == pytest.approx(1.0, abs=0.15)
+    assert found["diversity"] == pytest.approx(1.0, abs=0.05)
+    assert found["frechet"] < 0.02
 
 
 def test_a_generator_that_always_says_the_same_shows() -> None:
     real = batch(60, 1)
     same = Batch(real.x[:1].expand(60, -1), real.y)
-    told = measured(same, real)
-    assert told["coverage"] == pytest.approx(1 / 3)
-    assert told["balance"] == told["diversity"] == 0.0
-    assert told["fidelity"] == pytest.approx(1 / 3)
-    assert told["precision"] == 1.0 and told["recall"] < 0.1
+    found = measured(same, real)
+    assert found["coverage"] == pytest.approx(1 / 3)
+    assert found["balance"] == found["diversity"] == 0.0
+    assert found["fidelity"] == pytest.approx(1 / 3)
+    assert found["precision"] == 1.0 and found["recall"] < 0.1
 
 
-def test_few_samples_leave_out_what_they_cannot_tell() -> None:
-    told = measured(batch(1, 2), batch(1, 1))
-    assert {name for name in MEASURES if told[name] is None} == {
+def test_few_samples_leave_out_what_they_cannot_measure() -> None:
+    found = measured(batch(1, 2), batch(1, 1))
+    assert {name for name in MEASURES if found[name] is None} == {
         "frechet", "precision", "recall", "diversity", "novelty",
     }  # fmt: skip
 
 
-def lived(folder: Path | None, stop: pl.Callback | None = None, **changes: Any) -> tuple[Any, DreamQuality]:
+def trained(folder: Path | None, stop: pl.Callback | None = None, **changes: Any) -> tuple[Any, DreamQuality]:
     stream = changes.pop("stream", None) or tiny_stream()
     ckpt = changes.pop("ckpt_path", None)
     quality = DreamQuality(folder, **changes.pop("quality", {}))
@@ -97,26 +97,26 @@ def lived(folder: Path | None, stop: pl.Callback | None = None, **changes: Any) 
     return module, quality
 
 
-def test_a_life_that_is_looked_at_is_the_same_life() -> None:
+def test_a_run_that_is_measured_is_the_same_run() -> None:
     alone = tiny_module(tiny_stream())
     train(alone, tiny_stream())
     torch.rand(3)
-    seen, quality = lived(None)
+    seen, quality = trained(None)
     assert len(quality.rows) == 3
     assert seen.results()["accuracy_matrix"] == alone.results()["accuracy_matrix"]
     for name, weight in seen.state_dict().items():
         assert torch.equal(weight, alone.state_dict()[name]), name
 
 
-def test_every_night_is_told_to_the_results_the_logger_and_in_a_picture(tmp_path: Path) -> None:
-    _, quality = lived(tmp_path)
+def test_every_night_is_in_the_results_the_log_and_a_picture(tmp_path: Path) -> None:
+    _, quality = trained(tmp_path)
     rows = read_results(tmp_path)["dreams"]
     assert [row["night"] for row in rows] == [0, 1, 2]
     # a quarter of twelve samples of two more classes each night
     assert [row["samples"] for row in rows] == [6, 12, 18]
     assert rows == quality.rows
     for row in rows:
-        assert all(0 <= row[name] <= 1 for name in SHARES)
+        assert all(0 <= row[name] <= 1 for name in FRACTIONS)
         assert (tmp_path / "dream_quality" / f"night_{row['night']:02d}.png").read_bytes().startswith(b"\x89PNG")
     with (tmp_path / "metrics.csv").open(newline="") as file:
         logged = [line for line in csv.DictReader(file) if line["dreams/recall"]]
@@ -137,32 +137,32 @@ class Stop(pl.Callback):
             raise RuntimeError("broken off")
 
 
-def test_a_resumed_life_has_the_rows_of_all_its_nights(tmp_path: Path) -> None:
-    whole, quality = lived(tmp_path / "whole")
+def test_a_resumed_run_has_the_rows_of_all_its_nights(tmp_path: Path) -> None:
+    whole, quality = trained(tmp_path / "whole")
     second = whole.hypnogram[5]
     with pytest.raises(RuntimeError, match="broken off"):
-        lived(tmp_path / "cut", stop=Stop(second.first_step + second.steps + 2))
+        trained(tmp_path / "cut", stop=Stop(second.first_step + second.steps + 2))
     saved = next((tmp_path / "cut" / "checkpoints").glob("*.ckpt"))
-    _, resumed = lived(tmp_path / "cut", ckpt_path=str(saved))
+    _, resumed = trained(tmp_path / "cut", ckpt_path=str(saved))
     assert resumed.rows == quality.rows
     assert read_results(tmp_path / "cut")["dreams"] == read_results(tmp_path / "whole")["dreams"]
 
 
 def test_without_held_out_data_or_dreams_nothing_is_measured(tmp_path: Path) -> None:
-    _, quality = lived(tmp_path / "none", stream=tiny_stream(validation=0.0))
+    _, quality = trained(tmp_path / "none", stream=tiny_stream(validation=0.0))
     assert quality.rows == [] and not (tmp_path / "none" / "dream_quality").exists()
     assert read_results(tmp_path / "none")["dreams"] == []
-    _, quality = lived(tmp_path / "days", night=[])
+    _, quality = trained(tmp_path / "days", night=[])
     assert quality.rows == []
 
 
 def test_every_other_night_and_fewer_samples(tmp_path: Path) -> None:
-    _, quality = lived(tmp_path, quality={"every": 2, "samples": 7})
+    _, quality = trained(tmp_path, quality={"every": 2, "samples": 7})
     assert [(row["night"], row["samples"]) for row in quality.rows] == [(0, 6), (2, 7)]
 
 
-def test_a_memory_keeps_what_it_met() -> None:
-    _, quality = lived(None, generator=None, memory=ClassBalanced(100), night=[NREM(2, 8)])
+def test_a_memory_keeps_real_samples() -> None:
+    _, quality = trained(None, generator=None, memory=ClassBalanced(100), night=[NREM(2, 8)])
     assert len(quality.rows) == 3
     # real samples, so as far from the held-out ones as these from each other
     assert all(row["precision"] > 0.8 and 0.5 < row["novelty"] < 1.5 for row in quality.rows)
@@ -174,7 +174,7 @@ def test_samples_that_are_no_images_have_numbers_and_no_picture(tmp_path: Path) 
     x = torch.randn(240, 2, 3, 2, 2, generator=rng) + y.view(-1, 1, 1, 1, 1)
     stream = from_tensors(x[:160], y[:160], x[160:], y[160:], experiences=2, validation=0.25)
     generator = VAE(stream.sample_shape, 4, 2, (8,), likelihood="gaussian")
-    _, quality = lived(tmp_path, stream=stream, generator=generator, night=[NREM(2, 8)])
+    _, quality = trained(tmp_path, stream=stream, generator=generator, night=[NREM(2, 8)])
     assert len(quality.rows) == 2 and all(row["recall"] is not None for row in quality.rows)
     assert not (tmp_path / "dream_quality").exists()
 
@@ -200,10 +200,10 @@ def test_numbers_below_one_are_refused(wrong: dict[str, int]) -> None:
 SHORT = ["digits", "stream.experiences=2", "wake.steps=5", "night.0.steps=2", "night.1.steps=2"]
 
 
-def test_it_is_on_where_it_can_be_and_off_where_it_is_asked_to(tmp_path: Path) -> None:
-    told = dreamer.run(*SHORT, "dream_quality.samples=20", out=str(tmp_path / "on"))
-    assert [row["samples"] for row in told["dreams"]] == [20, 20]
-    told = dreamer.run(*SHORT, "dream_quality=null", out=str(tmp_path / "off"))
-    assert "dreams" not in told
+def test_it_is_on_by_default_where_possible_and_can_be_switched_off(tmp_path: Path) -> None:
+    found = dreamer.run(*SHORT, "dream_quality.samples=20", out=str(tmp_path / "on"))
+    assert [row["samples"] for row in found["dreams"]] == [20, 20]
+    found = dreamer.run(*SHORT, "dream_quality=null", out=str(tmp_path / "off"))
+    assert "dreams" not in found
     with pytest.raises(ConfigError, match=r"dream_quality\.sample: unknown .*did you mean 'samples'"):
         dreamer.run(*SHORT, "dream_quality.sample=3", out=str(tmp_path / "wrong"))

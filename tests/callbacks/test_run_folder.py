@@ -1,4 +1,4 @@
-"""What a life leaves on disk: when it ends well, when it breaks off, and when it is resumed."""
+"""What a run leaves on disk: when it completes, when it is interrupted, and when it is resumed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rows_of(folder):
         return list(csv.DictReader(file))
 
 
-def test_a_whole_life_leaves_everything(tmp_path):
+def test_a_complete_run_leaves_everything(tmp_path):
     stream = tiny_stream()
     module = tiny_module(stream)
     train(module, stream, callbacks=[RunFolder(tmp_path, {"a": {"b": 1}}, "tiny")], logger=ResumableCSVLogger(tmp_path))
@@ -52,7 +52,7 @@ def test_a_whole_life_leaves_everything(tmp_path):
     assert sum(bool(row["sleep/night"]) for row in rows) == 3
 
 
-def test_a_life_that_breaks_off_leaves_what_there_is(tmp_path):
+def test_an_interrupted_run_leaves_what_there_is(tmp_path):
     stream = tiny_stream()
     with pytest.raises(RuntimeError, match="broken off"):
         train(
@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_reason(tmp_path, monk
     assert len(warned) == 1 and "could not write" in warned[0]
 
 
-def test_a_resumed_life_leaves_the_same_files(tmp_path):
+def test_a_resumed_run_leaves_the_same_files(tmp_path):
     stream = tiny_stream()
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(tiny_module(stream), stream, callbacks=[RunFolder(whole, name="x")], logger=ResumableCSVLogger(whole))
@@ -102,7 +102,7 @@ def test_a_resumed_life_leaves_the_same_files(tmp_path):
         assert (whole / picture).read_bytes() == (broken / picture).read_bytes()
 
 
-def test_a_night_that_was_lived_but_not_closed_is_drawn_on_resume(tmp_path):
+def test_a_night_that_was_completed_but_not_closed_is_drawn_on_resume(tmp_path):
     class StopBeforeTheMorning(pl.Callback):
         def on_train_epoch_end(self, trainer, module):
             if module.hypnogram.closes_night(module.hypnogram[trainer.current_epoch]):
@@ -118,7 +118,7 @@ def test_a_night_that_was_lived_but_not_closed_is_drawn_on_resume(tmp_path):
     assert (whole / PICTURES[2]).read_bytes() == (broken / PICTURES[2]).read_bytes()
 
 
-def test_the_shortest_life_leaves_everything(tmp_path):
+def test_the_shortest_run_leaves_everything(tmp_path):
     stream = tiny_stream()
     train(tiny_module(stream), stream, callbacks=[RunFolder(tmp_path)], fast_dev_run=True)
     assert (tmp_path / "dreams" / "night_00.png").is_file() and read_results(tmp_path)["cost"]["bytes"]["network"] > 0
@@ -133,7 +133,7 @@ def test_looking_changes_no_number(tmp_path):
         assert torch.equal(a, b)
 
 
-def test_a_life_without_sleep_has_no_dreams(tmp_path):
+def test_a_run_without_sleep_has_no_dreams(tmp_path):
     stream = tiny_stream()
     train(tiny_module(stream, night=[]), stream, callbacks=[RunFolder(tmp_path)])
     assert not (tmp_path / "dreams").exists() and not (tmp_path / "metrics.csv").exists()

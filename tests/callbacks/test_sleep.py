@@ -219,7 +219,7 @@ def test_a_second_fit_remembers_the_first(pl1: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", [1.0, 0.5])
-def test_the_progress_bar_is_told_how_long_an_epoch_is(pl: Any, limit: float) -> None:
+def test_the_progress_bar_has_the_length_of_an_epoch(pl: Any, limit: float) -> None:
     data = make_stream(pl, batch_size=8)
     module = fit(pl, SleepCallback([NREM(3, batch_size=8)]), data=data, limit_train_batches=limit)
     day = int(4 * limit)
@@ -318,7 +318,7 @@ def test_sleep_is_logged_on_its_own_axis(pl: Any, tmp_path: Any) -> None:
     assert sum(bool(row["train/loss"]) for row in rows) == 10
 
 
-def test_wandb_is_told_the_axis() -> None:
+def test_wandb_gets_the_axis() -> None:
     axes = []
     run = SimpleNamespace(define_metric=lambda *names, **axis: axes.append((*names, axis)))
     logger = type("WandbLogger", (), {"experiment": run})()

@@ -29,7 +29,7 @@ from tests.helpers.pages import CHECKOUT, blocks
 
 PAGE = CHECKOUT / "docs" / "lightning_cli.md"
 SHORT = ["--trainer.limit_train_batches", "1", "--trainer.enable_progress_bar", "false", "--trainer.logger", "false"]
-LIFE = ["--data.stream", "dreamer.streams.digits", "--model.network", "dreamer.networks.MLP"]
+RUN = ["--data.stream", "dreamer.streams.digits", "--model.network", "dreamer.networks.MLP"]
 
 
 def public_classes() -> list[type]:
@@ -68,7 +68,7 @@ def name_of(part: Callable[..., Any]) -> str:
 
 
 def parser_of(part: Callable[..., Any]) -> ArgumentParser:
-    """As LightningCLI would ask for it; what has no type is an error."""
+    """As LightningCLI would parse it; a parameter without a type is an error."""
     from jsonargparse import set_parsing_settings
 
     set_parsing_settings(subclasses_enabled=[streams.Stream])
@@ -107,7 +107,7 @@ def typed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def fit(*words: str) -> list[str]:
-    return ["python", "-m", "dreamer.cli.lightning", "fit", *LIFE, *SHORT, "--trainer.accelerator", "cpu", *words]
+    return ["python", "-m", "dreamer.cli.lightning", "fit", *RUN, *SHORT, "--trainer.accelerator", "cpu", *words]
 
 
 COMMANDS = [shlex.split(line) for block in blocks(PAGE) if block.language == "bash" for line in block.text.splitlines()]
@@ -116,17 +116,17 @@ COMMANDS = [shlex.split(line) for block in blocks(PAGE) if block.language == "ba
 @pytest.mark.process
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[-3:]))
 def test_the_commands_of_the_page_run(words: list[str], there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lives = not words[-1] == "--print_config" and not any(".help" in word for word in words)
-    assert typed([*words, *(SHORT if lives else [])], monkeypatch) == 0
-    if lives:
+    trains = not words[-1] == "--print_config" and not any(".help" in word for word in words)
+    assert typed([*words, *(SHORT if trains else [])], monkeypatch) == 0
+    if trains:
         assert list(there.glob("checkpoints/*.ckpt"))
 
 
-def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_run_of_the_page_is_that_of_its_yaml(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        life = cli_lightning.WakeSleepCLI(["--config", "run.yaml", "--model.wake.steps", "7"], run=False)
-    module, stream = life.model, life.datamodule.stream
+        parsed = cli_lightning.WakeSleepCLI(["--config", "run.yaml", "--model.wake.steps", "7"], run=False)
+    module, stream = parsed.model, parsed.datamodule.stream
     assert (len(stream), module.wake.steps, module.wake.replay, module.seed) == (5, 7, 64, 1)
     assert [(type(stage), stage.steps) for stage in module.night] == [(dreamer.NREM, 20), (dreamer.REM, 40)]
     assert module.night[1].replayer.perturbations[1].degrees == 8
@@ -135,7 +135,7 @@ def test_the_life_of_the_page_is_what_its_yaml_says(there: Path, capsys: pytest.
     assert module.generator.sample_shape == (1, 8, 8)
 
 
-def test_a_printed_life_is_the_same_life(
+def test_a_printed_configuration_gives_the_same_run(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["python", "-m", "dreamer.cli.lightning", "fit", "--print_config", "--config"]
@@ -179,8 +179,8 @@ def test_streams_by_name_come_with_their_options(there: Path) -> None:
         built = {"class_path": "dreamer.streams.registry.build", "init_args": {"name": "digits", "seed": 3},
                  "dict_kwargs": {"experiences": 2}}  # fmt: skip
         network = {"class_path": "dreamer.networks.MLP"}
-        life = cli_lightning.WakeSleepCLI({"data": {"stream": built}, "model": {"network": network}}, run=False)
-    assert life.datamodule.stream.class_order == streams.digits(experiences=2, seed=3).class_order
+        parsed = cli_lightning.WakeSleepCLI({"data": {"stream": built}, "model": {"network": network}}, run=False)
+    assert parsed.datamodule.stream.class_order == streams.digits(experiences=2, seed=3).class_order
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,10 @@ def test_without_jsonargparse_it_says_what_to_install(
 
 @pytest.mark.parametrize("part", [*CLASSES, *STREAMS], ids=name_of)
 def test_every_argument_has_a_type_and_says_what_it_is(part: Callable[..., Any]) -> None:
-    asked = {name: each for name, each in inspect.signature(part).parameters.items() if name != "options"}
+    wanted = {name: each for name, each in inspect.signature(part).parameters.items() if name != "options"}
     shown = {each.dest.removeprefix("part."): each.help for each in parser_of(part)._actions}
-    assert set(asked) <= set(shown), f"not shown: {set(asked) - set(shown)}"
-    silent = [name for name in asked if not re.sub(r"\(.*\)", "", shown[name] or "", flags=re.S).strip()]
+    assert set(wanted) <= set(shown), f"not shown: {set(wanted) - set(shown)}"
+    silent = [name for name in wanted if not re.sub(r"\(.*\)", "", shown[name] or "", flags=re.S).strip()]
     assert not silent, f"the docstring says nothing of {silent}"
 
 

@@ -11,7 +11,7 @@ from dreamer.metrics.significance import smallest_p, summarise
 from tests.helpers.made_up_runs import fake_results
 
 
-def life(arm: str, stream: str, seed: int, accuracy: float | None) -> CompletedRun:
+def completed_run(arm: str, stream: str, seed: int, accuracy: float | None) -> CompletedRun:
     results = fake_results(3, seed=seed)
     results["metrics"]["average_accuracy"] = accuracy
     results["cost"]["bytes"]["plasticity"] = 0
@@ -20,13 +20,13 @@ def life(arm: str, stream: str, seed: int, accuracy: float | None) -> CompletedR
 
 def comparison(scores, missing=(), reference="er") -> Comparison:
     """From scores by stream, arm and seed."""
-    lives = tuple(
-        life(arm, stream, seed, score)
+    completed = tuple(
+        completed_run(arm, stream, seed, score)
         for stream, arms in scores.items()
         for arm, seeds in arms.items()
         for seed, score in seeds.items()
     )
-    return Comparison("toy", lives, tuple(missing), reference)
+    return Comparison("toy", completed, tuple(missing), reference)
 
 
 def test_pareto_front():
@@ -36,8 +36,8 @@ def test_pareto_front():
     assert pareto_front({}) == ()
 
 
-def test_costs_of_a_life_by_hand():
-    assert costs(life("er", "a", 0, 0.5).results) == Costs(
+def test_costs_of_a_run_by_hand():
+    assert costs(completed_run("er", "a", 0, 0.5).results) == Costs(
         steps=3 * (120 + 40 + 30),
         samples_real=7680,
         samples_replayed=0,
@@ -49,15 +49,15 @@ def test_costs_of_a_life_by_hand():
 
 
 def test_unknown_costs_are_not_small_ones():
-    results = life("er", "a", 0, 0.5).results
+    results = completed_run("er", "a", 0, 0.5).results
     del results["cost"]["bytes"]["teacher"], results["cost"]["samples"]
     results["cost"]["seconds"]["rem"] = None
     found = costs(results)
     assert found.bytes_kept is found.samples_real is found.replayed_and_dreamt is found.seconds is None
     assert found.steps == 570 and found.bytes_network == 1_913_896
     assert costs({}) == Costs(*[None] * 7)
-    known = costs(life("er", "a", 1, 0.5).results)
-    assert mean_costs([found, known]) == known, "whoever does not say is left out of the mean"
+    complete = costs(completed_run("er", "a", 1, 0.5).results)
+    assert mean_costs([found, complete]) == complete, "a run that does not state its costs is left out of the mean"
     assert mean_costs([]) == Costs(*[None] * 7)
 
 
@@ -89,7 +89,7 @@ def test_missing_cells_leave_holes_and_nothing_else():
     found = analyse(comparison(scores, missing))
     bir, lost = found.of("bir", "a"), found.of("lost", "a")
     assert (bir.accuracy.n, bir.paired.n, bir.paired.difference) == (2, 2, pytest.approx(0.2))
-    assert bir.paired.p == bir.paired.p_holm == 0.5, "who was not lived is no test to correct for"
+    assert bir.paired.p == bir.paired.p_holm == 0.5, "an arm that was not run is no test to correct for"
     assert lost.accuracy.mean is None and lost.paired.verdict == "no pairs" and lost.rank is None
     assert lost.costs.steps is None and found.tests == 1
     assert found.rankings["a"].blocks == 2 and "lost" not in found.rankings["a"].mean_ranks
@@ -106,7 +106,7 @@ def test_one_seed_and_two_seeds_conclude_nothing():
         assert (bir.accuracy.std is None, bir.paired.d_z is None) == (n == 1, n == 1)
 
 
-def test_lives_without_accuracy_and_references_without_lives():
+def test_runs_without_accuracy_and_references_without_runs():
     found = analyse(comparison({"a": {"er": {0: None}, "bir": {0: 0.9}}}))
     assert found.of("er", "a").accuracy.n == 0 and found.of("bir", "a").paired.verdict == "no pairs"
     empty = analyse(Comparison("nothing", (), (), "er"))
@@ -118,7 +118,7 @@ def test_an_arm_of_one_stream_stands_on_that_stream_alone():
     assert [row.arm for row in found.on("b")] == ["er"]
 
 
-def test_explanation_tells_the_numbers_of_this_comparison():
+def test_the_explanation_has_the_numbers_of_this_comparison():
     few = explained(analyse(comparison({"a": {"er": {0: 0.5}, "bir": {0: 0.9}}})))
     assert "with er seed by seed" in few and "(1 test here)" in few and "fewer than 6" in few
     assert "to correct for" not in few

@@ -1,4 +1,4 @@
-"""Equal budgets are equal when they are counted again, from the plan and from the life."""
+"""Equal budgets are equal when they are counted again, from the plan and from the run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_nights_beyond_the_budget_are_refused() -> None:
         cells(OURS, budget={"steps": 42})
 
 
-def test_a_budget_of_bytes_sizes_memories_and_tells_of_what_has_a_fixed_size() -> None:
+def test_a_budget_of_bytes_sizes_memories_and_warns_of_what_has_a_fixed_size() -> None:
     found = grid.read(
         {
             "arms": ["er", "derpp", "ours", "avalanche:Replay"],
@@ -83,7 +83,7 @@ def test_bytes_of_the_reference_are_matched() -> None:
 
 def test_arithmetic_of_the_reference_is_matched() -> None:
     found = cells("er", "fine_tune", match="flops")
-    # from the second experience on er judges 128 replayed samples beside some 55 new ones (64, less at a pass's end)
+    # from the second experience on er trains on 128 replayed samples beside some 55 new ones (64, less at a pass's end)
     ratio = found["fine_tune"].config["wake"]["steps"] / found["er"].config["wake"]["steps"]
     assert ratio == pytest.approx((1 + 4 * (55 + 128) / 55) / 5, abs=0.15)
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_matched_is_refused() -> None:
         cells("avalanche:Naive", "er", match="bytes")
 
 
-def test_open_nights_are_told_of() -> None:
+def test_open_nights_are_warned_of() -> None:
     found = grid.read(
         {
             "arms": ["memories schedule.name=sleep_pressure"],
@@ -112,7 +112,7 @@ def test_limits_are_read_from_words() -> None:
     assert (limits.steps, limits.nbytes, limits.match) == (5, 7, None)
 
 
-def test_days_that_are_lived_again_are_bytes_kept() -> None:
+def test_data_that_are_trained_on_again_count_as_bytes_kept() -> None:
     found = cells("joint", "cumulative", "fine_tune")
     prepared = runs.prepare(found["joint"].config, Path("nowhere"))
     samples = sum(len(experience.train) for experience in prepared.stream.experiences)

@@ -1,4 +1,4 @@
-"""Lives are found again, whoever lived them, and a report says what their results.json say."""
+"""Runs are found in their folders, whatever started them, and a report says what their results.json say."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from dreamer.config.binding import ConfigError
 from dreamer.jobs import manifest
 from dreamer.report.results import read_results
 
-ASKED = {
+REQUEST = {
     "arms": ["er memory.capacity=40", "fine_tune"],
     "streams": ["digits"],
     "seeds": 2,
     "set": ["stream.experiences=2", "wake.steps=6"],
 }
-ER, NONE = ASKED["arms"]
+ER, NONE = REQUEST["arms"]
 
 
 @pytest.fixture(scope="module")
 def wanted() -> Grid:
-    return grid.read(ASKED)
+    return grid.read(REQUEST)
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, wanted: Grid) -> Path:
-    """A comparison that has been lived."""
+def done(tmp_path_factory: pytest.TempPathFactory, wanted: Grid) -> Path:
+    """The folder of a comparison that has been run."""
     folder = tmp_path_factory.mktemp("comparison")
     for cell in wanted.cells:
         manifest.write(cell.plain(), folder / cell.folder, grid.PROGRAM.fingerprint())
@@ -43,37 +43,37 @@ def house(tmp_path_factory: pytest.TempPathFactory, wanted: Grid) -> Path:
     return folder
 
 
-def test_a_cell_lives_as_its_configuration_says_and_only_once(house: Path, wanted: Grid) -> None:
+def test_a_cell_runs_as_its_configuration_says_and_only_once(done: Path, wanted: Grid) -> None:
     cell = wanted.cells[0]
-    results = read_results(house / cell.folder)
+    results = read_results(done / cell.folder)
     assert results["complete"] and results["seed"] == 1
     assert sum(results["cost"]["optimizer_steps"].values()) == 12
-    written = (house / cell.folder / "results.json").stat().st_mtime_ns
-    assert run_cell(house / cell.folder) == results
-    assert (house / cell.folder / "results.json").stat().st_mtime_ns == written
+    written = (done / cell.folder / "results.json").stat().st_mtime_ns
+    assert run_cell(done / cell.folder) == results
+    assert (done / cell.folder / "results.json").stat().st_mtime_ns == written
 
 
-def test_lives_of_a_seed_are_paired(house: Path, wanted: Grid) -> None:
-    lives = collect.of_grid(wanted, house).runs
+def test_runs_of_a_seed_are_paired(done: Path, wanted: Grid) -> None:
+    found = collect.of_grid(wanted, done).runs
     for seed in (1, 2):
-        one, two = (life.results for life in lives if life.seed == seed)
+        one, two = (each.results for each in found if each.seed == seed)
         assert one["protocol"]["class_order"] == two["protocol"]["class_order"]
         assert one["accuracy_matrix"]["rows"][0]["accuracy"] == two["accuracy_matrix"]["rows"][0]["accuracy"]
-    assert not [line for line in differences(lives) if "not paired" in line]
+    assert not [line for line in differences(found) if "not paired" in line]
 
 
-def test_the_grid_and_its_folder_tell_the_same(house: Path, wanted: Grid) -> None:
-    asked, found = collect.of_grid(wanted, house), collect.of_folders([house])
-    assert {(life.arm, life.stream, life.seed) for life in asked.runs} == {
-        (life.arm, life.stream, life.seed) for life in found.runs
+def test_the_grid_and_its_folder_give_the_same_comparison(done: Path, wanted: Grid) -> None:
+    requested, found = collect.of_grid(wanted, done), collect.of_folders([done])
+    assert {(each.arm, each.stream, each.seed) for each in requested.runs} == {
+        (each.arm, each.stream, each.seed) for each in found.runs
     }
-    assert asked.scores("digits") == {arm: found.scores("digits")[arm] for arm in asked.arms}
-    assert collect.of_folders([house], NONE).reference == NONE
+    assert requested.scores("digits") == {arm: found.scores("digits")[arm] for arm in requested.arms}
+    assert collect.of_folders([done], NONE).reference == NONE
 
 
-def test_what_was_not_lived_is_missing_with_its_reason(house: Path, wanted: Grid, tmp_path: Path) -> None:
+def test_a_cell_that_was_not_run_is_missing_with_its_reason(done: Path, wanted: Grid, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(house, copy)
+    shutil.copytree(done, copy)
     lost, broken = (copy / cell.folder for cell in wanted.cells[:2])
     (lost / "results.json").unlink()
     (lost / "cell.log").write_text("a line\nValueError: the data went away\n")
@@ -83,37 +83,37 @@ def test_what_was_not_lived_is_missing_with_its_reason(house: Path, wanted: Grid
     assert "the data went away" in comparison.missing[0].reason
     assert comparison.missing[1].reason == "not run yet"
     assert len(comparison.runs) == 2
-    told = collect.of_grid(wanted, copy, reasons={broken: "killed by SIGKILL"})
-    assert told.missing[1].reason == "killed by SIGKILL"
+    incomplete = collect.of_grid(wanted, copy, reasons={broken: "killed by SIGKILL"})
+    assert incomplete.missing[1].reason == "killed by SIGKILL"
 
 
 def test_the_copy_among_the_files_of_wandb_counts_once_and_serves_alone(
-    house: Path, wanted: Grid, tmp_path: Path
+    done: Path, wanted: Grid, tmp_path: Path
 ) -> None:
-    run = house / wanted.cells[0].folder
+    run = done / wanted.cells[0].folder
     for place in (tmp_path / "both" / "run", tmp_path / "alone"):
         files = place / "wandb" / "offline-run-20260101_000000-abc" / "files"
         files.mkdir(parents=True)
         shutil.copy(run / "results.json", files)
     shutil.copy(run / "results.json", tmp_path / "both" / "run")
     both = collect.of_folders([tmp_path / "both"]).runs
-    assert [life.folder for life in both] == [tmp_path / "both" / "run"]
+    assert [each.folder for each in both] == [tmp_path / "both" / "run"]
     alone = collect.of_folders([tmp_path / "alone"]).runs
-    assert [(life.arm, life.stream, life.seed) for life in alone] == [("er_memory.capacity_40", "digits", 1)]
+    assert [(each.arm, each.stream, each.seed) for each in alone] == [("er_memory.capacity_40", "digits", 1)]
 
 
-def test_folders_that_make_no_comparison_are_refused(house: Path, wanted: Grid, tmp_path: Path) -> None:
+def test_folders_that_make_no_comparison_are_refused(done: Path, wanted: Grid, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a folder with runs"):
         collect.of_folders([tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match="there are no completed runs"):
         collect.of_folders([tmp_path])
     with pytest.raises(ConfigError, match="reference: 'lwf' is none of the arms found"):
-        collect.of_folders([house], "lwf")
+        collect.of_folders([done], "lwf")
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(ConfigError, match="cannot read the run in"):
         collect.of_folders([tmp_path])
     twice = tmp_path / "twice"
-    one, two = (house / cell.folder for cell in wanted.cells[:2])
+    one, two = (done / cell.folder for cell in wanted.cells[:2])
     shutil.copytree(one, twice / "a")
     shutil.copytree(two, twice / "b")
     shutil.copy(one / "cell.json", twice / "b")
@@ -121,33 +121,31 @@ def test_folders_that_make_no_comparison_are_refused(house: Path, wanted: Grid, 
         collect.of_folders([twice])
 
 
-def test_a_report_says_what_the_lives_say(house: Path, wanted: Grid, tmp_path: Path) -> None:
-    session.report(collect.of_grid(wanted, house, "dreamer compare"), tmp_path)
+def test_a_report_says_what_the_results_say(done: Path, wanted: Grid, tmp_path: Path) -> None:
+    session.report(collect.of_grid(wanted, done, "dreamer compare"), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"report.html", "results.csv", "results.json", "table.md", "table.tex"}
     with open(tmp_path / "results.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
     for row, cell in zip(rows, wanted.cells, strict=True):
-        final = json.loads((house / cell.folder / "results.json").read_text())["accuracy_matrix"]["rows"][-1][
-            "accuracy"
-        ]
+        final = json.loads((done / cell.folder / "results.json").read_text())["accuracy_matrix"]["rows"][-1]["accuracy"]
         assert float(row["average_accuracy"]) == pytest.approx(sum(final) / len(final), abs=1e-12)
 
 
-def test_a_report_that_cannot_be_written_is_one_sentence(house: Path, wanted: Grid, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_one_sentence(done: Path, wanted: Grid, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="cannot write the report to"):
-        session.report(collect.of_grid(wanted, house), tmp_path / "file")
+        session.report(collect.of_grid(wanted, done), tmp_path / "file")
 
 
-def changed(life: CompletedRun, **changes: object) -> CompletedRun:
-    results = json.loads(json.dumps(life.results)) | changes
-    return CompletedRun(life.arm, life.stream, life.seed, results)
+def changed(each: CompletedRun, **changes: object) -> CompletedRun:
+    results = json.loads(json.dumps(each.results)) | changes
+    return CompletedRun(each.arm, each.stream, each.seed, results)
 
 
-def test_differences_between_arms_are_told(house: Path, wanted: Grid) -> None:
-    one, _, other, _ = collect.of_grid(wanted, house).runs
+def test_differences_between_arms_are_reported(done: Path, wanted: Grid) -> None:
+    one, _, other, _ = collect.of_grid(wanted, done).runs
     assert any(
         line.startswith("arms differ in bytes kept beside the network (er") for line in differences([one, other])
     )

@@ -1,4 +1,4 @@
-"""What a person types: a grid is lived, killed, gone on with, and its table is that of an undisturbed one."""
+"""What a person types: a grid is run, killed, resumed, and its table is that of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHORT = ["stream.experiences=2", "wake.steps=30"]
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Types a comparison into this process: for what is answered before anything is lived."""
+    """Types a comparison into this process: for what is refused or printed before anything is trained."""
 
     def type_it(cwd: Path, *words: str) -> tuple[int, str]:
         monkeypatch.chdir(cwd)
@@ -66,17 +66,17 @@ def test_a_folder_that_cannot_be_written_to_is_refused(typed: Callable[..., tupl
 def test_another_grid_in_the_same_folder_is_refused_before_anything_is_written(
     typed: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
-    there = tmp_path / "house" / "cells" / "digits" / "er" / "seed1"
+    there = tmp_path / "grid" / "cells" / "digits" / "er" / "seed1"
     there.mkdir(parents=True)
     (there / "cell.json").write_text(
         json.dumps({"arm": "er", "stream": "digits", "seed": 1, "config": {}, "code": "x"})
     )
-    code, err = typed(tmp_path, "lwf", "er", *SHORT, "--seeds", "1", "--out", "house")
+    code, err = typed(tmp_path, "lwf", "er", *SHORT, "--seeds", "1", "--out", "grid")
     assert code == 2 and "was begun with another configuration" in err
     assert [path.parent for path in tmp_path.rglob("cell.json")] == [there]
 
 
-def test_a_yaml_asks_for_what_words_ask_for(tmp_path: Path) -> None:
+def test_a_yaml_means_the_same_as_words(tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text("arms: [er, lwf]\nstreams: [digits]\nseeds: [4, 5]\nset: [wake.steps=3]\n")
     from_file = requested([str(grid), "wake.batch_size=9"], None, None, "lwf", None, None, None, False)

@@ -1,4 +1,4 @@
-"""What is asked for becomes cells, or one clear sentence; cells of one seed differ in nothing but their strategy."""
+"""A request becomes cells, or one clear sentence; cells of one seed differ in nothing but their strategy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dreamer.runs import run as runs
 SHORT = ["wake.steps=4", "stream.validation=0"]
 
 
-def asked(*arms: Any, **more: Any) -> grid.Grid:
+def grid_of(*arms: Any, **more: Any) -> grid.Grid:
     return grid.read({"arms": list(arms), "streams": ["digits"], "seeds": 2, "set": SHORT} | more)
 
 
@@ -28,7 +28,7 @@ def by_arm(found: grid.Grid) -> dict[str, Cell]:
 
 def test_cells_come_by_stream_then_arm_then_seed() -> None:
     task = {"config": "digits", "name": "task", "set": ["active_outputs=task"]}
-    found = asked("er", "ours", streams=["digits", task])
+    found = grid_of("er", "ours", streams=["digits", task])
     assert [(cell.stream, cell.arm, cell.seed) for cell in found.cells] == [
         (stream, arm, seed) for stream in ("digits", "task") for arm in ("er", "ours") for seed in (1, 2)
     ]
@@ -38,24 +38,24 @@ def test_cells_come_by_stream_then_arm_then_seed() -> None:
 
 
 def test_arms_may_be_laid_over_each_other_and_carry_settings() -> None:
-    cells = by_arm(asked("er memory.capacity=50", {"recipe": "dreams+augment", "name": "mine", "set": {"cycles": 2}}))
+    cells = by_arm(grid_of("er memory.capacity=50", {"recipe": "dreams+augment", "name": "mine", "set": {"cycles": 2}}))
     assert cells["er memory.capacity=50"].config["memory"]["capacity"] == 50
     assert cells["mine"].config["cycles"] == 2
     assert cells["mine"].config["generator"]["name"] == "class_conditional_vae"
 
 
 def test_ours_is_what_the_stream_does_by_itself() -> None:
-    cells = by_arm(asked("ours", "dreams"))
+    cells = by_arm(grid_of("ours", "dreams"))
     # the digits soften the maps of dreams, which a recipe laid over them takes back
     assert cells["ours"].config["night"][1]["steps"] == 250
     assert cells["dreams"].config["night"][1]["steps"] == 500
 
 
 def test_one_seed_means_the_same_order_weights_and_data_for_every_arm() -> None:
-    cells = by_arm(asked("er", "ours", "lwf"))
-    lives = {arm: runs.prepare(cell.config, Path("nowhere")) for arm, cell in cells.items()}
-    first = lives.pop("er")
-    for other in lives.values():
+    cells = by_arm(grid_of("er", "ours", "lwf"))
+    prepared = {arm: runs.prepare(cell.config, Path("nowhere")) for arm, cell in cells.items()}
+    first = prepared.pop("er")
+    for other in prepared.values():
         assert other.stream.class_order == first.stream.class_order
         for weight, again in zip(first.module.network.parameters(), other.module.network.parameters(), strict=True):
             assert torch.equal(weight, again)
@@ -64,43 +64,43 @@ def test_one_seed_means_the_same_order_weights_and_data_for_every_arm() -> None:
 
 
 def test_another_seed_is_another_order_and_another_beginning() -> None:
-    one, two = (runs.prepare(cell.config, Path("nowhere")) for cell in asked("er").cells)
+    one, two = (runs.prepare(cell.config, Path("nowhere")) for cell in grid_of("er").cells)
     assert one.stream.class_order != two.stream.class_order
     assert not torch.equal(next(one.module.network.parameters()), next(two.module.network.parameters()))
 
 
 def test_real_samples_are_augmented_alike_and_dreams_as_their_strategy_says() -> None:
-    cells = by_arm(asked("er_ace", "ours", "er", augment=["affine"]))
+    cells = by_arm(grid_of("er_ace", "ours", "er", augment=["affine"]))
     for cell in cells.values():
         assert cell.config["wake"]["perturbations"] == ["affine"]
     assert cells["er"].config["wake"]["replay_perturbations"] == ["affine"]
     assert cells["ours"].config["wake"]["replay_perturbations"][0]["degrees"] == 8
-    none = by_arm(asked("er_ace", "ours"))
+    none = by_arm(grid_of("er_ace", "ours"))
     assert none["er_ace"].config["wake"]["perturbations"] == none["ours"].config["wake"]["perturbations"] == []
-    own = asked("er_ace", "ours", augment="own")
+    own = grid_of("er_ace", "ours", augment="own")
     assert by_arm(own)["er_ace"].config["wake"]["perturbations"][0]["name"] == "crop_flip"
     assert any("own augmentation" in warning for warning in own.warnings)
 
 
-def test_arms_of_avalanche_keep_their_options_and_live_on_a_life_without_sleep() -> None:
-    cell = by_arm(asked("er memory.capacity=60", "avalanche:Replay mem_size=7"))["avalanche:Replay mem_size=7"]
+def test_arms_of_avalanche_keep_their_options_and_build_on_a_run_without_sleep() -> None:
+    cell = by_arm(grid_of("er memory.capacity=60", "avalanche:Replay mem_size=7"))["avalanche:Replay mem_size=7"]
     assert cell.avalanche == {"name": "Replay", "options": {"mem_size": 7}, "memory": 60}
     assert cell.config["wake"]["replay"] == 0 and not cell.config["night"]
-    assert cell.config["network"] == by_arm(asked("er"))["er"].config["network"]
+    assert cell.config["network"] == by_arm(grid_of("er"))["er"].config["network"]
 
 
-def test_a_tuned_arm_beside_one_that_was_not_is_told_of(tmp_path: Path) -> None:
+def test_a_tuned_arm_beside_one_that_was_not_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "best.yaml").write_text("optimizer:\n  name: adam\n  lr: 0.002\n")
     (tmp_path / "tuning.json").write_text('{"tuning": {"trials": 20, "seeds": [1001, 1002]}}')
     tuned = f"er+{tmp_path / 'best.yaml'}"
-    found = asked("er", tuned)
+    found = grid_of("er", tuned)
     assert by_arm(found)[tuned].config["optimizer"]["lr"] == 0.002
     assert f"arms differ in how many trials their settings were chosen from (er 0, {tuned} 20)" in found.warnings
-    assert not asked(tuned).warnings
+    assert not grid_of(tuned).warnings
 
 
-def test_with_wandb_every_life_is_a_run_of_its_strategy_and_stream() -> None:
-    cell = by_arm(asked("er", wandb=True))["er"]
+def test_with_wandb_every_cell_is_a_run_of_its_strategy_and_stream() -> None:
+    cell = by_arm(grid_of("er", wandb=True))["er"]
     assert cell.config["logger"] == [{"name": "wandb", "group": "er", "job_type": "digits"}]
     assert cell.config["seed"] == 1
 
@@ -141,7 +141,7 @@ def write(cell: Cell, folder: Path, mix: bool = False) -> None:
 
 
 def test_a_cell_is_written_once_and_read_as_it_was(tmp_path: Path) -> None:
-    cell = asked("er").cells[0]
+    cell = grid_of("er").cells[0]
     write(cell, tmp_path)
     before = (tmp_path / "cell.json").read_bytes()
     write(cell, tmp_path)
@@ -150,20 +150,20 @@ def test_a_cell_is_written_once_and_read_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_order_of_a_configuration_survives_because_it_decides_the_weights(tmp_path: Path) -> None:
-    cell = asked("ours").cells[0]
+    cell = grid_of("ours").cells[0]
     write(cell, tmp_path)
     assert list(grid.read_cell(tmp_path).config) == list(cell.config)
     assert next(iter(cell.config)) == "network"
 
 
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    write(asked("er").cells[0], tmp_path)
+    write(grid_of("er").cells[0], tmp_path)
     with pytest.raises(ConfigError, match=r"config\.wake\.steps: 4 there, 5 now"):
-        write(asked("er", set=["wake.steps=5", "stream.validation=0"]).cells[0], tmp_path)
+        write(grid_of("er", set=["wake.steps=5", "stream.validation=0"]).cells[0], tmp_path)
 
 
 def test_another_version_of_the_code_is_not_mixed_in_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = asked("er").cells[0]
+    cell = grid_of("er").cells[0]
     write(cell, tmp_path)
     monkeypatch.setattr(manifest.Program, "fingerprint", lambda self: "another")
     write(cell, tmp_path)  # nothing has been run there yet

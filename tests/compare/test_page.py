@@ -30,29 +30,29 @@ NASTY = '</script><script>document.title="run"</script><img src=x onerror=alert(
 
 
 def results(level: float, seed: int, sleep: bool = False, experiences: int = 5) -> dict[str, Any]:
-    """What ``results.json`` holds of a life whose accuracies are about so high."""
-    life = fake_results(experiences, seed=seed, sleep=sleep)
+    """What ``results.json`` holds of a run whose accuracies are about so high."""
+    made = fake_results(experiences, seed=seed, sleep=sleep)
     noise = random.Random(f"{level} {seed}")
-    for row in life["accuracy_matrix"]["rows"]:
+    for row in made["accuracy_matrix"]["rows"]:
         row["accuracy"] = [min(1.0, value * level + 0.02 * noise.random()) for value in row["accuracy"]]
-    life["metrics"] = dict(summarise(life["accuracy_matrix"]["rows"]))
-    life["cost"]["bytes"] |= {"memory": 0 if sleep else 160_000, "teacher": 0, "plasticity": 0}
-    life["cost"]["bytes"]["generator"] = 357_932 if sleep else 0
-    life["cost"]["seconds"]["wake"] += noise.random()
-    life["config"] = {"memory": {"name": "reservoir", "capacity": 200}, "seed": seed}
-    life["versions"] = {"python": "3.11.7", "torch": "2.15.0", "dreamer": None}
-    return life
+    made["metrics"] = dict(summarise(made["accuracy_matrix"]["rows"]))
+    made["cost"]["bytes"] |= {"memory": 0 if sleep else 160_000, "teacher": 0, "plasticity": 0}
+    made["cost"]["bytes"]["generator"] = 357_932 if sleep else 0
+    made["cost"]["seconds"]["wake"] += noise.random()
+    made["config"] = {"memory": {"name": "reservoir", "capacity": 200}, "seed": seed}
+    made["versions"] = {"python": "3.11.7", "torch": "2.15.0", "dreamer": None}
+    return made
 
 
 def compared(seeds: int = 3, arms: dict[str, float] = ARMS, streams: tuple[str, ...] = ("digits",), **more: Any):
-    """A comparison of made-up lives; arms with dreams in their name sleep."""
-    lives = [
+    """A comparison of made-up runs; arms with dreams in their name sleep."""
+    runs = [
         CompletedRun(arm, stream, seed, results(level, seed, sleep="dreams" in arm))
         for stream in streams
         for arm, level in arms.items()
         for seed in range(seeds)
     ]
-    given = {"title": "a trial", "runs": tuple(lives), "missing": (), "reference": next(iter(arms)), **more}
+    given = {"title": "a trial", "runs": tuple(runs), "missing": (), "reference": next(iter(arms)), **more}
     return Comparison(**given)
 
 
@@ -166,12 +166,12 @@ def test_figures_carry_the_numbers_that_they_show(tmp_path):
     read = Reader(page(comparison, tmp_path))
     found = read.numbers["digits-1-accuracy"]
     assert {(arm, seed): value for arm, seed, value in found["rows"]} == {
-        (life.arm, life.seed): life.average_accuracy for life in comparison.runs
+        (run.arm, run.seed): run.average_accuracy for run in comparison.runs
     }
-    life = comparison.of("dreams", "digits")[1]
+    run = comparison.of("dreams", "digits")[1]
     expected = [
         [row["after"], row["experience"], row["global_step"], average_seen(row["accuracy"], row["experience"])]
-        for row in life.results["accuracy_matrix"]["rows"]
+        for row in run.results["accuracy_matrix"]["rows"]
         if row["after"] != "birth"
     ]
     curves = [row[2:] for row in read.numbers["digits-1-learning-curves"]["rows"] if row[:2] == ["dreams", 1]]
@@ -195,7 +195,7 @@ def test_few_seeds_conclude_nothing_and_many_may(tmp_path):
     assert "no p below 2/2^3 = 0.25 is possible" in few
 
 
-def test_alike_arms_are_not_told_apart(tmp_path):
+def test_alike_arms_are_not_distinguished(tmp_path):
     comparison = compared(seeds=8, arms={"er": 0.8, "twin": 0.8})
     text = Reader(page(comparison, tmp_path)).text
     assert "No difference to er was shown for twin." in text and "is that of er and twin" in text
@@ -212,10 +212,10 @@ def test_names_are_shown_and_never_run(tmp_path):
         warnings=(NASTY,),
         command=NASTY,
     )
-    for life in comparison.runs:
-        life.results["config"][NASTY] = NASTY
-        life.results["versions"][NASTY] = NASTY
-        life.results["protocol"][NASTY] = NASTY
+    for run in comparison.runs:
+        run.results["config"][NASTY] = NASTY
+        run.results["versions"][NASTY] = NASTY
+        run.results["protocol"][NASTY] = NASTY
     text = page(comparison, tmp_path)
     read = Reader(text)
     assert [tag for tag, _ in read.tags].count("img") == 0
@@ -227,7 +227,7 @@ def test_names_are_shown_and_never_run(tmp_path):
 
 def test_missing_cells_are_named_with_their_reason(tmp_path):
     whole = compared()
-    without = tuple(life for life in whole.runs if (life.arm, life.seed) != ("none", 1))
+    without = tuple(run for run in whole.runs if (run.arm, run.seed) != ("none", 1))
     gaps = (Missing("none", "digits", 1, "failed twice: out of memory"), Missing("bir", "digits", 0, "not run yet"))
     read = Reader(page(compared(runs=without, missing=gaps), tmp_path))
     assert [[cell.strip() for cell in row] for row in read.cells["missing-cells"][1:]] == [
@@ -255,7 +255,7 @@ def test_missing_cells_are_named_with_their_reason(tmp_path):
         compared(runs=tuple(CompletedRun(a, "long", 0, results(0.8, 0, "d" in a, experiences=40)) for a in ARMS)),
         compared(seeds=2, arms={f"arm {i}": 0.5 + i / 100 for i in range(20)}),
     ],
-    ids=["one seed", "one arm", "one life", "no life", "no reference", "one experience", "many", "many arms"],
+    ids=["one seed", "one arm", "one run", "no run", "no reference", "one experience", "many", "many arms"],
 )
 def test_every_comparison_has_its_page(tmp_path, comparison):
     read = Reader(page(comparison, tmp_path))
@@ -263,14 +263,14 @@ def test_every_comparison_has_its_page(tmp_path, comparison):
     assert not re.search(r"\b(nan|inf|None|null)\b", read.text)
 
 
-def test_lives_that_say_little_are_shown_as_far_as_they_go(tmp_path):
+def test_results_that_say_little_are_shown_as_far_as_they_go(tmp_path):
     comparison = compared()
     poor = comparison.of("none", "digits")
-    for life in poor.values():
-        life.results["accuracy_matrix"]["rows"] = life.results["accuracy_matrix"]["rows"][:3]
-        life.results["metrics"] = dict.fromkeys(life.results["metrics"])
+    for run in poor.values():
+        run.results["accuracy_matrix"]["rows"] = run.results["accuracy_matrix"]["rows"][:3]
+        run.results["metrics"] = dict.fromkeys(run.results["metrics"])
         for part in ("hypnogram", "cost", "protocol", "config", "versions"):
-            life.results.pop(part)
+            run.results.pop(part)
     for row in comparison.of("er", "digits")[0].results["accuracy_matrix"]["rows"]:
         row["accuracy"][1] = None
     read = Reader(page(comparison, tmp_path))
@@ -296,8 +296,8 @@ def test_drawings_are_whole_and_speak(tmp_path):
 
 def test_an_interval_beyond_the_axis_says_so(tmp_path):
     comparison = compared(seeds=2)
-    lives = comparison.of("none", "digits")
-    lives[0].results["metrics"]["average_accuracy"], lives[1].results["metrics"]["average_accuracy"] = 0.2, 0.6
+    arm = comparison.of("none", "digits")
+    arm[0].results["metrics"]["average_accuracy"], arm[1].results["metrics"]["average_accuracy"] = 0.2, 0.6
     figure = scores.accuracies(comparison, analyse(comparison), "digits", "k")
     assert figure.panels[0].markup("k").count('class="arrow"') == 2
     calm = compared(seeds=8)
@@ -327,11 +327,11 @@ def gallery(folder: Path, side: int, seed: int = 0) -> Path:
 
 def test_dreams_of_the_last_night_travel_with_the_page(tmp_path):
     folder = gallery(tmp_path / "cells" / "digits" / "dre ams" / "seed0", 60)
-    lives = tuple(
-        CompletedRun(life.arm, life.stream, life.seed, life.results, folder if life.arm == "dreams" else None)
-        for life in compared().runs
+    runs = tuple(
+        CompletedRun(run.arm, run.stream, run.seed, run.results, folder if run.arm == "dreams" else None)
+        for run in compared().runs
     )
-    text = page(compared(runs=lives), tmp_path)
+    text = page(compared(runs=runs), tmp_path)
     pictures = re.findall(r'href="data:image/png;base64,([^"]+)"', text)
     assert len(pictures) == 1
     from PIL import Image
@@ -347,11 +347,11 @@ def test_many_large_dreams_make_no_endless_page(tmp_path):
     broken = tmp_path / "broken"
     (broken / "dreams").mkdir(parents=True)
     (broken / "dreams" / "night_00.png").write_bytes(b"no picture")
-    lives = tuple(
-        CompletedRun(life.arm, life.stream, life.seed, life.results, broken if life.arm == "dreams 3" else folder)
-        for life in compared(seeds=1, arms=arms).runs
+    runs = tuple(
+        CompletedRun(run.arm, run.stream, run.seed, run.results, broken if run.arm == "dreams 3" else folder)
+        for run in compared(seeds=1, arms=arms).runs
     )
-    text = page(compared(arms=arms, runs=lives), tmp_path / "out")
+    text = page(compared(arms=arms, runs=runs), tmp_path / "out")
     assert len(text) < 10_000_000
     assert len(re.findall(r'href="data:image/', text)) == 15
     assert "Without a gallery: dreams 3." in text

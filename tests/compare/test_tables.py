@@ -27,7 +27,7 @@ from tests.helpers.made_up_runs import fake_results
 SCORES = {"er": [0.5, 0.52, 0.54], "avalanche:Replay": [0.6, 0.64, None], "bir": [0.4, 0.4, 0.4]}
 
 
-def life(arm, stream, seed, accuracy, folder=None) -> CompletedRun:
+def completed_run(arm, stream, seed, accuracy, folder=None) -> CompletedRun:
     results = fake_results(3, seed=seed)
     results["metrics"] |= {"average_accuracy": accuracy, "forward_transfer": None}
     results["cost"]["bytes"]["plasticity"] = 0
@@ -43,11 +43,13 @@ def toy(folder=None, streams=("split_mnist", "digits"), names=None, **more) -> C
         for arm, scores in SCORES.items()
         for seed, score in enumerate(scores)
     ]
-    lives = tuple(life(arm, stream, seed, score, folder) for arm, stream, seed, score in cells if score is not None)
+    completed = tuple(
+        completed_run(arm, stream, seed, score, folder) for arm, stream, seed, score in cells if score is not None
+    )
     missing = tuple(Missing(a, s, seed, "killed:\nno | memory") for a, s, seed, score in cells if score is None)
     return Comparison(
         "replay & dreams",
-        lives,
+        completed,
         missing,
         names.get("er", "er"),
         ("bir took more_ steps",),
@@ -70,8 +72,8 @@ def test_four_files_are_written_and_nothing_else(tmp_path):
 
 def test_csv_has_a_row_for_every_cell(tmp_path):
     comparison = toy(tmp_path / "out", streams=("split_mnist",))
-    elsewhere = life("bir", "digits", 7, 0.25, tmp_path / "other")
-    nowhere = life("er", "digits", 7, None)
+    elsewhere = completed_run("bir", "digits", 7, 0.25, tmp_path / "other")
+    nowhere = completed_run("er", "digits", 7, None)
     comparison = Comparison("t", (*comparison.runs, nowhere, elsewhere), comparison.missing, "er")
     write_tables(comparison, analyse(comparison), tmp_path / "out")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "results.csv").read_text())))
@@ -177,10 +179,10 @@ def test_latex_escapes_what_latex_reads():
     assert counts == [{7}, {4}, {7}, {4}]
 
 
-def test_notes_name_the_arms_unless_all_share_them():
+def test_notes_name_the_arms_unless_they_hold_for_all():
     comparison = toy()
-    shared = Comparison("t", tuple(life for life in comparison.runs if life.arm != "avalanche:Replay"), (), "er")
-    assert stream_notes(analyse(shared), "digits")[0].startswith("too few pairs: with 3 pairs")
+    ours = Comparison("t", tuple(run for run in comparison.runs if run.arm != "avalanche:Replay"), (), "er")
+    assert stream_notes(analyse(ours), "digits")[0].startswith("too few pairs: with 3 pairs")
     assert [note.split(":")[0] for note in stream_notes(analyse(comparison), "digits")[:2]] == [
         "too few pairs",
         "too few pairs",
@@ -191,8 +193,8 @@ def test_notes_name_the_arms_unless_all_share_them():
 
 def test_ranks_that_are_not_there():
     alone = toy(streams=("digits",))
-    lives = tuple(life for life in alone.runs if (life.arm, life.seed) in (("er", 0), ("bir", 1)))
-    analysis = analyse(Comparison("t", lives, (), "er"))
+    completed = tuple(run for run in alone.runs if (run.arm, run.seed) in (("er", 0), ("bir", 1)))
+    analysis = analyse(Comparison("t", completed, (), "er"))
     assert ranking_line(analysis.ranking, "seed") == (
         "mean ranks: none, there is no seed for which every arm has a score"
     )
@@ -237,7 +239,7 @@ def test_in_a_terminal_it_says_the_same(monkeypatch):
     assert "missing: avalanche:Replay on digits, seed 2" in text
 
 
-def test_a_comparison_without_a_single_life(tmp_path):
+def test_a_comparison_without_a_single_run(tmp_path):
     comparison = Comparison("t", (), tuple(Missing("er", "digits", k, "not run yet") for k in range(2)), "er")
     analysis = analyse(comparison)
     write_tables(comparison, analysis, tmp_path)

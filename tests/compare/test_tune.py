@@ -1,4 +1,4 @@
-"""Hyper-parameters chosen on held-out data: made-up lives where the choice is tested, real ones at the end."""
+"""Hyper-parameters chosen on held-out data: made-up runs where the choice is tested, real ones at the end."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ ER = Task("er", "digits", SHORT, (1001,))
 RATE = {"optimizer.lr": Range(1e-4, 1e-2, log=True)}
 
 
-class Lives:
+class FakeJobs:
     """Stands in for the engine: the best learning rate is 0.003, on held-out data; on test data it is the worst.
 
     Args:
-        act: is told of every cell before it is lived; what it raises is the cell's reason to fail.
+        act: is called with the folder of every cell before it runs; what it raises is the cell's reason to fail.
     """
 
     def __init__(self, act: Callable[[Path], None] = lambda folder: None):
-        self.lived: list[str] = []
+        self.started: list[str] = []
         self.act = act
 
     def __call__(self, folders: Sequence[Path], program: Program, **options: Any) -> list[Outcome]:
         return [self.train(folder) for folder in folders]
 
     def train(self, folder: Path) -> Outcome:
-        self.lived.append("/".join(folder.parts[-2:]))
+        self.started.append("/".join(folder.parts[-2:]))
         try:
             self.act(folder)
         except RuntimeError as error:
@@ -66,10 +66,10 @@ class Lives:
 
 
 @pytest.fixture
-def lives(monkeypatch) -> Lives:
-    lives = Lives()
-    monkeypatch.setattr(pool, "run_jobs", lives)
-    return lives
+def fake(monkeypatch) -> FakeJobs:
+    fake = FakeJobs()
+    monkeypatch.setattr(pool, "run_jobs", fake)
+    return fake
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -95,7 +95,7 @@ class TestTheSpace:
         assert found["wake.replay_objectives.0.weight"] == Range(0.125, 2.0, log=True)
         assert found["generator.temperature"] == Range(0.6, 2.4, log=True)
 
-    def test_has_the_share_where_it_is_a_number_that_weighs_something_of_its_own(self):
+    def test_has_the_strength_where_it_is_a_weight_of_its_own(self):
         assert "wake.replay_weight" in space.derive(config.read("split_cifar10", "abd"))
         assert "wake.replay_weight" not in space.derive(
             config.read("split_cifar10", "derpp")
@@ -163,27 +163,27 @@ class TestTheSpace:
 
 
 class TestTheChoice:
-    def test_follows_held_out_data_whatever_the_test_data_say(self, tmp_path, lives):
+    def test_follows_held_out_data_whatever_the_test_data_say(self, tmp_path, fake):
         found = tuning.tune(ER, tmp_path, RATE, trials=6)
         rates = [trial.parameters["optimizer.lr"] for trial in found.trials]
         nearest = min(rates, key=lambda rate: abs(math.log(rate / 0.003)))
         assert found.best is not None and found.best.parameters["optimizer.lr"] == nearest
         assert len(set(rates)) == 6 and all(1e-4 <= rate <= 1e-2 for rate in rates)
 
-    def test_is_the_mean_over_experiences_and_seeds(self, tmp_path, lives):
+    def test_is_the_mean_over_experiences_and_seeds(self, tmp_path, fake):
         found = tuning.tune(Task("er", "digits", SHORT, (1001, 1002)), tmp_path, RATE, trials=1)
         held = 0.9 - math.log10(3) / 10  # the recipe's own 0.001 comes first
         assert found.trials[0].parameters == {"optimizer.lr": 0.001}
         assert found.trials[0].accuracies == {1001: pytest.approx(held), 1002: pytest.approx(held + 0.01)}
         assert found.trials[0].value == pytest.approx(held + 0.005)
-        assert lives.lived == ["0/seed1001", "0/seed1002"]
+        assert fake.started == ["0/seed1001", "0/seed1002"]
 
-    def test_learns_from_the_trials_before(self, tmp_path, lives):
+    def test_learns_from_the_trials_before(self, tmp_path, fake):
         found = tuning.tune(ER, tmp_path, RATE, trials=25)
         distance = [abs(math.log10(trial.parameters["optimizer.lr"] / 0.003)) for trial in found.trials]
         assert sum(distance[15:]) / 10 < sum(distance[:10]) / 10
 
-    def test_may_be_among_names_and_whole_numbers(self, tmp_path, lives):
+    def test_may_be_among_names_and_whole_numbers(self, tmp_path, fake):
         searched = {
             "optimizer.lr": Choices((0.001, 0.003)),
             "memory.capacity": Range(100, 500, step=100),
@@ -198,7 +198,7 @@ class TestTheChoice:
         again = tuning.tune(ER, tmp_path, searched, trials=5)
         assert again.trials == found.trials
 
-    def test_draws_nothing_that_a_word_has_set(self, tmp_path, lives):
+    def test_draws_nothing_that_a_word_has_set(self, tmp_path, fake):
         with pytest.raises(ConfigError, match=r"^optimizer\.lr: is both set and searched"):
             tuning.tune(Task("er", "digits", (*SHORT, "optimizer.lr=0.1")), tmp_path, RATE)
         with pytest.raises(ConfigError, match="'er' sets nothing that is searched by default"):
@@ -206,7 +206,7 @@ class TestTheChoice:
 
 
 class TestWhatItLeaves:
-    def test_the_winner_is_a_recipe(self, tmp_path, lives):
+    def test_the_winner_is_a_recipe(self, tmp_path, fake):
         found = tuning.tune(ER, tmp_path, RATE, trials=3)
         assert found.best is not None
         best = tmp_path / tuned.BEST
@@ -217,35 +217,35 @@ class TestWhatItLeaves:
         assert lines[1] == "# er on digits, tuned: the best of 3 trials."
         assert "seeds 1001: validation accuracy" in lines[2]
 
-    def test_the_winner_is_an_arm_of_a_comparison(self, tmp_path, lives, monkeypatch):
+    def test_the_winner_is_an_arm_of_a_comparison(self, tmp_path, fake, monkeypatch):
         searched = {**RATE, "night.1.objectives.0.weight": Range(0.1, 0.4)}
         words = ("wake.steps=3", "night.0.steps=1", "night.1.steps=1")
         found = tuning.tune(Task("dreams", "digits", words, (1001,)), tmp_path, searched, trials=2)
         assert found.best is not None
         arm = f"dreams+{tmp_path / tuned.BEST}"
-        asked = requested(["dreams", arm, *words], None, "1", None, None, None, None, False)
-        recipe, winner = grid.read(asked).cells
+        request = requested(["dreams", arm, *words], None, "1", None, None, None, None, False)
+        recipe, winner = grid.read(request).cells
         assert winner.config["optimizer"]["lr"] == found.best.parameters["optimizer.lr"]
         weight = winner.config["night"][1]["objectives"][0]["weight"]
         assert weight == found.best.parameters["night.1.objectives.0.weight"] != 0.5
         assert winner.config["night"][0] == recipe.config["night"][0]
         assert winner.config["night"][1]["perturbations"] == recipe.config["night"][1]["perturbations"]
 
-    def test_the_winner_carries_the_augmentation_it_was_chosen_with(self, tmp_path, lives):
+    def test_the_winner_carries_the_augmentation_it_was_chosen_with(self, tmp_path, fake):
         words = ("wake.steps=3",)
         tuning.tune(Task("memories", "digits", words, (1001,)), tmp_path / "none", RATE, trials=1)
         tuning.tune(Task("memories", "digits", words, (1001,), "own"), tmp_path / "own", RATE, trials=1)
-        for name, bent in (("none", []), ("own", [{"name": "affine"}])):
+        for name, own in (("none", []), ("own", [{"name": "affine"}])):
             wake = config.read("digits", "memories", str(tmp_path / name / tuned.BEST))["wake"]
-            assert wake["perturbations"] == bent
-            assert wake["replay_perturbations"] == bent
+            assert wake["perturbations"] == own
+            assert wake["replay_perturbations"] == own
 
-    def test_numbers_for_comparisons_and_a_table(self, tmp_path, lives):
+    def test_numbers_for_comparisons_and_a_table(self, tmp_path, fake):
         def fails(folder: Path) -> None:
             if folder.parent.name == "1":
                 raise RuntimeError("killed by SIGKILL: no memory")
 
-        lives.act = fails
+        fake.act = fails
         found = tuning.tune(Task("er", "digits", SHORT, (1001, 1002)), tmp_path, RATE, trials=3)
         assert found.best is not None
         summary = json.loads((tmp_path / tuned.TUNING).read_text())
@@ -258,22 +258,22 @@ class TestWhatItLeaves:
         assert rows[1]["reason"] == "seed1001: killed by SIGKILL: no memory" and rows[1]["validation_accuracy"] == ""
         assert float(rows[2]["validation_accuracy_seed1002"]) == found.trials[2].accuracies[1002]
         assert "of 3 trials, 1 of which failed" in (tmp_path / tuned.BEST).read_text()
-        # a failed trial is over: it is neither lived again nor lost
-        lives.act = lambda folder: None
+        # a failed trial is over: it is neither run again nor lost
+        fake.act = lambda folder: None
         again = tuning.tune(Task("er", "digits", SHORT, (1001, 1002)), tmp_path, RATE, trials=3)
-        assert again.trials == found.trials and lives.lived.count("1/seed1001") == 1
+        assert again.trials == found.trials and fake.started.count("1/seed1001") == 1
 
-    def test_nothing_wins_where_all_failed(self, tmp_path, lives):
+    def test_nothing_wins_where_all_failed(self, tmp_path, fake):
         def fails(folder: Path) -> None:
             raise RuntimeError("no")
 
-        lives.act = fails
+        fake.act = fails
         found = tuning.tune(ER, tmp_path, RATE, trials=2)
         assert found.best is None and found.failed == 2
         assert json.loads((tmp_path / tuned.TUNING).read_text())["best"] is None
         assert not (tmp_path / tuned.BEST).exists()
 
-    def test_a_life_that_did_not_look_at_held_out_data_is_no_trial(self):
+    def test_a_run_that_was_not_evaluated_on_held_out_data_is_no_trial(self):
         rows = [{"validation": [0.5]}, {"validation": None}]
         assert tuning.validation_accuracy({"accuracy_matrix": {"rows": rows}}) is None
         assert tuning.validation_accuracy({"accuracy_matrix": {"rows": rows[:1]}}) == 0.5
@@ -282,7 +282,7 @@ class TestWhatItLeaves:
 
 class TestGoingOn:
     @pytest.mark.parametrize("workers", [1, 3])
-    def test_a_tuning_that_was_stopped_ends_as_if_it_had_not_been(self, tmp_path, lives, workers):
+    def test_a_tuning_that_was_stopped_ends_as_if_it_had_not_been(self, tmp_path, fake, workers):
         undisturbed = tuning.tune(ER, tmp_path / "a", RATE, trials=14, resources=Resources(workers=workers))
 
         def stops(folder: Path) -> None:
@@ -290,23 +290,23 @@ class TestGoingOn:
                 (tmp_path / folder.parent.name).touch()
                 raise Interrupted
 
-        lives.lived.clear()
-        lives.act = stops
+        fake.started.clear()
+        fake.act = stops
         for _ in range(2):
             with pytest.raises(Interrupted):
                 tuning.tune(ER, tmp_path / "b", RATE, trials=14, resources=Resources(workers=workers))
         continued = tuning.tune(ER, tmp_path / "b", RATE, trials=14, resources=Resources(workers=workers))
         assert continued.trials == undisturbed.trials
-        assert all(lives.lived.count(f"{number}/seed1001") == 1 for number in (1, 5, 11, 13))
+        assert all(fake.started.count(f"{number}/seed1001") == 1 for number in (1, 5, 11, 13))
         assert table(tmp_path / "a") == table(tmp_path / "b")
 
-    def test_more_trials_may_be_asked_for_later(self, tmp_path, lives):
+    def test_more_trials_may_be_added_later(self, tmp_path, fake):
         all_at_once = tuning.tune(ER, tmp_path / "a", RATE, trials=5)
         tuning.tune(ER, tmp_path / "b", RATE, trials=2)
         assert tuning.tune(ER, tmp_path / "b", RATE, trials=5).trials == all_at_once.trials
         assert json.loads((tmp_path / "b" / tuned.TUNING).read_text())["tuning"]["trials"] == 5
 
-    def test_what_a_killed_process_leaves_is_mended(self, tmp_path, lives):
+    def test_what_a_killed_process_leaves_is_mended(self, tmp_path, fake):
         before = tuning.tune(ER, tmp_path, RATE, trials=2)
         journal = tmp_path / tuning.JOURNAL
         with open(journal, "ab") as file:
@@ -316,7 +316,7 @@ class TestGoingOn:
         assert after.trials[:2] == before.trials and len(after.trials) == 3
         assert tuning.tune(ER, tmp_path, RATE, trials=3).trials == after.trials
 
-    def test_another_study_is_not_gone_on_with(self, tmp_path, lives, monkeypatch):
+    def test_another_study_is_not_gone_on_with(self, tmp_path, fake, monkeypatch):
         tuning.tune(ER, tmp_path, RATE, trials=1)
         with pytest.raises(ConfigError, match="was begun with another space: choose another --out"):
             tuning.tune(ER, tmp_path, {"optimizer.lr": Range(1e-3, 1e-2)}, trials=2)
@@ -346,11 +346,11 @@ class TestRefusals:
             (ER, {"memory.capacity": Range(0, 9)}, "capacity"),
         ],
     )
-    def test_are_one_sentence_before_anything_is_written(self, tmp_path, lives, task, searched, message):
+    def test_are_one_sentence_before_anything_is_written(self, tmp_path, fake, task, searched, message):
         with pytest.raises(ConfigError, match=message) as caught:
             tuning.tune(task, tmp_path / "out", searched)
         assert "\n" not in str(caught.value)
-        assert not (tmp_path / "out").exists() and not lives.lived
+        assert not (tmp_path / "out").exists() and not fake.started
 
     def test_without_optuna(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "optuna", None)
@@ -377,7 +377,7 @@ class TestRefusals:
         assert not list(tmp_path.iterdir())
 
 
-def test_real_lives_are_lived_and_no_test_accuracy_is_printed(tmp_path, monkeypatch, capsys):
+def test_real_runs_are_trained_and_no_test_accuracy_is_printed(tmp_path, monkeypatch, capsys):
     def run_here(folders: Sequence[Path], program: Program, **options: Any) -> list[Outcome]:
         for folder in folders:
             run_cell(folder)

@@ -1,4 +1,4 @@
-"""The W&B sweep files: their commands, as the agent would call them, are lives that log what the sweep is judged by."""
+"""The W&B sweep files: their commands, as the agent would call them, are runs that log the metric of the sweep."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_there_are_sweeps_and_none_is_called_by_name():
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_the_command_is_a_life_that_logs_to_wandb(path, last):
+def test_the_command_is_a_run_that_logs_to_wandb(path, last):
     sweep = load(path)
     chosen = values(sweep, last)
     plan = run_config(config.read(*words(sweep, chosen)))
@@ -91,7 +91,7 @@ def test_the_header_says_how_to_call_it(path):
     assert path.read_text(encoding="utf-8").startswith(f"# wandb sweep configs/sweeps/{path.name}\n")
 
 
-def test_a_life_of_a_sweep_logs_what_it_is_judged_by(tmp_path):
+def test_a_run_of_a_sweep_logs_its_metric(tmp_path):
     sweep = load(config.folder() / "sweeps" / "digits.yaml")
     short = ["wake.steps=2", "night.0.steps=1", "night.1.steps=1", "stream.experiences=2", "logger=null"]
     results = runs.run(*words(sweep, values(sweep)), *short, out=str(tmp_path / "run"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from dreamer.config import registry
 from dreamer.config.binding import ConfigError, bind, check
 from dreamer.runs.run_config import run_config
 from dreamer.streams.base import TensorSamples, make_stream
+from dreamer.training.module import WakeSleepModule
 
 TOYS = '''
 from __future__ import annotations
@@ -107,7 +109,7 @@ class TestMerging:
             "memory": {"name": "reservoir", "capacity": 5}
         }
 
-    def test_the_name_of_the_life_itself_is_no_part(self):
+    def test_the_name_of_the_run_itself_is_no_part(self):
         assert config.merge({"name": "a", "seed": 1}, {"name": "b"}) == {"name": "b", "seed": 1}
 
     def test_null_takes_a_value_back(self):
@@ -187,7 +189,7 @@ class TestBinding:
         own = bind(drum, {"inner": {"name": "flute", "holes": 6, "num_classes": 3}}, given=("num_classes",))
         assert own.build(num_classes=10).inner.num_classes == 3
 
-    def test_a_count_and_a_share_are_told_apart(self, drum):
+    def test_a_count_and_a_fraction_are_distinguished(self, drum):
         flute = registry.resolve("toys", "flute")
         for value in (1, 1.0):
             bound = bind(flute, {"holes": 1, "count": value}, given=("num_classes",)).options["count"]
@@ -248,7 +250,7 @@ SHAPES = {
     "tinyimagenet": (3, 64, 64),
 }
 STRATEGIES = sorted(name for name, path in config.catalog().items() if path.parent.name == "strategies")
-LIVES = sorted(set(config.catalog()) - set(STRATEGIES))
+RUNS = sorted(set(config.catalog()) - set(STRATEGIES))
 
 
 def planned(*items: str):
@@ -266,21 +268,27 @@ def planned(*items: str):
 
 
 class TestShelf:
-    @pytest.mark.parametrize("name", LIVES)
-    def test_every_life_builds_and_can_be_planned(self, name):
+    @pytest.mark.parametrize("name", RUNS)
+    def test_every_run_builds_and_can_be_planned(self, name):
         kinds = {stage.kind for stage in planned(name)}
         assert kinds == {"wake", "nrem", "rem"}
 
     @pytest.mark.parametrize("strategy", STRATEGIES)
     @pytest.mark.parametrize("name", ["split_mnist", "split_cifar10"])
-    def test_every_strategy_goes_over_every_life(self, name, strategy):
+    def test_every_strategy_combines_with_every_run(self, name, strategy):
         assert planned(name, strategy)[0].kind == "wake"
 
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    def test_the_header_names_the_outputs_that_are_active(self, strategy):
+        default = inspect.signature(WakeSleepModule).parameters["active_outputs"].default
+        active = config.read("split_mnist", strategy).get("active_outputs", default)
+        assert f"(active_outputs: {active})" in config.catalog()[strategy].read_text(encoding="utf-8")
+
     @pytest.mark.parametrize("strategy", ["fine_tune", "er"])
-    def test_lives_without_sleep_have_no_night(self, strategy):
+    def test_runs_without_sleep_have_no_night(self, strategy):
         assert {stage.kind for stage in planned("digits", strategy)} == {"wake"}
 
-    @pytest.mark.parametrize("name", [*LIVES, *STRATEGIES])
+    @pytest.mark.parametrize("name", [*RUNS, *STRATEGIES])
     def test_opens_with_the_command_that_runs_it_and_what_it_is(self, name):
         first, second = config.catalog()[name].read_text().splitlines()[:2]
         assert first.startswith("# dreamer run ") and name in first.split()

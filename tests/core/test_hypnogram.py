@@ -139,7 +139,7 @@ def test_a_record_from_before_there_were_open_nights_is_certain() -> None:
     assert Hypnogram.from_records(old) == plan
 
 
-def test_the_sampled_life_sleeps_for_certain() -> None:
+def test_the_sampled_plans_hold_sleep() -> None:
     sampled = open_plan().sampled(3)
     assert [(stage.kind, stage.steps, stage.night, stage.tentative) for stage in sampled] == [
         ("wake", 3, -1, False),

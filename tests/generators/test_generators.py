@@ -131,7 +131,7 @@ def test_learns_and_goes_on_dreaming_of_old_days(name: str, continual: str | Non
     assert not losses or losses[-1] < losses[0] or name == "gan", "players of a game do not both win"
     learn(generator, (4, 5), 1, PATIENCE.get(name, 150))
     if generator.is_features or name == "gan":
-        return  # judged by their own tests: features have no brightest pixel, and a game needs more than this
+        return  # tested in their own files: features have no brightest pixel, and a game needs more than this
     y = torch.tensor([0, 5, 1, 4] * 10)
     dream = generator.dream(y, rng())
     brightest = dream.x.flatten(1).argmax(dim=1)
@@ -180,15 +180,15 @@ def test_bytes_are_as_planned(name: str, continual: str | None) -> None:
 
 
 @pytest.mark.parametrize(("name", "continual"), BOTH)
-def test_codes_and_noise_can_be_bent(name: str, continual: str | None) -> None:
+def test_codes_and_noise_can_be_perturbed(name: str, continual: str | None) -> None:
     generator = make(name, continual)
     learn(generator, (0, 1), 0, steps=5)
     y = torch.tensor([0, 1] * 8)
     plain = generator.dream(y, rng())
     if "latent" in generator.spaces:
-        bent = generator.dream(y, rng(), Perturbations(latent=LatentMixing(1.0)))
-        assert (bent.p is not None) == generator.conditional
-        assert not torch.allclose(bent.x, plain.x)
+        perturbed = generator.dream(y, rng(), Perturbations(latent=LatentMixing(1.0)))
+        assert (perturbed.p is not None) == generator.conditional
+        assert not torch.allclose(perturbed.x, plain.x)
     if "noise" in generator.spaces:
         still = generator.dream(y, rng(), Perturbations(noise=Temperature(0.0, 0.0)))
         wild = generator.dream(y, rng(), Perturbations(noise=Temperature(3.0, 3.0)))
@@ -224,12 +224,12 @@ def test_a_mixture_prior_of_one_class_equals_its_closed_form() -> None:
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     exact = torch.distributions.kl_divergence(posterior, prior).sum().detach()
     z = posterior.sample((40000,))[:, 0]
-    share = nn.functional.one_hot(torch.tensor(2), 6).float().expand(40000, -1)
-    drawn = generator._divergence(z, mean.expand(40000, -1), log_variance.expand(40000, -1), share).detach()
+    weights = nn.functional.one_hot(torch.tensor(2), 6).float().expand(40000, -1)
+    drawn = generator._divergence(z, mean.expand(40000, -1), log_variance.expand(40000, -1), weights).detach()
     assert torch.isclose(drawn.mean(), exact, atol=5 * float(drawn.std()) / 200)
 
 
-def test_gates_close_their_share_of_hidden_units() -> None:
+def test_gates_close_their_fraction_of_hidden_units() -> None:
     generator = make("brain_inspired", hidden=(40, 20), gating=0.25)
     assert isinstance(generator, BrainInspired)
     for number, width in enumerate((40, 20)):
@@ -251,10 +251,10 @@ def test_unconditional_replay_is_the_standard_bound() -> None:
     x, y = day((0, 1), count=3)[:2]
     mean, log_variance = generator.encoder(x.flatten(1)).chunk(2, 1)
     z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=rng(4))
-    answer = torch.distributions.Bernoulli(logits=generator.decoder(z), validate_args=False)
+    output = torch.distributions.Bernoulli(logits=generator.decoder(z), validate_args=False)
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     bound = (
-        answer.log_prob(x.flatten(1)).sum()
+        output.log_prob(x.flatten(1)).sum()
         - torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum()
     )
     assert torch.isclose(generator.loss(x, y, rng(4)), -bound / x.numel(), rtol=1e-5)
@@ -267,10 +267,10 @@ def test_the_vae_loss_is_the_negative_evidence_bound_per_pixel() -> None:
     label = torch.nn.functional.one_hot(y, 6).float()
     mean, log_variance = generator.encoder(torch.cat([x.flatten(1), label], 1)).chunk(2, 1)
     z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=rng(4))
-    answer = torch.distributions.Bernoulli(logits=generator.decoder(torch.cat([z, label], 1)), validate_args=False)
+    output = torch.distributions.Bernoulli(logits=generator.decoder(torch.cat([z, label], 1)), validate_args=False)
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     bound = (
-        answer.log_prob(x.flatten(1)).sum()
+        output.log_prob(x.flatten(1)).sum()
         - torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum()
     )
     assert torch.isclose(generator.loss(x, y, rng(4)), -bound / x.numel(), rtol=1e-5)
@@ -299,7 +299,7 @@ def test_a_mixture_finds_the_groups_that_made_the_data(diagonal: bool) -> None:
     assert apart.min(dim=1).values.max() < 1e-5
 
 
-def test_every_code_comes_from_the_mixture_that_was_asked_for() -> None:
+def test_every_code_comes_from_the_requested_mixture() -> None:
     mean = torch.tensor([[[0.0, 0.0], [9.0, 9.0]], [[5.0, 5.0], [9.0, 9.0]]])
     spread = torch.diag(torch.tensor([0.1, 0.3])).expand(2, 2, 2, 2)
     bank = MixtureBank(2, 2, 2)

@@ -29,7 +29,7 @@ def day(classes: Sequence[int], shape: Sequence[int] = (6,), count: int = 300) -
     return Batch(torch.cat(parts).view(-1, *shape), torch.tensor(list(classes)).repeat_interleave(count))
 
 
-def settled(days: Sequence[Sequence[int]], shape: Sequence[int] = (6,), **options: object) -> LatentGaussians:
+def trained(days: Sequence[Sequence[int]], shape: Sequence[int] = (6,), **options: object) -> LatentGaussians:
     generator = LatentGaussians(shape, 8, **options)
     for number, classes in enumerate(days):
         batch = day(classes, shape)
@@ -69,7 +69,7 @@ def test_axes_without_variance_are_empty() -> None:
 
 
 def test_full_covariance_gives_each_class_its_own_mean_and_covariance() -> None:
-    generator = settled([(0, 1)], clip=False)
+    generator = trained([(0, 1)], clip=False)
     x, y = day((0, 1))[:2]
     for label in (0, 1):
         made = dreams(generator, label)
@@ -79,7 +79,7 @@ def test_full_covariance_gives_each_class_its_own_mean_and_covariance() -> None:
 
 
 def test_a_shared_covariance_is_that_of_discriminant_analysis() -> None:
-    generator = settled([(0, 1, 2)], covariance="shared")
+    generator = trained([(0, 1, 2)], covariance="shared")
     x, y = day((0, 1, 2))[:2]
     reference = LinearDiscriminantAnalysis(solver="lsqr").fit(x.numpy(), y.numpy())
     held = generator.snapshots[0]
@@ -90,7 +90,7 @@ def test_a_shared_covariance_is_that_of_discriminant_analysis() -> None:
 
 
 def test_few_axes_leave_their_residual_as_noise() -> None:
-    generator = settled([(0,)], latent_dim=2, clip=False)
+    generator = trained([(0,)], latent_dim=2, clip=False)
     x = day((0,)).x
     assert torch.allclose(dreams(generator, 0).var(dim=0), x.var(dim=0), rtol=0.06)
     held = generator.snapshots[0]
@@ -101,8 +101,8 @@ def test_few_axes_leave_their_residual_as_noise() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"covariance": "diagonal"}, {"covariance": "shared"}, {"components": 3}])
 @pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 2, 3)])
-def test_any_shape_and_spread_dreams_the_class_that_was_asked_for(options: dict[str, object], shape: tuple) -> None:
-    generator = settled([(0, 4), (2, 6)], shape, **options)
+def test_any_shape_and_spread_dreams_the_requested_class(options: dict[str, object], shape: tuple) -> None:
+    generator = trained([(0, 4), (2, 6)], shape, **options)
     y = torch.tensor([6, 0, 2, 4] * 500)
     made = generator.dream(y, rng()).x
     assert made.shape == (2000, *shape) and made.dtype == torch.float32
@@ -123,25 +123,25 @@ def test_a_mixture_keeps_apart_what_a_gaussian_blurs() -> None:
 
 
 def test_temperature_zero_dreams_the_means() -> None:
-    generator = settled([(0, 1)], temperature=0.0)
+    generator = trained([(0, 1)], temperature=0.0)
     x, y = day((0, 1))[:2]
     assert torch.allclose(dreams(generator, 1, 3), x[y == 1].mean(dim=0).expand(3, -1), atol=1e-3)
 
 
 @pytest.mark.parametrize("options", [{}, {"covariance": "diagonal", "store": "float16"}, {"covariance": "shared"}])
 def test_bytes_are_as_planned_and_nothing_is_learnt_step_by_step(options: dict[str, object]) -> None:
-    generator = settled([(0, 1), (2, 3)], **options)
+    generator = trained([(0, 1), (2, 3)], **options)
     assert generator.nbytes == LatentGaussians((6,), 8, **options).planned_bytes([[0, 1], [2, 3]])
     assert not list(generator.parameters()) and generator.loss(*day((0,))[:2], rng()) is None
 
 
-def test_codes_can_be_bent() -> None:
-    generator = settled([(0, 4)])
+def test_codes_can_be_perturbed() -> None:
+    generator = trained([(0, 4)])
     y = torch.tensor([0, 4] * 50)
     halfway = Perturbations(latent=lambda z, p, _: ((z + z.flip(0)) / 2, (p + p.flip(0)) / 2))
-    bent = generator.dream(y, rng(), halfway)
-    assert bent.p is not None and torch.equal(bent.p[:, [0, 4]], torch.full((100, 2), 0.5))
-    assert torch.allclose(bent.x.mean(dim=1), torch.tensor(6.0), atol=4) and (bent.x.mean() - 6).abs() < 0.5
+    perturbed = generator.dream(y, rng(), halfway)
+    assert perturbed.p is not None and torch.equal(perturbed.p[:, [0, 4]], torch.full((100, 2), 0.5))
+    assert torch.allclose(perturbed.x.mean(dim=1), torch.tensor(6.0), atol=4) and (perturbed.x.mean() - 6).abs() < 0.5
     still = generator.dream(y, rng(), Perturbations(noise=lambda noise, p, _: (0 * noise, p))).x
     assert (still[y == 0].std(dim=0) < generator.dream(y, rng()).x[y == 0].std(dim=0)).all()
 
@@ -154,9 +154,9 @@ def test_features_of_the_learner_are_dreamt_and_the_learner_is_left_alone() -> N
     assert all(torch.equal(value, before[key]) for key, value in learner.state_dict().items())
     assert modes == [module.training for module in learner.modules()]
     dream = generator.dream(torch.tensor([1] * 4000), rng())
-    met = learner.features(day((1,)).x)
+    seen = learner.features(day((1,)).x)
     assert dream.is_features and dream.x.shape == (4000, 5)
-    assert torch.allclose(dream.x.mean(dim=0), met.mean(dim=0), atol=0.05)
+    assert torch.allclose(dream.x.mean(dim=0), seen.mean(dim=0), atol=0.05)
     assert generator.nbytes < 5000 and not list(generator.parameters()), "the learner is no part of it"
 
 

@@ -69,7 +69,7 @@ def inverted(learner: nn.Module, days: Sequence[Sequence[int]], **options: objec
 
 
 @pytest.mark.parametrize("kind", ["mlp", "normed"])
-def test_the_learner_and_a_newborn_both_know_what_was_dreamt(kind: str) -> None:
+def test_the_learner_and_a_network_trained_on_dreams_both_classify(kind: str) -> None:
     learner = taught(kind)
     generator = inverted(learner, [(0, 1, 2, 3, 4, 5)], iterations=200)
     y = torch.arange(6).repeat(100)
@@ -79,9 +79,9 @@ def test_the_learner_and_a_newborn_both_know_what_was_dreamt(kind: str) -> None:
     learner.eval()
     assert (learner(dream.x).argmax(dim=1) == y).float().mean() > 0.95
     torch.manual_seed(1)
-    newborn = train(MLP(SHAPE, 6, hidden=(40,)), dream.x, dream.y)
+    other = train(MLP(SHAPE, 6, hidden=(40,)), dream.x, dream.y)
     real = day(range(6), seed=9)
-    assert (newborn(real.x).argmax(dim=1) == real.y).float().mean() > 0.8
+    assert (other(real.x).argmax(dim=1) == real.y).float().mean() > 0.8
 
 
 def test_dreams_of_a_class_differ_where_diversity_counts() -> None:
@@ -94,13 +94,13 @@ def test_dreams_of_a_class_differ_where_diversity_counts() -> None:
 
 def test_without_statistics_dreams_leave_the_moments_of_the_day() -> None:
     learner = taught()
-    met = Activations(copy.deepcopy(learner)).over([day((0, 1, 2)).x])
+    observed = Activations(copy.deepcopy(learner)).over([day((0, 1, 2)).x])
     apart = []
     for weight in (0.0, 10.0):
         generator = inverted(learner, [(0, 1, 2)], iterations=80, statistics=weight)
         watch = Activations(copy.deepcopy(learner))
         dreamt = watch.over([generator.dream(torch.arange(3).repeat(100), rng()).x])
-        apart.append(float(watch.divergence(dreamt, met)))
+        apart.append(float(watch.divergence(dreamt, observed)))
     assert apart[1] < 0.2 * apart[0]
 
 
@@ -124,7 +124,7 @@ def test_the_learner_and_the_global_randomness_are_left_as_they_were(kind: str) 
     assert not any(parameter.requires_grad for parameter in generator.parameters())
 
 
-def test_only_the_newest_network_is_kept_and_serves_all_classes_met() -> None:
+def test_only_the_newest_network_is_kept_and_serves_all_classes_seen() -> None:
     generator = inverted(taught(), [(0, 1), (2, 3), (4,)])
     assert len(generator.snapshots) == 1 and generator.dreamable.tolist() == [True] * 5 + [False]
     promised = ModelInversion(SHAPE, 6, width=64, latent_dim=8)
@@ -160,7 +160,7 @@ def test_state_goes_into_a_fresh_generator_which_goes_on_alike() -> None:
     assert torch.equal(generator.kept, fresh.kept) and int(fresh.iterated) == 9
 
 
-def test_moments_of_days_are_pooled_by_their_classes_and_a_day_met_again_replaces_itself() -> None:
+def test_moments_of_days_are_pooled_by_their_classes_and_a_day_seen_again_replaces_itself() -> None:
     learner = taught()
     generator = inverted(learner, [(0, 1), (2,), (3, 4, 5)])
     generator.end_experience([day((3, 4, 5))], 2, rng())
@@ -203,13 +203,15 @@ def test_linear_and_convolutional_outputs_are_watched_without_it() -> None:
 
 def test_divergence_is_that_of_gaussians() -> None:
     watch = Activations(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)))
-    dreamt, met = (Moments(torch.randn(6, generator=rng(k)), torch.rand(6, generator=rng(9 + k)) + 0.1) for k in (0, 1))
+    dreamt, observed = (
+        Moments(torch.randn(6, generator=rng(k)), torch.rand(6, generator=rng(9 + k)) + 0.1) for k in (0, 1)
+    )
     each = torch.distributions.kl_divergence(
-        torch.distributions.Normal(met.mean, met.variance.sqrt()),
+        torch.distributions.Normal(observed.mean, observed.variance.sqrt()),
         torch.distributions.Normal(dreamt.mean, dreamt.variance.sqrt()),
     )
-    assert torch.isclose(watch.divergence(dreamt, met), (each[:4].mean() + each[4:].mean()) / 2, rtol=1e-4)
-    assert watch.divergence(met, met).abs() < 1e-6
+    assert torch.isclose(watch.divergence(dreamt, observed), (each[:4].mean() + each[4:].mean()) / 2, rtol=1e-4)
+    assert watch.divergence(observed, observed).abs() < 1e-6
 
 
 def test_roughness_is_the_distance_from_a_blurred_image() -> None:
@@ -222,8 +224,8 @@ def test_roughness_is_the_distance_from_a_blurred_image() -> None:
 
 def test_imbalance_is_what_the_entropy_lacks() -> None:
     logits = torch.randn(5, 4, generator=rng())
-    share = logits.softmax(dim=1).mean(dim=0)
-    assert torch.isclose(imbalance(logits), torch.tensor(1 - entropy(share.numpy(), base=4)), atol=1e-6)
+    average = logits.softmax(dim=1).mean(dim=0)
+    assert torch.isclose(imbalance(logits), torch.tensor(1 - entropy(average.numpy(), base=4)), atol=1e-6)
     assert torch.isclose(imbalance(99 * torch.eye(4)), torch.tensor(0.0), atol=1e-6)
     assert imbalance(torch.tensor([[99.0, 0.0]]).repeat(3, 1)) == 1 and imbalance(torch.ones(3, 1)) == 0
 
@@ -241,16 +243,16 @@ def test_an_unconditional_inversion_leaves_naming_to_the_teacher() -> None:
     dream = generator.dream(torch.zeros(300, dtype=torch.int64), rng())
     assert not generator.conditional and (dream.y == UNLABELLED).all()
     named = learner(dream.x)[:, :3].argmax(dim=1)
-    assert named.bincount(minlength=3).min() > 30, "balanced though nobody asked"
+    assert named.bincount(minlength=3).min() > 30, "balanced, although the labels are free"
 
 
-def test_noise_and_codes_can_be_bent() -> None:
+def test_noise_and_codes_can_be_perturbed() -> None:
     generator = inverted(taught(), [(0, 1)])
     y = torch.tensor([0, 1] * 4)
     still = generator.dream(y, rng(), Perturbations(noise=lambda z, p, _: (0 * z, p))).x
     assert torch.allclose(still[0::2], still[0].expand(4, *SHAPE)) and not torch.allclose(still[0], still[1])
-    bent = generator.dream(y, rng(), Perturbations(latent=lambda z, p, _: (z, (p + p.flip(0)) / 2)))
-    assert bent.p is not None and torch.equal(bent.p[:, :2], torch.full((8, 2), 0.5))
+    perturbed = generator.dream(y, rng(), Perturbations(latent=lambda z, p, _: (z, (p + p.flip(0)) / 2)))
+    assert perturbed.p is not None and torch.equal(perturbed.p[:, :2], torch.full((8, 2), 0.5))
 
 
 def test_samples_of_any_shape_and_range() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from dreamer.compare.grid import PROGRAM, read
 from dreamer.jobs import runner
 
-ASKED = {
+REQUEST = {
     "arms": ["er", "dreams generator.hidden=[32]"],
     "streams": ["digits"],
     "seeds": 1,
@@ -17,10 +17,10 @@ ASKED = {
 }
 
 
-def digits_cells(house: Path) -> list[Path]:
+def digits_cells(root: Path) -> list[Path]:
     """Their folders, each with its ``cell.json``."""
-    cells = read(ASKED).cells
-    jobs = {house / cell.folder: cell.plain() for cell in cells}
+    cells = read(REQUEST).cells
+    jobs = {root / cell.folder: cell.plain() for cell in cells}
     runner.write_down(jobs, PROGRAM)
     return [*jobs]
 

@@ -87,7 +87,7 @@ elif word == "deaf":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     write("pid", str(os.getpid()))
     time.sleep(600)
-elif word == "meet":  # ends when another one runs at the same time
+elif word == "overlap":  # ends when another one runs at the same time
     write("here", "")
     wait_for(lambda: len(list(root.glob("*/here"))) > 1)
     finish()
@@ -119,9 +119,9 @@ class StandIn(Program):
 STAND_IN = StandIn()
 
 
-def cells(house: Path, *does: str | list[str]) -> list[Path]:
+def cells(base: Path, *does: str | list[str]) -> list[Path]:
     """Folders of cells, each with what it does on its attempts."""
-    folders = [house / f"cell{index}" for index in range(len(does))]
+    folders = [base / f"cell{index}" for index in range(len(does))]
     for folder, do in zip(folders, does, strict=True):
         folder.mkdir(parents=True)
         (folder / "cell.json").write_text(json.dumps({"do": [do] if isinstance(do, str) else do}))

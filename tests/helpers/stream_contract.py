@@ -37,8 +37,8 @@ def check_stream(stream: Stream, distinct: bool = True) -> None:
             sets = [rows(part) for part in parts]
             assert len(set().union(*sets)) == sum(map(len, parts))
     if stream.scenario in ("class", "task"):
-        met = [label for experience in stream.experiences for label in experience.classes]
-        assert len(met) == len(set(met))
+        every_class = [label for experience in stream.experiences for label in experience.classes]
+        assert len(every_class) == len(set(every_class))
 
 
 def same(one: Stream, other: Stream) -> bool:

@@ -58,7 +58,7 @@ def tiny_module(stream: Stream, seed: int = 0, **changes: Any) -> WakeSleepModul
 
 
 def quiet_trainer(**options: Any) -> pl.Trainer:
-    """A CPU trainer that says and writes nothing unless told to."""
+    """A CPU trainer that prints and writes nothing by default."""
     defaults: dict[str, Any] = {
         "max_epochs": -1,
         "accelerator": "cpu",

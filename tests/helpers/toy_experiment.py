@@ -18,7 +18,7 @@ class Toy(Experiment):
     Args:
         gain: what the arm adds.
         noise: how far the seed moves it.
-        fate: ``live``; ``die`` at the first try; ``refuse``; ``always_die``.
+        fate: ``complete``; ``die`` at the first try; ``refuse``; ``always_die``.
 
     Raises:
         ValueError: for a gain above 1.
@@ -30,7 +30,7 @@ class Toy(Experiment):
         "size": Measure("size"),
     }
 
-    def __init__(self, gain: float = 0.0, noise: float = 0.001, fate: str = "live"):
+    def __init__(self, gain: float = 0.0, noise: float = 0.001, fate: str = "complete"):
         if gain > 1:
             raise ValueError(f"expected a gain of at most 1, got {gain}")
         self.gain = gain

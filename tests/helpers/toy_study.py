@@ -7,7 +7,7 @@ from typing import Any
 from dreamer.studies import study
 
 
-def asked(**changes: Any) -> dict[str, Any]:
+def request(**changes: Any) -> dict[str, Any]:
     """A small study, as plain values."""
     return {
         "title": "Does a toy <i>toss</i>?",
@@ -24,4 +24,4 @@ def asked(**changes: Any) -> dict[str, Any]:
 
 def toy_study(**changes: Any) -> study.Study:
     """The same, read."""
-    return study.read("toy", asked(**changes))
+    return study.read("toy", request(**changes))

@@ -133,11 +133,11 @@ def test_it_is_a_plugin_of_avalanche():
     assert not plugin.supports_distributed
 
 
-# ------------------------------------------------------------------ the same life
+# ------------------------------------------------------------------ the same run
 
 
 class Fed(Naive):
-    """Naive, with the batches that a life of ours would meet, in its order."""
+    """Naive, with the batches that a run of ours would train on, in its order."""
 
     stream: Stream
     nights = 0
@@ -161,7 +161,7 @@ class Fed(Naive):
         self.dataloader = Loader()
 
 
-def same_life(stream: Stream, night: list[Any], network: nn.Module | None = None, **parts: Any) -> None:
+def assert_same_run(stream: Stream, night: list[Any], network: nn.Module | None = None, **parts: Any) -> None:
     """Live our loop and the plugin on the same batches, and hold all that they learnt against each other."""
     learner = tiny_network(stream, dropout=0.0) if network is None else network
     wake = parts.pop("wake", Wake(replay=8))
@@ -187,21 +187,21 @@ def same_life(stream: Stream, night: list[Any], network: nn.Module | None = None
         assert torch.allclose(weights(plugin.generator), weights(ours.generator), atol=1e-6)
 
 
-def test_with_the_same_batches_it_is_a_life_of_ours():
+def test_with_the_same_batches_it_is_a_run_of_ours():
     stream = tiny_stream(validation=0.0)
-    same_life(stream, nights(), memory=ClassBalanced(10), generator=vae(stream), cycles=2)
+    assert_same_run(stream, nights(), memory=ClassBalanced(10), generator=vae(stream), cycles=2)
 
 
 def test_generators_alone_and_their_rate():
     stream = tiny_stream(validation=0.0)
     wake = Wake(replay=8, replay_weight="equal", steps_per_dream=1)
-    same_life(stream, nights(), wake=wake, generator=vae(stream), generator_lr=1e-2)
+    assert_same_run(stream, nights(), wake=wake, generator=vae(stream), generator_lr=1e-2)
 
 
-def test_kept_logits_are_those_of_the_first_meeting():
+def test_kept_logits_are_those_of_the_first_pass():
     stream = tiny_stream(validation=0.0)
     wake = Wake(replay=8, replay_weight=0.5, replay_objectives=(CrossEntropy(), LogitMatching()))
-    same_life(stream, [], wake=wake, memory=ClassBalanced(10, logits=True))
+    assert_same_run(stream, [], wake=wake, memory=ClassBalanced(10, logits=True))
 
 
 def test_objectives_that_look_at_features():
@@ -210,15 +210,15 @@ def test_objectives_that_look_at_features():
     network = MLP(stream.sample_shape, stream.num_classes, (16,))
     wake = Wake(replay=8, replay_objectives=(CrossEntropy(), FeatureDistillation()))
     night = [NREM(2, 8, objectives=(CrossEntropy(), FeatureDistillation()))]
-    same_life(stream, night, network, wake=wake, memory=ClassBalanced(10))
+    assert_same_run(stream, night, network, wake=wake, memory=ClassBalanced(10))
 
 
 def test_the_days_own_samples_under_the_dawn_teacher():
     stream = tiny_stream(validation=0.0)
-    same_life(stream, [], wake=Wake(source="day"), memory=ClassBalanced(10))
+    assert_same_run(stream, [], wake=Wake(source="day"), memory=ClassBalanced(10))
 
 
-def test_a_newborn_learner_learns_from_its_night_alone():
+def test_a_reset_learner_learns_from_its_night_alone():
     stream = tiny_stream(experiences=1, validation=0.0)
     before = tiny_network(stream)
     plugin = DreamPlugin(ClassBalanced(10), night=[NREM(1, 8, objectives=(CrossEntropy(),), from_scratch=True)])
@@ -402,7 +402,7 @@ class Adam(torch.optim.Adam):
     """Under a name that Avalanche's pickler finds: it looks for torch's own where torch has deleted them."""
 
 
-def test_a_life_goes_on_from_a_checkpoint_of_avalanche(tmp_path: Path):
+def test_a_run_resumes_from_a_checkpoint_of_avalanche(tmp_path: Path):
     stream = tiny_stream(validation=0.0)
     benchmark = benchmark_of(stream)
 
@@ -421,8 +421,8 @@ def test_a_life_goes_on_from_a_checkpoint_of_avalanche(tmp_path: Path):
     torch.manual_seed(0)
     train(killed, benchmark.train_stream[0])
     with quiet():
-        save_checkpoint(killed, tmp_path / "life.pkl")
-        resumed, first = maybe_load_checkpoint(begun(), tmp_path / "life.pkl")
+        save_checkpoint(killed, tmp_path / "run.pkl")
+        resumed, first = maybe_load_checkpoint(begun(), tmp_path / "run.pkl")
     assert first == 1
     go_on(resumed, first)
     assert torch.equal(weights(resumed.model), weights(whole.model))
@@ -470,7 +470,7 @@ def test_shapes_classes_and_parts_that_do_not_fit_are_refused():
         train(naive(stream, [plugin]), benchmark_of(stream).train_stream)
 
 
-def test_a_generator_is_not_asked_to_dream_untrained():
+def test_an_untrained_generator_is_refused():
     stream = tiny_stream(validation=0.0)
     plugin = plugin_for(stream, memory=None)
     strategy = naive(stream, [plugin])
@@ -513,17 +513,17 @@ def test_learners_that_give_no_logits_are_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["ours", "theirs"])
 def test_it_scores_as_our_own_loop_does(order: str):
-    """Five paired seeds on the digits: fed in our order its lives are ours; in Avalanche's own order they scatter."""
+    """Five paired seeds on the digits: fed in our order its runs are ours; in Avalanche's own order they scatter."""
     points = []
     for seed in range(5):
         stream = digits(seed=seed, validation=0.0)
-        points.append(plugin_life(stream, seed, Fed if order == "ours" else Naive) - our_life(stream, seed))
+        points.append(plugin_accuracy(stream, seed, Fed if order == "ours" else Naive) - our_accuracy(stream, seed))
     mean = sum(points) / len(points)
     reach = float(stats.t.ppf(0.975, 4) * torch.tensor(points).std()) / math.sqrt(5)
     print(f"{order}: {points} points, 95 % interval of their mean {mean - reach:+.2f} ... {mean + reach:+.2f}")
     if order == "ours":
         assert -1 < mean - reach and mean + reach < 1
-    # the order of the samples alone moves single lives by two points; no difference is shown
+    # the order of the samples alone moves single runs by two points; no difference is shown
     assert mean - reach <= 0 <= mean + reach
 
 
@@ -539,14 +539,14 @@ def learner(stream: Stream, seed: int) -> nn.Module:
     return MLP(stream.sample_shape, stream.num_classes, (200, 200))
 
 
-def our_life(stream: Stream, seed: int) -> float:
+def our_accuracy(stream: Stream, seed: int) -> float:
     """Average accuracy at the end, in per cent."""
-    life = WakeSleepModule(learner(stream, seed), Wake(epochs=6, batch_size=32, replay=32), **parts(stream, seed))
-    train_module(life, stream)
-    return 100 * life.results()["metrics"]["average_accuracy"]
+    module = WakeSleepModule(learner(stream, seed), Wake(epochs=6, batch_size=32, replay=32), **parts(stream, seed))
+    train_module(module, stream)
+    return 100 * module.results()["metrics"]["average_accuracy"]
 
 
-def plugin_life(stream: Stream, seed: int, kind: type) -> float:
+def plugin_accuracy(stream: Stream, seed: int, kind: type) -> float:
     """The same of a strategy of Avalanche with the plugin, measured by Avalanche."""
     plugin = DreamPlugin(wake_replay=32, **parts(stream, seed))
     strategy = naive(stream, [plugin], learner(stream, seed), kind, train_mb_size=32, train_epochs=6)

@@ -26,7 +26,7 @@ from dreamer.report.results import compose, read_results, write_results
 from dreamer.streams.base import Stream, TensorSamples, make_stream
 from dreamer.training.module import WakeSleepModule
 from tests.helpers.tiny_runs import tiny_module, tiny_stream
-from tests.helpers.tiny_runs import train as live_ours
+from tests.helpers.tiny_runs import train as train_ours
 
 SOLVER = importlib.util.find_spec("quadprog") is not None
 PROMISED = [
@@ -43,7 +43,7 @@ def network(stream: Stream, seed: int = 0) -> MLP:
     return MLP(stream.sample_shape, stream.num_classes, hidden=(16,), dropout=0.1)
 
 
-def lived(name: str, stream: Stream | None = None, options: dict[str, Any] | None = None, **changes: Any) -> Any:
+def trained(name: str, stream: Stream | None = None, options: dict[str, Any] | None = None, **changes: Any) -> Any:
     stream = tiny_stream() if stream is None else stream
     options = SMALL if name == "GenerativeReplay" and options is None else options
     given: dict[str, Any] = {"stream": stream, "batch_size": BATCH, "steps": STEPS}
@@ -58,13 +58,13 @@ def numbers(record: dict[str, Any]) -> list[list[float]]:
 
 def stored(*shapes: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Stream:
     """A stream of two classes an experience, its samples stored in a type of their own."""
-    shares = []
+    parts = []
     for index, shape in enumerate(shapes):
         y = torch.tensor([2 * index, 2 * index + 1]).repeat(shape[0] // 2)
         x = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(index))
         x = x.to(dtype)
-        shares.append([TensorSamples(x, y, 1 / 255), TensorSamples(x[:4], y[:4], 1 / 255)])
-    return make_stream("stored", shares, validation=0.0)
+        parts.append([TensorSamples(x, y, 1 / 255), TensorSamples(x[:4], y[:4], 1 / 255)])
+    return make_stream("stored", parts, validation=0.0)
 
 
 def layers(vae: VAE) -> int:
@@ -83,10 +83,10 @@ def test_the_promised_strategies_are_there_and_say_what_they_are():
 
 
 @pytest.mark.parametrize("name", PROMISED)
-def test_every_strategy_lives_a_stream_and_leaves_results(name: str, tmp_path: Path):
-    record = lived(name)
+def test_every_strategy_trains_on_a_stream_and_leaves_results(name: str, tmp_path: Path):
+    record = trained(name)
     ours = tiny_module(tiny_stream())
-    live_ours(ours, tiny_stream())
+    train_ours(ours, tiny_stream())
     same_keys(record, ours.results(), but=("avalanche", "cost.generator_steps"))
     rows = record["accuracy_matrix"]["rows"]
     assert [(row["after"], row["experience"]) for row in rows] == [("birth", -1), *(("wake", i) for i in range(3))]
@@ -116,13 +116,13 @@ def same_keys(one: Any, other: Any, but: tuple[str, ...], path: str = "") -> Non
 # ------------------------------------------------------------------ the same for everybody
 
 
-def test_the_newborn_network_scores_as_in_a_life_of_ours_and_is_not_changed():
+def test_the_untrained_network_scores_as_in_a_run_of_ours_and_is_not_changed():
     stream = tiny_stream()
     learner = network(stream)
     before = copy.deepcopy(learner.state_dict())
     ours = WakeSleepModule(copy.deepcopy(learner))
-    live_ours(ours, stream)
-    mine, theirs = ours.results()["accuracy_matrix"]["rows"][0], lived("Naive", stream, network=learner)
+    train_ours(ours, stream)
+    mine, theirs = ours.results()["accuracy_matrix"]["rows"][0], trained("Naive", stream, network=learner)
     assert theirs["accuracy_matrix"]["rows"][0] == mine
     assert theirs["protocol"] == ours.results()["protocol"]
     assert all(torch.equal(value, before[key]) for key, value in learner.state_dict().items())
@@ -150,7 +150,7 @@ def weights(network: nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["Naive", "ICaRL", "GDumb", "JointTraining"])
 def test_scores_are_those_of_the_predictions(name: str, evaluated: list[nn.Module]):
     stream = tiny_stream()
-    rows = numbers(lived(name, stream))
+    rows = numbers(trained(name, stream))
     assert len(rows) == len(evaluated) == 4
     for row, candidate in zip(rows, evaluated, strict=True):
         for score, experience in zip(row, stream.experiences, strict=True):
@@ -166,9 +166,9 @@ def test_the_seed_decides_everything_and_the_global_generators_are_put_back(name
     torch.manual_seed(3), random.seed(3), np.random.seed(3)
     learner = network(tiny_stream())
     torch.manual_seed(3)
-    one = lived(name, network=learner, seed=1)
+    one = trained(name, network=learner, seed=1)
     assert (torch.rand(1), random.random(), np.random.rand()) == expected
-    again, other = lived(name, network=learner, seed=1), lived(name, network=learner, seed=2)
+    again, other = trained(name, network=learner, seed=1), trained(name, network=learner, seed=2)
     assert numbers(one) == numbers(again)
     assert one["cost"]["samples"] == again["cost"]["samples"]
     ends = [weights(network) for network in evaluated[3::4]]
@@ -177,35 +177,35 @@ def test_the_seed_decides_everything_and_the_global_generators_are_put_back(name
     assert other["seed"] == 2
 
 
-def test_passes_are_turned_into_the_steps_that_a_life_of_ours_takes():
+def test_passes_are_turned_into_the_steps_that_a_run_of_ours_takes():
     stream = stored((10, 1, 2, 2), (26, 1, 2, 2))
     for name in ("Naive", "Cumulative", "JointTraining", "GDumb"):
-        record = lived(name, stream, steps=None, epochs=3)
+        record = trained(name, stream, steps=None, epochs=3)
         assert [row["global_step"] for row in record["accuracy_matrix"]["rows"]] == [0, 6, 6 + 15]
         assert [stage["steps"] for stage in record["hypnogram"]] == [6, 15]
-    assert lived("Naive", stream, steps=None, epochs=3)["cost"]["samples"]["wake"] == 3 * (10 + 26)
+    assert trained("Naive", stream, steps=None, epochs=3)["cost"]["samples"]["wake"] == 3 * (10 + 26)
 
 
 def test_nothing_is_printed_or_written(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: Any):
     monkeypatch.chdir(tmp_path)
     square = stored((8, 1, 28, 28), (8, 1, 28, 28))
-    lived("GenerativeReplay", square, {"generator": "default"})
-    lived("ER_ACE"), lived("EWC")
+    trained("GenerativeReplay", square, {"generator": "default"})
+    trained("ER_ACE"), trained("EWC")
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_stream_that_shares_classes_can_be_lived():
+def test_a_stream_whose_experiences_have_classes_in_common_can_be_trained_on():
     rng = torch.Generator().manual_seed(0)
-    shares = []
+    parts = []
     for _ in range(2):
         data = TensorSamples(torch.rand(12, 1, 4, 4, generator=rng), torch.arange(12) % 3)
-        shares.append([data, data])
-    stream = make_stream("looks", shares, scenario="domain")
+        parts.append([data, data])
+    stream = make_stream("looks", parts, scenario="domain")
     for name in ("Replay", "DER", "GDumb", "LwF"):
-        assert lived(name, stream)["metrics"]["average_accuracy"] is not None
+        assert trained(name, stream)["metrics"]["average_accuracy"] is not None
     with pytest.raises(ConfigError, match="ICaRL needs experiences with classes of their own"):
-        lived("ICaRL", stream)
+        trained("ICaRL", stream)
 
 
 # ------------------------------------------------------------------ what they replay and hold
@@ -213,10 +213,10 @@ def test_a_stream_that_shares_classes_can_be_lived():
 
 def test_replay_shows_as_many_old_samples_as_new_ones():
     for name in ("Replay", "DER", "GenerativeReplay"):
-        samples = lived(name)["cost"]["samples"]
+        samples = trained(name)["cost"]["samples"]
         assert samples == {"wake": 3 * STEPS * BATCH, "replayed": 2 * STEPS * BATCH, "nrem": 0, "rem": 0}, name
     for name in ("Naive", "LwF", "EWC", "Cumulative", "JointTraining"):
-        assert lived(name)["cost"]["samples"]["replayed"] == 0, name
+        assert trained(name)["cost"]["samples"]["replayed"] == 0, name
 
 
 @pytest.mark.parametrize(
@@ -225,27 +225,27 @@ def test_replay_shows_as_many_old_samples_as_new_ones():
 )
 def test_bytes_of_a_memory_are_those_of_its_samples(name: str, each: int):
     stream = stored(*[(20, 1, 4, 4)] * 3)
-    held = lived(name, stream)["cost"]["bytes"]
+    held = trained(name, stream)["cost"]["bytes"]
     assert held["memory"] == 12 * each
     assert held["generator"] == 0
 
 
-def test_memories_hold_what_is_asked_for_or_what_avalanche_would_keep():
+def test_memories_hold_the_given_size_or_what_avalanche_would_keep():
     stream = stored((300, 1, 4, 4))
     each = 16 + 8
-    assert lived("Replay", stream)["cost"]["bytes"]["memory"] == 12 * each
-    assert lived("Replay", stream, memory=None)["cost"]["bytes"]["memory"] == 200 * each
-    assert lived("Replay", stream, {"mem_size": 30})["cost"]["bytes"]["memory"] == 30 * each
-    assert lived("Cumulative", stream)["cost"]["bytes"]["memory"] == 300 * each
-    assert lived("JointTraining", stream)["cost"]["bytes"]["memory"] == 300 * each
-    assert lived("AGEM", stored((20, 1, 4, 4), (20, 1, 4, 4)))["cost"]["bytes"]["memory"] == 2 * 6 * each
+    assert trained("Replay", stream)["cost"]["bytes"]["memory"] == 12 * each
+    assert trained("Replay", stream, memory=None)["cost"]["bytes"]["memory"] == 200 * each
+    assert trained("Replay", stream, {"mem_size": 30})["cost"]["bytes"]["memory"] == 30 * each
+    assert trained("Cumulative", stream)["cost"]["bytes"]["memory"] == 300 * each
+    assert trained("JointTraining", stream)["cost"]["bytes"]["memory"] == 300 * each
+    assert trained("AGEM", stored((20, 1, 4, 4), (20, 1, 4, 4)))["cost"]["bytes"]["memory"] == 2 * 6 * each
 
 
 def test_bytes_of_copies_importances_and_generators():
     stream = tiny_stream()
     own = module_bytes(network(stream))
     nothing = {"memory": 0, "generator": 0, "teacher": 0, "plasticity": 0}
-    held = {name: lived(name, stream)["cost"]["bytes"] for name in ("Naive", "LwF", "EWC", "MAS", "GenerativeReplay")}
+    held = {name: trained(name, stream)["cost"]["bytes"] for name in ("Naive", "LwF", "EWC", "MAS", "GenerativeReplay")}
     assert held["Naive"] == {"network": own, **nothing}
     assert held["LwF"] == {"network": own, **nothing, "teacher": own}
     # weights and importances of each of three experiences
@@ -275,15 +275,15 @@ def test_a_generator_like_ours_learns_what_ours_learns():
 def test_generators_take_as_many_steps_as_the_learner():
     square = stored((8, 1, 28, 28), (8, 1, 28, 28))
     for generator in ("default", {"hidden": [8], "latent_dim": 2}):
-        record = lived("GenerativeReplay", square, {"generator": generator})
+        record = trained("GenerativeReplay", square, {"generator": generator})
         assert record["cost"]["generator_steps"] == record["cost"]["optimizer_steps"]["wake"] == 2 * STEPS
         assert record["avalanche"]["options"].get("replay_size") == (None if generator == "default" else BATCH)
-    assert lived("Naive")["cost"]["generator_steps"] == 0
+    assert trained("Naive")["cost"]["generator_steps"] == 0
 
 
 def test_a_generator_like_ours_is_ours():
     stream = tiny_stream()
-    record = lived("GenerativeReplay", stream, {})
+    record = trained("GenerativeReplay", stream, {})
     assert record["avalanche"]["options"] == {"generator": "like_ours", "replay_size": BATCH}
     assert record["cost"]["bytes"]["generator"] == 3 * layers(VAE(stream.sample_shape, stream.num_classes))
 
@@ -308,7 +308,7 @@ def test_unknown_names_and_options_are_refused(name: str, options: dict[str, Any
     with pytest.raises(ConfigError, match=message):
         verify(name, options)
     with pytest.raises(ConfigError, match=message):
-        lived(name, options=options)
+        trained(name, options=options)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_unknown_names_and_options_are_refused(name: str, options: dict[str, Any
 )
 def test_what_makes_no_sense_is_refused(name: str, changes: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
-        lived(name, **changes)
+        trained(name, **changes)
 
 
 # ------------------------------------------------------------------ Avalanche's quirks
@@ -332,7 +332,7 @@ def test_what_makes_no_sense_is_refused(name: str, changes: dict[str, Any], mess
 
 def test_synaptic_intelligence_on_a_cpu_learns_as_naive_does(evaluated: list[nn.Module]):
     for name in ("Naive", "SynapticIntelligence", "EWC"):
-        lived(name, steps=12)
+        trained(name, steps=12)
     naive, synaptic, elastic = (weights(network) for network in evaluated[3::4])
     assert torch.equal(naive, synaptic)
     assert not torch.equal(naive, elastic)

@@ -21,8 +21,8 @@ from tests.helpers.stream_contract import check_stream, everything, same
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """No test asks the network, and Avalanche's own data folder is an empty one."""
-    monkeypatch.setattr(sources, "answers", lambda url: False)
+    """No test uses the network, and Avalanche's own data folder is an empty one."""
+    monkeypatch.setattr(sources, "reachable", lambda url: False)
     monkeypatch.setattr(sources, "_avalanche_home", lambda: tmp_path / "avalanche-home")
     monkeypatch.delenv("DREAMER_DATA", raising=False)
 
@@ -176,7 +176,7 @@ def test_split_tinyimagenet_equals_avalanche(tmp_path: Path):
 
 
 @pytest.mark.parametrize("twice", [False, True])
-def test_split_omniglot_is_examined_on_its_own_characters(tmp_path: Path, twice: bool):
+def test_split_omniglot_is_evaluated_on_its_own_characters(tmp_path: Path, twice: bool):
     native_files.write_omniglot(tmp_path, twice)
     stream = classic("split_omniglot", tmp_path, experiences=2, validation=0.25)
     check_stream(stream)
@@ -222,7 +222,7 @@ def test_core50_in_new_sessions_is_a_domain_stream(tmp_path: Path):
         classic("core50", tmp_path, run=10)
 
 
-# --- options that all share ----------------------------------------------------------------------------------------
+# --- options that all have ----------------------------------------------------------------------------------------
 
 
 def test_seeds_decide_the_class_order_and_nothing_else(small_mnist: Path):
@@ -246,7 +246,7 @@ def test_each_look_can_have_classes_of_its_own(small_mnist: Path):
     check_stream(classic("rotated_mnist", small_mnist, experiences=2))
 
 
-def test_looks_share_their_validation_images(small_mnist: Path):
+def test_looks_have_the_same_validation_images(small_mnist: Path):
     stream = classic("permuted_mnist", small_mnist, experiences=2)
     ink = [everything(e.validation)[0].flatten(1).sum(1) for e in stream.experiences]
     assert torch.allclose(*ink)
@@ -296,7 +296,7 @@ def test_absent_data_end_in_one_sentence(tmp_path: Path, name: str):
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert repr(str(tmp_path / "deep" / "nowhere")) in sentence
-    assert "its host does not answer: put " in sentence and "data.root or DREAMER_DATA" in sentence
+    assert "its host does not respond: put " in sentence and "data.root or DREAMER_DATA" in sentence
     assert not list(tmp_path.iterdir())
     with pytest.raises(DataNotFound, match=r"avalanche-home.* and downloading is switched off: put "):
         classic(name, download=False)
@@ -317,7 +317,7 @@ def _download_and_fail(place: Path) -> None:
     [(_download_half, "its download is incomplete"), (_download_and_fail, r"its download failed \(the line broke\)")],
 )
 def test_a_failed_download_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download, why: str):
-    monkeypatch.setattr(sources, "answers", lambda url: True)
+    monkeypatch.setattr(sources, "reachable", lambda url: True)
     source = _source(download)
     with pytest.raises(DataNotFound, match=why):
         sources.locate(source, tmp_path / "new" / "root")
@@ -325,7 +325,7 @@ def test_a_failed_download_leaves_nothing_behind(tmp_path: Path, monkeypatch: py
 
 
 def test_a_download_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sources, "answers", lambda url: True)
+    monkeypatch.setattr(sources, "reachable", lambda url: True)
     source = _source(lambda place: native_files.write_idx(place / "MNIST" / "raw", packed=True))
     assert sources.locate(source, tmp_path / "new") == tmp_path / "new"
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
@@ -343,16 +343,16 @@ def test_a_host_that_cannot_be_reached_is_given_up_soon(monkeypatch: pytest.Monk
     monkeypatch.undo()
     monkeypatch.setattr(sources, "_PATIENCE", 0.05)
     monkeypatch.setattr(sources.urllib.request, "urlopen", lambda *_, **__: time.sleep(1) or io.BytesIO())
-    assert sources.answers("http://localhost") is False
+    assert sources.reachable("http://localhost") is False
 
     def refuse(*_, **__):
         raise OSError("no route")
 
     monkeypatch.setattr(sources.urllib.request, "urlopen", refuse)
-    assert sources.answers("http://localhost") is False
+    assert sources.reachable("http://localhost") is False
     monkeypatch.setattr(sources, "_PATIENCE", 5.0)
     monkeypatch.setattr(sources.urllib.request, "urlopen", lambda *_, **__: io.BytesIO())
-    assert sources.answers("http://localhost") is True
+    assert sources.reachable("http://localhost") is True
 
 
 def test_damaged_files_are_named(tmp_path: Path):
@@ -421,7 +421,7 @@ def test_frozen_transforms_of_a_domain_incremental_benchmark_stay(small_mnist: P
         assert torch.allclose(everything(one.train)[0], by_class(*everything(other.train))[0], atol=1e-6)
 
 
-def test_online_streams_are_examined_where_they_come_from(small_mnist: Path):
+def test_online_streams_are_evaluated_where_they_come_from(small_mnist: Path):
     benchmark = _benchmark(small_mnist)
     with quiet():
         from avalanche.benchmarks.scenarios.online import split_online_stream
@@ -454,7 +454,7 @@ def test_pieces_of_avalanches_online_streams_count_once(small_mnist: Path):
         assert len(first) + sum(len(each.train) for each in stream.experiences[3 * i : 3 * i + 3]) == 12
 
 
-def test_a_blurry_stream_is_examined_on_what_most_of_each_piece_is_of(small_mnist: Path):
+def test_a_blurry_stream_is_evaluated_on_the_classes_of_most_of_each_piece(small_mnist: Path):
     benchmark = _benchmark(small_mnist)
     with quiet():
         from avalanche.benchmarks.scenarios.online import split_continuous_linear_decay_stream

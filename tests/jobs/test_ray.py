@@ -35,7 +35,7 @@ def test_addresses_that_lead_nowhere_are_refused_at_once():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=f"address: no Ray cluster answers at '{address}'"):
+        with pytest.raises(ConfigError, match=f"address: no Ray cluster responds at '{address}'"):
             run_jobs_on_ray([], STAND_IN, address=address)
     for wrong in ({"threads": 0}, {"retries": -1}):
         with pytest.raises(ConfigError, match="expected"):
@@ -86,7 +86,7 @@ class DeafRay:
 @pytest.mark.parametrize(
     ("ends_at", "forced", "reason"), [(1, 0, "cancelled"), (3, 0, "cancelled"), (99, 1, "when it was cancelled")]
 )
-def test_a_task_that_does_not_answer_is_cancelled_again_and_ended_at_last(
+def test_a_task_that_does_not_react_is_cancelled_again_and_ended_at_last(
     tmp_path, monkeypatch, ends_at, forced, reason
 ):
     clock = itertools.count()

@@ -1,4 +1,4 @@
-"""``metrics.csv`` of lives that were killed and resumed."""
+"""``metrics.csv`` of runs that were killed and resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def losses(*steps: int, part: int = 0) -> list[dict[str, object]]:
     return [{"step": step, "epoch": 0, "loss": f"{step}.{part}"} for step in steps]
 
 
-def test_what_was_lived_twice_is_told_once():
+def test_steps_that_were_done_twice_are_listed_once():
     merged = merge_parts([table(*losses(0, 1, 2, 3, part=0)), table(*losses(2, 3, 4, part=1))])
     assert [row["loss"] for row in rows_of(merged)] == ["0.0", "1.0", "2.1", "3.1", "4.1"]
 
@@ -34,7 +34,7 @@ def test_each_part_is_cut_by_all_later_ones():
     assert [row["loss"] for row in rows_of(merged)] == ["0.0", "1.0", "2.2", "3.2"]
 
 
-def test_a_life_begun_anew_drops_everything_before():
+def test_a_run_begun_anew_drops_everything_before():
     merged = merge_parts([table(*losses(0, 1, 2)), table(*losses(0, part=1))])
     assert [row["loss"] for row in rows_of(merged)] == ["0.1"]
 
@@ -45,9 +45,9 @@ def test_columns_are_united_and_step_comes_first():
     assert merge_parts([first, second]).splitlines() == ["step,epoch,nrem/loss,wake/loss", "0,0,,1", "1,1,2,"]
 
 
-def test_an_examination_right_before_the_checkpoint_is_kept():
-    examined = {"step": 2, "stream/experience": 0, "stream/average_accuracy": 0.5}
-    merged = merge_parts([table(*losses(0, 1), examined, *losses(2, 3)), table(*losses(2, part=1))])
+def test_an_evaluation_right_before_the_checkpoint_is_kept():
+    evaluation = {"step": 2, "stream/experience": 0, "stream/average_accuracy": 0.5}
+    merged = merge_parts([table(*losses(0, 1), evaluation, *losses(2, 3)), table(*losses(2, part=1))])
     assert rows_of(merged) == [
         {"step": "0", "epoch": "0", "loss": "0.0"},
         {"step": "1", "epoch": "0", "loss": "1.0"},
@@ -56,9 +56,9 @@ def test_an_examination_right_before_the_checkpoint_is_kept():
     ]
 
 
-def test_an_examination_that_was_repeated_is_told_once():
-    examined = {"step": 2, "stream/experience": 0}
-    merged = merge_parts([table(*losses(0, 1), examined), table({**examined, "stream/experience": 7}, *losses(2))])
+def test_an_evaluation_that_was_repeated_is_listed_once():
+    evaluation = {"step": 2, "stream/experience": 0}
+    merged = merge_parts([table(*losses(0, 1), evaluation), table({**evaluation, "stream/experience": 7}, *losses(2))])
     assert [row.get("stream/experience") for row in rows_of(merged)] == [None, None, "7", None]
 
 

@@ -1,4 +1,4 @@
-"""Weights & Biases: offline by itself, everything on disk, no question asked and no network touched."""
+"""Weights & Biases: offline by itself, everything on disk, no prompt and no network."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def closed():
 
 
 @pytest.fixture
-def told(monkeypatch):
+def messages(monkeypatch):
     lines = []
     monkeypatch.setattr(door, "rank_zero_info", lines.append)
     return lines
 
 
-def settled(history, names) -> bytes:
+def history_with(history, names) -> bytes:
     """What a run has written; its service, a process of its own, may on a busy machine still be at it for a while."""
     for _ in range(600):
         content = history.read_bytes()
@@ -67,9 +67,9 @@ def settled(history, names) -> bytes:
 
 
 @pytest.mark.process
-def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, told):
+def test_an_offline_run_is_complete_on_disk(tmp_path, no_network, messages):
     out = tmp_path / "run"
-    logger = door.wandb_logger(out, group="seeds", job_type="life", name="first", config={"marker": {"deep": "k4711"}})
+    logger = door.wandb_logger(out, group="seeds", job_type="train", name="first", config={"marker": {"deep": "k4711"}})
     stream = tiny_stream()
     try:
         train(tiny_module(stream), stream, callbacks=[RunFolder(out, {"marker": 1}, "tiny")], logger=logger)
@@ -77,11 +77,11 @@ def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, told):
     finally:
         door.finish(logger)
     (folder,) = (out / "wandb").glob("offline-run-*")
-    assert told == [f"W&B is offline (no API key for api.wandb.ai); to upload the run later: wandb sync {folder}"]
+    assert messages == [f"W&B is offline (no API key for api.wandb.ai); to upload the run later: wandb sync {folder}"]
     assert "WANDB_MODE" not in os.environ, "the next run of this process decides for itself"
     (history,) = folder.glob("run-*.wandb")
     names = ("k4711", "seeds", "wake/loss", "rem/loss", "sleep/gain", "test/accuracy/experience_2", "results.json")
-    content = settled(history, names)
+    content = history_with(history, names)
     for name in names:
         assert name.encode() in content, name
     assert (folder / "files" / "results.json").read_bytes() == (out / "results.json").read_bytes()
@@ -93,11 +93,11 @@ def test_an_offline_life_is_complete_on_disk(tmp_path, no_network, told):
     assert {"stream/forgetting", "stream/backward_transfer", "stream/forward_transfer"} <= set(summary)
 
 
-def test_without_a_key_the_host_is_not_even_asked(no_network):
+def test_without_a_key_the_host_is_not_even_contacted(no_network):
     assert door.why_offline() == "no API key for api.wandb.ai"
 
 
-def test_a_host_that_does_not_answer(monkeypatch, closed):
+def test_a_host_that_does_not_respond(monkeypatch, closed):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", f"http://{closed}")
     assert door.why_offline().startswith("127.0.0.1 cannot be reached: ")
@@ -163,7 +163,7 @@ class FakeLogger:
         ("disabled", False, False, "disabled"),
     ],
 )
-def test_the_mode_is_decided_beforehand(monkeypatch, tmp_path, server, closed, told, mode, key, reachable, decided):
+def test_the_mode_is_decided_beforehand(monkeypatch, tmp_path, server, closed, messages, mode, key, reachable, decided):
     monkeypatch.setattr("pytorch_lightning.loggers.WandbLogger", FakeLogger)
     monkeypatch.setenv("WANDB_BASE_URL", f"http://{server if reachable else closed}")
     if key:
@@ -172,12 +172,12 @@ def test_the_mode_is_decided_beforehand(monkeypatch, tmp_path, server, closed, t
         monkeypatch.setenv("WANDB_MODE", mode)
     logger = door.wandb_logger(tmp_path / "new", name="x", config={"a": 1})
     assert logger.arguments["mode"] == decided
-    assert len(told) == (decided == "offline")
+    assert len(messages) == (decided == "offline")
     assert logger.arguments["project"] == "dreamer" and logger.arguments["config"] == {"a": 1}
     assert logger.arguments["save_dir"] == tmp_path / "new"
 
 
-def test_own_axes(monkeypatch, tmp_path, no_network, told):
+def test_own_axes(monkeypatch, tmp_path, no_network, messages):
     monkeypatch.setattr("pytorch_lightning.loggers.WandbLogger", FakeLogger)
     axes = door.wandb_logger(tmp_path).axes
     assert axes["stream/*"] == axes["stream/average_accuracy"] == "stream/experience"
@@ -186,12 +186,12 @@ def test_own_axes(monkeypatch, tmp_path, no_network, told):
 
 
 @pytest.mark.process
-def test_disabled_writes_nothing_and_disturbs_nothing(monkeypatch, tmp_path, no_network, told):
+def test_disabled_writes_nothing_and_disturbs_nothing(monkeypatch, tmp_path, no_network, messages):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     out = tmp_path / "run"
     logger = door.wandb_logger(out)
     stream = tiny_stream()
     train(tiny_module(stream), stream, callbacks=[RunFolder(out)], logger=logger)
     door.finish(logger)
-    assert told == [] and (out / "results.json").is_file()
+    assert messages == [] and (out / "results.json").is_file()
     assert not list(out.glob("wandb/*run-*"))

@@ -44,7 +44,7 @@ SHAPE, K = (1, 4, 4), 6
 STREAM = tiny_stream()
 
 
-def shared_classes() -> Stream:
+def common_classes() -> Stream:
     """The same two classes in both experiences, as flat samples."""
     samples = TensorSamples(torch.rand(12, 8), torch.arange(12) % 2)
     return make_stream("looks", [(samples, samples)] * 2, scenario="domain")
@@ -218,7 +218,7 @@ def test_real_samples_have_neither_codes_nor_noise(part: Any) -> None:
 
 
 def test_samples_that_a_perturbation_does_not_take() -> None:
-    flat = {"network": MLP((8,), 2, (8,)), "stream": shared_classes()}
+    flat = {"network": MLP((8,), 2, (8,)), "stream": common_classes()}
     images = {"network": MLP((2, 4, 4), 2, (8,)), "stream": two_channels(), "memory": Reservoir(5)}
     crop = Wake(perturbations=(CropFlip(),))
     refused("^wake: CropFlip perturbs images of shape .* got samples of shape", wake=crop, **flat)
@@ -342,7 +342,7 @@ def test_generators_that_need_features_refuse_a_learner_without(generator: Calla
 
 def test_tasks_have_classes_of_their_own() -> None:
     reason = "active_outputs='task' needs experiences with classes of their own, but experiences of looks have"
-    refused(reason, shared_classes(), network=MLP((8,), 2, (8,)), active_outputs="task")
+    refused(reason, common_classes(), network=MLP((8,), 2, (8,)), active_outputs="task")
 
 
 def test_joint_training_has_seen_all_classes() -> None:

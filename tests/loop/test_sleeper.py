@@ -82,7 +82,7 @@ def night_steps(sleeper: Sleeper, stream: Stream, spec: NREM | REM) -> list[Step
     return list(itertools.chain(sleeper.steps()))
 
 
-def test_teachers_answer_in_the_step_and_once_for_all_dreams_of_a_block() -> None:
+def test_teachers_are_called_in_the_step_and_once_for_all_dreams_of_a_block() -> None:
     stream = tiny_stream()
     module = tiny_module(stream, generator=None, night=[NREM(5, 4, steps_per_dream=2)], wake=Wake(batch_size=9))
     train(module, stream, max_steps=2)

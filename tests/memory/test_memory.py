@@ -84,20 +84,20 @@ def together(days: Sequence[Batch]) -> Batch:
     return Batch(torch.cat([day.x for day in days]), torch.cat([day.y for day in days]))
 
 
-def offer(memory: Memory, met: Batch, generator: torch.Generator, network: nn.Module | None = None) -> None:
-    for x, y, group in batches(met):
+def offer(memory: Memory, offered: Batch, generator: torch.Generator, network: nn.Module | None = None) -> None:
+    for x, y, group in batches(offered):
         memory.add(x, y, generator, None if network is None else network(x).detach(), group)
 
 
 def train(memory: Memory, days: Sequence[Sequence[int]] = DAYS, each: int = 60, seed: int = 0, first: int = 0) -> None:
-    """Whole days: offered awake, settled at dusk by a learner that changes from day to day."""
+    """Whole days: offered awake, closed at dusk with a learner that changes from day to day."""
     generator = rng(seed)
     for experience, classes in enumerate(days, first):
-        met = samples(each, classes, start=experience * each)
+        offered = samples(each, classes, start=experience * each)
         network = learner(experience)
-        offer(memory, met, generator, network)
+        offer(memory, offered, generator, network)
         dawn = Frozen(learner(experience - 1)) if memory.needs_dawn and experience else None
-        memory.end_experience(batches(met), network, dawn, experience, generator)
+        memory.end_experience(batches(offered), network, dawn, experience, generator)
 
 
 def same(one: Any, two: Any) -> bool:
@@ -155,9 +155,9 @@ def test_a_buffer_draws_what_was_offered(name: str) -> None:
     x, y = memory.draw(len(memory), rng())[:2]
     assert len(x.unique(dim=0)) == len(memory), "no repetition while there are enough"
     if not memory.is_features:
-        met = torch.cat([samples(60, classes, 60 * day).x for day, classes in enumerate(DAYS)])
+        offered = torch.cat([samples(60, classes, 60 * day).x for day, classes in enumerate(DAYS)])
         assert torch.equal((10 * x[:, 1]).round().long(), y)
-        assert torch.isin((1000 * x[:, 0]).round(), (1000 * met[:, 0]).round()).all()
+        assert torch.isin((1000 * x[:, 0]).round(), (1000 * offered[:, 0]).round()).all()
 
 
 @pytest.mark.parametrize("name", BALANCED)
@@ -220,15 +220,15 @@ def test_eight_bits_lose_nothing_of_eight_bit_pixels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_that_comes_or_goes_is_shared(name: str) -> None:
+def test_nothing_that_comes_or_goes_is_aliased(name: str) -> None:
     memory = make(name, 5)
-    met = samples(20)
-    x = met.x.clone()
-    offer(memory, met, rng())
-    memory.end_experience(batches(met), learner(), None, 0, rng())
-    assert torch.equal(met.x, x)
+    offered = samples(20)
+    x = offered.x.clone()
+    offer(memory, offered, rng())
+    memory.end_experience(batches(offered), learner(), None, 0, rng())
+    assert torch.equal(offered.x, x)
     before = copy.deepcopy(memory.state_dict())
-    met.x.fill_(-1)
+    offered.x.fill_(-1)
     memory.draw(5, rng()).x.fill_(-1)
     for value in tensors(memory.state_dict()):
         value.fill_(7)
@@ -268,21 +268,21 @@ def test_a_buffer_knows_its_bounds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUFFERS)
-def test_logits_are_kept_where_asked(name: str) -> None:
+def test_logits_are_kept_where_requested(name: str) -> None:
     memory = make(name, logits=True)
     assert memory.logits and not make(name).logits
-    met, network = samples(40), learner()
-    offer(memory, met, rng(), network)
-    memory.end_experience(batches(met), network, None, 0, rng())
+    offered, network = samples(40), learner()
+    offer(memory, offered, rng(), network)
+    memory.end_experience(batches(offered), network, None, 0, rng())
     dream = memory.draw(8, rng())
-    answer = network.classify(dream.x) if memory.is_features else network(dream.x)
+    output = network.classify(dream.x) if memory.is_features else network(dream.x)
     assert dream.logits is not None and not dream.logits.requires_grad
-    torch.testing.assert_close(dream.logits, answer.detach())
+    torch.testing.assert_close(dream.logits, output.detach())
     if len(awake := make(name, logits=False)) == 0:
-        offer(awake, met, rng())
+        offer(awake, offered, rng())
     if len(awake):
         with pytest.raises(ValueError, match="logits"):
-            offer(make(name, logits=True), met, rng())
+            offer(make(name, logits=True), offered, rng())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -307,26 +307,26 @@ def test_what_a_dusk_wrote_is_replaced_by_the_next_one_of_the_same_experience(na
 # -------------------------------------------------------------------------------- several processes
 
 
-def live_together(
+def offer_days_together(
     memories: Sequence[Any], days: Sequence[Sequence[int]] = DAYS, first: int = 0, each: int = 60
 ) -> None:
-    """Days as in :func:`live`, each memory meeting its own part of the samples."""
+    """Days as in :func:`train`, each memory with its own part of the samples."""
     order = torch.randperm(each, generator=rng(1))
     for experience, labels in enumerate(days, first):
-        met = samples(each, labels, start=experience * each)
+        offered = samples(each, labels, start=experience * each)
         network = learner(experience)
         for memory in memories:
-            own = taken(met, order[memory.rank :: memory.ranks])
+            own = taken(offered, order[memory.rank :: memory.ranks])
             generator = rng(10 * experience + memory.rank)
             offer(memory, own, generator, network)
             dawn = Frozen(learner(experience - 1)) if memory.needs_dawn and experience else None
             memory.end_experience(batches(own), network, dawn, experience, generator)
 
 
-def shared(name: str, ranks: int, capacity: int = 10, **options: object) -> list[Any]:
+def distributed(name: str, ranks: int, capacity: int = 10, **options: object) -> list[Any]:
     memories = [make(name, capacity, **options) for _ in range(ranks)]
     for rank, memory in enumerate(memories):
-        memory.share(rank, ranks)
+        memory.distribute(rank, ranks)
     return memories
 
 
@@ -351,8 +351,8 @@ def of_each_class(memory: Any) -> list[int]:
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
 def test_several_keep_together_what_is_planned(name: str, options: dict[str, object], ranks: int) -> None:
-    memories = shared(name, ranks, **options)
-    live_together(memories)
+    memories = distributed(name, ranks, **options)
+    offer_days_together(memories)
     assert all(len(memory) for memory in memories)
     planned = {memory.planned_bytes(shape_of(memory), CLASSES) for memory in memories}
     assert planned == {sum(memory.nbytes for memory in memories)}
@@ -365,8 +365,8 @@ def test_several_keep_together_what_is_planned(name: str, options: dict[str, obj
 @pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (2, 3), (3, 2)])
 @pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
 def test_what_several_held_is_dealt_out_to_others(name: str, options: dict[str, object], before: int, now: int) -> None:
-    old, new = shared(name, before, **options), shared(name, now, **options)
-    live_together(old)
+    old, new = distributed(name, before, **options), distributed(name, now, **options)
+    offer_days_together(old)
     states = [memory.state_dict() for memory in old]
     untouched = copy.deepcopy(states)
     for memory in new:
@@ -378,7 +378,7 @@ def test_what_several_held_is_dealt_out_to_others(name: str, options: dict[str, 
         counts = torch.tensor([of_each_class(memory) for memory in new])
         assert (counts.max(dim=0).values - counts.min(dim=0).values).max() <= 1, "each class lies evenly on all"
         assert sum(memory.offered for memory in new) == 120
-    live_together(new, ((0, 1), (2, 3)), first=2)
+    offer_days_together(new, ((0, 1), (2, 3)), first=2)
     planned = new[0].planned_bytes(shape_of(new[0]), CLASSES)
     if name not in BUFFERS:
         # classes that come back take twice as much while they are there
@@ -390,43 +390,43 @@ def test_what_several_held_is_dealt_out_to_others(name: str, options: dict[str, 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_on_as_many_as_before_each_goes_on_with_its_own(name: str) -> None:
-    old, new = shared(name, 2), shared(name, 2)
-    live_together(old)
+    old, new = distributed(name, 2), distributed(name, 2)
+    offer_days_together(old)
     states = [memory.state_dict() for memory in old]
     for memory in new:
         restore(memory, states)
     for memories in (old, new):
-        live_together(memories, ((1, 2), (0, 3)), first=2)
+        offer_days_together(memories, ((1, 2), (0, 3)), first=2)
     assert same([memory.state_dict() for memory in old], [memory.state_dict() for memory in new])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_memory_of_one_can_be_shared_but_not_a_part(name: str) -> None:
+def test_a_memory_of_one_process_can_be_distributed_but_not_a_part(name: str) -> None:
     alone, several = make(name), [make(name) for _ in range(3)]
     train(alone)
     for rank, memory in enumerate(several):
         train(memory)
-        memory.share(rank, 3)
-        memory.share(rank, 3)
+        memory.distribute(rank, 3)
+        memory.distribute(rank, 3)
     if name in BUFFERS:
         assert rows(several) == rows([alone])
         with pytest.raises(ValueError, match="on each of 11 devices"):
-            make(name).share(0, 11)
+            make(name).distribute(0, 11)
     else:
         assert sum(bank["count"].sum() for memory in several for bank in memory.banks) == 120
     with pytest.raises(ValueError, match="part of one of 3"):
-        several[0].share(0, 1)
+        several[0].distribute(0, 1)
 
 
 def test_counters_are_divided_like_the_rows() -> None:
-    old, new = shared("class_balanced", 2), shared("class_balanced", 3)
-    live_together(old)
+    old, new = distributed("class_balanced", 2), distributed("class_balanced", 3)
+    offer_days_together(old)
     states = [memory.state_dict() for memory in old]
     dealt = [memory.dealt(states) for memory in new]
     for label in range(CLASSES):
         before, now = ([dict(row[:2] for row in state["classes"])[label] for state in part] for part in (states, dealt))
         assert sum(before) == sum(now) == 30 and max(now) - min(now) <= 1
-    assert all(met >= len(slots) for state in dealt for _, met, slots in state["classes"])
+    assert all(offered >= len(slots) for state in dealt for _, offered, slots in state["classes"])
 
 
 def numbers(state: dict[str, Any]) -> list[int]:
@@ -438,7 +438,7 @@ def numbers(state: dict[str, Any]) -> list[int]:
 def test_rings_and_lists_are_dealt_from_the_top() -> None:
     ring = Ring(12)
     offer(ring, samples(100), rng())
-    for half in shared("ring", 2, 12):
+    for half in distributed("ring", 2, 12):
         state = half.dealt([ring.state_dict()])
         for _, slots in state["classes"]:
             ages = [numbers(state)[slot] for slot in slots]
@@ -446,19 +446,19 @@ def test_rings_and_lists_are_dealt_from_the_top() -> None:
     lists = Herding(12)
     lists.end_experience(batches(samples(60, (0, 1))), learner(), None, 0, rng())
     best = numbers(lists.state_dict())
-    halves = [numbers(half.dealt([lists.state_dict()])) for half in shared("herding", 2, 12)]
+    halves = [numbers(half.dealt([lists.state_dict()])) for half in distributed("herding", 2, 12)]
     assert halves == [best[0:6:2] + best[6:12:2], best[1:6:2] + best[7:12:2]]
 
 
 @pytest.mark.parametrize("form", ["full", "diagonal", "shared"])
 def test_statistics_of_several_are_merged_to_those_of_one(form: Any) -> None:
-    met = clouds(0, [40, 25, 60])
+    offered = clouds(0, [40, 25, 60])
     whole = ClassStatistics(form, space="samples")
-    whole.end_experience(batches(met), learner(), None, 0, rng())
+    whole.end_experience(batches(offered), learner(), None, 0, rng())
     halves = [ClassStatistics(form, space="samples") for _ in range(2)]
     for rank, half in enumerate(halves):
-        half.share(rank, 2)
-        half.end_experience(batches(Batch(met.x[rank::2], met.y[rank::2])), learner(), None, 0, rng())
+        half.distribute(rank, 2)
+        half.end_experience(batches(Batch(offered.x[rank::2], offered.y[rank::2])), learner(), None, 0, rng())
     again = ClassStatistics(form, space="samples")
     restore(again, [half.state_dict() for half in halves])
     for label in range(3):
@@ -511,7 +511,7 @@ def test_a_balanced_memory_looks_through_its_classes_only_after_one_made_room(mo
     monkeypatch.setattr(memory, "_slots", Watched(memory._slots))
     y = torch.arange(500) % 10
     memory.add(y[:, None].float(), y, rng())
-    assert Watched.looked <= 1, "all classes have their share: nothing changes hands"
+    assert Watched.looked <= 1, "all classes have their part: nothing is moved"
     held = one_after_the_other(memory, [0] * 10 + [100])
     assert held[10] == 3 and Watched.looked <= 1 + held[10]
 
@@ -579,7 +579,7 @@ def test_a_ring_that_shrinks_gives_up_its_oldest() -> None:
     assert sorted((memory.state_dict()["held"]["x"][:, 0] * 1000).round().tolist()) == [*range(44, 50), *range(64, 70)]
 
 
-def test_a_ring_that_met_more_classes_than_fit_keeps_some() -> None:
+def test_a_ring_that_has_seen_more_classes_than_fit_keeps_some() -> None:
     assert sum(one_after_the_other(Ring(3), [5, 5, 5, 5, 5]).values()) == 3
 
 
@@ -629,7 +629,7 @@ def test_herding_cuts_old_lists_at_their_end() -> None:
 
 
 @pytest.mark.parametrize("part", [Herding, LatentCodes])
-def test_a_class_that_comes_back_shares_its_part_over_its_days(part: type[Buffer]) -> None:
+def test_a_class_that_comes_back_divides_its_part_over_its_days(part: type[Buffer]) -> None:
     memory = part(12)
     for day in range(3):
         memory.end_experience(batches(samples(60, (0, 1), start=60 * day)), learner(), learner(), day, rng())
@@ -666,8 +666,8 @@ def test_codes_follow_a_translation_exactly(dusks: int) -> None:
     before = memory.state_dict()["held"]["x"]
     new = samples(90, (2, 3), start=60)
     for dusk in range(1, dusks + 1):
-        met = Batch(new.x[: 30 * dusk], new.y[: 30 * dusk])
-        memory.end_experience(batches(met), Shifted(0.7 * dusk), Shifted(0.0), 1, rng(dusk))
+        offered = Batch(new.x[: 30 * dusk], new.y[: 30 * dusk])
+        memory.end_experience(batches(offered), Shifted(0.7 * dusk), Shifted(0.0), 1, rng(dusk))
     after = memory.state_dict()["held"]["x"]
     moved = 0.7 * dusks * Shifted.direction
     torch.testing.assert_close(after[:20], torch.cat([before[:10], before[20:30]]) + moved)
@@ -745,10 +745,10 @@ def covariance_of(memory: ClassStatistics, label: int) -> np.ndarray:
 
 @pytest.mark.parametrize("form", ["full", "diagonal", "shared"])
 def test_statistics_are_those_of_numpy_and_sklearn(form: Any) -> None:
-    met = clouds(0, [40, 25, 60])
+    offered = clouds(0, [40, 25, 60])
     memory = ClassStatistics(form, space="samples")
-    memory.end_experience(batches(met), learner(), None, 0, rng())
-    flat, y = met.x.flatten(1).numpy(), met.y.numpy()
+    memory.end_experience(batches(offered), learner(), None, 0, rng())
+    flat, y = offered.x.flatten(1).numpy(), offered.y.numpy()
     pooled = LinearDiscriminantAnalysis(solver="lsqr", store_covariance=True).fit(flat, y).covariance_
     for label in range(3):
         own = flat[y == label]
@@ -787,8 +787,8 @@ def test_a_class_that_comes_back_is_measured_over_all_its_days(form: Any) -> Non
 @pytest.mark.parametrize("shrinkage", [0.0, 0.5])
 def test_draws_have_the_moments_that_were_measured(form: Any, shrinkage: float) -> None:
     memory = ClassStatistics(form, space="samples", shrinkage=shrinkage)
-    met = clouds(0, [40, 25, 60])
-    days = [Batch(met.x[met.y == label], met.y[met.y == label]) for label in range(3)]
+    offered = clouds(0, [40, 25, 60])
+    days = [Batch(offered.x[offered.y == label], offered.y[offered.y == label]) for label in range(3)]
     memory.end_experience(batches(together(days[:2])), learner(), None, 0, rng())
     memory.end_experience(batches(days[2]), learner(), None, 1, rng())
     dream = memory.draw(60_000, rng(1))
@@ -796,7 +796,7 @@ def test_draws_have_the_moments_that_were_measured(form: Any, shrinkage: float) 
     assert dream.y.bincount().tolist() == [20_000] * 3
     flat = dream.x.flatten(1).double().numpy()
     whole = ClassStatistics(form, space="samples")
-    whole.end_experience(batches(met), learner(), None, 0, rng())
+    whole.end_experience(batches(offered), learner(), None, 0, rng())
     for label in range(3):
         own = flat[dream.y.numpy() == label]
         measured = covariance_of(whole, label)
@@ -808,20 +808,20 @@ def test_draws_have_the_moments_that_were_measured(form: Any, shrinkage: float) 
 
 def test_statistics_of_features_are_entered_behind_them() -> None:
     memory, network = ClassStatistics(), learner()
-    met = samples(200)
-    memory.end_experience(batches(met), network, None, 0, rng())
+    offered = samples(200)
+    memory.end_experience(batches(offered), network, None, 0, rng())
     assert memory.is_features and memory.draw(3, rng()).is_features
     with torch.no_grad():
-        own = network.features(met.x[met.y == 2])
+        own = network.features(offered.x[offered.y == 2])
     torch.testing.assert_close(memory.banks[0]["mean"][2], own.mean(dim=0))
 
 
 def test_one_sample_of_a_class_is_its_mean() -> None:
     memory = ClassStatistics(space="samples", shrinkage=0.1)
-    met = samples(4)
-    memory.end_experience(batches(met), learner(), None, 0, rng())
+    offered = samples(4)
+    memory.end_experience(batches(offered), learner(), None, 0, rng())
     dream = memory.draw(8, rng())
-    torch.testing.assert_close(dream.x, met.x[dream.y])
+    torch.testing.assert_close(dream.x, offered.x[dream.y])
 
 
 def test_statistics_refuse_what_they_are_not() -> None:

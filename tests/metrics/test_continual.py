@@ -1,4 +1,4 @@
-"""The numbers of a life: by hand, by their definitions, and as Avalanche computes them from the same predictions."""
+"""The numbers of a run: by hand, by their definitions, and as Avalanche computes them from the same predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dreamer import metrics
 from tests.helpers.made_up_runs import fake_results
 
 R = torch.tensor([[0.9, 0.2, 0.1], [0.6, 0.8, 0.3], [0.7, 0.5, 0.6]], dtype=torch.float64)
-BIRTH = torch.tensor([0.1, 0.15, 0.05], dtype=torch.float64)
+INITIAL = torch.tensor([0.1, 0.15, 0.05], dtype=torch.float64)
 
 
 def row(after, experience, accuracy, night=-1):
@@ -30,7 +30,7 @@ def test_numbers_by_hand():
     assert metrics.average_accuracy(R) == pytest.approx((0.7 + 0.5 + 0.6) / 3)
     assert metrics.forgetting(R) == pytest.approx(((0.9 - 0.7) + (0.8 - 0.5)) / 2)
     assert metrics.backward_transfer(R) == pytest.approx(-((0.9 - 0.7) + (0.8 - 0.5)) / 2)
-    assert metrics.forward_transfer(R, BIRTH) == pytest.approx(((0.2 - 0.15) + (0.3 - 0.05)) / 2)
+    assert metrics.forward_transfer(R, INITIAL) == pytest.approx(((0.2 - 0.15) + (0.3 - 0.05)) / 2)
 
 
 def test_maximum_based_forgetting_looks_at_every_row_but_the_last():
@@ -52,7 +52,7 @@ def test_accuracy_of_predictions():
         metrics.accuracy(torch.zeros(2, 1), torch.zeros(2, 1))
 
 
-def test_a_row_of_the_matrix_is_the_last_examination_of_its_experience():
+def test_a_row_of_the_matrix_is_the_last_evaluation_of_its_experience():
     rows = [
         row("birth", -1, [0.1, 0.1]),
         row("wake", 0, [0.5, 0.0]),
@@ -64,11 +64,11 @@ def test_a_row_of_the_matrix_is_the_last_examination_of_its_experience():
     assert metrics.accuracy_matrix(rows).tolist() == [[0.9, 0.1], [0.3, 0.7]]
     assert metrics.accuracy_matrix(rows, after="wake").tolist() == [[0.8, 0.0], [0.3, 0.7]]
     assert metrics.accuracy_matrix(rows, after="night") is None
-    assert metrics.birth_accuracies(rows).tolist() == [0.1, 0.1]
-    assert metrics.birth_accuracies(rows[1:]) is None
+    assert metrics.initial_accuracies(rows).tolist() == [0.1, 0.1]
+    assert metrics.initial_accuracies(rows[1:]) is None
 
 
-def test_sleep_gain_is_the_mean_change_of_what_was_met():
+def test_sleep_gain_is_the_mean_change_over_experiences_seen():
     rows = [
         row("wake", 0, [0.5, 0.0, 0.9]),
         row("night", 0, [0.7, 0.9, 0.0], night=0),
@@ -80,7 +80,7 @@ def test_sleep_gain_is_the_mean_change_of_what_was_met():
     assert metrics.sleep_gain(rows) == pytest.approx(0.15)
 
 
-def test_a_night_without_an_examination_before_it_has_no_gain():
+def test_a_night_without_an_evaluation_before_it_has_no_gain():
     rows = [row("wake", 0, [0.5, 0.0]), row("night", 1, [0.5, 0.5], night=0)]
     assert metrics.night_gains(rows) == [None]
     assert metrics.sleep_gain(rows) is None
@@ -108,14 +108,14 @@ def test_a_missing_test_set_spoils_no_other_number():
     assert summary["forward_transfer"] == pytest.approx(((0.0 - 0.1) + (0.2 - 0.1)) / 2)
 
 
-def test_a_life_that_broke_off_has_only_the_gain_of_its_nights():
+def test_an_interrupted_run_has_only_the_gain_of_its_nights():
     rows = fake_results(5)["accuracy_matrix"]["rows"][:5]
     summary = metrics.summarise(rows)
     assert summary.pop("sleep_gain") is not None
     assert set(summary.values()) == {None}
 
 
-def test_whole_lives_are_defined_and_finite():
+def test_complete_runs_have_defined_and_finite_numbers():
     for sleep in (True, False):
         summary = metrics.summarise(fake_results(5, sleep=sleep)["accuracy_matrix"]["rows"])
         assert (summary.pop("sleep_gain") is not None) == sleep

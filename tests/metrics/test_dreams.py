@@ -50,13 +50,13 @@ def test_frechet_is_finite_and_not_negative_with_fewer_samples_than_features() -
 def test_precision_and_recall_are_those_of_balls_around_neighbours(k: int) -> None:
     dreams, real = cloud(70, 4, 5, shift=0.3, scale=0.8), cloud(90, 4, 5)
 
-    def share_inside(x: torch.Tensor, balls: torch.Tensor) -> float:
+    def fraction_inside(x: torch.Tensor, balls: torch.Tensor) -> float:
         # the nearest neighbour of a sample among its own set is the sample itself
         radii = NearestNeighbors(n_neighbors=k + 1).fit(balls).kneighbors(balls)[0][:, k]
         return float(np.mean([(np.linalg.norm(balls.numpy() - y, axis=1) <= radii).any() for y in x.numpy()]))
 
     found = measures.precision_recall(dreams, real, k)
-    assert found == (pytest.approx(share_inside(dreams, real)), pytest.approx(share_inside(real, dreams)))
+    assert found == (pytest.approx(fraction_inside(dreams, real)), pytest.approx(fraction_inside(real, dreams)))
 
 
 def test_precision_falls_with_bad_dreams_and_recall_with_narrow_ones() -> None:
@@ -71,18 +71,18 @@ def test_precision_falls_with_bad_dreams_and_recall_with_narrow_ones() -> None:
 
 
 def test_balance_by_hand() -> None:
-    shares = measures.class_shares(torch.tensor([0, 0, 1, 3]), 4)
-    assert shares.tolist() == [0.5, 0.25, 0.0, 0.25]
-    assert measures.balance(shares) == pytest.approx(1.5 * math.log(2) / math.log(4))
-    assert measures.imbalance(shares) == pytest.approx(0.25)
-    assert measures.covered_classes(shares) == 0.75
+    fractions = measures.class_frequencies(torch.tensor([0, 0, 1, 3]), 4)
+    assert fractions.tolist() == [0.5, 0.25, 0.0, 0.25]
+    assert measures.balance(fractions) == pytest.approx(1.5 * math.log(2) / math.log(4))
+    assert measures.imbalance(fractions) == pytest.approx(0.25)
+    assert measures.covered_classes(fractions) == 0.75
     even, single = torch.full((5,), 0.2), torch.eye(5)[0]
     assert (measures.balance(even), measures.imbalance(even), measures.covered_classes(even)) == (
         pytest.approx(1.0), pytest.approx(0.0, abs=1e-7), 1.0,
     )  # fmt: skip
     assert (measures.balance(single), measures.imbalance(single)) == (0.0, pytest.approx(0.8))
     with pytest.raises(ValueError, match=r"labels in \[0, 2\), at least one, got \[2\]"):
-        measures.class_shares(torch.tensor([2]), 2)
+        measures.class_frequencies(torch.tensor([2]), 2)
 
 
 def test_diversity_is_the_mean_distance_within_classes() -> None:
@@ -94,10 +94,10 @@ def test_diversity_is_the_mean_distance_within_classes() -> None:
 
 
 def test_novelty_is_small_for_copies_and_one_for_new_samples_of_the_same_kind() -> None:
-    known, unseen, new = cloud(900, 2, 9).split(300)
-    assert measures.novelty(known[:50], known, unseen) == 0.0
-    assert 0.8 < measures.novelty(new, known, unseen) < 1.25
-    assert measures.novelty(new + 50, known, unseen) > 10
-    nearest = NearestNeighbors(n_neighbors=1).fit(known)
+    training, unseen, new = cloud(900, 2, 9).split(300)
+    assert measures.novelty(training[:50], training, unseen) == 0.0
+    assert 0.8 < measures.novelty(new, training, unseen) < 1.25
+    assert measures.novelty(new + 50, training, unseen) > 10
+    nearest = NearestNeighbors(n_neighbors=1).fit(training)
     wanted = np.median(nearest.kneighbors(new[:99])[0]) / np.median(nearest.kneighbors(unseen[:99])[0])
-    assert measures.novelty(new[:99], known, unseen[:99]) == pytest.approx(wanted, rel=1e-5)
+    assert measures.novelty(new[:99], training, unseen[:99]) == pytest.approx(wanted, rel=1e-5)

@@ -123,7 +123,7 @@ def test_too_few_pairs_say_so_however_large_the_difference():
         assert f"with {n} pair{'' if n == 1 else 's'} no p" in found.conclusion
 
 
-def test_the_correction_may_ask_for_more_pairs():
+def test_the_correction_may_need_more_pairs():
     first, second = paired_tests([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.01, 0.02, -0.03, 0.04, 0.05, 0.06]])
     assert first.p == 2 / 64 and first.p_holm == 4 / 64
     assert first.conclusion == "too few pairs: with 6 pairs and 2 tests no corrected p below 0.0625 is possible"
@@ -153,7 +153,7 @@ def test_constant_differences_have_no_effect_size():
     assert (zero.difference, zero.d_z, zero.p, zero.verdict) == (0.0, None, 1.0, "no difference shown")
 
 
-def test_ranks_share_ties_and_need_whole_blocks():
+def test_ties_have_equal_ranks_and_blocks_are_whole():
     scores = {
         "a": {"x": {0: 0.9, 1: 0.8, 2: 0.7}, "y": {0: 0.9, 1: 0.7}, "z": {0: 0.5, 1: 0.6, 2: 0.9}},
         "b": {"x": {0: 0.3}, "y": {0: 0.1}, "z": {0: 0.4}},

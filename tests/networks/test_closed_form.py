@@ -156,8 +156,8 @@ def test_refuses_numbers_out_of_range(options: dict[str, float], reason: str) ->
 
 
 def context(network: nn.Module) -> SleepContext:
-    known, today = torch.zeros(10, dtype=torch.bool), torch.ones(10, dtype=torch.bool)
-    return SleepContext(network, None, None, (), None, None, known, today, None, 1)
+    old, new = torch.zeros(10, dtype=torch.bool), torch.ones(10, dtype=torch.bool)
+    return SleepContext(network, None, None, (), None, None, old, new, None, 1)
 
 
 def test_a_day_is_absorbed_in_one_pass_and_leaves_nothing_to_differentiate() -> None:
@@ -183,7 +183,7 @@ def test_a_network_that_cannot_absorb_is_refused() -> None:
 # ---------------------------------------------------------------- one autoencoder per class
 
 
-def settled(vae: VAEPerClass, classes: tuple[int, ...], experience: int = 0) -> VAEPerClass:
+def keeping(vae: VAEPerClass, classes: tuple[int, ...], experience: int = 0) -> VAEPerClass:
     """Keep the autoencoders of some classes as they are now."""
     y = torch.tensor(classes)
     vae.end_experience([Batch(torch.zeros(len(y), *vae.sample_shape), y)], experience, rng())
@@ -221,12 +221,12 @@ def test_autoencoders_in_one_pass_are_those_of_every_class_alone(likelihood: str
     for sample, label, epsilon in zip(x.flatten(1), y.tolist(), noise, strict=True):
         encoder, decoder = alone(vae, label)
         mean, log_variance = encoder(sample).chunk(2)
-        answer = decoder(mean + (0.5 * log_variance).exp() * epsilon)
+        output = decoder(mean + (0.5 * log_variance).exp() * epsilon)
         bound += torch.distributions.kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum()
         if likelihood == "bernoulli":
-            bound -= Bernoulli(logits=answer, validate_args=False).log_prob(sample).sum()
+            bound -= Bernoulli(logits=output, validate_args=False).log_prob(sample).sum()
         else:
-            bound -= (Normal(answer, 1.0).log_prob(sample) + 0.5 * math.log(2 * math.pi)).sum()
+            bound -= (Normal(output, 1.0).log_prob(sample) + 0.5 * math.log(2 * math.pi)).sum()
     loss = vae.fit(Dream(x, y), rng(2))
     assert torch.isclose(loss, bound / x.numel(), rtol=1e-5)
     loss.backward()
@@ -238,7 +238,7 @@ def test_importance_sampling_finds_the_likelihood_of_a_linear_autoencoder() -> N
     torch.manual_seed(0)
     vae = broad(VAEPerClass((3,), 2, latent_dim=1, hidden=(), likelihood="gaussian"))
     x = torch.randn(6, 3, generator=rng(1))
-    found = settled(vae, (0, 1)).log_likelihood(x, 10_000, rng())
+    found = keeping(vae, (0, 1)).log_likelihood(x, 10_000, rng())
     for label in (0, 1):
         slope, offset = vae.decoders.weights[0][label, 0], vae.decoders.biases[0][label, 0]
         exact = MultivariateNormal(offset, torch.outer(slope, slope) + torch.eye(3)).log_prob(x)
@@ -253,16 +253,16 @@ def test_importance_sampling_agrees_with_integration(observation: str) -> None:
         for weight in vae.decoders.weights:
             weight.mul_(3)
     x = torch.rand(5, 4, generator=rng(1))
-    found = settled(vae, (0, 2)).log_likelihood(x, 10_000, rng())
+    found = keeping(vae, (0, 2)).log_likelihood(x, 10_000, rng())
     z = torch.linspace(-9, 9, 4001)[:, None]
     for label in (0, 2):
-        answer = alone(vae, label)[1](z)[:, None].detach()
+        output = alone(vae, label)[1](z)[:, None].detach()
         if observation == "bernoulli":
             given = -functional.binary_cross_entropy_with_logits(
-                answer.expand(-1, 5, -1), x.expand(4001, -1, -1), reduction="none"
+                output.expand(-1, 5, -1), x.expand(4001, -1, -1), reduction="none"
             )
         else:
-            given = -0.5 * (answer.sigmoid() - x).square()
+            given = -0.5 * (output.sigmoid() - x).square()
         joint = given.sum(dim=2) + Normal(0.0, 1.0).log_prob(z)
         exact = torch.logsumexp(joint, dim=0) + math.log(18 / 4000)
         assert torch.allclose(found[:, label], exact, atol=0.02)
@@ -271,7 +271,7 @@ def test_importance_sampling_agrees_with_integration(observation: str) -> None:
 
 def test_what_a_dusk_kept_stays_whatever_is_learnt_later() -> None:
     torch.manual_seed(0)
-    vae = settled(VAEPerClass((1, 8, 8), 10, hidden=(12,)), (0, 1))
+    vae = keeping(VAEPerClass((1, 8, 8), 10, hidden=(12,)), (0, 1))
     network = LikelihoodClassifier((1, 8, 8), 10)
     network.attach(vae)
     x, y = joined("test")
@@ -280,7 +280,7 @@ def test_what_a_dusk_kept_stays_whatever_is_learnt_later() -> None:
     for label in (0, 5):
         vae.loss(x[y == label], y[y == label], rng()).backward()
         optimizer.step()
-    settled(vae, (5,), experience=1)
+    keeping(vae, (5,), experience=1)
     after = network(x)
     assert torch.equal(before[:, :2], after[:, :2]) and (before[:, 5] == LOWEST).all()
     assert (after.isfinite() & (after > LOWEST)).any(dim=0).nonzero().flatten().tolist() == [0, 1, 5]
@@ -288,15 +288,15 @@ def test_what_a_dusk_kept_stays_whatever_is_learnt_later() -> None:
 
 def test_a_class_that_came_back_is_as_likely_as_the_mean_of_its_dusks() -> None:
     torch.manual_seed(0)
-    vae = settled(broad(VAEPerClass((4,), 2, latent_dim=1, hidden=(6,), observation="bernoulli")), (0, 1))
+    vae = keeping(broad(VAEPerClass((4,), 2, latent_dim=1, hidden=(6,), observation="bernoulli")), (0, 1))
     x = torch.rand(5, 4, generator=rng(1))
     first = vae.log_likelihood(x, 2000, rng())
     with torch.no_grad():
         vae.decoders.biases[-1].add_(2)
     other = copy.deepcopy(vae)
     del other.snapshots[:]
-    second = settled(other, (0,)).log_likelihood(x, 2000, rng())
-    both = settled(vae, (0,), experience=1).log_likelihood(x, 2000, rng())
+    second = keeping(other, (0,)).log_likelihood(x, 2000, rng())
+    both = keeping(vae, (0,), experience=1).log_likelihood(x, 2000, rng())
     assert (first - second)[:, 0].abs().max() > 1
     assert torch.allclose(both[:, 0].exp(), (first[:, 0].exp() + second[:, 0].exp()) / 2, rtol=0.03)
     assert torch.equal(both[:, 1], first[:, 1])
@@ -304,7 +304,7 @@ def test_a_class_that_came_back_is_as_likely_as_the_mean_of_its_dusks() -> None:
 
 def test_mixed_codes_are_decoded_by_the_classes_that_they_mix() -> None:
     torch.manual_seed(0)
-    vae = settled(VAEPerClass((4,), 3, latent_dim=2, hidden=(6,)), (0, 2))
+    vae = keeping(VAEPerClass((4,), 3, latent_dim=2, hidden=(6,)), (0, 2))
     y = torch.tensor([0, 2, 2])
 
     def halve(z: Tensor, p: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -319,7 +319,7 @@ def test_mixed_codes_are_decoded_by_the_classes_that_they_mix() -> None:
 def test_its_bytes_are_those_that_were_planned() -> None:
     vae = VAEPerClass((4,), 5, hidden=(6,))
     planned = vae.planned_bytes([(0, 1), (2, 3, 4)])
-    settled(settled(vae, (0, 1)), (2, 3, 4), experience=1)
+    keeping(keeping(vae, (0, 1)), (2, 3, 4), experience=1)
     assert vae.nbytes == planned
 
 
@@ -328,13 +328,13 @@ def test_means_cannot_be_observed_as_logits() -> None:
         VAEPerClass((4,), 2, likelihood="gaussian", observation="bernoulli")
 
 
-# ---------------------------------------------------------------- the classifier that asks it
+# ---------------------------------------------------------------- the classifier that calls it
 
 
-def test_the_same_samples_get_the_same_answer_in_every_examination() -> None:
+def test_the_same_samples_get_the_same_output_in_every_evaluation() -> None:
     torch.manual_seed(0)
     networks = [LikelihoodClassifier((1, 8, 8), 10, samples=5, seed=seed) for seed in (0, 1)]
-    vae = settled(VAEPerClass((1, 8, 8), 10), (0, 1, 2))
+    vae = keeping(VAEPerClass((1, 8, 8), 10), (0, 1, 2))
     for network in networks:
         network.attach(vae)
     x = joined("test")[0][:20]
@@ -344,16 +344,16 @@ def test_the_same_samples_get_the_same_answer_in_every_examination() -> None:
     assert torch.allclose(first, networks[1](x), atol=1.0), "another seed is another estimate of the same likelihood"
 
 
-def test_the_generator_is_asked_but_not_owned() -> None:
+def test_the_generator_is_called_but_not_owned() -> None:
     network = LikelihoodClassifier((4,), 2)
     with pytest.raises(RuntimeError, match="no generator"):
         network(torch.zeros(1, 4))
     network.attach(VAEPerClass((4,), 2))
     assert not list(network.parameters()) and not network.state_dict() and not list(network.children())
-    assert torch.equal(network(torch.zeros(2, 4)), torch.full((2, 2), LOWEST)), "nothing was met yet"
+    assert torch.equal(network(torch.zeros(2, 4)), torch.full((2, 2), LOWEST)), "no class was seen yet"
 
 
-def test_generators_that_cannot_tell_or_do_not_fit_are_refused() -> None:
+def test_generators_without_likelihood_or_of_another_size_are_refused() -> None:
     network = LikelihoodClassifier((4,), 2)
     with pytest.raises(ValueError, match=r"log_likelihood.*got ClassConditionalVAE"):
         network.attach(ClassConditionalVAE((4,), 2))

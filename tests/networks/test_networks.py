@@ -17,7 +17,7 @@ SHAPE, K = (1, 8, 8), 10
 
 
 def build(name: str) -> nn.Module:
-    """A network in evaluation mode; one that answers with a generator has met one."""
+    """A network in evaluation mode; one that classifies with a generator is attached to one."""
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU())
     small: dict[str, dict[str, object]] = {
@@ -48,13 +48,13 @@ def x() -> torch.Tensor:
 
 def test_it_maps_samples_to_finite_logits_and_leaves_them_alone(network: nn.Module, x: torch.Tensor) -> None:
     before = x.clone()
-    answer = network(x)
-    assert answer.shape == (6, K) and answer.dtype == torch.float32
+    output = network(x)
+    assert output.shape == (6, K) and output.dtype == torch.float32
     assert torch.equal(x, before)
-    assert not answer.isnan().any()
+    assert not output.isnan().any()
 
 
-def test_a_sample_is_judged_by_itself(network: nn.Module, x: torch.Tensor) -> None:
+def test_an_output_depends_on_its_own_sample_alone(network: nn.Module, x: torch.Tensor) -> None:
     if hasattr(network, "attach"):
         pytest.skip("estimates a likelihood with random numbers of the batch")
     assert torch.allclose(network(x)[:2], network(x[:2]), atol=1e-5)
@@ -72,7 +72,9 @@ def test_the_same_seed_gives_the_same_network(name: str, x: torch.Tensor) -> Non
     assert torch.equal(first(x), second(x))
 
 
-def test_its_state_goes_round_and_its_copy_answers_alike(name: str, network: nn.Module, x: torch.Tensor) -> None:
+def test_its_state_is_restored_and_its_copy_gives_the_same_output(
+    name: str, network: nn.Module, x: torch.Tensor
+) -> None:
     again = build(name)
     for parameter in again.parameters():
         nn.init.zeros_(parameter)
@@ -80,7 +82,7 @@ def test_its_state_goes_round_and_its_copy_answers_alike(name: str, network: nn.
     assert torch.equal(again(x), network(x)) and torch.equal(copy.deepcopy(network)(x), network(x))
 
 
-def test_what_learns_by_gradient_learns_and_can_be_born_again(name: str, x: torch.Tensor) -> None:
+def test_what_learns_by_gradient_learns_and_can_be_reset(name: str, x: torch.Tensor) -> None:
     network = build(name).train()
     own = list(network.parameters())
     if not any(parameter.requires_grad for parameter in own):

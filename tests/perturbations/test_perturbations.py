@@ -69,17 +69,17 @@ def test_contract(name: str, dtype: torch.dtype) -> None:
     x, p = samples(part, dtype)
     kept, kept_p = x.clone(), p.clone()
     with torch.no_grad():
-        bent, bent_p = part(x, p, rng())
+        perturbed, perturbed_p = part(x, p, rng())
         again, again_p = part(x, p, rng())
         other, _ = part(x, p, rng(1))
-    for before, after in ((x, bent), (p, bent_p)):
+    for before, after in ((x, perturbed), (p, perturbed_p)):
         assert after.shape == before.shape and after.dtype == before.dtype and after.device == before.device
         assert torch.isfinite(after).all() and not after.requires_grad
     assert torch.equal(x, kept) and torch.equal(p, kept_p), "never in place"
-    assert torch.allclose(bent_p.sum(dim=1), torch.ones(32, dtype=dtype)) and (bent_p >= 0).all()
-    assert torch.equal(bent, again) and torch.equal(bent_p, again_p), "the same randoms give the same result"
-    assert not torch.equal(bent, other)
-    assert not torch.equal(bent, x)
+    assert torch.allclose(perturbed_p.sum(dim=1), torch.ones(32, dtype=dtype)) and (perturbed_p >= 0).all()
+    assert torch.equal(perturbed, again) and torch.equal(perturbed_p, again_p), "the same randoms give the same result"
+    assert not torch.equal(perturbed, other)
+    assert not torch.equal(perturbed, x)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,8 +88,8 @@ def test_parameters_are_drawn_per_sample(name: str) -> None:
     # two samples of one class, sixteen times: equal parameters would make at most four different results of them
     x = samples(part)[0][:2].repeat(16, *[1] * (samples(part)[0].ndim - 1))
     p = functional.one_hot(torch.zeros(32, dtype=torch.int64), 5).float()
-    bent, _ = part(x, p, rng())
-    assert len(bent.flatten(1).unique(dim=0)) > 8
+    perturbed, _ = part(x, p, rng())
+    assert len(perturbed.flatten(1).unique(dim=0)) > 8
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,19 +102,19 @@ def test_randoms_come_from_the_passed_generator_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_batch_of_one_is_bent_too(name: str) -> None:
+def test_a_batch_of_one_is_perturbed_too(name: str) -> None:
     part = made(name)
     x, p = samples(part)
-    bent, bent_p = part(x[:1], p[:1], rng())
-    assert bent.shape == x[:1].shape and torch.isfinite(bent).all() and torch.equal(bent_p, p[:1])
+    perturbed, perturbed_p = part(x[:1], p[:1], rng())
+    assert perturbed.shape == x[:1].shape and torch.isfinite(perturbed).all() and torch.equal(perturbed_p, p[:1])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_strength_0_bends_nothing_and_strength_1_is_the_part(name: str) -> None:
+def test_strength_0_perturbs_nothing_and_strength_1_is_the_part(name: str) -> None:
     part = made(name)
     x, p = samples(part)
     before = {key: getattr(part, key) for key in part.amounts}
-    assert before, "amounts say how strongly it bends"
+    assert before, "amounts say how strongly it perturbs"
     still, still_p = scaled(part, 0.0)(x, p, rng())
     assert torch.allclose(still, x, atol=1e-5) and torch.equal(still_p, p)
     for mine, theirs in zip(scaled(part, 1)(x, p, rng()), part(x, p, rng()), strict=True):
@@ -130,7 +130,7 @@ def test_what_is_scaled_is_a_possible_part(name: str) -> None:
     kind(**{key: getattr(strong, key) for key in kind.amounts})
     assert all(type(getattr(strong, key)) is type(getattr(part, key)) for key in kind.amounts)
     x, p = samples(part)
-    moved = [(bound([bent], learner())[0](x, p, rng())[0] - x).abs().mean() for bent in (weak, part, strong)]
+    moved = [(bound([perturbed], learner())[0](x, p, rng())[0] - x).abs().mean() for perturbed in (weak, part, strong)]
     assert 0 < moved[0] < moved[1] <= moved[2], "some are at their strongest already"
 
 
@@ -154,9 +154,9 @@ def test_facing_binds_a_copy_and_a_part_that_is_not_bound_refuses(name: str) -> 
 def test_labels_that_stay_are_the_very_same_tensor(name: str) -> None:
     part = made(name)
     x, p = samples(part)
-    _, bent_p = part(x, p, rng())
+    _, perturbed_p = part(x, p, rng())
     # mixing within a class changes labels only where something else has mixed them before
-    assert bent_p is p or isinstance(part, LatentMixing) or not torch.equal(bent_p, p)
+    assert perturbed_p is p or isinstance(part, LatentMixing) or not torch.equal(perturbed_p, p)
 
 
 @pytest.mark.parametrize("strength", [-0.1, float("nan"), float("inf")])
@@ -197,23 +197,23 @@ def test_a_part_that_does_not_say_what_makes_it_strong_cannot_be_scaled() -> Non
 )
 def test_no_amount_leaves_samples_alone(part: Perturbation) -> None:
     x, p = samples(part)
-    bent, bent_p = part(x, p, rng())
-    assert torch.allclose(bent, x, atol=1e-5) and torch.equal(bent_p, p)
+    perturbed, perturbed_p = part(x, p, rng())
+    assert torch.allclose(perturbed, x, atol=1e-5) and torch.equal(perturbed_p, p)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if registry.resolve("perturbations", name).space == "pixel"])
 def test_pixels_stay_in_range(name: str) -> None:
     part = scaled(made(name), 10)
-    bent, _ = part(*samples(part), rng())
-    assert bent.min() >= 0 and bent.max() <= 1
+    perturbed, _ = part(*samples(part), rng())
+    assert perturbed.min() >= 0 and perturbed.max() <= 1
 
 
 def test_affine_turns_by_the_angle_it_drew() -> None:
     # a bright pixel east of the centre, turned by up to 90 degrees, keeps its distance to the centre
     x = torch.zeros(64, 1, 21, 21)
     x[:, 0, 10, 17] = 1.0
-    bent, _ = Affine(degrees=90, shift=0, zoom=0, shear=0)(x, torch.ones(64, 1), rng())
-    mass = bent[:, 0] / bent.sum(dim=(1, 2, 3))[:, None, None]
+    perturbed, _ = Affine(degrees=90, shift=0, zoom=0, shear=0)(x, torch.ones(64, 1), rng())
+    mass = perturbed[:, 0] / perturbed.sum(dim=(1, 2, 3))[:, None, None]
     grid = torch.arange(21.0) - 10
     down, right = (mass.sum(dim=2) * grid).sum(dim=1), (mass.sum(dim=1) * grid).sum(dim=1)
     assert torch.allclose(torch.hypot(down, right), torch.full((64,), 7.0), atol=0.35)
@@ -221,20 +221,20 @@ def test_affine_turns_by_the_angle_it_drew() -> None:
     assert angles.min() < -60 and angles.max() > 60 and angles.abs().max() <= 92
 
 
-def test_affine_shifts_by_a_share_of_the_side() -> None:
+def test_affine_shifts_by_a_fraction_of_the_side() -> None:
     x = torch.zeros(256, 1, 20, 20)
     x[:, 0, 9:11, 9:11] = 1.0
-    bent, _ = Affine(degrees=0, shift=0.2, zoom=0, shear=0)(x, torch.ones(256, 1), rng())
-    column = (bent[:, 0].sum(dim=1) * torch.arange(20.0)).sum(dim=1) / bent.sum(dim=(1, 2, 3)) - 9.5
+    perturbed, _ = Affine(degrees=0, shift=0.2, zoom=0, shear=0)(x, torch.ones(256, 1), rng())
+    column = (perturbed[:, 0].sum(dim=1) * torch.arange(20.0)).sum(dim=1) / perturbed.sum(dim=(1, 2, 3)) - 9.5
     assert 3.5 < column.abs().max() <= 4.01, "0.2 of 20 pixels"
 
 
 def test_occlusion_darkens_whole_tiles_at_the_rate_it_drew() -> None:
     x = torch.ones(400, 2, 16, 16)
-    bent, _ = Occlusion(rate=1.0, tile=1)(x, torch.ones(400, 1), rng())
-    assert torch.equal(bent[:, 0], bent[:, 1]), "all channels of a tile"
-    # the rate is uniform in [0, 1], so the mean share is 1/2 with sd 1 / sqrt(12 * 400) = 0.0144
-    assert abs((bent == 0).float().mean() - 0.5) < 5 * 0.0144
+    perturbed, _ = Occlusion(rate=1.0, tile=1)(x, torch.ones(400, 1), rng())
+    assert torch.equal(perturbed[:, 0], perturbed[:, 1]), "all channels of a tile"
+    # the rate is uniform in [0, 1], so the mean fraction is 1/2 with sd 1 / sqrt(12 * 400) = 0.0144
+    assert abs((perturbed == 0).float().mean() - 0.5) < 5 * 0.0144
     tiles, _ = Occlusion(rate=0.5, tile=4)(torch.ones(50, 1, 16, 16), torch.ones(50, 1), rng())
     flips = (tiles[:, :, :, 1:] != tiles[:, :, :, :-1]).float().mean()
     pixels, _ = Occlusion(rate=0.5, tile=1)(torch.ones(50, 1, 16, 16), torch.ones(50, 1), rng())
@@ -256,10 +256,10 @@ def windows(image: Tensor, above: int, left: int) -> dict[tuple[int, int, bool],
 @pytest.mark.parametrize(("padding", "above", "left"), [(2, 2, 2), (0.25, 3, 2)])
 def test_crop_flip_cuts_the_windows_of_torchvision(padding: int | float, above: int, left: int) -> None:
     image = torch.rand(*IMAGE, generator=rng(1))
-    bent, _ = CropFlip(padding)(image.expand(2000, *IMAGE), torch.ones(2000, 1), rng())
+    perturbed, _ = CropFlip(padding)(image.expand(2000, *IMAGE), torch.ones(2000, 1), rng())
     counts = {}
     for key, window in windows(image, above, left).items():
-        counts[key] = int((bent == window).all(dim=(1, 2, 3)).sum())
+        counts[key] = int((perturbed == window).all(dim=(1, 2, 3)).sum())
     assert sum(counts.values()) == 2000, "each is one of the windows"
     # chi-square of a uniform draw; five standard deviations above its mean
     expected, free = 2000 / len(counts), len(counts) - 1
@@ -267,36 +267,36 @@ def test_crop_flip_cuts_the_windows_of_torchvision(padding: int | float, above: 
 
 
 def test_crop_flip_takes_any_dtype_and_scales_in_whole_pixels() -> None:
-    bent, _ = CropFlip()(torch.randint(0, 255, (4, *IMAGE), dtype=torch.uint8), torch.ones(4, 1), rng())
-    assert bent.dtype == torch.uint8
+    perturbed, _ = CropFlip()(torch.randint(0, 255, (4, *IMAGE), dtype=torch.uint8), torch.ones(4, 1), rng())
+    assert perturbed.dtype == torch.uint8
     half, double = scaled(CropFlip(4, 0.5), 0.5), scaled(CropFlip(4, 0.8), 2)
     assert (half.padding, half.flip) == (2, 0.25) and (double.padding, double.flip) == (8, 1.0)
     assert isinstance(half.padding, int)
-    assert scaled(CropFlip(0.75), 2).padding == 1.0, "a share of at most the whole side"
+    assert scaled(CropFlip(0.75), 2).padding == 1.0, "a fraction of at most the whole side"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_colour_does_to_pixels_what_torchvision_does(channels: int) -> None:
     x = torch.rand(8, channels, 6, 5, generator=rng())
-    # a black, a white and a grey image, and two channels that share the lead
+    # a black, a white and a grey image, and two channels that are both the largest
     x[0], x[1], x[2], x[3, :2] = 0.0, 1.0, 0.4, 0.9
     factors = torch.rand(3, 8, generator=rng(1)) * 2
     hue = torch.rand(8, generator=rng(2)) - 0.5
-    bent = adjust(x, *factors, hue)
+    perturbed = adjust(x, *factors, hue)
     names = vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue
-    for image, result, *own in zip(x, bent, *factors, hue, strict=True):
+    for image, result, *own in zip(x, perturbed, *factors, hue, strict=True):
         expected = functools.reduce(lambda y, step: step[0](y, float(step[1])), zip(names, own, strict=True), image)
         assert torch.allclose(result, expected, atol=1e-5)
 
 
 def test_colour_draws_every_factor_in_its_own_range() -> None:
     x = torch.full((500, 1, 2, 2), 0.4)
-    bent, _ = Colour(brightness=0.5, contrast=0, saturation=0, hue=0)(x, torch.ones(500, 1), rng())
-    factor = bent[:, 0, 0, 0] / 0.4
+    perturbed, _ = Colour(brightness=0.5, contrast=0, saturation=0, hue=0)(x, torch.ones(500, 1), rng())
+    factor = perturbed[:, 0, 0, 0] / 0.4
     assert 0.5 <= factor.min() < 0.52 and 1.48 < factor.max() <= 1.5
     x[..., 0] = 0.5
-    bent, _ = Colour(brightness=0, contrast=5.0)(x, torch.ones(500, 1), rng())
-    assert (bent[..., 0] >= bent[..., 1]).all(), "a factor is never negative"
+    perturbed, _ = Colour(brightness=0, contrast=5.0)(x, torch.ones(500, 1), rng())
+    assert (perturbed[..., 0] >= perturbed[..., 1]).all(), "a factor is never negative"
     with pytest.raises(
         ValueError, match=r"Colour perturbs images of 1 or 3 channels, got samples of shape \(2, 4, 3, 3\)"
     ):
@@ -310,30 +310,30 @@ def test_beta_is_that_of_scipy(alpha: float) -> None:
     assert drawn.min() >= 0 and drawn.max() <= 1
     assert abs(drawn.mean() - expected.mean()) < 5 * expected.std() / 20_000**0.5
     assert abs(drawn.var() / expected.var() - 1) < 0.05
-    for share in (0.1, 0.5, 0.8):
-        assert abs((drawn <= share).float().mean() - expected.cdf(share)) < 5 * 0.5 / 20_000**0.5
+    for fraction in (0.1, 0.5, 0.8):
+        assert abs((drawn <= fraction).float().mean() - expected.cdf(fraction)) < 5 * 0.5 / 20_000**0.5
 
 
-def test_mixup_mixes_samples_and_labels_by_the_same_share() -> None:
+def test_mixup_mixes_samples_and_labels_by_the_same_fraction() -> None:
     # samples that are their own labels: whatever the partner, both must be mixed alike
     p = torch.eye(64)
-    bent, bent_p = Mixup(alpha=1.0)(p.view(64, 8, 8), p, rng())
-    assert torch.allclose(bent.flatten(1), bent_p)
-    assert ((bent_p > 0).sum(dim=1) == 2).all(), "everybody has one partner, never itself"
-    assert ((bent_p > 0).sum(dim=0) == 2).all(), "and is the partner of one"
-    # own shares of Beta(1, 1) are uniform
-    assert scipy.stats.kstest(bent_p.diagonal().numpy(), "uniform").pvalue > 1e-3
+    perturbed, perturbed_p = Mixup(alpha=1.0)(p.view(64, 8, 8), p, rng())
+    assert torch.allclose(perturbed.flatten(1), perturbed_p)
+    assert ((perturbed_p > 0).sum(dim=1) == 2).all(), "everybody has one partner, never itself"
+    assert ((perturbed_p > 0).sum(dim=0) == 2).all(), "and is the partner of one"
+    # own weights of Beta(1, 1) are uniform
+    assert scipy.stats.kstest(perturbed_p.diagonal().numpy(), "uniform").pvalue > 1e-3
     weak, _ = Mixup(strength=0.25)(p, p, rng())
-    assert torch.allclose(1 - weak.diagonal(), 0.25 * (1 - bent_p.diagonal()), atol=1e-6)
+    assert torch.allclose(1 - weak.diagonal(), 0.25 * (1 - perturbed_p.diagonal()), atol=1e-6)
 
 
 def test_cut_mix_pastes_one_box_and_counts_its_pixels() -> None:
     count, height, width = 200, 16, 12
     x = torch.arange(count)[:, None, None, None].expand(count, 1, height, width)
-    bent, bent_p = CutMix(rate=1.0)(x, torch.eye(count), rng())
-    assert bent.dtype == torch.int64
+    perturbed, perturbed_p = CutMix(rate=1.0)(x, torch.eye(count), rng())
+    assert perturbed.dtype == torch.int64
     areas = []
-    for own, (image, label) in enumerate(zip(bent[:, 0], bent_p, strict=True)):
+    for own, (image, label) in enumerate(zip(perturbed[:, 0], perturbed_p, strict=True)):
         pasted = image != own
         rows, columns = pasted.any(dim=1), pasted.any(dim=0)
         assert torch.equal(pasted, rows[:, None] & columns), "a box"
@@ -354,11 +354,11 @@ def test_cut_mix_has_the_mean_area_of_the_formula() -> None:
         inside = [min(c - length // 2 + length, 16) - max(c - length // 2, 0) for c in range(16)]
         expected += chance * (sum(inside) / 16 / 16) ** 2
     x = torch.arange(4000)[:, None, None, None].expand(4000, 1, 16, 16)
-    bent, _ = CutMix(rate=1.0)(x, torch.ones(4000, 1), rng())
-    area = (bent != x).float().mean(dim=(1, 2, 3))
+    perturbed, _ = CutMix(rate=1.0)(x, torch.ones(4000, 1), rng())
+    area = (perturbed != x).float().mean(dim=(1, 2, 3))
     assert abs(area.mean() - expected) < 5 * area.std() / 4000**0.5
     rare, _ = CutMix(rate=0.25)(x, torch.ones(4000, 1), rng())
-    boxes = (rare != x).any(dim=(1, 2, 3)).float().mean() / (bent != x).any(dim=(1, 2, 3)).float().mean()
+    boxes = (rare != x).any(dim=(1, 2, 3)).float().mean() / (perturbed != x).any(dim=(1, 2, 3)).float().mean()
     assert abs(boxes - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
 
 
@@ -366,16 +366,16 @@ def test_latent_mixing_stays_between_two_codes_of_one_class() -> None:
     z = torch.eye(6).repeat(2, 1) + torch.arange(2.0).repeat_interleave(6)[:, None] * 10
     label = torch.tensor([0] * 6 + [1] * 6)
     p = functional.one_hot(label, 3).float()
-    bent, bent_p = LatentMixing(1.0)(z, p, rng())
-    assert torch.equal(bent_p, p)
-    assert ((bent.mean(dim=1) > 5) == (label == 1)).all(), "never mixed across classes"
+    perturbed, perturbed_p = LatentMixing(1.0)(z, p, rng())
+    assert torch.equal(perturbed_p, p)
+    assert ((perturbed.mean(dim=1) > 5) == (label == 1)).all(), "never mixed across classes"
     across, across_p = LatentMixing(1.0, within_class=False)(z, p, rng())
     assert ((across_p > 0).sum(dim=1) == 2).any()
-    share = (across.mean(dim=1) - across[label == 0].mean(dim=1).min()) / 10
-    assert torch.allclose(across_p[:, 1], (across.mean(dim=1) - 1 / 6) / 10, atol=1e-5), share
+    fraction = (across.mean(dim=1) - across[label == 0].mean(dim=1).min()) / 10
+    assert torch.allclose(across_p[:, 1], (across.mean(dim=1) - 1 / 6) / 10, atol=1e-5), fraction
 
 
-def test_partners_share_the_label_and_are_somebody_else() -> None:
+def test_partners_have_the_same_label_and_are_another_sample() -> None:
     label = torch.tensor([0, 1, 2, 0, 1, 0, 3])
     partner = partners(label, rng())
     assert torch.equal(label[partner], label)
@@ -422,12 +422,12 @@ class Plane(nn.Module):
 def test_adversarial_steps_have_the_length_and_the_direction_of_the_formula(norm: str, steps: int) -> None:
     x = torch.rand(300, 1, 2, 2, generator=rng(1)) + 1
     p = functional.one_hot(torch.zeros(300, dtype=torch.int64), 3).float()
-    bent, bent_p = Adversarial(0.1, steps, norm, clip=None).bind_model(Plane())(x, p, rng())
-    assert bent_p is p
-    # class 1 is the rival of class 0 everywhere here, so the margin falls along the difference of their weights
+    perturbed, perturbed_p = Adversarial(0.1, steps, norm, clip=None).bind_model(Plane())(x, p, rng())
+    assert perturbed_p is p
+    # class 1 is the closest other class everywhere here, so the margin falls along the difference of their weights
     fall = torch.tensor([1.0, -3.0, 0.0, 1.0])
     direction = fall.sign() if norm == "linf" else 2 * fall / fall.norm()
-    moved = (x - bent).flatten(1)
+    moved = (x - perturbed).flatten(1)
     own = (moved @ direction) / (direction @ direction)
     assert torch.allclose(moved, own[:, None] * direction, atol=1e-6)
     # own distances are uniform: the largest element, or the root mean square
@@ -458,9 +458,9 @@ def test_adversarial_leaves_the_learner_as_it_found_it(guard: type) -> None:
     reference, _ = part(x, p, rng())
     with guard():
         x, p = samples(part)
-        bent, _ = part(x, p, rng())
+        perturbed, _ = part(x, p, rng())
         assert torch.is_grad_enabled() == (guard is torch.enable_grad)
-    assert torch.equal(bent, reference) and not bent.requires_grad
+    assert torch.equal(perturbed, reference) and not perturbed.requires_grad
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())

@@ -23,14 +23,14 @@ CASES = [pytest.param(name, {}, id=name) for name in registry.names("plasticity"
 EVERY = pytest.mark.parametrize(("name", "options"), CASES)
 
 # a night cuts the first experience
-LIFE = [
+EVENTS = [
     *("dawn", "wake", "wake", "dusk", "nrem", "rem", "wake", "wake", "dusk", "nrem", "nrem", "rem"),
     *("dawn", "wake", "wake", "wake", "dusk", "nrem", "rem", "rem"),
 ]
 
 
 class Learner(nn.Module):
-    """A learner with statistics, a frozen layer, and one that is never asked."""
+    """A learner with statistics, a frozen layer, and one that is never called."""
 
     def __init__(self):
         super().__init__()
@@ -52,7 +52,7 @@ def randoms(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def newborn() -> Learner:
+def initialised() -> Learner:
     network, rng = Learner(), randoms(0)
     with torch.no_grad():
         for weight in network.parameters():
@@ -60,17 +60,17 @@ def newborn() -> Learner:
     return network
 
 
-def born(name: str, **options: object) -> tuple[Learner, Plasticity]:
-    network, part = newborn(), make(name, **options)
+def prepared(name: str, **options: object) -> tuple[Learner, Plasticity]:
+    network, part = initialised(), make(name, **options)
     part.prepare(network)
     return network, part
 
 
-def train(part: Plasticity, network: nn.Module, start: int = 0, end: int = len(LIFE)) -> None:
-    """Live some events of LIFE; what happens at an event depends on its place alone."""
+def train(part: Plasticity, network: nn.Module, start: int = 0, end: int = len(EVENTS)) -> None:
+    """Train through some of the EVENTS; what happens at an event depends on its place alone."""
     optimiser = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], lr=0.3)
     for place in range(start, end):
-        event = LIFE[place]
+        event = EVENTS[place]
         if event not in KINDS:
             getattr(part, event)(network)
             continue
@@ -93,22 +93,22 @@ def equal(left: list[Tensor], right: list[Tensor]) -> bool:
 
 @EVERY
 def test_a_part_stays_finite_trains_nothing_and_keeps_its_size(name: str, options: dict) -> None:
-    network, part = born(name, **options)
+    network, part = prepared(name, **options)
     assert isinstance(part, Plasticity)
-    assert equal(everything(network), everything(newborn())), "prepare changed the learner"
+    assert equal(everything(network), everything(initialised())), "prepare changed the learner"
     keys, nbytes = list(part.state_dict()), part.nbytes
     assert nbytes == module_bytes(part) > 0
     train(part, network)
     assert list(part.state_dict()) == keys and part.nbytes == nbytes
     assert not any(weight.requires_grad for weight in part.parameters())
     assert all(torch.isfinite(tensor).all() for tensor in everything(network, part))
-    assert equal(everything(network.frozen), everything(newborn().frozen))
+    assert equal(everything(network.frozen), everything(initialised().frozen))
 
 
 @EVERY
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_penalty_is_a_scalar_that_only_looks(name: str, options: dict, kind: str) -> None:
-    network, part = born(name, **options)
+    network, part = prepared(name, **options)
     train(part, network, end=14)
     before = everything(network, part)
     penalty, again = part.penalty(network, kind), part.penalty(network, kind)
@@ -124,7 +124,7 @@ def test_a_penalty_is_a_scalar_that_only_looks(name: str, options: dict, kind: s
 
 @EVERY
 def test_dawn_and_dusk_leave_the_learner_alone(name: str, options: dict) -> None:
-    network, part = born(name, **options)
+    network, part = prepared(name, **options)
     train(part, network, end=14)
     before = everything(network)
     part.dusk(network)
@@ -133,10 +133,10 @@ def test_dawn_and_dusk_leave_the_learner_alone(name: str, options: dict) -> None
 
 
 @EVERY
-def test_the_same_randoms_give_the_same_life_and_global_ones_are_left_alone(name: str, options: dict) -> None:
+def test_the_same_randoms_give_the_same_run_and_global_ones_are_left_alone(name: str, options: dict) -> None:
     state = torch.get_rng_state()
-    network, part = born(name, **options)
-    twin, other = born(name, **options)
+    network, part = prepared(name, **options)
+    twin, other = prepared(name, **options)
     torch.manual_seed(7)
     drawn = torch.get_rng_state()
     train(part, network)
@@ -147,35 +147,35 @@ def test_the_same_randoms_give_the_same_life_and_global_ones_are_left_alone(name
 
 
 @EVERY
-def test_a_life_that_is_killed_anywhere_goes_on_as_if_nothing_had_happened(name: str, options: dict) -> None:
-    network, part = born(name, **options)
+def test_a_run_that_is_killed_anywhere_resumes_as_if_nothing_had_happened(name: str, options: dict) -> None:
+    network, part = prepared(name, **options)
     train(part, network)
     expected = everything(network, part)
-    for killed in range(1, len(LIFE)):
-        network, part = born(name, **options)
+    for killed in range(1, len(EVENTS)):
+        network, part = prepared(name, **options)
         train(part, network, end=killed)
         file = io.BytesIO()
         torch.save([network.state_dict(), part.state_dict()], file)
         file.seek(0)
-        network, part = born(name, **options)
+        network, part = prepared(name, **options)
         for module, state in zip((network, part), torch.load(file, weights_only=True), strict=True):
             module.load_state_dict(state)
         train(part, network, start=killed)
-        assert equal(expected, everything(network, part)), f"killed before event {killed}, {LIFE[killed]}"
+        assert equal(expected, everything(network, part)), f"killed before event {killed}, {EVENTS[killed]}"
 
 
 @EVERY
-def test_an_average_answers_for_itself(name: str, options: dict) -> None:
-    network, part = born(name, **options)
+def test_an_average_has_outputs_of_its_own(name: str, options: dict) -> None:
+    network, part = prepared(name, **options)
     train(part, network)
     if part.average is None:
         return
     x = torch.randn(4, 6, generator=randoms(0))
-    answer = part.average(x)
-    assert answer.shape == (4, 3) and not answer.requires_grad and torch.isfinite(answer).all()
+    output = part.average(x)
+    assert output.shape == (4, 3) and not output.requires_grad and torch.isfinite(output).all()
     with torch.no_grad():
         network.into.weight.zero_()
-    assert torch.equal(part.average(x), answer)
+    assert torch.equal(part.average(x), output)
 
 
 def one_weight(value: float) -> tuple[nn.Module, nn.Parameter]:
@@ -251,7 +251,7 @@ def test_synaptic_intelligence_rests_in_sleep_and_holds_to_what_sleep_left(kind:
 
 
 def test_synaptic_intelligence_leaves_frozen_and_unused_weights_out() -> None:
-    network, part = born("synaptic_intelligence")
+    network, part = prepared("synaptic_intelligence")
     train(part, network)
     assert (part.get_buffer("importance__into__weight") != 0).any()
     assert (part.get_buffer("importance__unused__weight") == 0).all()
@@ -269,7 +269,7 @@ def test_a_step_that_was_skipped_for_its_infinite_gradients_leaves_no_trace() ->
 
 
 def walk(part: Plasticity, network: nn.Module, steps: int) -> list[Tensor]:
-    """Move the weights at random; gives them as they were from birth on."""
+    """Move the weights at random; gives them as they were from the start on."""
     places = [network.weight.detach().clone()]
     for step in range(steps):
         with torch.no_grad():
@@ -334,7 +334,7 @@ def test_two_averages_that_draw_from_the_same_randoms_do_not_disturb_each_other(
 
 
 def test_an_average_takes_over_the_statistics_of_batch_normalisation() -> None:
-    network, part = born("moving_average", rate=1.0)
+    network, part = prepared("moving_average", rate=1.0)
     train(part, network)
     copied = part.average.network
     assert torch.equal(copied.statistics.running_mean, network.statistics.running_mean)

@@ -22,22 +22,22 @@ def make(name: str) -> Problem:
 
 
 def stream(problem: Problem) -> Stream:
-    """Three experiences of what the problem asks: labels or numbers."""
+    """Three experiences with targets of the problem: labels or numbers."""
     rng = torch.Generator().manual_seed(0)
-    shares = []
+    parts = []
     for index in range(3):
         x = torch.randn(12, 4, generator=rng)
         y = torch.arange(12) % 2 + 2 * index if problem.groups == "class" else x.sum(dim=1)
-        shares.append((TensorSamples(x[:8], y[:8]), TensorSamples(x[8:], y[8:])))
-    return make_stream("made up", shares, validation=0.25)
+        parts.append((TensorSamples(x[:8], y[:8]), TensorSamples(x[8:], y[8:])))
+    return make_stream("made up", parts, validation=0.25)
 
 
 def batch(problem: Problem) -> tuple[Tensor, Dream]:
     """Outputs for six samples, and the samples with a teacher's outputs."""
-    met = stream(problem)
+    source = stream(problem)
     rng = torch.Generator().manual_seed(1)
-    samples = next(iter(met.experiences[1].train.batches([torch.arange(6)])))
-    shape = (6, *problem.output_shape(met))
+    samples = next(iter(source.experiences[1].train.batches([torch.arange(6)])))
+    shape = (6, *problem.output_shape(source))
     outputs, teacher = (torch.randn(shape, generator=rng, dtype=torch.float64) for _ in range(2))
     return outputs, Dream(samples.x, samples.y, teacher=teacher, group=samples.group)
 
@@ -66,7 +66,7 @@ def test_it_takes_its_own_streams_and_refuses_others(name: str) -> None:
 
 
 @EVERY
-def test_losses_are_scalars_with_gradients_and_objectives_judge_by_them(name: str) -> None:
+def test_losses_are_scalars_with_gradients_and_objectives_use_them(name: str) -> None:
     problem = make(name)
     outputs, dream = batch(problem)
     outputs.requires_grad_()
@@ -83,7 +83,7 @@ def test_losses_are_scalars_with_gradients_and_objectives_judge_by_them(name: st
 
 
 @EVERY
-def test_mixed_targets_are_judged_as_plain_ones_where_nothing_is_mixed(name: str) -> None:
+def test_mixed_targets_have_the_loss_of_plain_ones_where_nothing_is_mixed(name: str) -> None:
     problem = make(name)
     outputs, dream = batch(problem)
     soft = problem.soft_targets(dream, stream(problem).num_groups)
@@ -112,9 +112,9 @@ def test_a_score_is_counted_over_batches_of_any_size(name: str) -> None:
 def test_what_a_teacher_says_can_be_a_target(name: str) -> None:
     problem = make(name)
     outputs, dream = batch(problem)
-    met = stream(problem)
-    every = torch.ones(6, met.num_groups, dtype=torch.bool)
-    named = problem.name(problem.known(perfect(problem, outputs, dream.y), every[0]), every)
+    source = stream(problem)
+    every = torch.ones(6, source.num_groups, dtype=torch.bool)
+    named = problem.name(problem.restrict(perfect(problem, outputs, dream.y), every[0]), every)
     torch.testing.assert_close(named.to(dream.y.dtype), dream.y)
     assert named.shape == dream.y.shape
     sure = problem.sureness(torch.stack([perfect(problem, outputs, dream.y), outputs]).flatten(0, 1), dream.y.repeat(2))

@@ -100,15 +100,15 @@ def test_what_the_stream_cannot_be_is_one_sentence(wrong: dict[str, Any]) -> Non
 def test_a_sample_takes_its_domain_along_wherever_it_is_dealt() -> None:
     pieces = online(STREAM, size=40)
     assert {classes for classes in pieces.class_order} == {(0,), (1,), (2,)} and pieces.num_groups == 3
-    mixed = blurred(STREAM, share=0.4)
+    mixed = blurred(STREAM, fraction=0.4)
     assert any(len(classes) > 1 for classes in mixed.class_order)
     assert sum(len(part.train) for part in repeated(STREAM, again=0.5).experiences) == 280
 
 
 def test_datasets_with_floating_targets_are_domains() -> None:
     pairs = [[torch.utils.data.TensorDataset(torch.rand(9, 2), torch.rand(9, 3)) for _ in range(2)] for _ in range(2)]
-    met = from_datasets(pairs, validation=0.0)
-    assert (met.groups, met.num_classes, met.num_groups, met.scenario) == ("domain", 3, 2, "domain")
+    samples = from_datasets(pairs, validation=0.0)
+    assert (samples.groups, samples.num_classes, samples.num_groups, samples.scenario) == ("domain", 3, 2, "domain")
     with pytest.raises(ValueError, match="one integer label for each sample, or floating targets of one length"):
         make_stream(
             "s", [(TensorSamples(torch.rand(4, 2), torch.arange(4)), TensorSamples(torch.rand(4, 2), torch.rand(4)))]
@@ -122,8 +122,8 @@ def test_datasets_with_floating_targets_are_domains() -> None:
     "memory", [ClassBalanced(20), Ring(20, num_classes=2), Reservoir(20)], ids=lambda m: type(m).__name__
 )
 def test_memories_balance_by_domain_and_keep_the_targets(memory: Any) -> None:
-    met = patients()
-    memory.add(met.x, met.y, rng(), None, met.group)
+    samples = patients()
+    memory.add(samples.x, samples.y, rng(), None, samples.group)
     drawn = memory.draw(len(memory), rng(1))
     assert torch.equal(drawn.x[:, 0], drawn.y) and drawn.y.is_floating_point()
     assert torch.equal(drawn.group, (drawn.y * 100).round().long() % 4 // 3)
@@ -136,9 +136,9 @@ def test_memories_balance_by_domain_and_keep_the_targets(memory: Any) -> None:
 
 @pytest.mark.parametrize("kind", [Herding, LatentCodes])
 def test_memories_that_choose_at_dusk_balance_by_domain_too(kind: Any) -> None:
-    met = patients()
+    samples = patients()
     memory = kind(10)
-    day = Batch(met.x, met.y, met.group)
+    day = Batch(samples.x, samples.y, samples.group)
     memory.end_experience(iter([day]), MLP((2,), 1, hidden=(4,)).eval(), None, 0, rng())
     drawn = memory.draw(10, rng())
     assert drawn.groups.bincount().tolist() == [5, 5] and drawn.y.is_floating_point()
@@ -160,14 +160,14 @@ def test_a_teacher_says_what_the_targets_of_dreams_are(kind: Any) -> None:
     generator = kind((10,), 3, latent_dim=4, hidden=(8,), likelihood="gaussian")
     for number, experience in enumerate(STREAM.experiences):
         generator.end_experience(experience.train.batches([torch.arange(90)]), number, rng(number))
-    mind = context(generator)
+    sleep_context = context(generator)
     stage = for_problem(NREM(batch_size=64), Regression())
-    dream = stage.teach(mind, stage.dream(mind, 1, rng()))
+    dream = stage.teach(sleep_context, stage.dream(sleep_context, 1, rng()))
     assert sorted(set(dream.group.tolist())) == [0, 1, 2] and dream.p is None
-    assert torch.equal(dream.y, mind.dusk(dream.x).squeeze(1))
+    assert torch.equal(dream.y, sleep_context.dusk(dream.x).squeeze(1))
     new = dream.group == 2
-    assert torch.equal(dream.teacher[new], mind.dusk(dream.x)[new])
-    assert torch.equal(dream.teacher[~new], mind.dawn(dream.x)[~new])
+    assert torch.equal(dream.teacher[new], sleep_context.dusk(dream.x)[new])
+    assert torch.equal(dream.teacher[~new], sleep_context.dawn(dream.x)[~new])
 
 
 def test_mixing_samples_mixes_their_targets() -> None:

@@ -70,7 +70,7 @@ def targets(value: object) -> Iterator[object]:
 
 
 def plan(drafted: RunConfig) -> None:
-    """Build what was drafted and see whether it can be lived, as ``dreamer plan`` does."""
+    """Build what was drafted and see whether it can be planned, as ``dreamer plan`` does."""
     stream = drafted.stream.build()
     with torch.random.fork_rng(devices=[]):
         drafted.build_module(stream).plan(stream)

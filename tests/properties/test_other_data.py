@@ -70,16 +70,16 @@ def module(stream: Stream, **parts: Any) -> WakeSleepModule:
     return WakeSleepModule(network, **{"wake": wake, "night": night, "active_outputs": "seen", **parts})
 
 
-def average(lived: WakeSleepModule) -> float:
-    return lived.results()["metrics"]["average_accuracy"]
+def average(trained: WakeSleepModule) -> float:
+    return trained.results()["metrics"]["average_accuracy"]
 
 
 @functools.cache
 def without_nights(data: Literal["wine", "sentences"]) -> float:
     stream = wine() if data == "wine" else sentences()
-    lived = module(stream, wake=Wake(steps=60, batch_size=16), night=[])
-    train(lived, stream)
-    return average(lived)
+    trained = module(stream, wake=Wake(steps=60, batch_size=16), night=[])
+    train(trained, stream)
+    return average(trained)
 
 
 # --- tables --------------------------------------------------------------------------------------------------------
@@ -104,9 +104,9 @@ def test_a_table_of_float64_comes_as_float32_and_keeps_its_values():
 )
 def test_a_table_is_dreamt_of_and_remembered(parts: dict[str, Any]):
     stream = wine()
-    lived = module(stream, **parts)
-    train(lived, stream)
-    assert average(lived) > max(0.75, without_nights("wine") + 0.1)
+    trained = module(stream, **parts)
+    train(trained, stream)
+    assert average(trained) > max(0.75, without_nights("wine") + 0.1)
 
 
 def test_a_table_leaves_its_run_folder(tmp_path: Path):
@@ -117,9 +117,9 @@ def test_a_table_leaves_its_run_folder(tmp_path: Path):
 
 def test_dreams_of_a_table_leave_the_unit_interval():
     stream = wine()
-    lived = module(stream, generator=ClassConditionalVAE((13,), 3, 4, (32,), likelihood="gaussian", components=1))
-    train(lived, stream)
-    dream = lived.gallery(20)
+    trained = module(stream, generator=ClassConditionalVAE((13,), 3, 4, (32,), likelihood="gaussian", components=1))
+    train(trained, stream)
+    dream = trained.gallery(20)
     assert float(dream.x.min()) < -0.5 and float(dream.x.max()) > 1.2
 
 
@@ -158,7 +158,7 @@ def test_a_byte_for_a_value_outside_its_range_is_refused_by_the_memory_itself():
 # --- series --------------------------------------------------------------------------------------------------------
 
 
-def test_series_of_several_channels_leave_a_life_without_a_picture_of_them(tmp_path: Path):
+def test_series_of_several_channels_leave_a_run_without_a_picture_of_them(tmp_path: Path):
     rng = torch.Generator().manual_seed(0)
     y = torch.arange(80) % 4
     wave = torch.sin(torch.linspace(0, 12, 20) * (1 + y[:, None, None]))
@@ -167,10 +167,10 @@ def test_series_of_several_channels_leave_a_life_without_a_picture_of_them(tmp_p
     # samples of shape (4, 5, 4, 1): nothing that could be drawn
     odd = from_tensors(x.reshape(80, 4, 5, 4, 1), y, experiences=2, name="waves")
     for each in (stream, odd):
-        lived = module(each, generator=LatentGaussians(each.sample_shape, 4, latent_dim=8))
+        trained = module(each, generator=LatentGaussians(each.sample_shape, 4, latent_dim=8))
         folder = tmp_path / str(len(each.sample_shape))
-        train(lived, each, callbacks=[RunFolder(folder)])
-        assert average(lived) > 0.7 and (folder / "matrix.png").is_file()
+        train(trained, each, callbacks=[RunFolder(folder)])
+        assert average(trained) > 0.7 and (folder / "matrix.png").is_file()
     assert not (tmp_path / "4" / "dreams").exists()
 
 
@@ -185,13 +185,13 @@ def test_tokens_stay_whole_numbers_through_memory_and_nights(kind: str, tmp_path
         "codes": {"memory": LatentCodes(24)},
         "gaussians": {"generator": LatentGaussians((8,), 4, space="features")},
     }[kind]
-    lived = module(stream, **parts)
-    train(lived, stream, callbacks=[RunFolder(tmp_path)] if kind == "memory" else [])
-    assert average(lived) > without_nights("sentences") + 0.2
+    trained = module(stream, **parts)
+    train(trained, stream, callbacks=[RunFolder(tmp_path)] if kind == "memory" else [])
+    assert average(trained) > without_nights("sentences") + 0.2
     if kind == "memory":
-        assert lived.memory.held["x"].dtype == torch.int64
-        assert lived.memory.nbytes == lived.memory.planned_bytes((8,), 4, itemsize=8)
-        assert f"memory {lived.memory.nbytes / 1e6:.2f} MB" in summary(stream, lived, lived.plan(stream))
+        assert trained.memory.held["x"].dtype == torch.int64
+        assert trained.memory.nbytes == trained.memory.planned_bytes((8,), 4, itemsize=8)
+        assert f"memory {trained.memory.nbytes / 1e6:.2f} MB" in summary(stream, trained, trained.plan(stream))
 
 
 def test_tokens_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path):

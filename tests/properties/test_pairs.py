@@ -1,4 +1,4 @@
-"""Parts combine by being passed: every pair of them lives through a short life, or is refused with a known reason.
+"""Parts combine by being passed: every pair of them trains in a short run, or is refused with a reason given here.
 
 Parts are found by their files, so a new one is paired with all others without a word here.
 """
@@ -77,7 +77,7 @@ def make(family: str, name: str, **options: Any) -> Any:
 
 
 GENERATORS = pytest.mark.parametrize("generator", kinds("generators"), ids=named)
-# how a generator goes on learning does not change how it is asked
+# how a generator goes on learning does not change how it dreams
 DREAMERS = pytest.mark.parametrize("generator", kinds("generators", ("space",)), ids=named)
 MEMORIES = pytest.mark.parametrize("memory", kinds("memory"), ids=named)
 OBJECTIVES = pytest.mark.parametrize("objective", kinds("objectives"), ids=named)
@@ -94,7 +94,7 @@ def learner(seed: int = 0) -> MLP:
 
 
 def replaying(stage: str, **options: Any) -> dict[str, Any]:
-    """Lives that recall in one kind of stage alone."""
+    """Options of a run that replays in one kind of stage alone."""
     if stage == "wake":
         replay = {"replay_objectives": options.pop("objectives", (CrossEntropy(),))}
         replay["replay_perturbations"] = options.pop("perturbations", ())
@@ -113,9 +113,9 @@ class Losses(pl.Callback):
             self.seen.append(outputs["loss"].detach())
 
 
-def lived(stream: Stream = STREAM, network: nn.Module | None = None, **life: Any) -> WakeSleepModule:
-    """Live a life to its end, and see that it was one."""
-    module = WakeSleepModule(learner() if network is None else network, **life)
+def trained(stream: Stream = STREAM, network: nn.Module | None = None, **parts: Any) -> WakeSleepModule:
+    """Train a run to its end, and check that it is complete."""
+    module = WakeSleepModule(learner() if network is None else network, **parts)
     losses = Losses()
     trainer = train(module, stream, callbacks=[losses])
     results, steps = module.results(), module.hypnogram.steps()
@@ -128,13 +128,13 @@ def lived(stream: Stream = STREAM, network: nn.Module | None = None, **life: Any
     return module
 
 
-def lives_or_is_refused(reason: str | None, **life: Any) -> None:
-    """The whole life is lived; or, with a reason, it is refused when it is planned."""
+def trains_or_is_refused(reason: str | None, **parts: Any) -> None:
+    """The run is trained to its end; or, with a reason, it is refused when it is planned."""
     if reason is None:
-        lived(**life)
+        trained(**parts)
         return
     with pytest.raises(ValueError, match=reason):
-        WakeSleepModule(learner(), **life).plan(STREAM)
+        WakeSleepModule(learner(), **parts).plan(STREAM)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -143,16 +143,16 @@ def test_every_generator_dreams_in_every_stage(generator: tuple[str, dict], stag
     name, options = generator
     part = make("generators", name, **options)
     reason = ARE_FEATURES if part.is_features and stage == "hebbian" else None
-    lives_or_is_refused(reason, generator=part, **replaying(stage))
+    trains_or_is_refused(reason, generator=part, **replaying(stage))
 
 
 @pytest.mark.parametrize("stage", STAGES)
 @MEMORIES
-def test_every_memory_is_recalled_in_every_stage(memory: tuple[str, dict], stage: str) -> None:
+def test_every_memory_is_replayed_in_every_stage(memory: tuple[str, dict], stage: str) -> None:
     name, options = memory
     part = make("memory", name, **options)
     reason = ARE_FEATURES if part.is_features and stage == "hebbian" else None
-    lives_or_is_refused(reason, memory=part, **replaying(stage))
+    trains_or_is_refused(reason, memory=part, **replaying(stage))
 
 
 @pytest.mark.parametrize("perturbation", registry.names("perturbations"))
@@ -161,25 +161,25 @@ def test_every_generator_takes_every_perturbation_that_fits_its_space(
     generator: tuple[str, dict], perturbation: str
 ) -> None:
     name, options = generator
-    part, bend = make("generators", name, **options), make("perturbations", perturbation)
-    if bend.space == "pixel":
+    part, perturbing = make("generators", name, **options), make("perturbations", perturbation)
+    if perturbing.space == "pixel":
         reason = ARE_FEATURES if part.is_features else None
     else:
-        reason = None if bend.space in part.spaces else NO_CODES
-    life = {"perturbations": (bend,), "strength": (1.0, 0.5)}
-    lives_or_is_refused(reason, generator=part, **replaying("rem", **life))
+        reason = None if perturbing.space in part.spaces else NO_CODES
+    parts = {"perturbations": (perturbing,), "strength": (1.0, 0.5)}
+    trains_or_is_refused(reason, generator=part, **replaying("rem", **parts))
 
 
 @pytest.mark.parametrize("perturbation", registry.names("perturbations"))
 @MEMORIES
 def test_every_memory_takes_every_perturbation_that_fits_its_space(memory: tuple[str, dict], perturbation: str) -> None:
     name, options = memory
-    part, bend = make("memory", name, **options), make("perturbations", perturbation)
-    if bend.space == "pixel":
+    part, perturbing = make("memory", name, **options), make("perturbations", perturbation)
+    if perturbing.space == "pixel":
         reason = ARE_FEATURES if part.is_features else None
     else:
-        reason = None if bend.space == "latent" and part.is_features else NO_CODES
-    lives_or_is_refused(reason, memory=part, **replaying("wake", perturbations=(bend,)))
+        reason = None if perturbing.space == "latent" and part.is_features else NO_CODES
+    trains_or_is_refused(reason, memory=part, **replaying("wake", perturbations=(perturbing,)))
 
 
 def taught() -> Iterator[tuple[tuple[str, dict], str]]:
@@ -196,100 +196,102 @@ def test_every_memory_serves_every_objective(
     memory: tuple[str, dict], objective: tuple[str, dict], teacher: str
 ) -> None:
     """The same objective awake and asleep; the memory keeps logits where it is to."""
-    judge = make("objectives", objective[0], **objective[1])
+    objecting = make("objectives", objective[0], **objective[1])
     name, options = memory
-    part = make("memory", name, logits=judge.needs_logits, **options)
-    if judge.needs_features and part.is_features:
+    part = make("memory", name, logits=objecting.needs_logits, **options)
+    if objecting.needs_features and part.is_features:
         reason = ENTERED_BEHIND
     else:
-        reason = NOT_KEPT if judge.needs_logits and not part.logits else None
+        reason = NOT_KEPT if objecting.needs_logits and not part.logits else None
     speaks = {"teacher": "average"} if teacher == "average" else {}
-    night = [NREM(2, 8, objectives=(judge,), **speaks)]
-    wake = Wake(steps=2, batch_size=9, replay=8, replay_objectives=(judge,), **speaks)
+    night = [NREM(2, 8, objectives=(objecting,), **speaks)]
+    wake = Wake(steps=2, batch_size=9, replay=8, replay_objectives=(objecting,), **speaks)
     plasticity = [MovingAverage(rate=1.0), MovingAverage()] if teacher == "average" else []
-    lives_or_is_refused(reason, memory=part, wake=wake, night=night, plasticity=plasticity)
+    trains_or_is_refused(reason, memory=part, wake=wake, night=night, plasticity=plasticity)
 
 
 @OBJECTIVES
 @DREAMERS
 def test_every_generator_serves_every_objective(generator: tuple[str, dict], objective: tuple[str, dict]) -> None:
-    judge = make("objectives", objective[0], **objective[1])
+    objecting = make("objectives", objective[0], **objective[1])
     part = make("generators", generator[0], **generator[1])
-    if judge.needs_features and part.is_features:
+    if objecting.needs_features and part.is_features:
         reason = ENTERED_BEHIND
     else:
-        reason = NOT_KEPT if judge.needs_logits else None
-    wake = Wake(steps=2, batch_size=9, replay=8, replay_objectives=(judge,))
-    lives_or_is_refused(reason, generator=part, wake=wake, night=[NREM(2, 8, objectives=(judge,))])
+        reason = NOT_KEPT if objecting.needs_logits else None
+    wake = Wake(steps=2, batch_size=9, replay=8, replay_objectives=(objecting,))
+    trains_or_is_refused(reason, generator=part, wake=wake, night=[NREM(2, 8, objectives=(objecting,))])
 
 
 def test_features_that_a_memory_keeps_are_mixed_by_default() -> None:
     context = SimpleNamespace(memory=make("memory", "latent_codes"), generator=None, network=learner(), night=0)
-    (bend,) = REM(1).replayer.perturbations_at(context)
-    assert isinstance(bend, LatentMixing)
+    (perturbing,) = REM(1).replayer.perturbations_at(context)
+    assert isinstance(perturbing, LatentMixing)
 
 
 @pytest.mark.parametrize("memory", ["class_balanced", "latent_codes"])
 @DREAMERS
-def test_every_generator_is_recalled_beside_a_memory_that_keeps_the_same(
+def test_every_generator_is_replayed_beside_a_memory_that_keeps_the_same(
     generator: tuple[str, dict], memory: str
 ) -> None:
     part, kept = make("generators", generator[0], **generator[1]), make("memory", memory)
     reason = None if part.is_features == kept.is_features else "memory and generator cannot be replayed together"
     both = {"source": "both", "objectives": (CrossEntropy(), Distillation())}
-    lives_or_is_refused(reason, generator=part, memory=kept, **replaying("nrem", **both))
+    trains_or_is_refused(reason, generator=part, memory=kept, **replaying("nrem", **both))
 
 
 @OBJECTIVES
 @pytest.mark.parametrize("active_outputs", ["all", "seen", "task"])
-def test_every_objective_judges_the_day_under_all_active_outputs(
+def test_every_objective_trains_on_real_samples_under_all_active_outputs(
     objective: tuple[str, dict], active_outputs: Literal["all", "seen", "task"]
 ) -> None:
-    judge = make("objectives", objective[0], **objective[1])
-    reason = "an objective on real samples" if judge.needs_teacher or judge.needs_logits else None
-    wake = Wake(steps=2, batch_size=9, objectives=(judge,), perturbations=(Affine(),))
-    lives_or_is_refused(reason, wake=wake, active_outputs=active_outputs)
+    objecting = make("objectives", objective[0], **objective[1])
+    reason = "an objective on real samples" if objecting.needs_teacher or objecting.needs_logits else None
+    wake = Wake(steps=2, batch_size=9, objectives=(objecting,), perturbations=(Affine(),))
+    trains_or_is_refused(reason, wake=wake, active_outputs=active_outputs)
 
 
 @pytest.mark.parametrize("perturbation", registry.names("perturbations"))
 @pytest.mark.parametrize("active_outputs", ["seen", "task"])
-def test_every_perturbation_bends_the_day_and_what_is_replayed_under_all_active_outputs(
+def test_every_perturbation_serves_real_and_replayed_samples_under_all_active_outputs(
     perturbation: str, active_outputs: Literal["seen", "task"]
 ) -> None:
     """Labels that are mixed over experiences make the outputs of both compete."""
-    bend = make("perturbations", perturbation)
-    awake = {"replay": 8, "replay_objectives": (CrossEntropy(), Distillation()), "replay_perturbations": (bend,)}
-    wake = Wake(steps=2, batch_size=9, perturbations=(bend,), **awake)
-    reason = None if bend.space == "pixel" else f"{bend.space} perturbation, which cannot perturb real samples"
-    lives_or_is_refused(reason, memory=ClassBalanced(10), wake=wake, night=(), active_outputs=active_outputs)
+    perturbing = make("perturbations", perturbation)
+    awake = {"replay": 8, "replay_objectives": (CrossEntropy(), Distillation()), "replay_perturbations": (perturbing,)}
+    wake = Wake(steps=2, batch_size=9, perturbations=(perturbing,), **awake)
+    reason = (
+        None if perturbing.space == "pixel" else f"{perturbing.space} perturbation, which cannot perturb real samples"
+    )
+    trains_or_is_refused(reason, memory=ClassBalanced(10), wake=wake, night=(), active_outputs=active_outputs)
 
 
 @DREAMERS
-def test_every_generator_dreams_of_known_tasks(generator: tuple[str, dict]) -> None:
+def test_every_generator_dreams_of_given_tasks(generator: tuple[str, dict]) -> None:
     part = make("generators", generator[0], **generator[1])
     objectives = (CrossEntropy(), Distillation(), LogitMatching(to="teacher"))
     wake = Wake(steps=2, batch_size=9, replay=8, replay_objectives=objectives)
-    lived(generator=part, wake=wake, night=[NREM(2, 8)], active_outputs="task")
+    trained(generator=part, wake=wake, night=[NREM(2, 8)], active_outputs="task")
 
 
 @pytest.mark.parametrize("objective", [Distillation(), LogitMatching(to="teacher"), CrossEntropy()])
 @pytest.mark.parametrize("teacher", ["dawn", "average"])
 def test_the_day_is_shown_to_every_teacher(objective: Any, teacher: Literal["dawn", "average"]) -> None:
     wake = Wake(steps=2, batch_size=9, source="day", teacher=teacher, replay_objectives=(objective,))
-    lived(wake=wake, plasticity=[MovingAverage()])
+    trained(wake=wake, plasticity=[MovingAverage()])
 
 
 @pytest.mark.parametrize("name", registry.names("schedules"))
 def test_every_schedule_brings_nights(name: str) -> None:
-    life = {"memory": ClassBalanced(10), "wake": Wake(steps=7, batch_size=9, replay=4), "night": [NREM(2, 8)]}
-    module = lived(schedule=make("schedules", name), cycles=2, **life)
+    parts = {"memory": ClassBalanced(10), "wake": Wake(steps=7, batch_size=9, replay=4), "night": [NREM(2, 8)]}
+    module = trained(schedule=make("schedules", name), cycles=2, **parts)
     assert module.hypnogram.nights >= 1
 
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("plasticity", registry.names("plasticity"))
 def test_every_plasticity_follows_every_stage(plasticity: str, stage: str) -> None:
-    lived(plasticity=[make("plasticity", plasticity)], memory=ClassBalanced(10), **replaying(stage))
+    trained(plasticity=[make("plasticity", plasticity)], memory=ClassBalanced(10), **replaying(stage))
 
 
 def wakes() -> Iterator[tuple[str, Wake]]:
@@ -300,27 +302,31 @@ def wakes() -> Iterator[tuple[str, Wake]]:
 
 @pytest.mark.parametrize(("kind", "wake"), [pytest.param(*each, id=each[0]) for each in wakes()])
 @pytest.mark.parametrize("name", registry.names("networks"))
-def test_every_network_lives_a_day_that_it_can_live(name: str, kind: str, wake: Wake) -> None:
+def test_every_network_trains_in_a_wake_stage_that_serves_it(name: str, kind: str, wake: Wake) -> None:
     network = make("networks", name)
-    asks = hasattr(network, "attach")
-    life = {"network": network, "wake": wake, "generator": make("generators", "vae_per_class") if asks else None}
+    calls_generator = hasattr(network, "attach")
+    parts = {
+        "network": network,
+        "wake": wake,
+        "generator": make("generators", "vae_per_class") if calls_generator else None,
+    }
     reason = None
     if kind == "learning" and not list(network.parameters()):
         reason = "needs a learner with trainable parameters"
     elif kind == "absorbing" and not hasattr(network, "absorb"):
         reason = r"expects a network with the method absorb"
     if reason is None:
-        lived(**life, night=())
+        trained(**parts, night=())
     else:
         with pytest.raises(ValueError, match=reason):
-            WakeSleepModule(**life, night=()).plan(STREAM)
+            WakeSleepModule(**parts, night=()).plan(STREAM)
 
 
 @pytest.mark.parametrize("generator", registry.names("generators"))
-def test_the_same_seed_gives_the_same_life(generator: str) -> None:
+def test_the_same_seed_gives_the_same_run(generator: str) -> None:
     def numbers(seed: int) -> tuple[list[list[float]], list[torch.Tensor]]:
-        torch.rand(seed + 3)  # the global random state before a life does not matter
-        module = lived(
+        torch.rand(seed + 3)  # the global random state before a run does not matter
+        module = trained(
             network=learner(),
             generator=make("generators", generator),
             memory=ClassBalanced(10),

@@ -1,4 +1,4 @@
-"""Short lives on real data: the claim in small. The full measurement is ``reproductions/split_mnist.py``."""
+"""Short runs on real data: the claim in small. The full measurement is ``reproductions/split_mnist.py``."""
 
 from __future__ import annotations
 

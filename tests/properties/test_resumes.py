@@ -1,4 +1,4 @@
-"""A life that is killed anywhere and resumed ends as if it had not been: bit-equal matrices and weights."""
+"""A run that is killed anywhere and resumed ends as if it had not been: bit-equal matrices and weights."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def rows(module: WakeSleepModule) -> list[dict[str, Any]]:
     return module.results()["accuracy_matrix"]["rows"]
 
 
-def assert_same_life(module: WakeSleepModule, reference: WakeSleepModule) -> None:
+def assert_same_run(module: WakeSleepModule, reference: WakeSleepModule) -> None:
     assert rows(module) == rows(reference)
     ours, theirs = module.state_dict(), reference.state_dict()
     assert ours.keys() == theirs.keys()
@@ -113,13 +113,13 @@ def test_resumes_bit_equal_from_a_checkpoint_at_every_step(
     module = tiny_module(tiny_stream())
     saves = ModelCheckpoint(checkpoints, every_n_train_steps=1, save_top_k=0)
     train(module, tiny_stream(), str(checkpoints / f"step={step}.ckpt"), callbacks=[saves])
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize("call", [0, 1, 5, 12, 21])
 def test_killed_at_a_step_it_resumes_bit_equal(call: int, tmp_path: Path, reference: WakeSleepModule) -> None:
     module = killed_and_resumed(tmp_path, every_step, "on_train_batch_start", call)
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_resumes_bit_equal_from_sparse_checkpoints(
     hook: str, call: int, tmp_path: Path, reference: WakeSleepModule
 ) -> None:
     module = killed_and_resumed(tmp_path, every_third_step_and_stage, hook, call)
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize("checkpoint", [every_step, every_third_step_and_stage])
-@pytest.mark.parametrize("examination", [0, 1, 2, 5, 6])
-def test_an_examination_that_was_killed_is_not_skipped(
-    examination: int,
+@pytest.mark.parametrize("number", [0, 1, 2, 5, 6])
+def test_an_evaluation_that_was_killed_is_not_skipped(
+    number: int,
     checkpoint: Callable[[Path], pl.Callback],
     tmp_path: Path,
     reference: WakeSleepModule,
@@ -148,7 +148,7 @@ def test_an_examination_that_was_killed_is_not_skipped(
     def dying(*args: Any) -> float | None:
         nonlocal calls
         calls += 1
-        if calls > 6 * examination + 2:
+        if calls > 6 * number + 2:
             raise Killed
         return accuracy(*args)
 
@@ -159,11 +159,11 @@ def test_an_examination_that_was_killed_is_not_skipped(
     module = tiny_module(stream)
     last = tmp_path / "last.ckpt"
     train(module, stream, str(last) if last.exists() else None, callbacks=[checkpoint(tmp_path)])
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 8, 10, 13, 14, 20])
-def test_a_life_cut_by_max_steps_goes_on(steps: int, tmp_path: Path, reference: WakeSleepModule) -> None:
+def test_a_run_cut_by_max_steps_resumes(steps: int, tmp_path: Path, reference: WakeSleepModule) -> None:
     stream = tiny_stream()
     module = tiny_module(stream)
     train(module, stream, callbacks=[every_step(tmp_path)], max_steps=steps)
@@ -171,7 +171,7 @@ def test_a_life_cut_by_max_steps_goes_on(steps: int, tmp_path: Path, reference: 
     assert not module.results()["complete"]
     module = tiny_module(stream)
     train(module, stream, str(tmp_path / "last.ckpt"), callbacks=[every_step(tmp_path)])
-    assert_same_life(module, reference)
+    assert_same_run(module, reference)
 
 
 @pytest.mark.parametrize("call", [3, 8, 11])
@@ -187,7 +187,7 @@ def test_resumes_with_max_steps_and_accumulation(call: int, tmp_path: Path) -> N
 
 
 def logged(directory: Path, killed_at: int | None) -> list[dict[str, str]]:
-    """What the csv logger holds after a life that was killed once or never."""
+    """What the csv logger holds after a run that was killed once or never."""
     stream = tiny_stream()
     lines: list[dict[str, str]] = []
     for part in range(1 if killed_at is None else 2):
@@ -202,20 +202,20 @@ def logged(directory: Path, killed_at: int | None) -> list[dict[str, str]]:
     return lines
 
 
-def test_a_resumed_life_logs_the_same_steps(tmp_path: Path) -> None:
+def test_a_resumed_run_logs_the_same_steps(tmp_path: Path) -> None:
     whole = logged(tmp_path / "whole", None)
     assert len(whole) > 30
     assert whole == logged(tmp_path / "parts", 11)
 
 
-def test_a_checkpoint_of_another_life_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     stream = tiny_stream()
     train(tiny_module(stream), stream, callbacks=[every_step(tmp_path)], max_steps=3)
     with pytest.raises(ValueError, match="another run"):
         train(tiny_module(stream, seed=1), stream, str(tmp_path / "last.ckpt"))
 
 
-def watchful_life(stream: Stream) -> WakeSleepModule:
+def watchful_module(stream: Stream) -> WakeSleepModule:
     """Everything that keeps a state: open nights, weights that are followed, stored logits, a rehearsing generator."""
     torch.manual_seed(0)
     return WakeSleepModule(
@@ -238,24 +238,24 @@ def watchful_life(stream: Stream) -> WakeSleepModule:
 @pytest.fixture(scope="module")
 def watchful() -> WakeSleepModule:
     stream = tiny_stream()
-    module = watchful_life(stream)
+    module = watchful_module(stream)
     train(module, stream)
     return module
 
 
-def test_the_watchful_life_takes_some_open_nights_and_leaves_others(watchful: WakeSleepModule) -> None:
+def test_the_data_driven_run_takes_some_open_nights_and_drops_others(watchful: WakeSleepModule) -> None:
     stream = tiny_stream()
-    most = watchful_life(stream).plan(stream).nights
+    most = watchful_module(stream).plan(stream).nights
     assert 1 < watchful.hypnogram.nights < most
     assert not any(stage.tentative for stage in watchful.hypnogram)
 
 
 @pytest.mark.parametrize("call", range(0, 24, 3))
-def test_a_life_that_decides_for_itself_resumes_bit_equal(call: int, tmp_path: Path, watchful: WakeSleepModule) -> None:
+def test_a_data_driven_run_resumes_bit_equal(call: int, tmp_path: Path, watchful: WakeSleepModule) -> None:
     stream = tiny_stream()
     with pytest.raises(Killed):
-        train(watchful_life(stream), stream, callbacks=[every_step(tmp_path), KillAt("on_train_batch_start", call)])
-    module = watchful_life(stream)
+        train(watchful_module(stream), stream, callbacks=[every_step(tmp_path), KillAt("on_train_batch_start", call)])
+    module = watchful_module(stream)
     last = tmp_path / "last.ckpt"
     train(module, stream, str(last) if last.exists() else None, callbacks=[every_step(tmp_path)])
-    assert_same_life(module, watchful)
+    assert_same_run(module, watchful)

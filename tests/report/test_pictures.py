@@ -17,7 +17,7 @@ def pixels(path):
 
 
 @pytest.mark.parametrize(
-    "life",
+    "results",
     [
         {"experiences": 5},
         {"experiences": 10, "cycles": 2},
@@ -28,34 +28,37 @@ def pixels(path):
     ids=str,
 )
 @pytest.mark.parametrize("draw", [draw_hypnogram, draw_matrix])
-def test_every_life_has_its_picture(tmp_path, life, draw):
-    picture = pixels(draw(fake_results(**life), tmp_path / "new" / "picture.png"))
+def test_every_run_has_its_picture(tmp_path, results, draw):
+    picture = pixels(draw(fake_results(**results), tmp_path / "new" / "picture.png"))
     inked = (picture[..., :3] < 0.9).any(-1).float().mean()
     assert inked > 0.01
 
 
-def test_a_life_that_broke_off_is_drawn_as_far_as_it_came(tmp_path):
-    life = fake_results(5)
-    whole, matrix = pixels(draw_hypnogram(life, tmp_path / "a.png")), pixels(draw_matrix(life, tmp_path / "b.png"))
-    life["complete"] = False
-    life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:4]
-    life["metrics"] = dict.fromkeys(life["metrics"])
-    assert not torch.equal(pixels(draw_hypnogram(life, tmp_path / "a.png")), whole)
-    assert (pixels(draw_matrix(life, tmp_path / "b.png"))[..., :3] > 0.99).float().mean() > (
+def test_an_interrupted_run_is_drawn_as_far_as_it_came(tmp_path):
+    results = fake_results(5)
+    whole, matrix = (
+        pixels(draw_hypnogram(results, tmp_path / "a.png")),
+        pixels(draw_matrix(results, tmp_path / "b.png")),
+    )
+    results["complete"] = False
+    results["accuracy_matrix"]["rows"] = results["accuracy_matrix"]["rows"][:4]
+    results["metrics"] = dict.fromkeys(results["metrics"])
+    assert not torch.equal(pixels(draw_hypnogram(results, tmp_path / "a.png")), whole)
+    assert (pixels(draw_matrix(results, tmp_path / "b.png"))[..., :3] > 0.99).float().mean() > (
         matrix[..., :3] > 0.99
     ).float().mean(), "what was not reached is left white"
-    life["accuracy_matrix"]["rows"] = life["accuracy_matrix"]["rows"][:1]
-    draw_hypnogram(life, tmp_path / "a.png")
-    draw_matrix(life, tmp_path / "b.png")
+    results["accuracy_matrix"]["rows"] = results["accuracy_matrix"]["rows"][:1]
+    draw_hypnogram(results, tmp_path / "a.png")
+    draw_matrix(results, tmp_path / "b.png")
 
 
 def test_an_experience_without_test_data_is_left_out(tmp_path):
-    life = fake_results(3)
-    for row in life["accuracy_matrix"]["rows"]:
+    results = fake_results(3)
+    for row in results["accuracy_matrix"]["rows"]:
         row["accuracy"][1] = None
-    life["metrics"]["average_accuracy"] = None
-    assert draw_hypnogram(life, tmp_path / "a.png").is_file()
-    assert draw_matrix(life, tmp_path / "b.png").is_file()
+    results["metrics"]["average_accuracy"] = None
+    assert draw_hypnogram(results, tmp_path / "a.png").is_file()
+    assert draw_matrix(results, tmp_path / "b.png").is_file()
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 12), (20, 30), (64,)], ids=str)
@@ -73,8 +76,8 @@ def test_a_dream_is_shown_as_it_is(tmp_path):
     x[0, 0], x[1, 2] = 1.0, 1.0
     picture = pixels(draw_dreams(x, torch.tensor([0, 1]), tmp_path / "dreams.png"))
     for colour in ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]):
-        share = (picture[..., :3] == torch.tensor(colour)).all(-1).float().mean()
-        assert 0.25 < share < 0.5
+        fraction = (picture[..., :3] == torch.tensor(colour)).all(-1).float().mean()
+        assert 0.25 < fraction < 0.5
 
 
 def test_pixels_keep_their_scale(tmp_path):

@@ -14,11 +14,11 @@ from tests.helpers.made_up_runs import fake_results
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    results = compose(fake_results(3), name="a life", config={"a": {"b": [1, 2]}}, complete=False)
+    results = compose(fake_results(3), name="a run", config={"a": {"b": [1, 2]}}, complete=False)
     path = write_results(results, tmp_path / "new" / "run")
     assert read_results(path) == read_results(path.parent) == json.loads(json.dumps(results))
     assert list(read_results(path))[:5] == ["name", "complete", "seed", "config", "versions"]
-    assert read_results(path)["complete"] is False and read_results(path)["name"] == "a life"
+    assert read_results(path)["complete"] is False and read_results(path)["name"] == "a run"
 
 
 def test_lists_of_numbers_stay_on_one_line(tmp_path):
@@ -72,8 +72,8 @@ def test_reading_says_what_is_wrong(tmp_path):
         read_results(tmp_path)
 
 
-def test_versions_are_told():
-    told = versions()
-    assert set(told) == {"python", "torch", "lightning", "dreamer", "numpy", "platform", "threads"}
-    assert told["torch"] == torch.__version__ and told["threads"] == torch.get_num_threads()
-    assert told["lightning"] and told["python"] and told["platform"]
+def test_versions_are_stated():
+    stated = versions()
+    assert set(stated) == {"python", "torch", "lightning", "dreamer", "numpy", "platform", "threads"}
+    assert stated["torch"] == torch.__version__ and stated["threads"] == torch.get_num_threads()
+    assert stated["lightning"] and stated["python"] and stated["platform"]

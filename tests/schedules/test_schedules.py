@@ -65,7 +65,7 @@ def noise(count: int, seed: int = 0) -> list[float]:
 def train(
     schedule: Schedule, plan: Hypnogram, losses: Iterator[float], start: int = 0
 ) -> Iterator[tuple[int, Hypnogram]]:
-    """Live on a plan, asking the schedule where a night is open; gives the next stage and the plan after each stage."""
+    """Complete a plan whose open nights the schedule decides; gives the next stage and the plan after each stage."""
     position = start
     while position < len(plan):
         stage = plan[position]
@@ -81,8 +81,8 @@ def train(
         yield position, plan
 
 
-def lived(schedule: Schedule, lengths: Sequence[int] = LENGTHS, seed: int = 0) -> Hypnogram:
-    """The plan when everything has been lived."""
+def completed_plan(schedule: Schedule, lengths: Sequence[int] = LENGTHS, seed: int = 0) -> Hypnogram:
+    """The plan when every stage is completed."""
     *_, (_, plan) = train(schedule, Hypnogram.plan(days(schedule, lengths), NIGHT), iter(noise(sum(lengths), seed)))
     return plan
 
@@ -99,7 +99,7 @@ def night_places(plan: Hypnogram) -> list[int]:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("lengths", [(1,), (7, 7, 7), (1, 1, 1, 1), (2, 300, 5), (25, 50)])
-def test_every_step_is_lived_once_and_every_stretch_has_one(name: str, lengths: tuple[int, ...]) -> None:
+def test_every_step_is_planned_once_and_every_stretch_has_one(name: str, lengths: tuple[int, ...]) -> None:
     stretches = days(make(name), lengths)
     for steps, cut in zip(lengths, stretches, strict=True):
         assert sum(stretch.steps for stretch in cut) == steps
@@ -110,8 +110,8 @@ def test_every_step_is_lived_once_and_every_stretch_has_one(name: str, lengths: 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plan_can_be_made_twice(name: str) -> None:
     schedule = make(name)
-    first = [schedule.cut(10, lived, last=False) for lived in (0, 10, 20)]
-    assert first == [schedule.cut(10, lived, last=False) for lived in (0, 10, 20)]
+    first = [schedule.cut(10, completed, last=False) for completed in (0, 10, 20)]
+    assert first == [schedule.cut(10, completed, last=False) for completed in (0, 10, 20)]
     assert first[2] == make(name).cut(10, 20, last=False), "a plan does not hang on what was cut before"
 
 
@@ -157,7 +157,7 @@ def test_the_rule_names_its_bounds(name: str) -> None:
 @pytest.mark.parametrize("name", DATA_DRIVEN)
 def test_nights_keep_their_distance(name: str) -> None:
     planned = Hypnogram.plan(days(eager(name)), NIGHT)
-    places = night_places(lived(eager(name)))
+    places = night_places(completed_plan(eager(name)))
     gaps = np.diff([0, *places])
     assert places[-1] == sum(LENGTHS) and (gaps[:-1] >= 10).all() and (gaps <= 45).all()
     assert 45 > gaps[:-1].min() and len(places) < planned.nights, "some nights came by themselves, others were dropped"
@@ -173,7 +173,7 @@ def test_nothing_forces_a_night_where_there_is_no_limit(name: str) -> None:
 
 @pytest.mark.parametrize("name", DATA_DRIVEN)
 def test_numbering_stays_whole_when_nights_come_and_go(name: str) -> None:
-    plan = lived(eager(name))
+    plan = completed_plan(eager(name))
     assert not any(stage.tentative for stage in plan)
     assert [stage.index for stage in plan] == [*range(len(plan))]
     nights = [stage.night for stage in plan if stage.night >= 0]
@@ -188,14 +188,14 @@ def test_numbering_stays_whole_when_nights_come_and_go(name: str) -> None:
 
 @pytest.mark.parametrize("name", DATA_DRIVEN)
 @pytest.mark.parametrize("stop", [1, 9, 23])
-def test_a_life_that_goes_on_from_a_state_decides_the_same(name: str, stop: int) -> None:
+def test_a_run_that_resumes_from_a_state_decides_the_same(name: str, stop: int) -> None:
     schedule = eager(name)
     whole = Hypnogram.plan(days(schedule), NIGHT)
     losses = iter(noise(sum(LENGTHS)))
     for _, (position, plan) in zip(range(stop), train(schedule, whole, losses), strict=False):
         left = position, plan
     position, plan = left
-    schedule.observe(0.3, None)  # a life is killed within a stage, too
+    schedule.observe(0.3, None)  # a run is killed within a stage, too
     state = json.loads(json.dumps(schedule.state_dict()))
     assert state == schedule.state_dict(), "plain numbers and lists"
     rest = list(losses)
@@ -207,16 +207,16 @@ def test_a_life_that_goes_on_from_a_state_decides_the_same(name: str, stop: int)
 
 
 @pytest.mark.parametrize("name", DATA_DRIVEN)
-def test_the_state_of_a_newborn_begins_a_second_life(name: str) -> None:
+def test_the_initial_state_begins_a_second_run(name: str) -> None:
     schedule = eager(name)
-    newborn = schedule.state_dict()
-    first = lived(schedule)
-    schedule.load_state_dict(newborn)
-    assert lived(schedule) == first
+    initial = schedule.state_dict()
+    first = completed_plan(schedule)
+    schedule.load_state_dict(initial)
+    assert completed_plan(schedule) == first
 
 
 @pytest.mark.parametrize("name", DATA_DRIVEN)
-def test_asking_changes_nothing(name: str) -> None:
+def test_deciding_changes_nothing(name: str) -> None:
     schedule = eager(name)
     for loss in noise(60):
         schedule.observe(loss, None)
@@ -243,7 +243,7 @@ def test_a_night_after_every_experience() -> None:
     assert Boundary().cut(9, completed=4, last=False) == [Stretch(9, True)]
 
 
-def test_nights_every_few_steps_of_the_whole_life() -> None:
+def test_nights_every_few_steps_of_the_whole_run() -> None:
     assert EveryNSteps(4).cut(9, completed=2, last=False) == [Stretch(2, True), Stretch(4, True), Stretch(3, False)]
     assert EveryNSteps(4).cut(2, completed=2, last=True) == [Stretch(2, True)]
     assert EveryNSteps(4).cut(3, completed=0, last=True) == [Stretch(3, True)]
@@ -254,14 +254,14 @@ def test_nights_every_few_steps_of_the_whole_life() -> None:
 
 def test_a_night_at_the_first_boundary_that_has_paid_for_it() -> None:
     # 100 wake steps pay 25: 25, 50, 75 (a night of 60), 100, 125 (120 for two), 150, 175, 200 (180 for three)
-    cuts = days(Budget(60, share=0.25), [100] * 8)
+    cuts = days(Budget(60, ratio=0.25), [100] * 8)
     assert [cut[0].sleep for cut in cuts] == [False, False, True, False, True, False, False, True]
     assert all(cut == [Stretch(100, cut[0].sleep)] for cut in cuts)
 
 
 def test_a_night_when_it_is_paid_for_wherever_the_boundaries_lie() -> None:
     # a night of 10 is earned by 40 wake steps; looked at every 15, they come at 45, 90, 120, 165 ...
-    cuts = days(Budget(10, share=0.25, every=15), [50, 90, 40])
+    cuts = days(Budget(10, ratio=0.25, every=15), [50, 90, 40])
     assert cuts == [
         [Stretch(45, True), Stretch(5, False)],
         [Stretch(40, True), Stretch(30, True), Stretch(20, False)],
@@ -277,23 +277,23 @@ def test_the_end_may_be_slept_upon_without_pay() -> None:
 
 
 @pytest.mark.parametrize("every", [None, 1, 7, 1000])
-@pytest.mark.parametrize("share", [0.1, 0.29, 1.0, 30.0])
-def test_sleep_never_costs_more_than_its_share(every: int | None, share: float) -> None:
-    plan = Hypnogram.plan(days(Budget(29, share, every), [100] * 9), [("nrem", 29)])
+@pytest.mark.parametrize("ratio", [0.1, 0.29, 1.0, 30.0])
+def test_sleep_never_costs_more_than_its_ratio(every: int | None, ratio: float) -> None:
+    plan = Hypnogram.plan(days(Budget(29, ratio, every), [100] * 9), [("nrem", 29)])
     wake = asleep = 0
     for stage in plan:
         wake += stage.steps * (stage.kind == "wake")
         asleep += stage.steps * (stage.kind != "wake")
-        assert asleep <= share * wake + 1e-9
-    if every == 1 and share <= 1:
-        assert plan.nights == round(share * 900) // 29, "nothing is lost where every step is an opportunity"
+        assert asleep <= ratio * wake + 1e-9
+    if every == 1 and ratio <= 1:
+        assert plan.nights == round(ratio * 900) // 29, "nothing is lost where every step is an opportunity"
 
 
 def test_budgets_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="night_steps of at least 1"):
         Budget(0)
-    with pytest.raises(ValueError, match="share above 0"):
-        Budget(5, share=0.0)
+    with pytest.raises(ValueError, match="ratio above 0"):
+        Budget(5, ratio=0.0)
     with pytest.raises(ValueError, match="every of at least 1"):
         Budget(5, every=0)
 
@@ -312,7 +312,7 @@ def page_hinkley(trace: np.ndarray, slack: float, warmup: int) -> np.ndarray:
 
 
 def found(schedule: Schedule, trace: Sequence[float]) -> int | None:
-    """The first step after which a night is asked for."""
+    """The first step after which the schedule wants a night."""
     for step, loss in enumerate(trace):
         schedule.observe(float(loss), None)
         if schedule.decide():
@@ -473,7 +473,7 @@ def test_pressure_follows_its_closed_form() -> None:
     assert nights > 5
 
 
-def test_what_is_known_does_not_tire() -> None:
+def test_what_is_learnt_adds_no_pressure() -> None:
     schedule = SleepPressure(check_every=1, least=0, most=None)
     assert found(schedule, [0.0] * 1000) is None and schedule.pressure == 0
     assert found(schedule, [-5.0] * 10) is None and schedule.pressure == 0

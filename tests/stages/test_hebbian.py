@@ -42,8 +42,8 @@ def learner(**options: object) -> MLP:
 
 def context(network: nn.Module, x: Tensor | None = None, night: int = 0) -> SleepContext:
     x = torch.rand(20, 1, 6, 6, generator=rng(5)) if x is None else x
-    known, today = torch.tensor([True, False, False]), torch.tensor([False, True, False])
-    return SleepContext(network, None, None, (), Album(x), None, known, today, None, 2, night)
+    old, new = torch.tensor([True, False, False]), torch.tensor([False, True, False])
+    return SleepContext(network, None, None, (), Album(x), None, old, new, None, 2, night)
 
 
 def light_sleep(**options: object) -> Hebbian:
@@ -349,8 +349,8 @@ def test_a_day_before_sleep_is_the_official_one() -> None:
     for _ in range(3):
         kept.clear()
         optimizer.zero_grad()
-        answer = Output(network(x), torch.empty(0))
-        RectifiedSquares()(answer, Dream(x, y), None).backward()
+        output = Output(network(x), torch.empty(0))
+        RectifiedSquares()(output, Dream(x, y), None).backward()
         optimizer.step()
         a1 = torch.relu(x.flatten(1) @ weights[0].T) * kept[0]
         a2 = torch.relu(a1 @ weights[1].T) * kept[1]

@@ -31,10 +31,10 @@ def test_hold_out_is_stratified_and_complete():
 
 
 def test_classes_are_dealt_out_as_evenly_as_possible():
-    shares = split_by_class(samples(30, 5), samples(10, 5), 3, range(5))
-    assert [classes for classes, _, _ in shares] == [(0, 1), (2, 3), (4,)]
-    shares = split_by_class(samples(30, 5), samples(10, 5), 3, [4, 0, 3, 1, 2])
-    assert [classes for classes, _, _ in shares] == [(0, 4), (1, 3), (2,)]
+    parts = split_by_class(samples(30, 5), samples(10, 5), 3, range(5))
+    assert [classes for classes, _, _ in parts] == [(0, 1), (2, 3), (4,)]
+    parts = split_by_class(samples(30, 5), samples(10, 5), 3, [4, 0, 3, 1, 2])
+    assert [classes for classes, _, _ in parts] == [(0, 4), (1, 3), (2,)]
     with pytest.raises(ValueError, match="between 1 and 5 experiences"):
         split_by_class(samples(30, 5), samples(10, 5), 6, range(5))
 
@@ -55,9 +55,9 @@ def test_experiences_without_test_samples_are_refused():
         chain_stream("s", [(samples(), samples()), (samples(), empty)], [0, 1])
 
 
-def test_tasks_get_outputs_of_their_own_only_where_they_share_some():
+def test_tasks_get_outputs_of_their_own_only_where_labels_coincide():
     apart = [(samples(8, 2), samples(4, 2)), (samples(8, 2).with_labels(torch.arange(8) % 2 + 2), samples(4, 2))]
     assert chain_stream("s", apart, [0, 1], scenario="task").class_order == ((0, 1), (2, 3))
-    shared = [(samples(8, 2), samples(4, 2))] * 3
-    assert chain_stream("s", shared, [0, 1, 0], scenario="task").class_order == ((0, 1), (2, 3), (0, 1))
-    assert chain_stream("s", shared, [0, 0, 0]).scenario == "domain"
+    pieces = [(samples(8, 2), samples(4, 2))] * 3
+    assert chain_stream("s", pieces, [0, 1, 0], scenario="task").class_order == ((0, 1), (2, 3), (0, 1))
+    assert chain_stream("s", pieces, [0, 0, 0]).scenario == "domain"

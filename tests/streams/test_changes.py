@@ -34,15 +34,15 @@ STREAM = tiny_stream(experiences=4, per_class=20)
 
 
 def training(stream: Stream) -> Counter[bytes]:
-    """How often every training sample is met in the whole stream."""
+    """How often every training sample comes in the whole stream."""
     return Counter(x.numpy().tobytes() for each in stream.experiences for x in everything(each.train)[0])
 
 
 def moved(stream: Stream) -> list[list[int]]:
-    """How many samples of each experience of the stream are met in which experience."""
+    """How many samples of each experience of the stream come in which experience."""
     own = [rows(experience.train) for experience in STREAM.experiences]
-    met = [rows(experience.train) for experience in stream.experiences]
-    return [[len(mine & there) for there in met] for mine in own]
+    so_far = [rows(experience.train) for experience in stream.experiences]
+    return [[len(mine & there) for there in so_far] for mine in own]
 
 
 CHANGES: dict[str, Any] = {
@@ -55,7 +55,7 @@ CHANGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_every_sample_is_met_once_and_examined_as_before(change: Any):
+def test_every_sample_comes_once_and_evaluation_is_as_before(change: Any):
     before, after = STREAM, change(STREAM)
     assert training(after) == training(before) and set(training(after).values()) == {1}
     assert [each.index for each in after.experiences] == list(range(len(after)))
@@ -85,26 +85,26 @@ def test_samples_leak_to_their_neighbours():
 
 def test_further_leaks_are_rarer():
     many = TensorSamples(torch.arange(4000.0).unsqueeze(1), torch.arange(4000) // 1000)
-    shares = [(many.subset(torch.arange(1000 * i, 1000 * (i + 1))), many) for i in range(4)]
-    wide = blurred(make_stream("many", shares, validation=0), 0.6, "gaussian", 1.5)
+    parts = [(many.subset(torch.arange(1000 * i, 1000 * (i + 1))), many) for i in range(4)]
+    wide = blurred(make_stream("many", parts, validation=0), 0.6, "gaussian", 1.5)
     from_first = [int((everything(each.train)[1] == 0).sum()) for each in wide.experiences]
     assert from_first[0] == 400 and from_first[1] > 1.3 * from_first[2] > 1.3 * from_first[3] > 0
-    straight = blurred(make_stream("many", shares, validation=0), 0.6, "linear", 2)
+    straight = blurred(make_stream("many", parts, validation=0), 0.6, "linear", 2)
     from_first = [int((everything(each.train)[1] == 0).sum()) for each in straight.experiences]
     # of weights 2 and 1
     assert from_first[3] == 0 and from_first[1] == pytest.approx(400, abs=50)
 
 
-def test_classes_come_back_only_after_they_were_first_met():
+def test_classes_come_back_only_after_they_were_first_seen():
     stream = repeated(STREAM, 0.6, extra=3, seed=2)
     assert len(stream) == 7 and stream.origins == (0, 1, 2, 3, 3, 3, 3)
-    met: set[int] = set()
+    so_far: set[int] = set()
     returned = 0
     for index, experience in enumerate(stream.experiences):
-        new = set(experience.classes) - met
+        new = set(experience.classes) - so_far
         assert new == (set(STREAM.experiences[index].classes) if index < 4 else set())
-        returned += len(set(experience.classes) & met)
-        met |= new
+        returned += len(set(experience.classes) & so_far)
+        so_far |= new
     assert returned > 5
     counts = [int((everything(each.train)[1] == 0).sum()) for each in stream.experiences]
     assert max(counts) - min(count for count in counts if count) <= 1, "a class is dealt out evenly"
@@ -171,11 +171,11 @@ def test_an_experience_in_pieces_counts_once():
     assert metrics.whole_rows(found, None) == found == metrics.whole_rows(found, (0, 1, 2, 3))
 
 
-def test_a_life_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
+def test_a_run_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
     stream = online(tiny_stream(), 5)
-    lived = tiny_module(stream, generator=None, memory=ClassBalanced(12), night=[NREM(2, 8)])
-    trainer = train_module(lived, stream)
-    results = {**lived.results(), "name": "pieces"}
+    module = tiny_module(stream, generator=None, memory=ClassBalanced(12), night=[NREM(2, 8)])
+    trainer = train_module(module, stream)
+    results = {**module.results(), "name": "pieces"}
     last = results["accuracy_matrix"]["rows"][-1]["accuracy"]
     assert len(last) == len(stream) == 12 and results["protocol"]["origins"] == list(stream.origins)
     assert results["metrics"]["average_accuracy"] == pytest.approx(sum(last[::4]) / 3)
@@ -188,13 +188,13 @@ def test_a_life_in_pieces_has_the_numbers_of_its_experiences(tmp_path: Path):
 
 def tiny_results() -> dict[str, Any]:
     stream = tiny_stream(2)
-    lived = tiny_module(stream, generator=None, night=[], wake=Wake(steps=1))
-    train_module(lived, stream)
-    return lived.results()
+    module = tiny_module(stream, generator=None, night=[], wake=Wake(steps=1))
+    train_module(module, stream)
+    return module.results()
 
 
-def test_what_was_met_knows_leaks_and_returns():
-    """``seen`` outputs are those of classes that were lived through, wherever they belong."""
+def test_classes_seen_include_leaks_and_returns():
+    """``seen`` outputs are those of classes that were trained on, wherever they belong."""
     seen: list[set[int]] = []
 
     class Watch(pl.Callback):
@@ -204,8 +204,10 @@ def test_what_was_met_knows_leaks_and_returns():
 
     for stream in (blurred(STREAM, 0.3), repeated(STREAM, 0.6)):
         seen.clear()
-        lived = tiny_module(stream, generator=None, memory=ClassBalanced(12), active_outputs="seen", night=[NREM(2, 8)])
-        train_module(lived, stream, callbacks=[Watch()])
+        module = tiny_module(
+            stream, generator=None, memory=ClassBalanced(12), active_outputs="seen", night=[NREM(2, 8)]
+        )
+        train_module(module, stream, callbacks=[Watch()])
         expected = [set().union(*stream.class_order[: index + 1]) for index in range(len(stream))]
         assert seen[::2] == expected == seen[1::2]
 
@@ -246,11 +248,11 @@ def test_wrong_changes_name_their_key(then: Any, message: str):
 
 
 class Endless(IterableDataset):
-    """Batches of 5 without end, two classes for 30 samples each in turn; counts what was asked for."""
+    """Batches of 5 without end, two classes for 30 samples each in turn; counts what was read."""
 
     def __init__(self) -> None:
         self.given = 0
-        self.alive: list[weakref.ref] = []
+        self.references: list[weakref.ref] = []
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = torch.Generator().manual_seed(0)
@@ -261,7 +263,7 @@ class Endless(IterableDataset):
             x = 0.3 * torch.rand(5, 1, 4, 4, generator=rng)
             x.flatten(1)[torch.arange(5), y] = 1.0
             self.given += 5
-            self.alive.append(weakref.ref(x))
+            self.references.append(weakref.ref(x))
             yield x, y
 
 
@@ -276,16 +278,16 @@ def passing(batches: Any, experiences: int = 6, size: int = 16) -> Stream:
     return from_iterable(batches, test_set(), experiences=experiences, size=size)
 
 
-def passing_life(stream: Stream, **changes: Any) -> Any:
+def passing_module(stream: Stream, **changes: Any) -> Any:
     parts = {"generator": None, "memory": ClassBalanced(12), "night": [NREM(3, 8)]}
     return tiny_module(stream, **(parts | changes))
 
 
-def test_an_endless_stream_is_read_as_it_is_lived():
+def test_an_endless_stream_is_read_as_training_proceeds():
     data = Endless()
     stream = passing(data)
-    lived = passing_life(stream, wake=Wake(steps=40, batch_size=8, replay=8))
-    lived.plan(stream)
+    module = passing_module(stream, wake=Wake(steps=40, batch_size=8, replay=8))
+    module.plan(stream)
     assert data.given == 0 and stream.class_order == ((),) * 6, "planning reads nothing"
     held, read = [], []
 
@@ -293,51 +295,51 @@ def test_an_endless_stream_is_read_as_it_is_lived():
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             gc.collect()
             read.append(data.given)
-            held.append(5 * sum(ref() is not None for ref in data.alive))
+            held.append(5 * sum(ref() is not None for ref in data.references))
 
     # what other tests left is not looked through
     gc.freeze()
-    train_module(lived, stream, callbacks=[Watch()])
+    train_module(module, stream, callbacks=[Watch()])
     gc.unfreeze()
     # experience n ends with sample 16 (n + 1): as many batches as that takes, and nothing ahead
     assert read[::2] == [-(-16 * (n + 1) // 5) * 5 for n in range(6)]
     assert max(held) <= 5, "samples are kept as the experience alone"
     assert stream.class_order[0] == (0, 1) and stream.class_order[1] == (0, 1, 2, 3)
-    assert lived.results()["metrics"]["average_accuracy"] > 1 / 6
-    assert lived.results()["metrics"]["forgetting"] is None, "there is one examination"
+    assert module.results()["metrics"]["average_accuracy"] > 1 / 6
+    assert module.results()["metrics"]["forgetting"] is None, "there is one evaluation"
 
 
 @pytest.mark.parametrize("steps", [1, 9, 16, 21])
-def test_a_passing_life_goes_on_from_a_checkpoint(steps: int, tmp_path: Path):
+def test_a_run_on_a_passing_stream_resumes_from_a_checkpoint(steps: int, tmp_path: Path):
     def fresh() -> tuple[Any, Stream]:
         stream = passing(DataLoader(Endless(), batch_size=None))
-        return passing_life(stream, active_outputs="seen"), stream
+        return passing_module(stream, active_outputs="seen"), stream
 
     (whole, a), (killed, b), (resumed, c) = fresh(), fresh(), fresh()
     train_module(whole, a)
-    train_module(killed, b, max_steps=steps).save_checkpoint(tmp_path / "life.ckpt")
-    train_module(resumed, c, ckpt_path=str(tmp_path / "life.ckpt"))
+    train_module(killed, b, max_steps=steps).save_checkpoint(tmp_path / "run.ckpt")
+    train_module(resumed, c, ckpt_path=str(tmp_path / "run.ckpt"))
     assert resumed.ledger.rows == whole.ledger.rows
     assert all(torch.equal(x, y) for x, y in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
-def test_the_same_stream_serves_another_life_but_an_iterator_one_only():
+def test_the_same_stream_serves_another_run_but_an_iterator_one_only():
     stream = passing(Endless())
     for _ in range(2):
-        train_module(passing_life(stream), stream)
+        train_module(passing_module(stream), stream)
     once = passing(iter(Endless()))
-    train_module(passing_life(once), once)
+    train_module(passing_module(once), once)
     with pytest.raises(ValueError, match="experience 0 has passed, and an iterator cannot begin anew"):
-        train_module(passing_life(once), once)
+        train_module(passing_module(once), once)
 
 
 def test_tests_of_their_own_make_a_matrix():
     tests = [experience.test for experience in tiny_stream().experiences]
     stream = from_iterable(Endless(), tests, experiences=3, size=30, num_classes=6)
-    lived = passing_life(stream)
-    train_module(lived, stream)
+    module = passing_module(stream)
+    train_module(module, stream)
     assert stream.class_order == ((0, 1), (2, 3), (4, 5))
-    assert lived.results()["metrics"]["forgetting"] is not None
+    assert module.results()["metrics"]["forgetting"] is not None
 
 
 def test_samples_that_pass_are_samples():
@@ -382,7 +384,7 @@ def test_what_an_iterable_must_give_is_one_sentence(batches: list[Any], message:
 def test_what_needs_the_whole_stream_is_refused(changes: dict[str, Any], message: str):
     stream = passing(Endless())
     with pytest.raises(ValueError, match=message):
-        passing_life(stream, **changes).plan(stream)
+        passing_module(stream, **changes).plan(stream)
 
 
 @pytest.mark.parametrize(

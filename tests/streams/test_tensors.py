@@ -131,18 +131,18 @@ def test_reading_leaves_the_global_random_numbers_alone():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_lazy_reading_asks_for_no_batch_too_many():
+def test_lazy_reading_reads_no_batch_too_many():
     lazy = materialise(Pictures(), limit_bytes=10)
-    asked = []
+    read = []
 
     def indices():
         for i in range(5):
-            asked.append(i)
+            read.append(i)
             yield torch.tensor([i])
 
     batches = lazy.batches(indices())
     next(batches)
-    assert len(asked) <= 2
+    assert len(read) <= 2
 
 
 LABELS = [0, 1, 0, 1, 0, 1]

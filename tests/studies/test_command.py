@@ -12,12 +12,12 @@ from dreamer.cli import main as cli
 from dreamer.jobs import manifest, pool
 from dreamer.report.results import write_results
 from dreamer.studies.experiments import base
-from tests.helpers.toy_study import asked
+from tests.helpers.toy_study import request
 
 
 @pytest.fixture
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Types a command in an empty folder, where cells are lived in this process; gives exit code, output and errors."""
+    """Types a command in an empty folder, where cells run in this process; gives exit code, output and errors."""
 
     def run_jobs(folders: list[Path], *_: object, **__: object) -> list[object]:
         for folder in folders:
@@ -39,11 +39,11 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setattr(pool, "run_jobs", run_jobs)
     monkeypatch.chdir(tmp_path)
     quick = {"data": {"coins": {"seeds": [1, 2]}}}
-    config.save(asked(quick=quick), tmp_path / "toss.yaml")
+    config.save(request(quick=quick), tmp_path / "toss.yaml")
     return type_in
 
 
-def test_a_study_is_lived_and_its_verdict_printed(typed, tmp_path: Path) -> None:
+def test_a_study_is_run_and_its_verdict_printed(typed, tmp_path: Path) -> None:
     code, said, _ = typed("study", "toss.yaml")
     assert code == 0
     assert "On coins, lucky is better than plain in score: +" in said
@@ -72,7 +72,7 @@ def test_what_makes_no_sense_ends_with_exit_code_2_and_one_sentence(typed, words
     assert message in error and error.startswith("dreamer: ") and error.count("\n") == 1
 
 
-def test_studies_are_listed_with_what_they_ask(typed) -> None:
+def test_studies_are_listed_with_their_questions(typed) -> None:
     code, said, _ = typed("list", "studies")
     assert code == 0
     assert "snake" in said and "eat its own tail" in said

@@ -1,4 +1,4 @@
-"""The real data of an experiment: drawn by the seed, and examined on what it says."""
+"""The real data of an experiment: drawn by the seed, and evaluated on what it says."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ def test_settings_are_chosen_on_held_out_data_and_not_on_test_data() -> None:
 
 
 def test_some_of_the_training_data_are_drawn_by_the_seed() -> None:
-    whole, known, _, classes = real_data({"name": "digits", "validation": 0.0}, 1, 200, "test")
+    whole, training, _, classes = real_data({"name": "digits", "validation": 0.0}, 1, 200, "test")
     rows = {tuple(x.flatten().tolist()) for x in tensors(whole).x}
-    assert len(known) == 200 and classes == 10
-    assert all(tuple(x.flatten().tolist()) in rows for x in tensors(known).x)
-    assert torch.equal(tensors(known).x, tensors(real_data({"name": "digits", "validation": 0.0}, 1, 200, "test")[1]).x)
-    assert not torch.equal(known.y, real_data({"name": "digits", "validation": 0.0}, 2, 200, "test")[1].y)
+    assert len(training) == 200 and classes == 10
+    assert all(tuple(x.flatten().tolist()) in rows for x in tensors(training).x)
+    assert torch.equal(
+        tensors(training).x, tensors(real_data({"name": "digits", "validation": 0.0}, 1, 200, "test")[1]).x
+    )
+    assert not torch.equal(training.y, real_data({"name": "digits", "validation": 0.0}, 2, 200, "test")[1].y)

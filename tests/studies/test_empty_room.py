@@ -24,8 +24,8 @@ ARMS = study.load("empty-room").arms
 def settings(arm: str, **changes: Any) -> dict[str, Any]:
     """Those of an arm of the study, on digits and with hardly any steps."""
     small = {"latent_dim": 4, "hidden": [16], "components": 1}
-    asked = config.load(study.catalog()["empty-room"])
-    found = config.merge(asked["experiment"], asked["arms"][arm].get("set") or {})
+    loaded = config.load(study.catalog()["empty-room"])
+    found = config.merge(loaded["experiment"], loaded["arms"][arm].get("set") or {})
     digits = {"stream": {"name": "digits", "experiences": 1, "shuffle": False, "validation": 0.2}}
     found = config.merge(found, {"config": {**digits, "network": {"name": "mlp", "hidden": [16, 16]}}})
     if found["config"].get("generator"):
@@ -43,11 +43,11 @@ class Spy(pl.Callback):
         self.module, self.trainer = pl_module, trainer
         self.first = [weight.detach().clone() for weight in pl_module.network.parameters()]
         generator = pl_module.generator
-        self.born = {} if generator is None else copy.deepcopy(dict(generator.named_parameters()))
+        self.initial = {} if generator is None else copy.deepcopy(dict(generator.named_parameters()))
         self.day = pl_module.stream.experiences[0].train
 
 
-def lived(arm: str, monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 1, **changes: Any) -> tuple[Spy, Any]:
+def trained(arm: str, monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 1, **changes: Any) -> tuple[Spy, Any]:
     spy = Spy()
     trainer = pl.Trainer
 
@@ -62,7 +62,7 @@ def lived(arm: str, monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 1
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Spy, Any]]:
     with pytest.MonkeyPatch.context() as patch:
-        return {arm: lived(arm, patch, tmp_path_factory.mktemp(arm)) for arm in ARMS}
+        return {arm: trained(arm, patch, tmp_path_factory.mktemp(arm)) for arm in ARMS}
 
 
 def test_every_arm_takes_as_many_steps_but_the_one_that_does_nothing(whole: dict[str, tuple[Spy, Any]]) -> None:
@@ -87,28 +87,28 @@ def test_the_day_has_so_many_of_each_class_and_none_of_the_unseen(whole: dict[st
 
 
 def test_arms_whose_day_is_alike_know_as_much_after_it(whole: dict[str, tuple[Spy, Any]]) -> None:
-    after = {arm: told["curves"]["accuracy"][0] for arm, (_, told) in whole.items()}
-    bent = {"awake_perturbed", "day_and_dreams_perturbed"}
-    assert len({value for arm, value in after.items() if arm not in bent}) == 1
-    assert all(len(told["curves"]["accuracy"]) == 3 for _, told in whole.values())
+    after = {arm: results["curves"]["accuracy"][0] for arm, (_, results) in whole.items()}
+    perturbed = {"awake_perturbed", "day_and_dreams_perturbed"}
+    assert len({value for arm, value in after.items() if arm not in perturbed}) == 1
+    assert all(len(results["curves"]["accuracy"]) == 3 for _, results in whole.values())
 
 
 def test_every_measure_is_taken(whole: dict[str, tuple[Spy, Any]]) -> None:
-    for _, told in whole.values():
-        assert set(told["outcomes"]) == set(EmptyRoom.measures)
-        assert all(-1 <= value <= 1 for value in told["outcomes"].values())
+    for _, results in whole.values():
+        assert set(results["outcomes"]) == set(EmptyRoom.measures)
+        assert all(-1 <= value <= 1 for value in results["outcomes"].values())
     gain = whole["dreams_perturbed"][1]
     assert gain["outcomes"]["gain"] == gain["curves"]["accuracy"][-1] - gain["curves"]["accuracy"][0]
 
 
-def test_an_untrained_generator_stays_as_it_was_born(
+def test_an_untrained_generator_keeps_its_initial_weights(
     whole: dict[str, tuple[Spy, Any]],
 ) -> None:
     def changed(arm: str) -> bool:
         spy, _ = whole[arm]
-        assert spy.module.generator is not None and spy.born
+        assert spy.module.generator is not None and spy.initial
         now = dict(spy.module.generator.named_parameters())
-        return not all(torch.equal(weight, now[name]) for name, weight in spy.born.items())
+        return not all(torch.equal(weight, now[name]) for name, weight in spy.initial.items())
 
     assert not changed("untrained")
     assert changed("dreams_perturbed")
@@ -117,9 +117,9 @@ def test_an_untrained_generator_stays_as_it_was_born(
 def test_the_same_seed_gives_the_same_numbers(
     whole: dict[str, tuple[Spy, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _, again = lived("dreams_perturbed", monkeypatch, tmp_path)
+    _, again = trained("dreams_perturbed", monkeypatch, tmp_path)
     assert again == whole["dreams_perturbed"][1]
-    _, other = lived("dreams_perturbed", monkeypatch, tmp_path, seed=2)
+    _, other = trained("dreams_perturbed", monkeypatch, tmp_path, seed=2)
     assert other != again
 
 
@@ -131,12 +131,12 @@ def test_the_same_seed_gives_the_same_numbers(
         ({"unseen": -1}, "expected unseen of at least 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_lived(changes: dict[str, Any], said: str) -> None:
+def test_what_makes_no_sense_is_refused_before_anything_is_trained(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         base.of(settings("dreams_perturbed", **changes))
 
 
-def test_a_day_that_asks_for_more_than_there_is_is_refused(tmp_path: Path) -> None:
+def test_a_day_of_more_samples_than_there_are_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected 5000 samples of class \d, got"):
         base.of(settings("nothing", per_class=5000)).run(1, tmp_path)
 

@@ -17,9 +17,9 @@ from dreamer.studies.experiments.gaussian_theory import expected, log_determinan
 @pytest.mark.parametrize("covariance", ["unbiased", "maximum_likelihood"])
 def test_what_is_measured_is_what_is_expected(training_data: str, covariance: str) -> None:
     """Few samples, so that the difference between exact and approximate formulas is many standard errors."""
-    told = Gaussian(training_data, covariance, dims=2, samples=6, generations=8, lineages=20_000).run(11, Path())
-    for name, line in told["expected"].items():
-        for measured, error, theory in zip(told["curves"][name], told["errors"][name], line, strict=True):
+    results = Gaussian(training_data, covariance, dims=2, samples=6, generations=8, lineages=20_000).run(11, Path())
+    for name, line in results["expected"].items():
+        for measured, error, theory in zip(results["curves"][name], results["errors"][name], line, strict=True):
             if theory is not None:
                 assert abs(measured - theory) < 4.5 * error, (name, measured, theory, error)
 
@@ -66,7 +66,7 @@ def test_the_fall_of_the_log_determinant_is_that_of_wishart_matrices() -> None:
     assert log_determinant_step("maximum_likelihood", 3, 8) == pytest.approx(step + 3 * math.log(7 / 8))
 
 
-def test_the_same_seed_lives_the_same_and_global_randomness_is_left_alone(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_results_and_global_randomness_is_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     first = Gaussian("subsample", generations=3, lineages=4).run(2, tmp_path)
     torch.manual_seed(6)

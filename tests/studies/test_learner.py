@@ -35,7 +35,7 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(torch.zeros(10, 2), torch.arange(10) % 2) == pytest.approx(0.0)
 
 
-def test_answers_are_those_of_evaluation_and_modes_are_given_back() -> None:
+def test_outputs_are_those_of_evaluation_and_modes_are_restored() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 3))
     network[1].eval()
     network.train()
@@ -47,7 +47,7 @@ def test_answers_are_those_of_evaluation_and_modes_are_given_back() -> None:
     assert [module.training for module in network] == [False, True, True]
 
 
-def test_bent_answers_depend_on_the_randoms_alone() -> None:
+def test_perturbed_outputs_depend_on_the_randoms_alone() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     seen = samples(1500)
     first, again = (predict(network, seen, Noise(std=0.5), randoms(1, Purpose.EVALUATION))[0] for _ in range(2))

@@ -152,7 +152,7 @@ def test_what_is_dreamt_of_is_two_memories_and_noise() -> None:
 def turns(
     monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: Any
 ) -> tuple[list[str], list[Tensor], base.CellResult]:
-    """The phases of a life in their order, the images of its wake phases, and what it told."""
+    """The phases of a run in their order, the images of its wake phases, and its results."""
     order: list[str] = []
     seen: list[Tensor] = []
 
@@ -165,20 +165,20 @@ def turns(
     with monkeypatch.context() as patch:
         for name in ("wake", "nrem", "rem"):
             patch.setattr(pad, name, partial(spy, name, getattr(pad, name)))
-        told = built(**changes).run(1, folder)
-    return order, seen, told
+        results = built(**changes).run(1, folder)
+    return order, seen, results
 
 
 def test_every_arm_takes_as_many_steps_and_begins_alike(tmp_path, monkeypatch) -> None:
-    order, seen, told = turns(monkeypatch, tmp_path)
+    order, seen, results = turns(monkeypatch, tmp_path)
     assert order == ["wake", "nrem", "rem"] * 4
     without, more, other = turns(monkeypatch, tmp_path, phases=["wake", "nrem"])
     assert without == ["wake", "nrem"] * 6
     assert all(torch.equal(one, two) for one, two in zip(seen, more, strict=False))
-    first, second = ({name: values[0] for name, values in each["curves"].items()} for each in (told, other))
+    first, second = ({name: values[0] for name, values in each["curves"].items()} for each in (results, other))
     assert first == second
-    assert told["curves"]["step"] == [0.0, 6.0, 12.0]
-    assert told["outcomes"] != other["outcomes"]
+    assert results["curves"]["step"] == [0.0, 6.0, 12.0]
+    assert results["outcomes"] != other["outcomes"]
 
 
 def test_an_epoch_shows_every_image_once() -> None:
@@ -197,7 +197,7 @@ def test_the_published_probe_reads_what_is_linear_in_codes() -> None:
     assert (blind(codes[400:, 3:]).argmax(dim=1) == y[400:]).float().mean() < 0.5
 
 
-def test_a_life_is_repeatable_and_draws_what_it_saw(tmp_path: Path) -> None:
+def test_a_run_is_repeatable_and_draws_what_it_saw(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     first = built().run(3, tmp_path)
     assert torch.equal(before, torch.get_rng_state())
@@ -218,8 +218,8 @@ def test_pictures_show_all_classes_where_images_lie_in_order() -> None:
 
 
 def test_a_decoder_learns_to_make_images_again(tmp_path: Path) -> None:
-    told = built(steps=300, lr=0.002, filters=8, latent_dim=16).run(1, tmp_path)
-    first, *_, last = told["curves"]["error"]
+    results = built(steps=300, lr=0.002, filters=8, latent_dim=16).run(1, tmp_path)
+    first, *_, last = results["curves"]["error"]
     assert last < 0.6 * first
 
 
@@ -246,7 +246,7 @@ def test_a_day_of_less_than_a_batch_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_study_holds_all_phases_against_no_rem() -> None:
-    asked = study.load("pad")
-    (primary, *_) = asked.primary
+    loaded = study.load("pad")
+    (primary, *_) = loaded.primary
     assert (primary.arm, primary.against, primary.outcome) == ("full", "without_rem", "accuracy")
-    assert len({cell.settings["steps"] for cell in asked.cells if cell.data == primary.data}) == 1
+    assert len({cell.settings["steps"] for cell in loaded.cells if cell.data == primary.data}) == 1

@@ -18,7 +18,7 @@ from tests.helpers.toy_experiment import Toy
 from tests.helpers.toy_study import toy_study
 
 
-def lived(study: Study, folder: Path) -> Findings:
+def finished(study: Study, folder: Path) -> Findings:
     """Runs every cell in this process."""
     for cell in study.cells:
         place = folder / cell.folder
@@ -33,20 +33,20 @@ def page(findings: Findings, folder: Path) -> str:
 
 
 def test_the_verdict_stands_at_the_top_and_follows_the_numbers(tmp_path: Path) -> None:
-    text = page(lived(toy_study(), tmp_path / "one"), tmp_path / "one")
+    text = page(finished(toy_study(), tmp_path / "one"), tmp_path / "one")
     top = text.partition("<nav")[0]
     assert "On coins, lucky is better than plain in score: +" in top
     assert "corrected p" in top and "6 pairs, margin 2.00" in top
     arms = {"plain": {"set": {"gain": 0.3}}, "lucky": {"set": {"gain": 0.1}}}
-    text = page(lived(toy_study(arms=arms), tmp_path / "two"), tmp_path / "two")
+    text = page(finished(toy_study(arms=arms), tmp_path / "two"), tmp_path / "two")
     assert "On coins, lucky is worse than plain in score" in text.partition("<nav")[0]
     arms = {"plain": {}, "lucky": {"set": {"gain": 0.0005}}}
-    text = page(lived(toy_study(arms=arms), tmp_path / "three"), tmp_path / "three")
+    text = page(finished(toy_study(arms=arms), tmp_path / "three"), tmp_path / "three")
     assert "lucky and plain are equivalent within the margin in score" in text.partition("<nav")[0]
 
 
 def test_question_design_limits_and_every_cell_are_there(tmp_path: Path) -> None:
-    text = page(lived(toy_study(), tmp_path), tmp_path)
+    text = page(finished(toy_study(), tmp_path), tmp_path)
     for said in ("Does it?", "Adds a tenth.", "Coins. Seeds 1, 2, 3, 4, 5, 6.", "It is a toy.", "dreamer study toy"):
         assert said in text
     assert "lucky against plain" in text and "in score on coins, margin 2.00" in text
@@ -55,14 +55,14 @@ def test_question_design_limits_and_every_cell_are_there(tmp_path: Path) -> None
 
 
 def test_text_of_the_user_is_text_and_nothing_is_fetched(tmp_path: Path) -> None:
-    text = page(lived(toy_study(), tmp_path), tmp_path)
+    text = page(finished(toy_study(), tmp_path), tmp_path)
     assert "Does a toy &lt;i&gt;toss&lt;/i&gt;?" in text
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text)
     assert "default-src 'none'" in text
 
 
 def test_courses_are_drawn_with_theory_and_real_data_and_pictures(tmp_path: Path) -> None:
-    text = page(lived(toy_study(), tmp_path), tmp_path)
+    text = page(finished(toy_study(), tmp_path), tmp_path)
     assert 'id="data-1-score"' in text and 'id="data-1-contrasts-score"' in text and 'id="data-1-pictures"' in text
     assert "<title>theory</title>" in text and "<title>real data</title>" in text
     assert text.count("data:image/png;base64,") == 2

@@ -1,4 +1,4 @@
-"""The snake eats what its settings say, and is judged on what nobody has eaten."""
+"""Each generation is trained on what the settings say, and measured on data that none was trained on."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def shared(training_data: Batch, real: Batch) -> int:
     return sum(tuple(x.flatten().tolist()) in known for x in training_data.x)
 
 
-def test_a_generation_replaces_accumulates_or_keeps_a_share_that_is_real(tmp_path, monkeypatch) -> None:
+def test_a_generation_replaces_accumulates_or_keeps_a_fraction_that_is_real(tmp_path, monkeypatch) -> None:
     real, second = eaten(monkeypatch, tmp_path)
     assert (len(real.y), len(second.y), shared(second, real)) == (200, 200, 0)
     _, second = eaten(monkeypatch, tmp_path, real=0.1)
@@ -85,14 +85,14 @@ def test_all_arms_have_the_same_first_generation_and_part_at_the_second(tmp_path
     assert len({course[1] for course in courses}) == len(arms)
 
 
-def test_what_is_measured_is_not_bent_and_what_is_eaten_is(tmp_path, monkeypatch) -> None:
+def test_what_is_measured_is_not_perturbed_and_what_is_trained_on_is(tmp_path, monkeypatch) -> None:
     plain = eaten(monkeypatch, tmp_path, seed=3)[1]
-    bent = eaten(monkeypatch, tmp_path, seed=3, perturbations=[{"name": "noise", "std": 0.5}])[1]
-    apart = [(training_data.x[training_data.y == 0].std(dim=0)).mean() for training_data in (plain, bent)]
+    perturbed = eaten(monkeypatch, tmp_path, seed=3, perturbations=[{"name": "noise", "std": 0.5}])[1]
+    apart = [(training_data.x[training_data.y == 0].std(dim=0)).mean() for training_data in (plain, perturbed)]
     assert apart[1] > 1.2 * apart[0]
 
 
-def test_the_same_seed_lives_the_same_whatever_was_drawn_before(tmp_path) -> None:
+def test_the_same_seed_gives_the_same_results_whatever_was_drawn_before(tmp_path) -> None:
     torch.manual_seed(1)
     first = built(keep=0.5).run(2, tmp_path)
     torch.manual_seed(2)
@@ -100,13 +100,13 @@ def test_the_same_seed_lives_the_same_whatever_was_drawn_before(tmp_path) -> Non
     assert built(keep=0.5).run(4, tmp_path) != first
 
 
-def test_nobody_is_taught_what_is_examined(tmp_path, monkeypatch) -> None:
-    """Unseen samples are marked; judge, teacher, fresh classifiers and generators never meet a mark."""
+def test_nothing_is_trained_on_what_is_measured(tmp_path, monkeypatch) -> None:
+    """Unseen samples are marked; yardstick, teacher, new classifiers and generators never see a mark."""
     taught: list[float] = []
 
-    def marked(*asked: Any) -> Any:
-        whole, known, unseen, classes = real_data(*asked)
-        return whole, known, TensorSamples(tensors(unseen).x + 5, unseen.y), classes
+    def marked(*given: Any) -> Any:
+        whole, seen, unseen, classes = real_data(*given)
+        return whole, seen, TensorSamples(tensors(unseen).x + 5, unseen.y), classes
 
     def spying(train: Any) -> Any:
         def spy(module: Any, seen: Batch, *rest: Any) -> Any:
@@ -119,7 +119,7 @@ def test_nobody_is_taught_what_is_examined(tmp_path, monkeypatch) -> None:
     for name in ("train_classifier", "train_generator"):
         monkeypatch.setattr(snake, name, spying(getattr(training, name)))
     built(keep=0.5).run(1, tmp_path)
-    assert len(taught) == 1 + 1 + 2 + 2 + 1  # judge, teacher, generations, their classifiers, the yardstick's
+    assert len(taught) == 1 + 1 + 2 + 2 + 1  # yardstick, teacher, generations, their classifiers, the yardstick's
     assert max(taught) <= 1
 
 
@@ -132,14 +132,14 @@ def test_the_teacher_keeps_of_each_class_what_it_trusts_most() -> None:
 
 def test_the_first_generation_learns(tmp_path) -> None:
     options = {"generator": {"name": "class_conditional_vae", "latent_dim": 16, "hidden": [128], "beta": 0.1}}
-    told = built(generations=1, samples=None, steps=300, classifier_steps=200, network={"name": "mlp"}, **options).run(
-        1001, tmp_path
-    )
-    assert set(told["outcomes"]) == set(MEASURES)
-    assert told["outcomes"]["accuracy"] > 0.75 and told["outcomes"]["fidelity"] > 0.9
-    assert told["yardsticks"]["accuracy"] > 0.9 and told["yardsticks"]["recall"] > 0.8
-    assert told["outcomes"]["frechet"] > told["yardsticks"]["frechet"]
-    with Image.open(tmp_path / told["picture"]) as picture:
+    results = built(
+        generations=1, samples=None, steps=300, classifier_steps=200, network={"name": "mlp"}, **options
+    ).run(1001, tmp_path)
+    assert set(results["outcomes"]) == set(MEASURES)
+    assert results["outcomes"]["accuracy"] > 0.75 and results["outcomes"]["fidelity"] > 0.9
+    assert results["yardsticks"]["accuracy"] > 0.9 and results["yardsticks"]["recall"] > 0.8
+    assert results["outcomes"]["frechet"] > results["yardsticks"]["frechet"]
+    with Image.open(tmp_path / results["picture"]) as picture:
         assert picture.size == (2 * 3 * 8, 2 * 10 * 8)
 
 

@@ -1,4 +1,4 @@
-"""A study is read from one YAML; what makes no sense in it is refused before anything is lived."""
+"""A study is read from one YAML; what makes no sense in it is refused before anything is trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from dreamer.config.binding import ConfigError
 from dreamer.studies import study
-from tests.helpers.toy_study import asked, toy_study
+from tests.helpers.toy_study import request, toy_study
 
 
 def test_a_cell_for_every_arm_data_and_seed_with_its_settings_laid_over_the_experiments() -> None:
@@ -89,14 +89,14 @@ def test_what_makes_no_sense_is_one_sentence(changes: dict, message: str) -> Non
 )
 def test_a_contrast_that_makes_no_sense_is_one_sentence(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        toy_study(primary=[{**asked()["primary"][0], **change}])
+        toy_study(primary=[{**request()["primary"][0], **change}])
 
 
 def test_quick_and_then_words_are_laid_over_a_file(tmp_path: Path) -> None:
     from dreamer import config
 
     path = tmp_path / "mine.yaml"
-    config.save(asked(quick={"data": {"coins": {"seeds": [1]}}, "arms": {"lucky": {"set": {"gain": 0.2}}}}), path)
+    config.save(request(quick={"data": {"coins": {"seeds": [1]}}, "arms": {"lucky": {"set": {"gain": 0.2}}}}), path)
     full, quick = study.load(str(path)), study.load(str(path), quick=True)
     assert (full.name, len(full.cells), len(quick.cells)) == ("mine", 12, 2)
     assert quick.cells[1].settings["gain"] == 0.2
@@ -112,7 +112,7 @@ def test_a_study_that_is_not_there_names_those_that_are() -> None:
 
 
 @pytest.mark.parametrize("name", study.catalog())
-def test_every_study_can_be_lived_in_full_and_quick_and_says_what_it_asks(name: str) -> None:
+def test_every_study_can_be_run_in_full_and_quick_and_has_a_question(name: str) -> None:
     first, second = study.catalog()[name].read_text().splitlines()[:2]
     assert first == f"# dreamer study {name}"
     assert second == f"# {study.describe()[name]}"

@@ -1,4 +1,4 @@
-"""Precision and compilation leave a life what it is."""
+"""Precision and compilation do not change a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make_network(stream: Stream, seed: int = 0) -> MLP:
     return MLP(stream.sample_shape, stream.num_classes, hidden=(16,))
 
 
-def whole_life(network: nn.Module, **changes: Any) -> WakeSleepModule:
+def trained(network: nn.Module, **changes: Any) -> WakeSleepModule:
     """All that looks at the network: teachers, features, averages, penalties, codes behind its features."""
     parts: dict[str, Any] = {
         "wake": Wake(batch_size=9, replay=8),
@@ -72,14 +72,14 @@ def whole_life(network: nn.Module, **changes: Any) -> WakeSleepModule:
     ],
     ids=["codes and averages", "features and herding"],
 )
-def test_a_compiled_network_lives_the_same_life(way: str, changes: dict[str, Any]) -> None:
+def test_a_compiled_network_gives_the_same_run(way: str, changes: dict[str, Any]) -> None:
     stream = tiny_stream()
-    lives = []
+    modules = []
     for wrap in (lambda network: network, WAYS[way]):
-        module = whole_life(wrap(make_network(stream)), **copy.deepcopy(changes))
+        module = trained(wrap(make_network(stream)), **copy.deepcopy(changes))
         train_module(module, stream)
-        lives.append(module)
-    plain, compiled = lives
+        modules.append(module)
+    plain, compiled = modules
     assert plain.results()["accuracy_matrix"] == compiled.results()["accuracy_matrix"]
     assert plain.bytes() == compiled.bytes()
     assert all(map(torch.equal, plain.state_dict().values(), compiled.state_dict().values()))
@@ -103,7 +103,7 @@ def test_a_checkpoint_does_not_know_whether_a_network_was_compiled(tmp_path: Pat
 
     def make(compiled: bool) -> WakeSleepModule:
         network = make_network(stream)
-        return whole_life(torch.compile(network, backend="eager") if compiled else network)  # type: ignore[arg-type]
+        return trained(torch.compile(network, backend="eager") if compiled else network)  # type: ignore[arg-type]
 
     whole = make(False)
     train_module(whole, stream)
@@ -161,7 +161,7 @@ def test_float16_is_for_accelerators() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
-def test_a_life_in_another_type_is_refused(precision: Any) -> None:
+def test_a_run_in_another_type_is_refused(precision: Any) -> None:
     with pytest.raises(ValueError, match=rf"weights and dreams are kept in float32: .* got '{precision}'"):
         train_module(tiny_module(tiny_stream()), tiny_stream(), precision=precision)
 
@@ -174,7 +174,7 @@ def test_clipping_that_lightning_would_refuse_in_the_first_step_is_refused_befor
     module.check_trainer(quiet_trainer(precision="bf16-mixed"))
 
 
-def test_a_trainer_that_does_not_fit_is_refused_when_a_life_is_built(tmp_path: Path) -> None:
+def test_a_trainer_that_does_not_fit_is_refused_when_a_run_is_built(tmp_path: Path) -> None:
     plain = config.read("digits", "trainer.precision=64-true")
     with pytest.raises(ConfigError, match="weights and dreams are kept in float32"):
         runs.prepare(plain, tmp_path / "here")

@@ -48,7 +48,7 @@ def mask(*classes: int) -> Tensor:
     return found
 
 
-def life(network: nn.Module, **options: Any) -> WakeSleepModule:
+def module_of(network: nn.Module, **options: Any) -> WakeSleepModule:
     defaults = {"wake": Wake(steps=6, batch_size=8, replay=8), "night": [NREM(4, 8)], "memory": ClassBalanced(12)}
     return WakeSleepModule(network, **(defaults | options))
 
@@ -56,13 +56,13 @@ def life(network: nn.Module, **options: Any) -> WakeSleepModule:
 # --- heads that grow -----------------------------------------------------------------------------------------------
 
 
-def test_an_output_appears_when_its_class_is_met():
+def test_an_output_appears_when_its_class_is_seen():
     network = mlp(growing=True)
     x = torch.rand(5, *SHAPE)
-    assert network(x).softmax(1).min() > 0, "before anything is met all outputs answer"
+    assert network(x).softmax(1).min() > 0, "before any class is seen all outputs are active"
     network.head.add_classes(mask(1, 4))
-    share = network(x).softmax(1)
-    assert torch.equal(share > 0, mask(1, 4).expand(5, -1))
+    probabilities = network(x).softmax(1)
+    assert torch.equal(probabilities > 0, mask(1, 4).expand(5, -1))
     network.head.add_classes(mask(2))
     assert torch.equal(network(x).softmax(1) > 0, mask(1, 2, 4).expand(5, -1))
 
@@ -81,39 +81,39 @@ def test_weights_of_classes_to_come_wait_as_they_were_drawn():
 
 
 def test_a_growing_head_is_a_softmax_over_the_classes_seen():
-    """The same life bit by bit, but for the birth, when nothing was met."""
+    """The same run bit by bit, but for the evaluation of the untrained network, when no class was seen."""
     plain, growing = mlp(), mlp(growing=True)
     growing.load_state_dict(plain.state_dict(), strict=False)
-    one, other = life(plain, active_outputs="seen"), life(growing, active_outputs="all")
+    one, other = module_of(plain, active_outputs="seen"), module_of(growing, active_outputs="all")
     train(one, STREAM)
     train(other, STREAM)
-    rows = [[row["accuracy"] for row in lived.ledger.rows[1:]] for lived in (one, other)]
+    rows = [[row["accuracy"] for row in trained.ledger.rows[1:]] for trained in (one, other)]
     assert rows[0] == rows[1]
     assert torch.equal(plain.head.weight, growing.head.weight)
 
 
 @pytest.mark.parametrize("stage", range(5))
-def test_a_growing_life_goes_on_from_a_checkpoint(stage: int, tmp_path: Path):
-    whole, killed, resumed = (life(mlp(growing=True), plasticity=[MovingAverage()]) for _ in range(3))
+def test_a_run_with_a_growing_head_resumes_from_a_checkpoint(stage: int, tmp_path: Path):
+    whole, killed, resumed = (module_of(mlp(growing=True), plasticity=[MovingAverage()]) for _ in range(3))
     train(whole, STREAM)
     trainer = train(killed, STREAM, max_steps=3 + 5 * stage)
-    trainer.save_checkpoint(tmp_path / "life.ckpt")
-    train(resumed, STREAM, ckpt_path=str(tmp_path / "life.ckpt"))
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    train(resumed, STREAM, ckpt_path=str(tmp_path / "run.ckpt"))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     assert resumed.ledger.rows == whole.ledger.rows
-    # an answer outside a life, from the file alone
+    # an output outside a run, from the file alone
     loaded = WakeSleepModule.load_from_checkpoint(
-        tmp_path / "life.ckpt", weights_only=True, **{"network": mlp(1, growing=True), "plasticity": [MovingAverage()],
+        tmp_path / "run.ckpt", weights_only=True, **{"network": mlp(1, growing=True), "plasticity": [MovingAverage()],
         "wake": whole.wake, "night": whole.night, "memory": ClassBalanced(12)}
     )  # fmt: skip
     x = torch.rand(4, *SHAPE)
     assert torch.equal(loaded(x), killed(x)) and torch.equal(loaded.network.head.seen, killed.network.head.seen)
 
 
-def test_teachers_know_what_had_been_met_when_they_were_copied():
-    lived = life(mlp(growing=True))
-    train(lived, STREAM)
-    assert torch.equal(lived.dawn.network.head.seen, mask(0, 1, 2, 3)) and lived.dusk.network.head.seen.all()
+def test_teachers_have_the_classes_seen_when_they_were_copied():
+    trained = module_of(mlp(growing=True))
+    train(trained, STREAM)
+    assert torch.equal(trained.dawn.network.head.seen, mask(0, 1, 2, 3)) and trained.dusk.network.head.seen.all()
 
 
 @pytest.mark.parametrize("growing", [False, True])
@@ -121,9 +121,9 @@ def test_stored_logits_of_classes_to_come_are_not_matched(growing: bool):
     memory = ClassBalanced(12, logits=True)
     objectives = (CrossEntropy(), LogitMatching())
     wake = Wake(steps=6, batch_size=8, replay=8, replay_objectives=objectives)
-    lived = life(mlp(growing=growing), memory=memory, wake=wake, night=[NREM(4, 8, objectives=objectives)])
-    train(lived, STREAM)
-    assert all(torch.isfinite(weight).all() for weight in lived.parameters())
+    trained = module_of(mlp(growing=growing), memory=memory, wake=wake, night=[NREM(4, 8, objectives=objectives)])
+    train(trained, STREAM)
+    assert all(torch.isfinite(weight).all() for weight in trained.parameters())
     assert (memory.held["logits"].abs() < 1e6).all() != growing
 
 
@@ -149,28 +149,28 @@ def test_every_objective_bears_outputs_that_are_to_come(name: str):
 
 
 def test_the_plan_says_how_many_outputs_there_will_be():
-    lived = life(mlp(growing=True))
-    assert "outputs: 2 4 6, as classes are seen" in summary(STREAM, lived, lived.plan(STREAM))
-    assert "outputs:" not in summary(STREAM, life(mlp()), lived.plan(STREAM))
+    trained = module_of(mlp(growing=True))
+    assert "outputs: 2 4 6, as classes are seen" in summary(STREAM, trained, trained.plan(STREAM))
+    assert "outputs:" not in summary(STREAM, module_of(mlp()), trained.plan(STREAM))
 
 
 def test_pieces_bring_their_own_classes_alone():
     pieces = online(STREAM, 3)
-    lived = life(SmallConv(SHAPE, K, (8,), growing=True), night=[])
-    met = []
+    trained = module_of(SmallConv(SHAPE, K, (8,), growing=True), night=[])
+    seen_after = []
 
     class Watch(pl.Callback):
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            met.append(set(lived.network.head.seen.nonzero().flatten().tolist()))
+            seen_after.append(set(trained.network.head.seen.nonzero().flatten().tolist()))
 
-    train(lived, pieces, callbacks=[Watch()])
-    assert met == [set().union(*pieces.class_order[: index + 1]) for index in range(len(pieces))]
+    train(trained, pieces, callbacks=[Watch()])
+    assert seen_after == [set().union(*pieces.class_order[: index + 1]) for index in range(len(pieces))]
 
 
-def test_everything_met_in_joint_training_answers_from_the_first_day():
-    lived = life(mlp(growing=True), memory=None, night=[], wake=Wake(steps=2, data="joint"))
-    train(lived, STREAM, max_steps=1)
-    assert lived.network.head.seen.all()
+def test_in_joint_training_all_outputs_are_active_from_the_first_step():
+    trained = module_of(mlp(growing=True), memory=None, night=[], wake=Wake(steps=2, data="joint"))
+    train(trained, STREAM, max_steps=1)
+    assert trained.network.head.seen.all()
 
 
 class Grower(pl.LightningModule):
@@ -213,7 +213,7 @@ class Days(pl.LightningDataModule):
 
 
 def grown(*callbacks: pl.Callback) -> float:
-    """The accuracy over all classes after a life of three days."""
+    """The accuracy over all classes after a run of three days."""
     torch.manual_seed(0)
     module = Grower()
     trainer = quiet_trainer(max_epochs=3, reload_dataloaders_every_n_epochs=1, callbacks=list(callbacks))
@@ -234,23 +234,23 @@ def test_somebody_elses_head_that_grows_sleeps_too():
 # --- several heads -------------------------------------------------------------------------------------------------
 
 
-def test_known_tasks_are_heads_of_their_own():
+def test_given_tasks_are_heads_of_their_own():
     """With ``active_outputs="task"`` the rows of other tasks get no gradient: a head per experience on one trunk."""
     network = mlp()
     # a day each, and no replay: what the second and third day leave of the first head
-    lived = life(network, active_outputs="task", memory=None, night=[], wake=Wake(steps=6, batch_size=8))
+    trained = module_of(network, active_outputs="task", memory=None, night=[], wake=Wake(steps=6, batch_size=8))
     seen: list[Tensor] = []
 
     class Watch(pl.Callback):
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             seen.append(network.head.weight.detach().clone())
 
-    train(lived, STREAM, callbacks=[Watch()])
+    train(trained, STREAM, callbacks=[Watch()])
     for day, (before, after) in enumerate(zip(seen[:-1], seen[1:], strict=True), start=1):
         # Adam goes on moving a row whose gradients have ended; only rows that never had any stand still
         later = mask(*range(2 * day + 2, K))
         assert torch.equal(before[later], after[later])
-    single = life(mlp(), active_outputs="task", memory=None, night=[], wake=Wake(steps=6, batch_size=8),
+    single = module_of(mlp(), active_outputs="task", memory=None, night=[], wake=Wake(steps=6, batch_size=8),
                   optimizer=lambda groups: torch.optim.SGD(groups, lr=0.1))  # fmt: skip
     network, seen = single.network, []
     train(single, STREAM, callbacks=[Watch()])
@@ -260,7 +260,7 @@ def test_known_tasks_are_heads_of_their_own():
 
 def test_tasks_whose_classes_leak_or_return_are_refused():
     with pytest.raises(ValueError, match="active_outputs='task' needs experiences with classes of their own"):
-        life(mlp(), active_outputs="task").plan(blurred(STREAM, 0.3))
+        module_of(mlp(), active_outputs="task").plan(blurred(STREAM, 0.3))
 
 
 # --- backbones -----------------------------------------------------------------------------------------------------
@@ -304,8 +304,8 @@ def test_weights_come_from_a_file_of_the_whole_classifier(tmp_path: Path):
 def test_a_frozen_backbone_rests_in_everything():
     network = Backbone(SHAPE, K, convolutions(), frozen=True)
     before = {name: value.clone() for name, value in network.trunk.state_dict().items()}
-    lived = life(network)
-    train(lived, STREAM)
+    trained = module_of(network)
+    train(trained, STREAM)
     assert all(torch.equal(value, before[name]) for name, value in network.trunk.state_dict().items())
     assert all(module.training for module in network.modules()), "modes are as they were"
     drawn = network.head.weight.detach().clone()
@@ -317,7 +317,7 @@ def test_a_frozen_backbone_rests_in_everything():
 def test_a_backbone_that_learns_moves():
     network = Backbone(SHAPE, K, convolutions())
     before = network.trunk[0].weight.detach().clone()
-    train(life(network), STREAM)
+    train(module_of(network), STREAM)
     assert not torch.equal(network.trunk[0].weight, before)
 
 
@@ -331,9 +331,9 @@ def test_a_backbone_that_learns_moves():
     ids=["latent replay", "dreams of features", "features of a teacher"],
 )
 def test_backbones_have_features(changes: dict[str, Any]):
-    lived = life(Backbone(SHAPE, K, convolutions(), growing=True), **changes)
-    train(lived, STREAM)
-    assert isinstance(lived.network.head, GrowingHead) and lived.network.head.seen.all()
+    trained = module_of(Backbone(SHAPE, K, convolutions(), growing=True), **changes)
+    train(trained, STREAM)
+    assert isinstance(trained.network.head, GrowingHead) and trained.network.head.seen.all()
 
 
 def test_a_name_that_is_nowhere_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
@@ -363,37 +363,37 @@ def test_features_take_the_place_of_samples():
             h, labels = everything(getattr(one, part))
             assert torch.allclose(h, network.features(x), atol=1e-6) and torch.equal(y, labels)
     pieces = embedded(online(STREAM, 4), trunk)
-    assert len({id(each.test) for each in pieces.experiences}) == 3, "what pieces share is seen once"
+    assert len({id(each.test) for each in pieces.experiences}) == 3, "what pieces have in common is seen once"
 
 
-def test_a_life_on_features_is_that_of_the_frozen_backbone():
+def test_a_run_on_features_is_that_of_the_frozen_backbone():
     trunk = convolutions()
     network = Backbone(SHAPE, K, trunk, frozen=True)
     head = MLP((24,), K, ())
     head.head.load_state_dict(network.head.state_dict())
     # rounding differs with the size of a batch
     options = {"night": [], "memory": None, "wake": Wake(steps=6, batch_size=8)}
-    train(life(network, **options), STREAM)
-    train(life(head, **options), embedded(STREAM, trunk))
+    train(module_of(network, **options), STREAM)
+    train(module_of(head, **options), embedded(STREAM, trunk))
     assert torch.allclose(head.head.weight, network.head.weight, atol=1e-4)
 
 
 def test_augmentation_of_images_comes_too_late_for_features():
     stream = embedded(STREAM, convolutions())
     with pytest.raises(ValueError, match=r"wake: Affine perturbs images of shape .*, got samples of shape \(2, 24\)"):
-        life(MLP((24,), K, ()), wake=Wake(perturbations=[Affine()])).plan(stream)
+        module_of(MLP((24,), K, ()), wake=Wake(perturbations=[Affine()])).plan(stream)
 
 
 # --- what is no learner --------------------------------------------------------------------------------------------
 
 
-class Answers(NamedTuple):
+class Outputs(NamedTuple):
     loss: Tensor
     logits: Tensor
 
 
 class Wordy(nn.Module):
-    """Answers in somebody's own container."""
+    """Outputs in somebody's own container."""
 
     def __init__(self, kind: type):
         super().__init__()
@@ -404,28 +404,28 @@ class Wordy(nn.Module):
         logits = self.layer(x.flatten(1))
         if self.kind is OrderedDict:
             return OrderedDict(loss=None, logits=logits)
-        return self.kind((logits.sum(), logits)) if self.kind is tuple else Answers(logits.sum(), logits)
+        return self.kind((logits.sum(), logits)) if self.kind is tuple else Outputs(logits.sum(), logits)
 
 
-@pytest.mark.parametrize("kind", [tuple, OrderedDict, Answers])
-def test_an_answer_that_is_no_tensor_is_refused_when_the_life_is_planned(kind: type):
+@pytest.mark.parametrize("kind", [tuple, OrderedDict, Outputs])
+def test_an_output_that_is_no_tensor_is_refused_when_the_run_is_planned(kind: type):
     message = (
         rf"expected Wordy to map \(2, 1, 4, 4\) samples of torch.float32 to \(2, 6\) logits, got a {kind.__name__}: "
     )
     with pytest.raises(ValueError, match=message + "wrap it in a module whose forward picks out the logits"):
-        life(Wordy(kind)).plan(STREAM)
+        module_of(Wordy(kind)).plan(STREAM)
 
 
-def test_a_wrapped_one_lives():
+def test_a_wrapped_network_trains():
     class Logits(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model = Wordy(Answers)
+            self.model = Wordy(Outputs)
 
         def forward(self, x: Tensor) -> Tensor:
             return self.model(x).logits
 
-    train(life(Logits()), STREAM)
+    train(module_of(Logits()), STREAM)
 
 
 @pytest.mark.parametrize(
@@ -439,13 +439,13 @@ def test_a_wrapped_one_lives():
 )
 def test_a_network_for_other_samples_or_classes_is_refused(network: nn.Module, message: str):
     with pytest.raises(ValueError, match=message) as caught:
-        life(network, night=[NREM(2, objectives=(CrossEntropy(),))]).plan(STREAM)
+        module_of(network, night=[NREM(2, objectives=(CrossEntropy(),))]).plan(STREAM)
     assert "\n" not in str(caught.value)
 
 
 def test_asking_the_learner_beforehand_leaves_no_trace():
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Dropout(), nn.Linear(16, K))
-    module = life(network)
+    module = module_of(network)
     state = {name: value.clone() for name, value in network.state_dict().items()}
     network[2].eval()
     before = torch.random.get_rng_state()
@@ -464,12 +464,14 @@ def test_a_network_that_cannot_be_copied_is_refused_where_a_copy_is_needed():
     with pytest.raises(
         ValueError, match=r"frozen copy of the learner is needed, but Locked cannot be copied \(cannot pickle"
     ):
-        life(Locked(), night=[NREM(2, objectives=(Distillation(),))])
+        module_of(Locked(), night=[NREM(2, objectives=(Distillation(),))])
     with pytest.raises(ValueError, match="keep what cannot be copied out of the network"):
         Frozen(Locked())
     plain = (CrossEntropy(),)
     train(
-        life(Locked(), night=[NREM(2, 8, objectives=plain)], wake=Wake(steps=2, replay=4, replay_objectives=plain)),
+        module_of(
+            Locked(), night=[NREM(2, 8, objectives=plain)], wake=Wake(steps=2, replay=4, replay_objectives=plain)
+        ),
         STREAM,
     )
 

@@ -1,4 +1,4 @@
-"""A whole life in one fit: the plan, the Trainer's flags, the record, and whether sleep helps."""
+"""A whole run in one fit: the plan, the Trainer's flags, the record, and whether sleep helps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dreamer.training.module import WakeSleepModule
 from tests.helpers.tiny_runs import quiet_trainer, tiny_module, tiny_network, tiny_stream, train
 
 
-def test_one_fit_lives_the_whole_plan() -> None:
+def test_one_fit_completes_the_whole_plan() -> None:
     stream = tiny_stream()
     module = tiny_module(stream)
     trainer = train(module, stream)
@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     def numbers(seed: int) -> tuple[Any, torch.Tensor]:
         stream = tiny_stream()
         module = tiny_module(stream, seed)
-        torch.rand(seed + 3)  # the global random state before a life does not matter
+        torch.rand(seed + 3)  # the global random state before a run does not matter
         train(module, stream)
         return module.results()["accuracy_matrix"], module.network[1].weight.detach().clone()
 
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert not torch.equal(one[1], other[1])
 
 
-def test_a_second_fit_is_a_life_of_its_own() -> None:
+def test_a_second_fit_is_a_run_of_its_own() -> None:
     stream = tiny_stream()
     module = tiny_module(stream)
     train(module, stream)
@@ -76,9 +76,9 @@ def test_a_second_fit_is_a_life_of_its_own() -> None:
 def test_a_checkpoint_that_was_loaded_says_what_was_scored(tmp_path: Path) -> None:
     stream = tiny_stream()
     module = tiny_module(stream)
-    train(module, stream).save_checkpoint(tmp_path / "life.ckpt")
+    train(module, stream).save_checkpoint(tmp_path / "run.ckpt")
     again = tiny_module(stream)
-    again.on_load_checkpoint(torch.load(tmp_path / "life.ckpt", weights_only=True))
+    again.on_load_checkpoint(torch.load(tmp_path / "run.ckpt", weights_only=True))
     assert again.ledger.rows == module.ledger.rows
 
 
@@ -127,7 +127,7 @@ def test_flags_of_evaluation_take_no_step_away(options: dict[str, Any]) -> None:
     assert module.results()["complete"]
 
 
-def test_max_time_ends_a_life_early() -> None:
+def test_max_time_ends_a_run_early() -> None:
     class Slow(pl.Callback):
         def on_train_batch_end(self, *args: Any) -> None:
             time.sleep(0.05)
@@ -225,7 +225,7 @@ def test_nights_can_come_every_n_steps() -> None:
     assert module.results()["complete"] and module.results()["cost"]["samples"]["wake"] == 108
 
 
-def test_a_cut_experience_meets_the_same_batches() -> None:
+def test_a_cut_experience_gets_the_same_batches() -> None:
     """The order of real data depends on seed, experience and pass, not on when nights come."""
 
     def order(**changes: Any) -> list[torch.Tensor]:
@@ -245,13 +245,13 @@ def test_a_cut_experience_meets_the_same_batches() -> None:
     assert all(torch.equal(one, two) for one, two in zip(whole, cut, strict=True))
 
 
-def test_known_tasks_make_two_classes_compete() -> None:
+def test_given_tasks_leave_two_classes_active() -> None:
     stream = tiny_stream()
     module = tiny_module(stream, active_outputs="task", night=(), wake=Wake(steps=60, batch_size=9), generator=None)
     module.optimizer = functools.partial(torch.optim.Adam, lr=1e-2)
     train(module, stream)
     rows = module.results()["accuracy_matrix"]["rows"]
-    assert min(rows[-1]["accuracy"]) >= 0.75, "without replay, yet hardly forgotten: its output had no rival"
+    assert min(rows[-1]["accuracy"]) >= 0.75, "without replay, yet hardly forgotten: no other output was active"
     assert module.results()["protocol"]["active_outputs"] == "task"
 
 
@@ -270,13 +270,13 @@ def test_outputs_of_unseen_classes_rest_unless_all_are_active() -> None:
 def domain_stream() -> Stream:
     """The same two classes, in three looks."""
     rng = torch.Generator().manual_seed(0)
-    shares = []
+    parts = []
     for look in range(3):
         y = torch.arange(40) % 2
         x = 0.2 * torch.rand(40, 8, generator=rng)
         x[torch.arange(40), 2 * look + y] += 0.8
-        shares.append((TensorSamples(x, y), TensorSamples(x, y)))
-    return make_stream("looks", shares, scenario="domain")
+        parts.append((TensorSamples(x, y), TensorSamples(x, y)))
+    return make_stream("looks", parts, scenario="domain")
 
 
 def test_a_domain_incremental_stream_of_plain_vectors() -> None:
@@ -306,7 +306,7 @@ def test_without_memory_and_generator_there_is_no_night() -> None:
     assert [stage.kind for stage in module.hypnogram] == ["wake"] * 3 and module.dawn is None
 
 
-def test_a_life_needs_its_stream() -> None:
+def test_a_run_needs_its_stream() -> None:
     stream = tiny_stream()
     loader = torch.utils.data.DataLoader([stream.experiences[0]])
     with pytest.raises(ValueError, match=r"datamodule=StreamDataModule\(stream\)"):
@@ -327,10 +327,10 @@ def test_a_checkpoint_reloads_for_use(tmp_path: Path) -> None:
     stream = tiny_stream()
     module = tiny_module(stream)
     trainer = train(module, stream)
-    trainer.save_checkpoint(tmp_path / "life.ckpt")
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
     parts = tiny_module(stream, seed=3)
     again = WakeSleepModule.load_from_checkpoint(
-        tmp_path / "life.ckpt",
+        tmp_path / "run.ckpt",
         network=parts.network,
         night=parts.night,
         wake=parts.wake,

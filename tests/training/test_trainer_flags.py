@@ -1,6 +1,6 @@
-"""What the Trainer's flags mean: for a life of the project's own module, and for nights in somebody else's training.
+"""What the Trainer's flags mean: for a run of the project's own module, and for nights in somebody else's training.
 
-Both live through the same three days of five batches, and sleep five batches after each.
+Both train on the same three days of five batches, and sleep five batches after each.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def night() -> list[NREM | REM]:
     return [NREM(2, 4), REM(3, 4, perturbations=[Noise()])]
 
 
-def own_life() -> tuple[Any, Any, list[Any]]:
-    """Module, data and callbacks of a life of the project's own."""
+def own_run() -> tuple[Any, Any, list[Any]]:
+    """Module, data and callbacks of a run of the project's own."""
     stream = tiny_stream()
     module = tiny_module(stream, wake=Wake(batch_size=4), night=night())
     return module, StreamDataModule(stream), []
@@ -96,7 +96,7 @@ class Training:
             other weights than the batch before.
         days: (B, *S) samples of every batch awake.
         gradients: of every optimiser step all gradients in one row, as it used them.
-        dtypes: in which a layer has answered, with whether it was awake.
+        dtypes: of a layer's outputs, with whether it was awake.
     """
 
     def __init__(self, subject: str, module: Any, data: Any, callbacks: list[Any], ckpt_path: str | None, flags: Any):
@@ -110,7 +110,7 @@ class Training:
         # where processes are forked, what they have seen is known to their hooks alone
         module.witnessed = self
         pl = tree(subject)
-        # a life says by itself how long it is
+        # a run sets its own length
         flags = {"max_epochs": -1 if subject == "module" else 3, "reload_dataloaders_every_n_epochs": 1, **flags}
         checkpoints = any("heckpoint" in type(callback).__name__ for callback in callbacks)
         callbacks = [self._witness(pl), *callbacks]
@@ -124,7 +124,7 @@ class Training:
         class Witness(pl.Callback):
             def on_train_start(self, trainer: Any, module: Any) -> None:
                 trainer.optimizers[0].register_step_post_hook(self.step)
-                module.network[1].register_forward_hook(self.answer)
+                module.network[1].register_forward_hook(self.record)
                 self.weights = training.weights()
 
             def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
@@ -150,7 +150,7 @@ class Training:
                 # a generator rests at night
                 training.gradients.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
 
-            def answer(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            def record(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
                 training.dtypes.add((training._awake, output.dtype))
 
         return Witness()
@@ -171,7 +171,7 @@ class Training:
 def train(subject: str, *callbacks: Any, ckpt_path: str | None = None, changing: bool = True, **flags: Any) -> Training:
     """Live three days, with a night after each."""
     tree(subject).seed_everything(0, verbose=False)
-    module, data, own = own_life() if subject == "module" else somebodys(tree(subject), changing)
+    module, data, own = own_run() if subject == "module" else somebodys(tree(subject), changing)
     return Training(subject, module, data, [*own, *callbacks], ckpt_path, flags)
 
 
@@ -191,7 +191,7 @@ def test_without_flags_every_batch_is_a_step(subject: str) -> None:
 
 
 @pytest.mark.parametrize(("flag", "expected"), [(True, [(1, 2)]), (2, [(2, 4)])])
-def test_fast_dev_run_lives_a_batch_or_n_of_every_stage(subject: str, flag: Any, expected: Any) -> None:
+def test_fast_dev_run_trains_on_a_batch_or_n_of_every_stage(subject: str, flag: Any, expected: Any) -> None:
     training = train(subject, fast_dev_run=flag)
     assert training.nights == expected
     assert training.trainer.global_step == sum(map(sum, expected))
@@ -228,7 +228,7 @@ def test_max_steps_counts_days_and_nights(subject: str, flags: dict[str, Any], e
 
 def test_accumulated_gradients_make_one_step(subject: str) -> None:
     training = train(subject, accumulate_grad_batches=2)
-    # an epoch's last batch is stepped on alone: of each stage of a life, of each day with its night of the callback
+    # an epoch's last batch is stepped on alone: of each stage of a run, of each day with its night of the callback
     epochs = [5, 2, 3] * 3 if subject == "module" else [10] * 3
     steps = [number % 2 == 1 or number == length - 1 for length in epochs for number in range(length)]
     assert [changed for _, _, changed in training.batches] == steps
@@ -257,7 +257,7 @@ def test_precision_is_that_of_day_and_night(subject: str, precision: str) -> Non
 
 
 def test_checks_within_an_epoch_count_the_night(subject: str) -> None:
-    """A share of an epoch is one of day and night together; a life examines itself, and its Trainer does not."""
+    """A fraction of an epoch is one of day and night together; a run evaluates itself, and its Trainer does not."""
     at = []
 
     class Checks(tree(subject).Callback):

@@ -1,4 +1,4 @@
-"""Where samples and targets lie in a batch of somebody else's, and a batch of the same structure with others in it."""
+"""Where samples and targets lie in a user's own batch, and how to build a batch of the same structure from others."""
 
 from __future__ import annotations
 

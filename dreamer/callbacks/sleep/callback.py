@@ -1,4 +1,4 @@
-"""Nights for any LightningModule: the one callback that somebody else's training script needs."""
+"""Nights for any LightningModule: the one callback that a training script needs."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from dreamer.training.resume import reopen_epoch
 
 
 class SleepCallback(*callback_bases()):  # type: ignore[misc]
-    """Lets a module of your own sleep: ``Trainer(callbacks=[SleepCallback()])``.
+    """Adds nights to the training of a module of your own: ``Trainer(callbacks=[SleepCallback()])``.
 
     An epoch is a day. Its batches are offered to a memory, and teach a generator, before anything is done to them on
     the device. Where the schedule says so, a night follows in the same epoch: batches of dreams in the structure of
     the day's, through the module's own ``training_step``. To the Trainer they are batches like any other, so steps,
     precision, clipping, accumulation, learning rates, loggers and further callbacks are its own, with automatic and
-    manual optimisation. A dream is taught by its label; a mixed one bears the label that has most of it.
+    manual optimisation. The target of a dream is its label, of a mixed one the label with the largest weight.
 
     Works with ``lightning.pytorch`` and ``pytorch_lightning``. Memory, generator, counters and schedule are saved with
-    every checkpoint, with several devices those of all of them: each keeps a memory of what it has seen itself, and the
+    every checkpoint, with several devices those of all of them. Each device keeps a memory of its own samples, and the
     capacity is that of all together.
 
     Args:
         stages: what a night consists of; None for NREM as long as the day, but of 200 steps at least, in batches as
-            large as the day's. Their objectives are left out: the module judges the dreams.
+            large as the day's. Their objectives are left out: the module computes the loss of the dreams.
         memory: what is kept of the days; one that chooses while awake. None for 200 samples, class-balanced, or any 200
             where ``targets`` is None.
         generator: what makes dreams beside it; learns the day by an optimiser of its own.
@@ -108,10 +108,10 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
     # ---------------------------------------------------------------- Lightning's hooks
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Stand between the Trainer and its train loader."""
+        """Wrap the Trainer's train loader, so that nights follow its days."""
         if stage != "fit":
             return
-        self.memory.share(trainer.global_rank, trainer.world_size)
+        self.memory.distribute(trainer.global_rank, trainer.world_size)
         # what saves comes last, also where this callback was appended later: it saves what this one has counted
         trainer.callbacks = sorted(trainer.callbacks, key=is_checkpoint)
         # where an earlier fit was stopped within an epoch, a new one begins; a checkpoint, if any, is loaded after this
@@ -130,12 +130,12 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         source.dataloader = with_our_nights
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Bring the memory to where dreams are made, and name the axis of the night to W&B."""
+        """Move the memory to the device where dreams are made, and define the axis of nights for W&B."""
         self.memory.to(self._running.sleeper.info.device)
         define_axis(trainer.loggers)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Dawn, unless a checkpoint brought us into the middle of an epoch."""
+        """Dawn, unless a checkpoint was resumed in the middle of an epoch."""
         epochs = self._running
         epochs.running = True
         epochs.begin()
@@ -173,7 +173,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self.state.epoch_over = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Say so when the default schedule has never found a reason to sleep."""
+        """Warn when the default schedule had no night in the whole training."""
         state = self.state
         if self.schedule is None and state.epochs > 1 and not state.nights and trainer.is_global_zero:
             classes = ", ".join(map(str, state.seen))
@@ -217,7 +217,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         return {"seed": self.seed, "ranks": all_gather(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state.
+        """Resume from a state.
 
         With another number of devices the memories are dealt out anew, and each takes one of the generators.
         """
@@ -230,7 +230,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             raise ValueError(f"the checkpoint's SleepCallback has {has} generator, this one differs")
         self.state.load_state_dict(own["ledger"])
         if len(ranks) != self.memory.ranks:
-            for classes in ("seen", "today", "yesterday"):
+            for classes in ("seen", "classes", "previous"):
                 setattr(self.state, classes, sorted({label for each in ranks for label in each["ledger"][classes]}))
         restore(self.memory, [each["memory"] for each in ranks])
         if self._generator_trainer is not None:
@@ -239,7 +239,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             self.schedule.load_state_dict(own["schedule"])
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Let Lightning go on within a night in which its Trainer was stopped."""
+        """Let Lightning resume within a night in which its Trainer was stopped."""
         saved = checkpoint.get("callbacks", {}).get(self.state_key)
         if saved is not None and "loops" in checkpoint:
             ledger = saved["ranks"][0]["ledger"]
@@ -248,7 +248,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
 
 
 def define_axis(loggers: Sequence[Any]) -> None:
-    """Tell W&B's loggers that what is logged at night has an axis of its own."""
+    """Give what is logged at night an axis of its own in W&B's loggers."""
     for logger in loggers:
         if type(logger).__name__ == "WandbLogger":
             logger.experiment.define_metric("sleep/*", step_metric="sleep/step")

@@ -29,7 +29,7 @@ from dreamer.training.distributed import rebalance
 
 @dataclass(frozen=True)
 class SleepOptions:
-    """What a night needs to know of the callback; see :class:`dreamer.callbacks.sleep.callback.SleepCallback`."""
+    """The options of the callback that a night needs; see :class:`dreamer.callbacks.sleep.callback.SleepCallback`."""
 
     stages: tuple[DreamStage, ...] | None
     memory: Memory
@@ -74,10 +74,10 @@ class Epochs:
             return device
         return torch.device("cpu")
 
-    # ---------------------------------------------------------------- what the Trainer is told
+    # ---------------------------------------------------------------- the length of an epoch, for the Trainer
 
     def epoch_length(self, day: int) -> int:
-        """Batches of the epoch of a day whose length is known; at most so many while the night is open.
+        """Batches of the epoch of a day of given length; at most so many while the night is open.
 
         Before the first epoch it is the mean over all, rounded up, so that learning rates that are planned by
         ``Trainer.estimated_stepping_batches`` reach to the end.
@@ -94,7 +94,7 @@ class Epochs:
         return day - (-nights * night // epochs)
 
     def announce(self, length: int) -> None:
-        """Tell the Trainer how many batches the epoch has, where it counts them."""
+        """Set in the Trainer's loop how many batches the epoch has."""
         trainer = self.trainer
         loop, fetcher = trainer.fit_loop, trainer.fit_loop._data_fetcher
         if fetcher is None or fetcher.length is None:
@@ -141,20 +141,20 @@ class Epochs:
         if tuple(x.shape[1:]) != self._shape:
             raise ValueError(f"expected samples of one shape, got {self._shape} first and {tuple(x.shape[1:])} now")
         x, y = x.to(info.device), y.to(info.device)
-        self.sleeper.remember(Step(state.epochs, state.awake, Batch(x, y), None), len(x))
+        self.sleeper.offer(Step(state.epochs, state.awake, Batch(x, y), None), len(x))
         if options.generator_trainer is not None:
             keys = (state.epochs, state.awake, info.rank)
             rng = randoms(info.seed, Purpose.PERTURB, *keys, device=info.device)
             options.generator_trainer.learn(x, y, rng, randoms(info.seed, Purpose.END_EXPERIENCE, *keys))
         if self._has_classes:
-            state.today = sorted({*state.today, *y.unique().tolist()})
+            state.classes = sorted({*state.classes, *y.unique().tolist()})
         self._like = batch
         state.largest = max(state.largest, len(x))
         state.awake += 1
         state.drawn += 1
 
     def _check_first(self, batch: Any, x: Tensor, y: Tensor) -> None:
-        """Refuse at the first batch what could not be replayed."""
+        """Refuse, at the first batch, parts that cannot replay it."""
         options = self.options
         options.fields.rebuild(batch, x, y)
         held = getattr(options.memory, "held", {}).get("x", x)
@@ -179,7 +179,7 @@ class Epochs:
         """Let the schedule decide whether a night follows the day that has just ended."""
         state, schedule = self.state, self.options.schedule
         before = state.drawn - state.awake
-        day = Day(state.awake, before, state.epochs - 1, self._is_last(0), seen, frozenset(state.today))
+        day = Day(state.awake, before, state.epochs - 1, self._is_last(0), seen, frozenset(state.classes))
         sleep = bool(self.trainer.fast_dev_run) or self._any(bool(sleeps(schedule, day)))
         if sleep and state.awake:
             if isinstance(schedule, Schedule):
@@ -196,7 +196,7 @@ class Epochs:
         return float(self.trainer.strategy.reduce(wish, reduce_op="sum")) > 0
 
     def _foreseen(self, steps: int, before: int, ahead: int = 0) -> bool | None:
-        """Whether a night follows a day of so many batches, so many days ahead, as far as that is known."""
+        """Whether a night follows a day of so many batches, so many days ahead, as far as that is decided."""
         schedule = self.options.schedule
         if self.trainer.fast_dev_run:
             return True

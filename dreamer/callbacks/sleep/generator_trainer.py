@@ -1,4 +1,4 @@
-"""A generator that learns beside a module of somebody else's."""
+"""A generator that learns beside a user's own module."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class GeneratorTrainer:
             yield Batch(everything["x"][rows], everything["y"][rows])
 
     def dawn(self) -> None:
-        """Forget what was kept for the dusk."""
+        """Drop what was kept for the dusk."""
         self.day = Reservoir(self._capacity)
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class GeneratorTrainer:
         return {"generator": self.generator.state_dict(), "optimizer": optimizer, "day": self.day.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self.generator.load_state_dict(state["generator"])
         if self._optimizer is not None and state["optimizer"] is not None:
             self._optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""The train loader of somebody else's script, with nights behind its days."""
+"""The train loader of a user's own script, with nights behind its days."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class EpochSource(Protocol):
     """Says what follows a day."""
 
     def epoch_length(self, day: int) -> int:
-        """Batches of the current or next epoch, whose day has a known length."""
+        """Batches of the current or next epoch, whose day has a length."""
         ...
 
     def epoch_batches(self, day: Iterator[Any], length: int | None) -> Iterator[Any]:
@@ -33,7 +33,7 @@ class _Nightly:
 
     @property
     def day_length(self) -> int | None:
-        """Batches of a day, limits included; None when nobody knows."""
+        """Batches of a day, limits included; None where it is unknown."""
         try:
             return int(super().__len__())  # type: ignore[misc]
         except TypeError:  # of loaders without a length it makes an infinite one, which is none

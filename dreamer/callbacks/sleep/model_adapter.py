@@ -1,4 +1,4 @@
-"""A module of somebody else's as a night needs it: samples in, logits out."""
+"""A user's own module as a night needs it: samples in, logits out."""
 
 from __future__ import annotations
 

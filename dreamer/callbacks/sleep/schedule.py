@@ -1,4 +1,4 @@
-"""Whether a night follows an epoch of somebody else's training."""
+"""Whether a night follows an epoch of a user's own training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Day(NamedTuple):
     """One epoch's real batches, before their end or at it.
 
     Attributes:
-        steps: how many; None where nobody knows yet.
+        steps: how many; None while it is unknown.
         before: batches of all days before it.
         number: days before it.
         last: True when the Trainer ends after it.

@@ -1,4 +1,4 @@
-"""Which parts and sleep stages suit a module of somebody else's."""
+"""Which parts and sleep stages suit a user's own module."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DreamStage = NREM | REM
 
 
 def without_objectives(stages: Sequence[DreamStage], generator: Generator | None) -> tuple[DreamStage, ...]:
-    """The stages without objectives: the module's own ``training_step`` says what a dream teaches.
+    """The stages without objectives: the module's own ``training_step`` computes the loss of dreams.
 
     Raises:
-        ValueError: when there is none, or one needs what a module of somebody else's cannot give.
+        ValueError: when there is none, or one needs what a user's own module cannot give.
     """
     if not stages:
         raise ValueError("expected at least one sleep stage, got stages=[]; a schedule decides when there is no night")
@@ -96,7 +96,7 @@ def _without_objectives(number: int, stage: DreamStage, generator: Generator | N
     if given or replayer.teacher != "both" or replayer.teacher_sees_perturbed:
         what = f"{type(given[0]).__name__} as an objective" if given else "a teacher of its own"
         raise ValueError(
-            f"{where}: has {what}, but here the module's own training_step judges the dreams, by their labels: "
+            f"{where}: has {what}, but here the module's own training_step computes the dreams' loss, from labels: "
             "leave objectives, teacher and teacher_sees_perturbed out, or use WakeSleepModule"
         )
     if stage.from_scratch or stage.anneal < 1:

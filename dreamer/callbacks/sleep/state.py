@@ -9,15 +9,15 @@ from dreamer.core.ledger import Ledger
 
 @dataclass
 class SleepState(Ledger):
-    """The ledger of a module of somebody else's, whose epochs are days with or without a night behind them.
+    """The ledger of a user's own module, whose epochs are days with or without a night behind them.
 
     Attributes:
         epochs: epochs whose day is over.
         drawn: batches of all days, those of the current one included.
         slept: batches of all nights that were trained on.
         seen: classes of all days that are over, sorted.
-        today: classes of the day so far, or of the last one, sorted.
-        yesterday: classes of the day before, sorted.
+        classes: classes of the day so far, or of the last one, sorted.
+        previous: classes of the day before, sorted.
         experience: number of the experience; days of the same classes in a row are one. -1 before the first dusk.
         nights: nights that have begun.
         awake: batches of the epoch that were real.
@@ -32,8 +32,8 @@ class SleepState(Ledger):
     drawn: int = 0
     slept: int = 0
     seen: list[int] = field(default_factory=list)
-    today: list[int] = field(default_factory=list)
-    yesterday: list[int] = field(default_factory=list)
+    classes: list[int] = field(default_factory=list)
+    previous: list[int] = field(default_factory=list)
     awake: int = 0
     largest: int = 0
     trained: int = 0
@@ -43,15 +43,15 @@ class SleepState(Ledger):
 
     def begin_epoch(self) -> None:
         """A new epoch begins with its day."""
-        self.yesterday, self.today = self.today, []
+        self.previous, self.classes = self.classes, []
         self.awake = self.largest = self.trained = 0
         self.day_over, self.night, self.epoch_over = False, [], False
 
     def end_day(self) -> None:
         """The day is over; whether a night follows is decided next."""
-        if self.today != self.yesterday or self.experience < 0:
+        if self.classes != self.previous or self.experience < 0:
             self.experience += 1
-        self.seen = sorted({*self.seen, *self.today})
+        self.seen = sorted({*self.seen, *self.classes})
         self.epochs += 1
         self.day_over = True
 

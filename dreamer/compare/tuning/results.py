@@ -1,4 +1,4 @@
-"""What tuning has found, and the files that say it: ``best.yaml``, ``trials.csv``, ``tuning.json``."""
+"""The results of tuning, and their files: ``best.yaml``, ``trials.csv``, ``tuning.json``."""
 
 from __future__ import annotations
 

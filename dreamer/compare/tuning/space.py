@@ -96,7 +96,7 @@ def read(path: Path) -> Space:
 
 
 def derive(plain: Mapping[str, Any]) -> Space:
-    """The search space of a recipe that nobody has chosen one for: what it sets itself, around the values it sets.
+    """The default search space of a recipe: the options that it sets, around its values.
 
     - ``optimizer.lr`` and ``generator_lr``: from a tenth to ten times the value, logarithmically;
     - the ``weight`` of every objective that is given one, and ``wake.replay_weight`` where it is a number: from a

@@ -255,7 +255,7 @@ def _augmentation(task: Task, cell: Cell) -> dict[str, Any]:
 class _Study:
     """Optuna's study in a journal file.
 
-    It is asked beside the journal, and a trial is added when it is over, in one line: Optuna's own ``tell`` would leave
+    Parameters are drawn beside the journal, and a trial is added when it is over, in one line: Optuna's ``tell`` leaves
     half a trial behind when the process is killed on the way, and number later ones differently.
 
     Args:

@@ -190,7 +190,7 @@ class DreamPlugin:
         strategy.mbatch[0], strategy.mb_output = real.x, self._output[: len(real.y)]
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Let the wake stage judge learner and generator, and offer the strategy's batch to the memory."""
+        """Compute the wake stage's losses of learner and generator, and offer the strategy's batch to the memory."""
         self._criterion.loss = strategy.loss
         unseen = len(self._step.real.y) if strategy.clock.train_exp_epochs == 0 else 0
         strategy.loss = self._train_step(self._step, unseen, CachedForward(strategy.model, self._output))

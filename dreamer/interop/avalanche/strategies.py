@@ -18,7 +18,7 @@ Quirks of Avalanche 0.6.0, which are measured here as they are:
 - ``GenerativeReplay`` with its own generator (``generator="default"``): a VAE for 1x28x28 images with two latent
   dimensions, whose decoder normalises its pixels to about -0.42 ... 2.82 while the samples lie in [0, 1], and which
   learns with squared errors, its own Adam (1e-2) and half the standard deviation that it says it has. It cannot learn a
-  batch of one sample. Told to replay before it was trained (``untrained_solver=False``), it does so silently.
+  batch of one sample. Set to replay before it was trained (``untrained_solver=False``), it does so silently.
 - ``GenerativeReplay`` with ``is_weighted_replay=True`` throws away the learner's output for its dreams and scores the
   stale output for the real samples by the dreams' labels. Its dreams keep the graph of the generator that made them.
 - ``DER`` replays only once its buffer holds ``batch_size_mem`` samples; below that it is silently ``Naive``. It keeps

@@ -1,4 +1,4 @@
-"""The empty room: a short wake stage of real data, then nights, and nothing new ever again."""
+"""The empty room: a short wake stage of real data, then nights without new data."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class EmptyRoom(Experiment):
 
     What fills the time after the day is the arm: nothing, the same day again, or nights. Whatever it is, it takes the
     same number of optimiser steps. Accuracy is measured on held-out real samples, after the day and after every
-    night's worth of steps. Nothing wakes the learner between its nights, so they are cycles of a long one: the
-    generator has learnt during the day alone, and the teacher of all nights is the learner of the only dusk.
+    night's worth of steps. There is no wake stage between the nights, so they are cycles of one long night: the
+    generator is trained during the day alone, and the teacher of all nights is the only dusk teacher.
 
     Args:
         config: a configuration, as ``dreamer run`` takes it: network, generator, memory, wake, night. Its stream is

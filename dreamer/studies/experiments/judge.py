@@ -98,7 +98,7 @@ class DreamJudge:
         x, y = dreams.x[: self.size], dreams.y[: self.size]
         features = self.classifier.features(x)
         labels = self.classifier.classify(features).argmax(dim=1)
-        shares = measures.class_shares(labels, self.num_classes)
+        frequencies = measures.class_frequencies(labels, self.num_classes)
         precision, recall = measures.precision_recall(features, self.features)
         return {
             "accuracy": metrics.accuracy(_labels(self.train(dreams, which), self.unseen.x), self.unseen.y),
@@ -106,8 +106,8 @@ class DreamJudge:
             "precision": precision,
             "recall": recall,
             "fidelity": metrics.accuracy(labels, y),
-            "coverage": measures.covered_classes(shares),
-            "balance": measures.balance(shares),
+            "coverage": measures.covered_classes(frequencies),
+            "balance": measures.balance(frequencies),
             "diversity": measures.diversity(features, y),
             "novelty": measures.novelty(features, self.seen_features, self.features),
         }

@@ -104,7 +104,7 @@ def wake(encoder: Encoder, decoder: nn.Module, x: Tensor, noise: Tensor, discrim
     Args:
         x: (B, C, H, W) real images in [-1, 1].
         noise: (B, Z), added to the codes from which images are reconstructed.
-        discriminate: whether the encoder learns that they are real; of no use without dreams to tell them from.
+        discriminate: whether the encoder learns that they are real; of no use without dreams to compare with.
 
     Returns:
         The loss, and (B, Z) codes without noise, detached.
@@ -125,7 +125,7 @@ def nrem(encoder: Encoder, decoder: nn.Module, codes: Tensor, occlusion: Occlusi
 
 
 def rem(encoder: Encoder, decoder: nn.Module, codes: Tensor) -> Tensor:
-    """Adversarial dreaming: the encoder is to tell dreams from real images, and the decoder to prevent it.
+    """Adversarial dreaming: the encoder learns to distinguish dreams from real images, the decoder to prevent it.
 
     Both learn by one loss, whose gradient changes its sign on the way to the decoder.
     """
@@ -354,7 +354,7 @@ def _small(network: nn.Module) -> None:
 
 
 def _occlusion(x: Tensor) -> Occlusion:
-    """Tiles of up to a quarter of the side of (N, C, H, W) images, any share of them: 8 of 32 pixels, as in PAD."""
+    """Tiles of up to a quarter of the side of (N, C, H, W) images, any fraction of them: 8 of 32 pixels, as in PAD."""
     return Occlusion(rate=1.0, tile=x.shape[-1] // 4)
 
 

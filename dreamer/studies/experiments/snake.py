@@ -99,7 +99,7 @@ class Snake(Experiment):
             raise ValueError(f"expected a conditional generator, got {self.generator}")
 
     def run(self, seed: int, folder: Path) -> CellResult:
-        """Let generation follow generation."""
+        """Train one generation after another."""
         *parts, classes = real_data(self.stream, seed, self.samples, self.evaluate)
         whole, first, unseen = (tensors(part) for part in parts)
         shape = first.x.shape[1:]

@@ -1,0 +1,153 @@
+"""Every number of the README stands in a committed file that a command wrote."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import statistics
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamer.core.text import MINUS
+from dreamer.generators import ClassConditionalVAE
+from dreamer.metrics.significance import Paired, paired_tests
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8").replace(MINUS, "-")
+# read from papers; configs/strategies and docs/reproductions.md name the tables
+PUBLISHED = ("deep generative replay 91.2", "replay through feedback 92.6", "joint training 97.9")
+# what a number stands in that was not measured
+NOT_PROSE = (r"```.*?```", r"\]\([^)]*\)", r"^\|[^\n]*\|$")
+OTHER = (
+    r"arXiv \d+\.\d+",
+    r"pytorch-lightning( \d+\.\d+\.\d+,?)*( and \d+\.\d+\.\d+)?",
+    r"\d+ % of the training data",
+    *map(re.escape, PUBLISHED),
+)
+
+
+@cache
+def study(name: str) -> list[dict[str, str]]:
+    with (ROOT / "docs" / "studies" / name / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def by_seed(name: str, data: str, arm: str, measure: str) -> dict[str, float]:
+    return {row["seed"]: 100 * float(row[measure]) for row in study(name) if (row["data"], row["arm"]) == (data, arm)}
+
+
+def room(arm: str, measure: str = "accuracy") -> float:
+    return statistics.mean(by_seed("empty-room", "mnist_100", arm, measure).values())
+
+
+def snake(arm: str, measure: str) -> float:
+    return statistics.mean(by_seed("snake", "mnist", arm, measure).values())
+
+
+@cache
+def primary() -> Paired:
+    arms = [by_seed("empty-room", "mnist_100", arm, "accuracy") for arm in ("dreams_perturbed", "awake_perturbed")]
+    return paired_tests([[arms[0][seed] - arms[1][seed] for seed in arms[1]]])[0]
+
+
+@cache
+def recorded(name: str) -> Any:
+    return json.loads((ROOT / "docs" / "measurements" / name).read_text(encoding="utf-8"))
+
+
+def split_mnist(arm: str, measure: Callable[[dict[str, Any]], float]) -> float:
+    return statistics.mean(measure(run) for run in recorded("split_mnist.json")["runs"] if run["arm"] == arm)
+
+
+def percent(arm: str, key: str = "average_accuracy") -> float:
+    return split_mnist(arm, lambda run: 100 * run[key])
+
+
+def megabytes(part: str) -> float:
+    return split_mnist("dreams, perturbed", lambda run: run["bytes"][part] / 1e6)
+
+
+def official(code: str) -> list[float]:
+    return [100 * run["average_accuracy"] for run in recorded("official.json") if run["code"] == code]
+
+
+def claims() -> list[tuple[str, list[float | None]]]:
+    """Words of the README and the numbers in them, in order."""
+    dreams, verbatim = "dreams, perturbed", "dreams, verbatim"
+    found = primary()
+    return [
+        ("94.65 against 96.34 %", [room("dreams_perturbed"), room("awake_perturbed")]),
+        (
+            "-1.69 points, 95 % interval -2.07 to -1.30, p = 0.002",
+            [found.difference, None, found.low, found.high, found.p_holm],
+        ),
+        ("from 91.81 %, in ten of ten seeds", [room("nothing")]),
+        ("unperturbed dreams end at 92.44 %", [room("dreams_plain")]),
+        ("95.14 % without any night", [room("awake_perturbed") - room("awake_perturbed", "gain")]),
+        ("keeps 34 % of the variety", [snake("replace", "recall")]),
+        ("gives 85.2 instead of 91.9 %", [snake("replace", "accuracy"), snake("real_100", "accuracy")]),
+        ("recall is 61 %", [snake("perturbed_codes", "recall")]),
+        ("falls further, to 81.8 %", [snake("perturbed_codes", "accuracy")]),
+        ("dreams ends at 96.2 %", [percent(dreams)]),
+        ("at 94.8 %, and a network without sleep at 19.8 %", [percent(verbatim), percent("no sleep")]),
+        (
+            "-0.2 points on average (perturbed) or -0.5 (verbatim)",
+            [percent(dreams, "sleep_gain"), percent(verbatim, "sleep_gain")],
+        ),
+        ("gives 97.34 % without stored data", [100 * reproduced("RanDumb, 5 000 features")]),
+        ("6.2 MB at the end", [megabytes("generator")]),
+        ("network itself (1.9 MB)", [megabytes("network")]),
+    ]
+
+
+def reproduced(row: str) -> float:
+    runs = [run for name, run in recorded("reproductions.json").items() if f"/ {row} /" in name]
+    return statistics.mean(run["average_accuracy"] for run in runs)
+
+
+def plain(text: str) -> str:
+    return " ".join(text.replace("*", "").split())
+
+
+@pytest.mark.parametrize("words", [words for words, _ in claims()])
+def test_a_number_is_the_measured_one(words: str) -> None:
+    assert words in plain(README)
+    values = dict(claims())[words]
+    # "ten of ten" and the like are words; what is written in digits is compared at its own precision
+    written = re.findall(r"-?\d+(?:\.\d+)?", words)
+    for number, value in zip(written, values, strict=True):
+        if value is not None:
+            digits = len(number.partition(".")[2])
+            assert f"{value:.{digits}f}" == number, (number, value)
+
+
+def test_no_other_number_is_claimed() -> None:
+    rest = README
+    for pattern in NOT_PROSE:
+        rest = re.sub(pattern, " ", rest, flags=re.DOTALL | re.MULTILINE)
+    rest = plain(rest)
+    for words, _ in claims():
+        rest = rest.replace(words, " ")
+    for pattern in OTHER:
+        rest = re.sub(pattern, " ", rest)
+    assert re.findall(r"[^ ]* ?-?\d+\.\d+[^ ]*|\d+ %", rest) == []
+
+
+def test_in_every_seed_is_in_every_seed() -> None:
+    def higher(name: str, data: str, arm: str, other: str, measure: str, seeds: int) -> bool:
+        ours, theirs = (by_seed(name, data, each, measure) for each in (arm, other))
+        return len(ours) == seeds and all(ours[seed] > theirs[seed] for seed in ours)
+
+    assert higher("empty-room", "mnist_100", "dreams_perturbed", "nothing", "accuracy", 10)
+    assert higher("empty-room", "mnist_100", "dreams_moved", "dreams_perturbed", "accuracy", 10)
+    assert higher("snake", "mnist", "perturbed_codes", "replace", "recall", 3)
+    assert higher("snake", "mnist", "replace", "perturbed_codes", "accuracy", 3)
+
+
+def test_the_generator_of_the_room_keeps_more_bytes_than_its_images() -> None:
+    assert ClassConditionalVAE((1, 28, 28), 10).nbytes > 8 * 100 * 28 * 28
