@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from dreamer.core.limits import at_least
+
 if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
 
@@ -19,7 +21,6 @@ class RunCheckpoint(Checkpoint):
     The file is replaced in one move, so a process killed while it writes leaves the previous one whole.
 
     Args:
-        directory: where ``last.ckpt`` lies.
         every_n_steps: optimiser steps between two checkpoints within a stage, at least 1.
 
     Raises:
@@ -27,8 +28,7 @@ class RunCheckpoint(Checkpoint):
     """
 
     def __init__(self, directory: str | Path, every_n_steps: int = 500):
-        if every_n_steps < 1:
-            raise ValueError(f"expected every_n_steps of at least 1, got {every_n_steps}")
+        at_least(1, every_n_steps=every_n_steps)
         self.path = Path(directory) / "last.ckpt"
         self.every_n_steps = every_n_steps
         self._saved_at = 0

@@ -11,13 +11,14 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from dreamer import metrics
+from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch
 from dreamer.loggers.pictures import log_pictures
 from dreamer.metrics import dreams as measures
 from dreamer.networks.base import Featured, forward
-from dreamer.report.neighbours import draw_neighbours
+from dreamer.report.pictures import draw_neighbours
 
 if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
@@ -68,9 +69,7 @@ class DreamQuality(Callback):
     """
 
     def __init__(self, directory: str | Path | None = None, samples: int = 500, every: int = 1):
-        for name, number in (("samples", samples), ("every", every)):
-            if number < 1:
-                raise ValueError(f"expected {name} of at least 1, got {number}")
+        at_least(1, samples=samples, every=every)
         self.directory = None if directory is None else Path(directory)
         self.samples = samples
         self.every = every

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -43,7 +44,6 @@ class Pace:
 
         Args:
             steps: steps ahead of each kind; a kind not seen yet counts as fast as the others together.
-            evaluations: evaluations ahead.
         """
         seen = sum(self._count[kind] for kind in KINDS)
         if not seen:
@@ -100,11 +100,7 @@ class RunProgress(ProgressBar):
     # ---------------------------------------------------------------- events of the Trainer
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuse modules that have no stages to show.
-
-        Raises:
-            TypeError: when the module has no hypnogram.
-        """
+        """Refuse modules that have no stages to show."""
         super().setup(trainer, pl_module, stage)
         if not hasattr(type(pl_module), "hypnogram"):
             raise TypeError(
@@ -167,11 +163,9 @@ class RunProgress(ProgressBar):
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give the terminal back."""
         self._stop()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the terminal back."""
         self._stop()
 
     # ---------------------------------------------------------------- what is shown
@@ -265,7 +259,7 @@ class RunProgress(ProgressBar):
             yield f"{score.name} so far {score.write(seen)}{score.sign.strip()}"
         left = self._pace.left(*self._ahead(pl_module))
         if left is not None:
-            yield f"{_clock(left)} left"
+            yield f"{timedelta(seconds=round(left))} left"
 
     def _ahead(self, pl_module: WakeSleepModule) -> tuple[dict[Kind, int], int]:
         """Steps of each kind and evaluations that lie ahead."""
@@ -289,8 +283,3 @@ class RunProgress(ProgressBar):
 
 def _is_live(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

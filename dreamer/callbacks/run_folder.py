@@ -37,9 +37,7 @@ class RunFolder(Callback):
     writes.
 
     Args:
-        directory: the run folder.
         config: any plain dictionary; stored in ``results.json``.
-        name: what the run is called; by default the name of the folder.
         dreams_per_class: samples of each class in the picture of a night; 0 draws none.
     """
 
@@ -70,7 +68,6 @@ class RunFolder(Callback):
         _flush(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
-        """Write everything."""
         if trainer.is_global_zero:
             self._write(trainer, pl_module, broken=False)
 

@@ -60,11 +60,7 @@ def stream(
 
 
 def _script() -> ModuleType:
-    """``benchmarks/bench.py``, which lies beside the package in a checkout and is not installed.
-
-    Raises:
-        ConfigError: when the package does not lie in a checkout.
-    """
+    """``benchmarks/bench.py``, which lies beside the package in a checkout and is not installed."""
     path = Path(dreamer.__file__).parents[1] / "benchmarks" / "bench.py"
     if not path.is_file():
         raise ConfigError(f"bench needs a checkout of the project: there is no {path.name} in {str(path.parent)!r}")

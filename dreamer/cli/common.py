@@ -45,11 +45,7 @@ def devices(gpus: str | None) -> tuple[str, ...] | None:
 
 
 def seeds(text: str) -> int | list[int]:
-    """``--seeds``: how many there are, or which.
-
-    Raises:
-        ConfigError: when it is neither.
-    """
+    """``--seeds``: how many there are, or which."""
     try:
         return int(text) if "," not in text else [int(part) for part in text.split(",")]
     except ValueError:

@@ -85,17 +85,7 @@ def compare(
 
 
 def run_comparison(asked: Mapping[str, Any], folder: Path, resources: Resources, mix: bool) -> None:
-    """Run a grid, and print where its report is.
-
-    Args:
-        asked: see :func:`dreamer.compare.grid.read`.
-        folder: of the comparison.
-        resources: with what.
-        mix: reuse runs made by another version of dreamer.
-
-    Raises:
-        typer.Exit: 130 when it was stopped by hand, 1 when a run failed.
-    """
+    """Run a grid, and print where its report is; exit with 130 when it was stopped by hand, 1 when a run failed."""
     from dreamer.compare import run as comparisons
     from dreamer.jobs.job import Interrupted
 
@@ -118,11 +108,7 @@ def requested(
     augment: str | None,
     wandb: bool,
 ) -> dict[str, Any]:
-    """The grid that the words describe, laid over the YAML where there is one.
-
-    Raises:
-        ConfigError: when they describe none.
-    """
+    """The grid that the words describe, laid over the YAML where there is one."""
     from dreamer import config
 
     files = [item for item in items if item.endswith((".yaml", ".yml")) and not {" ", "=", "+"} & set(item)]

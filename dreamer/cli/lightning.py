@@ -74,20 +74,12 @@ class WakeSleepCLI(LightningCLI):
         """Leave out Lightning's record of hyper-parameters, which assumes that every link was followed."""
 
     def instantiate_classes(self) -> None:
-        """Build stream, module and Trainer.
-
-        Raises:
-            ConfigError: when one of them, or a part, refuses a value.
-        """
+        """Build stream, module and Trainer."""
         with refusals():
             super().instantiate_classes()
 
     def before_fit(self) -> None:
-        """Print the schedule.
-
-        Raises:
-            ConfigError: when parts make no sense together, with the reason.
-        """
+        """Print the schedule."""
         stream, model = self.datamodule.stream, self.model
         with refusals():
             plan = model.plan(stream, self.trainer.world_size)

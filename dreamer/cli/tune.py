@@ -22,8 +22,7 @@ def tune(
         ),
     ],
     items: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE ...]", help="Settings for every run.", show_default=False),
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Settings for every run.", show_default=False)
     ] = None,
     stream: Annotated[str, typer.Option(help="A configuration that names a stream.")] = "digits",
     space: Annotated[

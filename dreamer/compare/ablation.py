@@ -31,12 +31,6 @@ def asked(
 
     Args:
         strategy: names of recipes, laid over each other (``dreams+augment``); ``ours`` is the stream's own.
-        stream: a configuration that names a stream.
-        seeds: how many, or which ones; the same for all arms.
-        words: ``key=value`` for all arms.
-
-    Returns:
-        Plain values for :func:`dreamer.compare.grid.read`.
 
     Raises:
         ConfigError: when there is no such recipe, or it has no nights.
@@ -63,12 +57,6 @@ def variants(whole: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
     Without any night, without each kind of stage, without each perturbation and without all, without teachers (dreams
     are learnt from their labels), and without a schedule of its own (nights come at the boundaries of experiences).
-
-    Args:
-        whole: the recipe's configuration, with that of a stream.
-
-    Raises:
-        ConfigError: when it makes no sense.
     """
     night = _stages(whole)
     if not night:

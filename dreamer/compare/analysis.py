@@ -87,12 +87,9 @@ class Standing:
     """The numbers of an arm on a stream.
 
     Attributes:
-        arm: as in the comparison.
-        stream: as in the comparison.
         accuracy: of the average accuracies of all its seeds.
         paired: against the reference; None for the reference itself.
         rank: mean rank on this stream; None where it has none.
-        costs: means over the seeds.
         secondary: the other measures of a run by name, described and not tested.
     """
 
@@ -110,7 +107,6 @@ class Analysis:
     """Everything that can be said about a comparison.
 
     Attributes:
-        reference: the arm that the others are compared with.
         standings: by stream, then arm, in the order of the grid.
         tests: how many p values Holm's correction ran over.
         ranking: over all streams.
@@ -131,11 +127,7 @@ class Analysis:
         return [standing for standing in self.standings if standing.stream == stream]
 
     def of(self, arm: str, stream: str) -> Standing:
-        """One arm on one stream.
-
-        Raises:
-            KeyError: when the grid has no such cell.
-        """
+        """One arm on one stream; a ``KeyError`` when the grid has no such cell."""
         for standing in self.standings:
             if (standing.arm, standing.stream) == (arm, stream):
                 return standing

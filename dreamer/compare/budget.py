@@ -36,7 +36,6 @@ class Limits:
         steps: optimiser steps of a whole run, wake and sleep, or None.
         nbytes: bytes kept beside the network, at the end of a run, or None.
         match: the reference arm's own ``steps``, ``bytes`` or ``flops`` are the limit, or None.
-        reference: the label of that arm.
     """
 
     steps: int | None = None
@@ -46,16 +45,7 @@ class Limits:
 
     @classmethod
     def read(cls, budget: Any, match: Any, reference: str) -> Limits:
-        """Check the request.
-
-        Args:
-            budget: None, or a mapping with ``steps`` and ``bytes``.
-            match: None, or one of :data:`MATCHES`.
-            reference: the label of the arm that is matched.
-
-        Raises:
-            ConfigError: when it makes no sense.
-        """
+        """Check the request."""
         if match is not None and match not in MATCHES:
             raise ConfigError(f"match: there is no {match!r}; {one_of(str(match), MATCHES)}")
         given = budget or {}
@@ -108,10 +98,6 @@ class Plan:
 
 def equalise(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell], list[str]]:
     """Give the arms of one stream equal budgets.
-
-    Args:
-        cells: one cell of each arm, by label.
-        limits: what a run may spend.
 
     Returns:
         The cells with changed wake steps and capacities, and what could not be made equal.

@@ -16,17 +16,7 @@ from dreamer.runs import run as runs
 
 
 def run_cell(folder: Path) -> dict[str, Any]:
-    """Run a cell, from its checkpoint where it has one; one that is complete is left alone.
-
-    Args:
-        folder: holds ``cell.json``; becomes the run folder.
-
-    Returns:
-        The content of its ``results.json``.
-
-    Raises:
-        ConfigError: when it cannot be run as configured.
-    """
+    """Run a cell, from its checkpoint where it has one; one that is complete is left alone."""
     runs.quiet_lightning()
     cell = read_cell(folder)
     done = runs.finished(folder)

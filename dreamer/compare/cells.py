@@ -18,10 +18,6 @@ class Cell:
     """One run of a comparison.
 
     Attributes:
-        arm: the label of its arm.
-        stream: the label of its stream.
-        seed: of everything that is drawn.
-        config: the whole configuration, as :func:`dreamer.config.yaml.read` gives it.
         avalanche: None, or ``name`` and ``options`` of the strategy of Avalanche that runs on this configuration's
             stream, network, optimizer, batch size and steps.
     """

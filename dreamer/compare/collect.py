@@ -17,14 +17,7 @@ from dreamer.report.score import Score
 
 
 def of_grid(grid: Grid, folder: Path, command: str = "", reasons: dict[Path, str] | None = None) -> Comparison:
-    """The comparison of a grid, as far as it has been run.
-
-    Args:
-        grid: the requested cells.
-        folder: that of the comparison.
-        command: what was typed.
-        reasons: why cells failed, by their run folders.
-    """
+    """The comparison of a grid, as far as it has been run."""
     runs: list[CompletedRun] = []
     missing: list[Missing] = []
     for cell in grid.cells:
@@ -44,9 +37,7 @@ def of_folders(folders: Sequence[Path], reference: str | None = None, command: s
     folder and the copy of its results among W&B's files count once.
 
     Args:
-        folders: run folders, or folders that hold some at any depth, W&B's offline and online run folders included.
         reference: an arm; by default the first.
-        command: what was typed.
 
     Raises:
         ConfigError: when there is none, or two different runs of the same arm, stream and seed.

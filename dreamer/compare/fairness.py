@@ -17,9 +17,6 @@ def differences(runs: Iterable[CompletedRun]) -> list[str]:
 
     It looks at optimiser steps, real samples, bytes kept beside the network, the augmentation of real samples, the
     class order, test data and first accuracies of each seed, and the versions of software.
-
-    Args:
-        runs: of one comparison.
     """
     by_stream: dict[str, list[CompletedRun]] = {}
     for run in runs:

@@ -19,8 +19,6 @@ def dreams(arms: Mapping[str, Sequence[CompletedRun]], key: str, room: int) -> F
     """The last gallery of each arm's lowest seed that has one.
 
     Args:
-        arms: the runs of one stream by arm.
-        key: of the stream, unique in the page.
         room: bytes that all pictures together may take, before they are written as text.
     """
     found = {arm: gallery for arm, runs in arms.items() if (gallery := _last_gallery(runs)) is not None}

@@ -36,7 +36,6 @@ class Arm:
     Attributes:
         label: how tables call it.
         recipes: configurations laid over that of the stream, left to right.
-        words: single settings on top, as ``key=value``.
         avalanche: the strategy of Avalanche that runs instead of ours, or None.
     """
 
@@ -51,12 +50,9 @@ class Grid:
     """All cells, and the request that they come from.
 
     Attributes:
-        title: what is compared, in a few words.
         cells: by stream, then arm, then seed.
         reference: the label of the arm that all others are compared with.
         warnings: where arms differ although they should not, one sentence each.
-        asked: the request, as plain values.
-        wandb: each run, and the table, are logged to W&B.
     """
 
     title: str
@@ -128,11 +124,7 @@ def read(asked: Mapping[str, Any]) -> Grid:
 
 
 def read_cell(folder: Path) -> Cell:
-    """The cell of a run folder.
-
-    Raises:
-        ConfigError: when there is none.
-    """
+    """The cell of a run folder; a ``ConfigError`` when there is none."""
     there = manifest.read(folder)
     try:
         return Cell(there["arm"], there["stream"], there["seed"], there["config"], there["avalanche"])
@@ -173,13 +165,7 @@ def _stream(entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
 
 
 def _cell(
-    arm: Arm,
-    label: str,
-    items: Sequence[str],
-    words: Sequence[str],
-    augment: Any,
-    seed: int,
-    wandb: bool,
+    arm: Arm, label: str, items: Sequence[str], words: Sequence[str], augment: Any, seed: int, wandb: bool
 ) -> Cell:
     """The cell of one seed."""
     try:

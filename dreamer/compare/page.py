@@ -19,16 +19,7 @@ _PICTURES = 6_000_000
 
 
 def write_page(comparison: Comparison, analysis: Analysis, folder: str | Path) -> Path:
-    """Write the page of a comparison.
-
-    Args:
-        comparison: the runs.
-        analysis: what may be concluded from them.
-        folder: of the comparison, which is made when it is not there.
-
-    Returns:
-        The path of ``report.html``.
-    """
+    """Write ``report.html`` into the folder of a comparison, and return its path."""
     keys = [f"{_key(stream)}-{number}" for number, stream in enumerate(comparison.streams, start=1)]
     named = zip(comparison.streams, keys, strict=True)
     streams = [_stream(comparison, analysis, stream, key) for stream, key in named]

@@ -37,13 +37,7 @@ _MEASURES = {
 
 
 def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
-    """Everything about the arms of one stream.
-
-    Args:
-        analysis: what may be concluded.
-        stream: which one.
-        key: of the stream, unique in the page.
-    """
+    """Everything about the arms of one stream, whose ``key`` is unique in the page."""
     reference = analysis.reference
     columns = [
         Column("Arm", words=True),
@@ -78,12 +72,7 @@ def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
 
 
 def cells_table(comparison: Comparison, directory: Path) -> Table:
-    """Every run with its seed and its numbers.
-
-    Args:
-        comparison: the runs.
-        directory: of the page, from which run folders below it are linked.
-    """
+    """Every run with its seed and its numbers; folders below the page's directory are linked."""
     columns = [
         *word_columns("Stream", "Arm"),
         Column("Seed"),

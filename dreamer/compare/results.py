@@ -15,8 +15,6 @@ class CompletedRun:
     """One cell of the grid that was run to its end.
 
     Attributes:
-        arm: what is compared, such as ``er`` or ``avalanche:Replay``.
-        stream: the stream that it was trained on.
         seed: of everything that was drawn; the same seed means the same class order, data order, initial weights and
             test data for every arm.
         results: the content of its ``results.json``, in which accuracies are fractions in [0, 1].
@@ -40,12 +38,8 @@ class Comparison:
     """Everything that tables and page are made from.
 
     Attributes:
-        title: what is compared, in a few words.
         runs: the completed cells, in the order of the grid: by stream, then arm, then seed.
-        missing: the cells without results.
-        reference: the arm that all others are compared with.
         warnings: where arms differ in what they were given, one sentence each.
-        command: what was typed, or empty.
     """
 
     title: str

@@ -31,10 +31,6 @@ def compare(
 
     Args:
         asked: see :func:`dreamer.compare.grid.read`.
-        folder: of the comparison.
-        resources: what it runs on.
-        mix: reuse runs made by another version of dreamer.
-        command: what was typed.
 
     Returns:
         The comparison; cells that failed are among its missing ones.
@@ -57,11 +53,7 @@ def compare(
 
 
 def report(comparison: Comparison, folder: Path) -> Analysis:
-    """Write tables and page of a comparison into a folder, and print the table.
-
-    Raises:
-        ConfigError: when the folder cannot be written to.
-    """
+    """Write tables and page of a comparison into a folder, or say why not, and print the table."""
     analysis = analyse(comparison)
     try:
         write_tables(comparison, analysis, folder)

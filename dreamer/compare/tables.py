@@ -5,8 +5,6 @@ Fractions stay fractions in ``results.csv`` and ``results.json``; what is meant 
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +15,7 @@ from typing import IO, Any
 from dreamer.compare.analysis import Analysis, Standing, costs, explained
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.words import missing_lines, ranking_line, reasons
-from dreamer.core.files import write_text
+from dreamer.core.files import csv_text, write_text
 from dreamer.core.text import (
     DASH,
     MINUS,
@@ -78,19 +76,7 @@ _LATEX_SPECIAL = {
 
 
 def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path) -> list[Path]:
-    """Write ``results.csv``, ``results.json``, ``table.md`` and ``table.tex``, each in one piece.
-
-    Args:
-        comparison: the runs.
-        analysis: the statistics of them.
-        folder: is made when it is not there.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        OSError: when the folder cannot be written to.
-    """
+    """Write ``results.csv``, ``results.json``, ``table.md`` and ``table.tex``, each in one piece; gives their paths."""
     folder = Path(folder)
     texts = {
         CSV: csv_table(comparison, folder),
@@ -103,12 +89,7 @@ def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path)
 
 
 def csv_table(comparison: Comparison, folder: Path) -> str:
-    """One row for each cell of the grid, completed or missing; what is undefined or unknown is empty.
-
-    Args:
-        comparison: the runs.
-        folder: paths below it are written relative to it.
-    """
+    """One row for each cell of the grid, completed or missing; what is undefined or unknown is empty."""
     places = {place: i for i, place in enumerate((s, a) for s in comparison.streams for a in comparison.arms)}
     rows = [_csv_row(run, folder) for run in comparison.runs]
     rows += [
@@ -117,22 +98,11 @@ def csv_table(comparison: Comparison, folder: Path) -> str:
     ]
     rows.sort(key=lambda row: (places[row["stream"], row["arm"]], row["seed"]))
     costs_of = list(asdict(costs({})))
-    out = io.StringIO()
-    columns = ["stream", "arm", "seed", *METRICS, *costs_of, "folder", "missing"]
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_text(["stream", "arm", "seed", *METRICS, *costs_of, "folder", "missing"], rows)
 
 
 def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict[str, Any]:
-    """What ``results.json`` holds: every cell's numbers, and all that was concluded from them.
-
-    Args:
-        comparison: the runs.
-        analysis: the statistics of them.
-        folder: paths below it are written relative to it.
-    """
+    """What ``results.json`` holds: every cell's numbers, and all that was concluded from them."""
     return {
         "title": comparison.title,
         "command": comparison.command,
@@ -211,13 +181,7 @@ def plain_comparison(comparison: Comparison, analysis: Analysis) -> str:
 
 
 def print_comparison(comparison: Comparison, analysis: Analysis, file: IO[str] | None = None) -> None:
-    """Print the tables: drawn with rich in a terminal, as plain text anywhere else.
-
-    Args:
-        comparison: the runs.
-        analysis: the statistics of them.
-        file: where to; by default the standard output.
-    """
+    """Print the tables: drawn with rich in a terminal, as plain text anywhere else."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -90,13 +90,7 @@ def missing_lines(comparison: Comparison) -> list[str]:
 
 
 def given(runs: Sequence[CompletedRun], what: str, skip: Sequence[str] = ()) -> Facts:
-    """What stands in one part of the results of some runs, such as their protocol, and which runs differ in it.
-
-    Args:
-        runs: whose results are read.
-        what: the part.
-        skip: keys to leave out.
-    """
+    """What stands in one part of the results of some runs, such as their protocol, and which runs differ in it."""
     parts = [(run, run.results.get(what) or {}) for run in runs]
     facts = []
     for key in dict.fromkeys(key for _, part in parts for key in part if key not in skip):
@@ -130,12 +124,7 @@ def configs(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def ranking_line(ranking: Ranking, block: str = "pair of stream and seed") -> str:
-    """Mean ranks, best first, and Friedman's test, in one sentence.
-
-    Args:
-        ranking: of the arms.
-        block: what they were ranked within.
-    """
+    """Mean ranks within each block, best first, and Friedman's test, in one sentence."""
     if not ranking.blocks:
         return f"mean ranks: none, there is no {block} for which every arm has a score"
     order = sorted(ranking.mean_ranks.items(), key=lambda entry: entry[1])

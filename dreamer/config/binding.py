@@ -98,7 +98,6 @@ def bind(
     Args:
         target: a class or function with typed keyword parameters.
         options: what was configured: a mapping of plain values.
-        path: where it stands in the configuration.
         given: parameters that will be passed to :meth:`ComponentSpec.build`; they may be missing.
         refused: parameters that may not be configured.
         title: what the target is called in messages.
@@ -138,9 +137,7 @@ def check(
     Args:
         value: what a YAML can hold: numbers, texts, true or false, null, lists, mappings.
         hint: an evaluated annotation.
-        path: where the value stands in the configuration.
         default: the parameter's default; its class serves for a part that is configured without a name.
-        given: see :func:`bind`.
 
     Raises:
         ConfigError: when the value does not fit.

@@ -52,7 +52,6 @@ def resolve(family: str, name: str) -> type:
     """The class of a part.
 
     Args:
-        family: a key of :data:`FAMILIES`.
         name: the stem of one of its files, or the dotted path of a class of the user's own (``my.package.Thing``).
 
     Raises:
@@ -70,11 +69,7 @@ def resolve(family: str, name: str) -> type:
 
 
 def dotted(path: str) -> type:
-    """The class at a dotted path, such as ``my.package.Thing``.
-
-    Raises:
-        UnknownPart: when it cannot be imported, or is no class.
-    """
+    """The class at a dotted path, such as ``my.package.Thing``; an :class:`UnknownPart` when it cannot be imported."""
     where, _, attribute = path.rpartition(".")
     module = _import(where, path)
     found = getattr(module, attribute, None)

@@ -66,11 +66,6 @@ def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, 
 def merge(under: Any, over: Any, path: str = "") -> Any:
     """Lay one configuration over another.
 
-    Args:
-        under: plain values.
-        over: plain values that win.
-        path: where both stand.
-
     Raises:
         ConfigError: when a position of a list is addressed that is not there.
     """
@@ -138,11 +133,7 @@ def _find(item: str | Path) -> Path:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read one YAML file, without what it is based on.
-
-    Raises:
-        ConfigError: when it cannot be read, or holds no keys.
-    """
+    """Read one YAML file, without what it is based on."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

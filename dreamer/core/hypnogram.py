@@ -107,14 +107,7 @@ class Hypnogram(Sequence[Stage]):
         return cls([Stage(**{key: value for key, value in stage.items() if key != "label"}) for stage in named])
 
     def granted(self, night: int) -> Hypnogram:
-        """The plan in which an open night is certain, and the wake stage before it is evaluated.
-
-        Args:
-            night: its number.
-
-        Raises:
-            ValueError: when no such night is open.
-        """
+        """The plan in which an open night is certain, and evaluated before; a ``ValueError`` when it is not open."""
         first, end = self._open_night(night)
         head = self._numbered(end)
         head[first - 1] = replace(head[first - 1], evaluated=True)
@@ -122,14 +115,7 @@ class Hypnogram(Sequence[Stage]):
         return self._joined(head, self._stages[end:], self._fewer)
 
     def dropped(self, night: int) -> Hypnogram:
-        """The plan without an open night; stages and nights after it move up.
-
-        Args:
-            night: its number.
-
-        Raises:
-            ValueError: when no such night is open.
-        """
+        """The plan without an open night, stages and nights after it moved up; a ``ValueError`` when it is not open."""
         first, end = self._open_night(night)
         return self._joined(self._numbered(first), self._stages[end:], self._fewer + 1)
 
@@ -170,9 +156,6 @@ class Hypnogram(Sequence[Stage]):
         """The shortest plan with every kind of stage of this one: the first wake stage and the first night.
 
         Its night is certain, even where it is open in this plan.
-
-        Args:
-            steps: steps of each stage.
         """
         kinds: dict[str, Stage] = {}
         for stage in self:

@@ -48,10 +48,7 @@ def randoms(seed: int, purpose: Purpose, *keys: int, device: torch.device | str 
     """A new generator for one purpose at one place, e.g. ``randoms(seed, Purpose.DREAM, stage, step)``.
 
     Args:
-        seed: the seed of the run.
-        purpose: what the numbers are for.
         keys: where they are needed (experience, stage, step, rank ...), any integers.
-        device: where the numbers will be drawn.
     """
     generator = torch.Generator(device=device)
     # a CPU generator looks at 32 bits of its seed only; mix() has spread every key over them
@@ -59,12 +56,7 @@ def randoms(seed: int, purpose: Purpose, *keys: int, device: torch.device | str 
 
 
 def seed_global(seed: int, device: torch.device) -> None:
-    """Seed torch's global generators, from which dropout and initial weights are drawn.
-
-    Args:
-        seed: any integer, see :func:`mix`.
-        device: where the network is.
-    """
+    """Seed torch's global generators, from which dropout and initial weights are drawn."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

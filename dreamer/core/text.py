@@ -50,10 +50,6 @@ def plus_minus(mean: float | None, std: float | None, write: Callable[[float | N
 def p_value(p: float | None, named: bool = False) -> str:
     """A p value with three decimals.
 
-    Args:
-        p: in [0, 1].
-        named: write ``p`` before it.
-
     >>> p_value(0.05), p_value(0.0002)
     ('0.050', '< 0.001')
     """
@@ -128,7 +124,6 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list
     """Rows as lines of fixed-width columns, two spaces apart.
 
     Args:
-        rows: texts, equally many in each row.
         left: positions of columns that are set to the left; all others are set to the right.
     """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -119,9 +119,7 @@ class DreamBlock:
     larger batches for the teachers, and the same numbers wherever a run is resumed.
 
     Args:
-        dreams: of all steps, in order.
         first: number of the first step.
-        steps: how many steps.
     """
 
     def __init__(self, dreams: Dream, first: int, steps: int):
@@ -192,13 +190,7 @@ class Losses:
 
     @classmethod
     def of(cls, *, outputs: Tensor | None = None, real_loss: Tensor | None = None, **terms: Tensor | None) -> Losses:
-        """Sum the given scalar terms; terms that are None are left out, and without any ``total`` is None.
-
-        Args:
-            outputs: see :attr:`outputs`.
-            real_loss: see :attr:`real_loss`.
-            terms: named scalars.
-        """
+        """Sum the given scalar terms; terms that are None are left out, and without any ``total`` is None."""
         present = {name: term for name, term in terms.items() if term is not None}
         total = functools.reduce(operator.add, present.values()) if present else None
         return cls(total, {name: term.detach() for name, term in present.items()}, outputs, real_loss)

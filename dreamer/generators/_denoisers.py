@@ -26,13 +26,7 @@ def when_and_what(t: Tensor, p: Tensor) -> Tensor:
 
 
 class FlatDenoiser(nn.Module):
-    """Fully connected layers for samples of any shape; time and class scale and shift their activations.
-
-    Args:
-        sample_shape: *S.
-        num_classes: K.
-        hidden: widths.
-    """
+    """Fully connected layers for samples of any shape; time and class scale and shift their activations."""
 
     def __init__(self, sample_shape: Sequence[int], num_classes: int, hidden: Sequence[int]):
         super().__init__()
@@ -63,7 +57,6 @@ class UNet(nn.Module):
 
     Args:
         sample_shape: (C, H, W).
-        num_classes: K.
         channels: of each size from fine to coarse, multiples of 4; the side halves between them.
     """
 

@@ -18,8 +18,6 @@ class FlatArtist(nn.Module):
 
     Args:
         inputs: numbers of which a sample is made.
-        sample_shape: *S.
-        hidden: widths.
     """
 
     def __init__(self, inputs: int, sample_shape: Sequence[int], hidden: Sequence[int]):
@@ -71,8 +69,6 @@ class Critic(nn.Module):
 
     Args:
         trunk: maps (B, *S) to (B, H).
-        features: H.
-        num_classes: K.
     """
 
     def __init__(self, trunk: nn.Module, features: int, num_classes: int):

@@ -60,7 +60,6 @@ class MixtureBank(nn.Module):
             row: (B,) int64, the mixture of each code, in [0, R).
             p: (B, K) label distributions of the codes.
             rng: generator on the device of ``row``.
-            perturbations: of the noise and of the codes.
             temperature: scales the deviation from a component's mean.
         """
         component = torch.multinomial(self.weight.float()[row], 1, generator=rng).flatten()
@@ -84,9 +83,6 @@ def fit_mixture(
     Args:
         z: (N, D) codes, N at least 1.
         components: M; fewer are used when there are fewer than 2 codes for each.
-        rng: generator on the device of ``z``.
-        iterations: of expectation-maximisation.
-        diagonal: keep only the variances of each component.
     """
     count, dims = z.shape
     components = max(1, min(components, count // 2))

@@ -8,10 +8,6 @@ from collections.abc import Sequence
 def halved(sample_shape: Sequence[int], times: int) -> list[tuple[int, int]]:
     """Height and width of an image, then those of it halved again and again, rounded up.
 
-    Args:
-        sample_shape: (C, H, W).
-        times: how often it is halved.
-
     Raises:
         ValueError: when samples are not images, or too small to be halved that often.
     """

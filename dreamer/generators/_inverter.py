@@ -21,11 +21,8 @@ def inverter(
         shape: ``mlp``: two hidden layers; ``conv``: a linear layer and two doublings of the image (Fang et al. 2019,
             arXiv 1912.11006, as in Always Be Dreaming, ``models/generator.py``). Both with batch normalisation, which
             keeps the samples of a batch apart, and leaky ReLUs.
-        inputs: numbers of noise and class together.
-        sample_shape: *S.
         width: of the hidden layers; channels of the first image.
         unit: whether samples end in [0, 1].
-        seed: of its weights.
 
     Raises:
         ValueError: when ``conv`` is to make samples that are no images with sides that can be halved twice.

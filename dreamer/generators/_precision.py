@@ -9,11 +9,6 @@ from torch.func import functional_call
 
 
 def in_float32(network: nn.Module, *inputs: Any) -> Tensor:
-    """The output of a network that is kept in half precision, computed in float32 (a CPU is slow in half).
-
-    Args:
-        network: any; its weights are at_least_float32 for this call only.
-        inputs: its arguments.
-    """
+    """The output of a network that is kept in half precision, computed in float32 (a CPU is slow in half)."""
     kept = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     return functional_call(network, {name: value.float() for name, value in kept.items()}, inputs)

@@ -15,6 +15,7 @@ from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
 from dreamer.networks.base import module_bytes
 
 Continual = Literal["grow", "rehearse"]
+Store = Literal["float16", "float32"]
 _UNPERTURBED = Perturbations()
 
 
@@ -44,7 +45,6 @@ class GeneratorSnapshot(nn.Module, ABC):
         Args:
             y: (B,) int64 labels among :attr:`classes`; an unconditional one ignores them.
             p: (B, K) their one-hot distributions.
-            rng: generator on the device of ``y``.
             perturbations: of noise and codes, those that the generator's ``spaces`` name.
 
         Returns:
@@ -68,6 +68,7 @@ class Generator(nn.Module, ABC):
         sample_shape: *S.
         num_classes: K classes, or domains, that it learns to dream of.
         continual: ``grow`` or ``rehearse``.
+        store: type in which snapshots are kept for the nights.
 
     Attributes:
         spaces: which perturbations on the way of a dream it takes: ``latent``, ``noise``.
@@ -82,11 +83,14 @@ class Generator(nn.Module, ABC):
     bounds: tuple[float, float] | None = None
     dusks: Tensor
 
-    def __init__(self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow"):
+    def __init__(
+        self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow", store: Store = "float32"
+    ):
         super().__init__()
         self.sample_shape = tuple(sample_shape)
         self.num_classes = num_classes
         self.continual = continual
+        self.store = getattr(torch, store)
         self.snapshots = nn.ModuleList()
         # dusks so far decide the weight of real samples beside dreams
         self.register_buffer("dusks", torch.tensor(0))
@@ -100,7 +104,6 @@ class Generator(nn.Module, ABC):
         Args:
             seen: (B, *S) samples (features where :attr:`is_features`) and their labels or domains; a
                 teacher's logits where they are dreamt and there was a teacher.
-            rng: generator on the device of the samples.
 
         Returns:
             Scalar, per sample and element of *S, so that it is of the learner's order of magnitude and gradient
@@ -118,15 +121,10 @@ class Generator(nn.Module, ABC):
         Args:
             snapshot: as :meth:`new_snapshot` made it, on the device and in float32; its classes are those of ``day``.
             day: batches of everything that it shall dream of, read once.
-            rng: generator on the device of the samples.
         """
 
     def attach(self, learner: nn.Module) -> None:
-        """Take the learner, once, when the module is built; a generator that looks at it keeps it from here.
-
-        Raises:
-            ValueError: when it cannot work with this learner.
-        """
+        """Take the learner, once, when the module is built; a ``ValueError`` when it cannot work with this one."""
 
     # ---------------------------------------------------------------- what stages call
 
@@ -144,11 +142,7 @@ class Generator(nn.Module, ABC):
         return module_bytes(self)
 
     def planned_bytes(self, class_order: Sequence[Sequence[int]]) -> int:
-        """Bytes at the end of a stream.
-
-        Args:
-            class_order: the classes of each experience.
-        """
+        """Bytes at the end of a stream."""
         own = module_bytes(self) - module_bytes(self.snapshots)
         kept = class_order if self.continual == "grow" else [sorted(set(itertools.chain(*class_order)))]
         return own + sum(module_bytes(self._stored(self.new_snapshot(torch.tensor(list(classes))))) for classes in kept)
@@ -161,7 +155,6 @@ class Generator(nn.Module, ABC):
         Args:
             x: (B, *S) samples.
             y: (B,) int64 labels, or domains.
-            rng: generator on the device of ``x``.
             past: what the learner replays in this step; None makes it dream for itself.
         """
         own = self.fit(Dream(x, y), rng)
@@ -182,7 +175,6 @@ class Generator(nn.Module, ABC):
         Args:
             day: real batches of the experience, read once.
             experience: its number; a later call with the same number replaces what the earlier one kept.
-            rng: generator on the device of the samples.
         """
         batches = list(day)
         if self.continual == "rehearse":
@@ -210,7 +202,6 @@ class Generator(nn.Module, ABC):
 
         Args:
             y: (B,) int64 labels; their number alone counts for a generator that is not :attr:`conditional`.
-            rng: generator on the device of ``y``.
             perturbations: of noise and codes, a group of samples at a time.
 
         Returns:
@@ -262,7 +253,7 @@ class Generator(nn.Module, ABC):
 
     def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
         """The snapshot in the type in which it is kept."""
-        return snapshot
+        return snapshot.to(self.store)
 
     def _snapshots(self) -> list[GeneratorSnapshot]:
         return [snapshot for snapshot in self.snapshots if isinstance(snapshot, GeneratorSnapshot)]

@@ -34,8 +34,6 @@ class BrainInspired(Generator):
     whose dreams a teacher must name.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         latent_dim: D; 100 in both papers.
         hidden: widths of the decoder's hidden layers, from the code on; theirs for Split MNIST.
         prior: ``classes`` a Gaussian for every class, ``standard`` one for all.
@@ -45,7 +43,6 @@ class BrainInspired(Generator):
         likelihood: ``bernoulli`` for samples in [0, 1], ``gaussian`` for any others; features are Gaussian.
         temperature: of the teacher's softmax, which gives the fractions of the classes in a dream; 2 as in the official
             code.
-        continual: ``rehearse`` or ``grow`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for fewer than one latent dimension, or a fraction of gates outside [0, 1).

@@ -11,20 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
 from dreamer.generators._precision import in_float32
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
-from dreamer.generators.likelihood import (
-    Likelihood,
-    bounds,
-    divergence,
-    draw,
-    gaussians,
-    misfit,
-    pixels,
-    relu_layers,
-)
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
+from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels, relu_layers
 
 
 class ClassConditionalVAE(Generator):
@@ -36,8 +28,6 @@ class ClassConditionalVAE(Generator):
     Ven et al. 2020), which learns it by gradient descent instead. A dusk keeps the decoder and the mixtures.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         latent_dim: D.
         hidden: widths of the encoder's hidden layers; the decoder has them in reverse.
         likelihood: ``bernoulli`` for values in [0, 1] (cross-entropy), ``gaussian`` for any others (squared error).
@@ -45,8 +35,6 @@ class ClassConditionalVAE(Generator):
         components: Gaussians per class.
         covariance: ``full`` or ``diagonal`` Gaussians.
         temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 as it was fitted.
-        store: type in which decoders and mixtures are kept for the nights.
-        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for a negative ``beta``, or fewer than one latent dimension or component.
@@ -71,14 +59,12 @@ class ClassConditionalVAE(Generator):
         components: int = 10,
         covariance: Literal["full", "diagonal"] = "full",
         temperature: float = 1.0,
-        store: Literal["float16", "float32"] = "float16",
+        store: Store = "float16",
         continual: Continual = "grow",
     ):
-        super().__init__(sample_shape, num_classes, continual)
-        if latent_dim < 1 or components < 1:
-            raise ValueError(f"expected latent_dim and components of at least 1, got {latent_dim} and {components}")
-        if beta < 0:
-            raise ValueError(f"expected beta of at least 0, got {beta}")
+        super().__init__(sample_shape, num_classes, continual, store)
+        at_least(1, latent_dim=latent_dim, components=components)
+        at_least(0, beta=beta)
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood
         self.bounds = bounds(likelihood)
@@ -86,7 +72,6 @@ class ClassConditionalVAE(Generator):
         self.components = components
         self.covariance = covariance
         self.temperature = temperature
-        self.store = getattr(torch, store)
         size = math.prod(self.sample_shape)
         self.encoder = relu_layers([size + num_classes, *hidden, 2 * latent_dim])
         self.decoder = relu_layers([latent_dim + num_classes, *reversed(hidden), size])
@@ -118,9 +103,6 @@ class ClassConditionalVAE(Generator):
     def _encode(self, flat: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = gaussians(self.encoder(torch.cat([flat, label], dim=1)))
         return mean, log_variance.clamp(-8, 4)
-
-    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
-        return snapshot.to(self.store)
 
 
 class _Decoder(GeneratorSnapshot):

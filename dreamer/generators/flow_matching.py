@@ -15,7 +15,7 @@ from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._denoisers import FlatDenoiser, UNet
 from dreamer.generators._precision import in_float32
 from dreamer.generators._span import Span
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
 
 _END = 0.05
 
@@ -31,8 +31,6 @@ class FlowMatching(Generator):
     through (Li and He 2025, arXiv 2511.13720, section 4). A dusk keeps the network.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         net: ``mlp`` for samples of any shape, ``unet`` for images (better, and far slower on a CPU).
         hidden: widths of the MLP.
         channels: of the U-Net, from fine to coarse, multiples of 4; the side halves between them.
@@ -43,8 +41,6 @@ class FlowMatching(Generator):
             is that of Karras et al. (2022, arXiv 2206.00364, algorithm 1), 15 passes as in our 8 steps among theirs.
         span: lowest and highest value of a sample's elements, where dreams end; None where they have no bounds.
         temperature: scale of the noise when dreaming; 1 as in training.
-        store: type in which networks are kept for the nights.
-        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for less than one step, no layers, or samples that the U-Net cannot make.
@@ -69,10 +65,10 @@ class FlowMatching(Generator):
         solver: Literal["euler", "heun"] = "heun",
         span: Sequence[float] | None = (0.0, 1.0),
         temperature: float = 1.0,
-        store: Literal["float16", "float32"] = "float16",
+        store: Store = "float16",
         continual: Continual = "grow",
     ):
-        super().__init__(sample_shape, num_classes, continual)
+        super().__init__(sample_shape, num_classes, continual, store)
         if steps < 1:
             raise ValueError(f"expected at least 1 step, got {steps}")
         if not hidden or not channels:
@@ -85,7 +81,6 @@ class FlowMatching(Generator):
         self.span = Span(span)
         self.bounds = None if span is None else (span[0], span[1])
         self.temperature = temperature
-        self.store = getattr(torch, store)
         self.denoiser: nn.Module = (
             FlatDenoiser(self.sample_shape, num_classes, hidden)
             if net == "mlp"
@@ -111,9 +106,6 @@ class FlowMatching(Generator):
 
     def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         """Nothing is measured: a new snapshot has the network."""
-
-    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
-        return snapshot.to(self.store)
 
 
 class _Flow(GeneratorSnapshot):

@@ -16,7 +16,7 @@ from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gan_networks import FlatArtist, ImageArtist, flat_critic, image_critic, louden
 from dreamer.generators._precision import in_float32
 from dreamer.generators._span import Span
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
 
 
 class GAN(Generator):
@@ -38,8 +38,6 @@ class GAN(Generator):
     ``penalty=3`` and ``pace=0.3``.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         latent_dim: D standard normal numbers of which a sample is made. R3GAN: 64.
         net: ``mlp`` for samples of any shape, ``conv`` for images.
         hidden: widths of the fully connected layers; with ``conv`` the last is that of the critic's.
@@ -54,8 +52,6 @@ class GAN(Generator):
             circling (two time scales, Heusel et al. 2017, arXiv 1706.08500).
         span: lowest and highest value of a sample's elements; None where they have no bounds.
         temperature: scale of the noise when dreaming; 1 as in training.
-        store: type in which artists are kept for the nights.
-        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for less than one latent dimension, no layers, a ``probe`` or ``pace`` that is not above 0, a
@@ -83,10 +79,10 @@ class GAN(Generator):
         pace: float = 0.2,
         span: Sequence[float] | None = (0.0, 1.0),
         temperature: float = 1.0,
-        store: Literal["float16", "float32"] = "float16",
+        store: Store = "float16",
         continual: Continual = "grow",
     ):
-        super().__init__(sample_shape, num_classes, continual)
+        super().__init__(sample_shape, num_classes, continual, store)
         if latent_dim < 1 or not hidden or not channels:
             raise ValueError(
                 "expected latent_dim of at least 1, and hidden and channels of at least one layer, "
@@ -103,7 +99,6 @@ class GAN(Generator):
         self.span = Span(span)
         self.bounds = None if span is None else (span[0], span[1])
         self.temperature = temperature
-        self.store = getattr(torch, store)
         inputs = latent_dim + num_classes
         if net == "mlp":
             self.artist: nn.Module = FlatArtist(inputs, self.sample_shape, hidden)
@@ -140,9 +135,6 @@ class GAN(Generator):
 
     def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         """Nothing is measured: a new snapshot has the artist."""
-
-    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
-        return snapshot.to(self.store)
 
 
 class _Artist(GeneratorSnapshot):

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
-from dreamer.generators._principal import principal_axes
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
 from dreamer.networks.base import Frozen, dummy_input, featured
 
 Covariance = Literal["full", "diagonal", "shared"]
@@ -32,8 +31,6 @@ class LatentGaussians(Generator):
     that class. A learner whose trunk moves needs objectives that hold it, such as distillation of features.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         space: ``samples`` or ``features``; the latter needs a learner with ``features`` and ``classify``.
         latent_dim: D with ``samples``, at most the elements of a sample; with ``features`` it is H, whatever is given.
         components: Gaussians per class.
@@ -42,8 +39,6 @@ class LatentGaussians(Generator):
         temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 as it was fitted.
         clip: keep every element of a dream between the least and the largest value that it had in real samples, so
             that pixels stay pixels and rectified features stay above 0.
-        store: type in which it is kept for the nights.
-        continual: ``grow`` or ``rehearse`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for fewer than one latent dimension or component, or a shared covariance of several components.
@@ -66,10 +61,10 @@ class LatentGaussians(Generator):
         covariance: Covariance = "full",
         temperature: float = 1.0,
         clip: bool = True,
-        store: Literal["float16", "float32"] = "float32",
+        store: Store = "float32",
         continual: Continual = "grow",
     ):
-        super().__init__(sample_shape, num_classes, continual)
+        super().__init__(sample_shape, num_classes, continual, store)
         if latent_dim < 1 or components < 1:
             raise ValueError(f"expected latent_dim and components of at least 1, got {latent_dim} and {components}")
         if covariance == "shared" and components > 1:
@@ -81,7 +76,6 @@ class LatentGaussians(Generator):
         self.covariance: Covariance = covariance
         self.temperature = temperature
         self.clip = clip
-        self.store = getattr(torch, store)
         # inside a tuple: the learner must not become a part of the generator
         self._learner: tuple[nn.Module, ...] = ()
 
@@ -125,9 +119,6 @@ class LatentGaussians(Generator):
         learner = Frozen(self._attached())
         for batch in day:
             yield Batch(learner.features(batch.x), batch.groups)
-
-    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
-        return snapshot.to(self.store)
 
 
 class _Gaussians(GeneratorSnapshot):
@@ -226,3 +217,27 @@ class _Gaussians(GeneratorSnapshot):
     def _decode(self, z: Tensor, rng: torch.Generator) -> Tensor:
         rest = torch.randn(len(z), len(self.residual), generator=rng, device=z.device)
         return self.centre.float() + z @ self.axes.float() + self.temperature * self.residual.float() * rest
+
+
+def principal_axes(centred: Tensor, count: int) -> Tensor:
+    """The directions of largest variance.
+
+    From the eigenvectors of the scatter matrix or, with fewer samples than elements, of the samples' inner products:
+    a cost of the third power of the smaller number.
+
+    Args:
+        centred: (n, N) samples whose mean is 0.
+        count: D, at most N.
+
+    Returns:
+        (D, N) orthonormal rows, the largest variance first; zeros for directions in which nothing varies.
+    """
+    samples, elements = centred.shape
+    few = samples < elements
+    values, vectors = torch.linalg.eigh(centred @ centred.T if few else centred.T @ centred)
+    values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
+    real = values > 1e-5 * values[0].clamp_min(torch.finfo(values.dtype).tiny)
+    found = (centred.T @ vectors / values.clamp_min(torch.finfo(values.dtype).tiny).sqrt() if few else vectors).T
+    axes = centred.new_zeros(count, elements)
+    axes[: len(found)] = found * real[:, None]
+    return axes

@@ -28,7 +28,6 @@ def misfit(output: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
     Args:
         output: (B, N) of the decoder: logits (``bernoulli``) or means (``gaussian``, of variance 1).
         x: (B, N) samples; in [0, 1] for ``bernoulli``.
-        likelihood: of the decoder.
     """
     output = at_least_float32(output)
     if likelihood == "bernoulli":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._activations import Activations, Moments, has_running_moments, pooled, watched, widths
 from dreamer.generators._inverter import Shape, inverter
@@ -40,8 +41,6 @@ class ModelInversion(Generator):
     left as it was.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         conditional: dream of chosen classes; False leaves them to chance, sharpens whatever class the learner
             sees, and lets a teacher name the dream, as the official code does.
         network: ``mlp`` for samples of any shape, or ``conv`` for images.
@@ -95,14 +94,8 @@ class ModelInversion(Generator):
         diversity: float = 0.1,
     ):
         super().__init__(sample_shape, num_classes, "rehearse")
-        for name, size, least in (
-            ("width", width, 1),
-            ("latent_dim", latent_dim, 1),
-            ("iterations", iterations, 1),
-            ("batch_size", batch_size, 2),
-        ):
-            if size < least:
-                raise ValueError(f"expected {name} of at least {least}, got {size}")
+        at_least(1, width=width, latent_dim=latent_dim, iterations=iterations)
+        at_least(2, batch_size=batch_size)
         weights = (content, balance, statistics, smoothness, diversity)
         if min(weights) < 0:
             raise ValueError(f"expected weights of at least 0, got {weights}")
@@ -130,11 +123,7 @@ class ModelInversion(Generator):
         self.register_buffer("iterated", torch.tensor(0))
 
     def attach(self, learner: nn.Module) -> None:
-        """Take the learner that is inverted.
-
-        Raises:
-            ValueError: when it has no layer whose activations can be watched.
-        """
+        """Take the learner that is inverted; a ``ValueError`` when it has no layer that can be watched."""
         layers = watched(learner)
         if not layers:
             name = type(learner).__name__

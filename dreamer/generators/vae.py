@@ -5,24 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._precision import in_float32
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
-from dreamer.generators.likelihood import (
-    Likelihood,
-    bounds,
-    divergence,
-    draw,
-    gaussians,
-    misfit,
-    pixels,
-    relu_layers,
-)
+from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
+from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels, relu_layers
 
 
 class VAE(Generator):
@@ -33,13 +24,9 @@ class VAE(Generator):
     it, and codes are drawn from the standard normal prior. By default it rehearses its own dreams.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         latent_dim: D; 100 as in van de Ven and Tolias.
         hidden: widths of the encoder's hidden layers, theirs for Split MNIST; the decoder has them in reverse.
         likelihood: ``bernoulli`` for values in [0, 1] (cross-entropy), ``gaussian`` for any others (squared error).
-        store: type in which decoders are kept for the nights.
-        continual: ``rehearse`` or ``grow`` (see :class:`dreamer.generators.Generator`).
 
     Raises:
         ValueError: for fewer than one latent dimension.
@@ -60,16 +47,14 @@ class VAE(Generator):
         latent_dim: int = 100,
         hidden: Sequence[int] = (400, 400),
         likelihood: Likelihood = "bernoulli",
-        store: Literal["float16", "float32"] = "float32",
+        store: Store = "float32",
         continual: Continual = "rehearse",
     ):
-        super().__init__(sample_shape, num_classes, continual)
-        if latent_dim < 1:
-            raise ValueError(f"expected latent_dim of at least 1, got {latent_dim}")
+        super().__init__(sample_shape, num_classes, continual, store)
+        at_least(1, latent_dim=latent_dim)
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood
         self.bounds = bounds(likelihood)
-        self.store = getattr(torch, store)
         size = math.prod(self.sample_shape)
         self.encoder = relu_layers([size, *hidden, 2 * latent_dim])
         self.decoder = relu_layers([latent_dim, *reversed(hidden), size])
@@ -86,9 +71,6 @@ class VAE(Generator):
 
     def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         return None  # the prior stays the standard normal one, and a blank snapshot has the decoder
-
-    def _stored(self, snapshot: GeneratorSnapshot) -> GeneratorSnapshot:
-        return snapshot.to(self.store)
 
 
 class _Decoder(GeneratorSnapshot):

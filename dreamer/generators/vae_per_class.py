@@ -25,8 +25,6 @@ class VAEPerClass(Generator):
     and is from then on as likely as the mean over the dusks that kept it.
 
     Args:
-        sample_shape: *S.
-        num_classes: K.
         latent_dim: D; 5 as in the official code for MNIST (continual-learning, params/param_values.py).
         hidden: widths of an encoder's hidden layers; a decoder has them in reverse. Two of 85, as there.
         likelihood: of the decoder while it learns: ``bernoulli`` for values in [0, 1] (cross-entropy), ``gaussian`` of

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
@@ -44,13 +45,7 @@ class TimeLeft:
         return sum(known) / len(known) if known else None
 
     def left(self, waiting: Sequence[Path], running: Sequence[tuple[Path, float]], side_by_side: int) -> float | None:
-        """Seconds until all is done, or None while no job is done.
-
-        Args:
-            waiting: jobs that have not begun.
-            running: jobs that run, with the seconds that they have taken so far.
-            side_by_side: how many run at once.
-        """
+        """Seconds until all is done, or None while no job is done."""
         if not self._seconds:
             return None
         ahead = sum(self.estimate(folder) or 0.0 for folder in waiting)
@@ -65,11 +60,7 @@ class Display:
     pipe or a log file, everything that happens is one plain line. It writes to the standard error.
 
     Args:
-        folders: the jobs that will run.
         before: how many more were completed before.
-        name: how a job is called.
-        file: where to write; by default the standard error.
-        clock: monotonic seconds.
     """
 
     def __init__(
@@ -157,7 +148,7 @@ class Display:
         now = self._clock()
         running = [(folder, now - since) for folder, (_, since) in self._running.items()]
         left = self._time.left(list(self._waiting), running, self._widest)
-        return ", ".join(parts if left is None else [*parts, f"about {_span(left)} to go"])
+        return ", ".join(parts if left is None else [*parts, f"about {timedelta(seconds=round(left))} to go"])
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
@@ -171,11 +162,8 @@ class Display:
         jobs = Table.grid(padding=(0, 2))
         for folder, (attempt, since) in running[:_SHOWN]:
             again = f"attempt {attempt}" if attempt > 1 else ""
-            jobs.add_row(Text(self._name(folder)), Text(_span(now - since)), Text(again, style="yellow"))
+            jobs.add_row(
+                Text(self._name(folder)), Text(str(timedelta(seconds=round(now - since)))), Text(again, style="yellow")
+            )
         more = [Text(f"and {len(running) - _SHOWN} more", style="dim")] if len(running) > _SHOWN else []
         return Group(Bar(total=max(1, self._total), completed=ended, width=40), Text(progress), jobs, *more)
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -35,9 +35,7 @@ class Event:
 
     Attributes:
         kind: ``started``; ``done``; ``died``, and will be tried again; ``failed`` for good; ``stopped`` by hand.
-        folder: the run folder of the job.
         attempt: which attempt it is, from 1.
-        seconds: how long this attempt took; 0 when it has only started.
         reason: why it did not get done, in one line; empty when it did.
     """
 
@@ -55,8 +53,6 @@ class Ending:
     Attributes:
         kind: ``done``: with complete results; ``refused``: the configuration cannot be run, so no other attempt will do
             better; ``died``: anything else.
-        seconds: how long it took.
-        reason: why it is not done, in one line; empty when it is.
     """
 
     kind: Literal["done", "refused", "died"]
@@ -69,10 +65,7 @@ class Outcome:
     """What became of a job.
 
     Attributes:
-        folder: its run folder.
         done: whether complete results lie there.
-        attempts: how many there were.
-        seconds: how long all attempts took together.
         reason: why the last attempt failed, in one line; empty when it is done.
     """
 
@@ -87,9 +80,7 @@ class JobTracker:
     """Records what happens to jobs, reports it, and decides what is tried again.
 
     Args:
-        folders: the run folders; one that is named twice counts once.
         retries: how many more attempts a job gets that crashes.
-        watch: is called with everything that happens.
 
     Raises:
         ConfigError: when ``retries`` is negative.
@@ -114,11 +105,7 @@ class JobTracker:
         self._watch(Event("started", folder, attempt))
 
     def end(self, folder: Path, attempt: int, ending: Ending) -> bool:
-        """An attempt has ended.
-
-        Returns:
-            Whether the job is to be tried again.
-        """
+        """Record that an attempt has ended; True when the job is to be tried again."""
         self._seconds[folder] += ending.seconds
         if ending.kind == "died" and attempt < self.attempts:
             self._watch(Event("died", folder, attempt, ending.seconds, ending.reason))
@@ -148,11 +135,7 @@ class Attempt:
     it starts ends with it. It ends with this process, see :mod:`dreamer.jobs.watchdog`.
 
     Args:
-        folder: the run folder of the job.
-        number: which attempt this is, from 1.
-        attempts: how many there may be.
         environment: variables that the child gets beside those of this process.
-        program: what to run.
 
     Raises:
         OSError: when the child cannot be started.
@@ -218,10 +201,6 @@ class Attempt:
 
 def last_word(log: Path, start: int = 0) -> str:
     """The line of a log that says why it ends: that of the last exception, else the last one with a letter in it.
-
-    Args:
-        log: the file.
-        start: where to begin to read, in bytes.
 
     Returns:
         At most 300 letters; empty when there is no such line.

@@ -23,10 +23,6 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     The system gives the lock back when its holder is gone, whatever ended it, so a file that was left behind locks
     nobody out.
 
-    Args:
-        folder: is made when it is not there.
-        patience: seconds to wait for another process to leave.
-
     Raises:
         ConfigError: when another process is at work in the folder, or it cannot be written to.
     """

@@ -29,7 +29,6 @@ class Program:
     that it died.
 
     Attributes:
-        module: the module.
         sources: files and folders of the package that take part in a job, beside those that every run needs.
     """
 
@@ -54,12 +53,6 @@ class Program:
 
 def is_written(content: Mapping[str, Any], folder: Path, code: str, mix: bool = False) -> bool:
     """Whether the manifest of a job lies in its folder already and may stay.
-
-    Args:
-        content: what describes the job.
-        folder: its run folder.
-        code: the fingerprint of what will run it.
-        mix: accept a job that another version of dreamer began.
 
     Raises:
         ConfigError: when the folder holds another job, or another version of dreamer began this one.
@@ -94,11 +87,7 @@ def write(content: Mapping[str, Any], folder: Path, code: str, mix: bool = False
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of the job of a folder.
-
-    Raises:
-        ConfigError: when there is none.
-    """
+    """The manifest of the job of a folder; a ``ConfigError`` when there is none."""
     path = folder / FILE_NAME
     try:
         return json.loads(path.read_text(encoding="utf-8"))

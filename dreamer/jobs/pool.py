@@ -34,12 +34,9 @@ def run_jobs(
 
     Args:
         folders: the run folders of the jobs; leave out those that are :func:`dreamer.jobs.manifest.completed`.
-        program: what runs the job of a folder.
-        workers: how many run at once, at least 1.
         retries: how many more attempts a job gets that crashes; it goes to the end of the queue.
         threads: of each job, at least 1; by default what ``OMP_NUM_THREADS`` says, else an equal part of the cores.
         devices: what ``CUDA_VISIBLE_DEVICES`` may name, dealt out to the workers in turn; by default all see all.
-        watch: is called with everything that happens, in this thread.
         patience: seconds that jobs have to save and end when they are stopped by hand; a second Ctrl-C ends it.
 
     Returns:
@@ -71,11 +68,7 @@ def cores() -> int:
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """The environment in which a process computes with so many threads.
-
-    Raises:
-        ConfigError: when there are none.
-    """
+    """The environment in which a process computes with so many threads, at least 1."""
     if threads < 1:
         raise ConfigError(f"threads: expected at least 1, got {threads}")
     return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
@@ -100,13 +93,7 @@ def counted_interruptions() -> Iterator[Callable[[], int]]:
 
 
 class WorkerPool:
-    """The workers: which job each one runs, and which jobs wait.
-
-    Args:
-        tracker: of all jobs.
-        environments: one for each worker.
-        program: what runs the job of a folder.
-    """
+    """The workers: which job each one runs, and which jobs wait."""
 
     def __init__(self, tracker: JobTracker, environments: Sequence[Mapping[str, str]], program: Program):
         self._tracker = tracker

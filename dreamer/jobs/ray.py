@@ -42,11 +42,6 @@ class Job:
 
     Attributes:
         content: of the job's manifest.
-        name: of the run folder.
-        number: which attempt this is, from 1.
-        attempts: how many there may be.
-        threads: of the process that runs it.
-        program: what runs it.
         code: the fingerprint of the program here.
     """
 
@@ -64,7 +59,6 @@ class Delivery:
     """What a node returns.
 
     Attributes:
-        ending: how the attempt ended.
         files: the content of every file by its path in the run folder; of a job that is not done, the log alone.
     """
 
@@ -89,13 +83,10 @@ def run_jobs_on_ray(
 
     Args:
         folders: the run folders of the jobs here.
-        program: what runs the job of a folder.
         address: of the cluster, ``HOST:PORT``, or ``auto`` for the one that runs on this machine; by default one is
             started here and ended afterwards. A connection that this process has already is used as it is.
         threads: of each job, and the cores that Ray reserves for it, at least 1; by default 1.
         gpus: GPUs that Ray reserves for each job; with a fraction of one, several jobs use the same GPU.
-        retries: how many more attempts a job gets that crashes.
-        watch: is called with everything that happens, in this thread.
 
     Returns:
         What became of each job, in the order of the folders. That a job failed is no error here.
@@ -120,15 +111,7 @@ def run_jobs_on_ray(
 
 
 class RayPool:
-    """The tasks that are on their way.
-
-    Args:
-        ray: the module, connected.
-        tracker: of all jobs.
-        threads: cores reserved for a task.
-        gpus: GPUs reserved for a task.
-        program: what runs the job of a folder.
-    """
+    """The tasks that are on their way."""
 
     def __init__(self, ray: ModuleType, tracker: JobTracker, threads: int, gpus: float, program: Program):
         self._ray = ray

@@ -28,11 +28,9 @@ class Resources:
 
     Attributes:
         kind: ``local`` worker processes, or a ``ray`` cluster.
-        workers: jobs at once on this machine.
         threads: of each job. One by default: sums are rounded in another order with more.
         devices: GPUs that are dealt out to the workers; None lets all see all.
         address: of the Ray cluster; None starts one here.
-        retries: how many more attempts a job gets that crashes.
     """
 
     kind: Literal["local", "ray"] = "local"
@@ -48,9 +46,7 @@ class Missing:
     """A job without results.
 
     Attributes:
-        arm: the arm that it belongs to.
         stream: the stream, or data set, that it belongs to.
-        seed: of everything that is drawn in it.
         reason: why, in one line: it failed, or has not been run yet.
     """
 
@@ -62,11 +58,6 @@ class Missing:
 
 def write_down(jobs: Mapping[Path, Mapping[str, Any]], program: Program, mix: bool = False) -> None:
     """Write the manifest of every job, after checking that all of them may be written.
-
-    Args:
-        jobs: what describes each job, by its run folder.
-        program: what will run them.
-        mix: reuse runs made by another version of dreamer.
 
     Raises:
         ConfigError: when a folder holds another job, or one that another version of dreamer ran.
@@ -82,12 +73,6 @@ def run_missing(
     folders: Sequence[Path], program: Program, resources: Resources, display: Display | None = None
 ) -> dict[Path, str]:
     """Run the jobs that are not completed.
-
-    Args:
-        folders: the run folders of all jobs, each with its manifest.
-        program: what runs them.
-        resources: what they run on.
-        display: shows the progress; by default one for these jobs alone.
 
     Returns:
         Why jobs failed, by their folders.
@@ -113,21 +98,13 @@ def run_missing(
 
 
 def why_missing(folder: Path, reasons: Mapping[Path, str] | None = None) -> str:
-    """Why a job has no results, in one line.
-
-    Args:
-        folder: its run folder.
-        reasons: what :func:`run_missing` returned.
-    """
+    """Why a job has no results, in one line; ``reasons`` are what :func:`run_missing` returned."""
     logged = last_word(folder / LOG) if (folder / LOG).is_file() else ""
     return (reasons or {}).get(folder) or logged or NOT_RUN
 
 
 def main(run: Callable[[Path], object]) -> int:
     """The main function of a job's process: run the job of the folder that the command line names.
-
-    Args:
-        run: what runs it. A :class:`ConfigError` means that it cannot be run as configured.
 
     Returns:
         The exit code, see :class:`dreamer.jobs.manifest.Program`.

@@ -8,7 +8,6 @@ logged after the checkpoint from which the next one went on did not happen, and 
 from __future__ import annotations
 
 import csv
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
-from dreamer.core.files import write_text
+from dreamer.core.files import csv_text, write_text
 
 FILE_NAME = "metrics.csv"
 _FIRST_COLUMNS = ("step", "epoch")
@@ -51,18 +50,11 @@ class _WholeFileWriter(ExperimentWriter):
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, fieldnames=fieldnames)
-        writer.writeheader()
-        writer.writerows(read_rows(path.read_text(encoding="utf-8")))
-        write_text(path, text.getvalue())
+        write_text(path, csv_text(fieldnames, read_rows(path.read_text(encoding="utf-8")), "\r\n"))
 
 
 def write_metrics(directory: str | Path) -> Path | None:
     """Merge the parts of a run folder into its ``metrics.csv``.
-
-    Args:
-        directory: the run folder.
 
     Returns:
         The path of the file; None when nothing has been logged.
@@ -120,11 +112,7 @@ def _table(rows: Sequence[Row]) -> str:
         return ""
     names = {name for row in rows for name in row}
     columns = [name for name in _FIRST_COLUMNS if name in names] + sorted(names - set(_FIRST_COLUMNS))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=columns, restval="", lineterminator=os.linesep)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(columns, rows, os.linesep)
 
 
 def _filled(row: Row) -> frozenset[str]:

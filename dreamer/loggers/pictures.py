@@ -13,7 +13,6 @@ def log_pictures(loggers: Sequence[Any], pictures: Mapping[str, Path], step: int
     Args:
         loggers: those of a Trainer, of either Lightning package.
         pictures: files by the name under which they are logged.
-        step: optimiser steps so far.
         axes: values of the axes on which W&B shows the pictures, logged with them.
     """
     for logger in loggers:

@@ -45,12 +45,7 @@ def wandb_logger(
     the log then says why, and how to sync. With ``WANDB_MODE=disabled`` nothing is kept.
 
     Args:
-        out: the run folder.
-        project: W&B's project.
         group: runs that belong together, such as the seeds of one strategy.
-        job_type: what the run does within its group.
-        name: how W&B calls the run.
-        config: any plain dictionary.
         timeout: seconds within which the host must respond.
     """
     from pytorch_lightning.loggers import WandbLogger
@@ -72,11 +67,7 @@ def wandb_logger(
 
 
 def why_offline(timeout: float = 3.0) -> str | None:
-    """Why a run cannot go online, in a few words; None when it can.
-
-    Args:
-        timeout: seconds within which the host must accept a connection.
-    """
+    """Why a run cannot go online, in a few words; None when it can."""
     settings = _settings()
     url = urlsplit(os.environ.get("WANDB_BASE_URL") or settings.get("base_url") or _DEFAULT_URL)
     host = url.hostname or url.path
@@ -92,14 +83,7 @@ def why_offline(timeout: float = 3.0) -> str | None:
 
 @rank_zero_only
 def log_images(logger: WandbLogger, pictures: Mapping[str, Path], step: int, axes: Mapping[str, float]) -> None:
-    """Log PNG files together with the values of their axes.
-
-    Args:
-        logger: where to.
-        pictures: files by the name under which they are logged.
-        step: optimiser steps so far.
-        axes: values of the axes on which they are shown, such as ``sleep/night``.
-    """
+    """Log PNG files together with the values of their axes."""
     import wandb
 
     images: dict[str, Any] = {name: [wandb.Image(str(path))] for name, path in pictures.items()}
@@ -108,13 +92,7 @@ def log_images(logger: WandbLogger, pictures: Mapping[str, Path], step: int, axe
 
 @rank_zero_only
 def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) -> None:
-    """Put the numbers of a whole run into the run's summary, and ``results.json`` among its files.
-
-    Args:
-        logger: whose run.
-        results: the content of ``results.json``.
-        path: the file.
-    """
+    """Put the numbers of a whole run into the run's summary, and ``results.json`` among its files."""
     run = logger.experiment
     numbers = {f"stream/{name}": value for name, value in results["metrics"].items() if value is not None}
     run.summary.update({**numbers, "complete": results["complete"]})
@@ -127,15 +105,7 @@ def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) ->
 def log_table(
     out: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], project: str = "dreamer"
 ) -> None:
-    """Log a table as a run of its own, of the job type ``comparison``.
-
-    Args:
-        out: a folder; the run's files lie in ``out/wandb``.
-        title: the name of the run.
-        columns: their names.
-        rows: values of every column.
-        project: W&B's project.
-    """
+    """Log a table as a run of its own, of the job type ``comparison``."""
     import wandb
 
     logger = wandb_logger(out, project=project, job_type="comparison", name=title)
@@ -145,12 +115,7 @@ def log_table(
 
 @rank_zero_only
 def finish(logger: WandbLogger, failed: bool = False) -> None:
-    """End the run, so that the next run of this process begins one of its own.
-
-    Args:
-        logger: whose run.
-        failed: True marks the run as failed.
-    """
+    """End the run, so that the next run of this process begins one of its own."""
     logger.experiment.finish(exit_code=int(failed))
 
 

@@ -21,8 +21,6 @@ class RankInfo(NamedTuple):
     """Where steps are drawn.
 
     Attributes:
-        seed: of the run.
-        device: the training device.
         rank: number of this process, from 0.
         ranks: processes that divide the experience among them.
     """
@@ -39,11 +37,7 @@ def stage_steps(
     """Draw the steps of a stage; the teachers have not seen their dreams yet.
 
     Args:
-        stage: the stage.
-        spec: what is done in it.
-        context: the run so far.
         samples: training samples of its experience; None in sleep.
-        info: seed, device and rank.
         start: steps that are done already.
     """
     real = None if samples is None else real_batches(stage, spec.batch_size, samples, info, start)
@@ -93,10 +87,6 @@ def seen_batches(
     """What has been trained on of an experience by the end of a wake stage, each sample once, in the stream's order.
 
     Args:
-        stage: the stage.
-        batch_size: of its steps.
-        samples: training samples of its experience.
-        info: seed and rank.
         per_group: take so many samples of each class, or domain, instead.
     """
     if per_group is None:
@@ -109,14 +99,7 @@ def seen_batches(
 
 
 def pass_order(count: int, experience: int, number: int, info: RankInfo) -> Tensor:
-    """The order in which one rank reads an experience's samples.
-
-    Args:
-        count: samples of the experience.
-        experience: its number.
-        number: of the pass over it, from 0.
-        info: seed and rank.
-    """
+    """The order in which one rank reads an experience's samples."""
     rng = randoms(info.seed, Purpose.ORDER, experience, number)
     order = torch.randperm(count, generator=rng)
     # every rank gets equally many: the first samples of the pass fill up the last

@@ -39,8 +39,6 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
     """Refuse what makes no sense together.
 
     Args:
-        stream: the experiences.
-        parts: the parts.
         x: (B, *S) a few of the stream's samples.
 
     Raises:
@@ -101,12 +99,7 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
     """Call the learner once: whatever it is, it must map samples to logits.
 
     Args:
-        stream: the experiences.
-        parts: the parts.
         x: (B, *S) a few of the stream's samples.
-
-    Raises:
-        ValueError: when it does not.
     """
     network, x = parts.network, x[:2]
     modules = [part for part in (network, parts.generator) if part is not None]
@@ -230,10 +223,9 @@ def _check_source(where: str, replayer: Replayer, parts: Parts) -> None:
     memory, generator = parts.memory, parts.generator
     if replayer.source == "auto" and memory is None and generator is None:
         raise ValueError(f"{where}: replays, but there is neither a memory nor a generator")
-    if replayer.source in ("memory", "both") and memory is None:
-        raise ValueError(f"{where}: source={replayer.source!r} needs a memory, but there is none")
-    if replayer.source in ("generator", "both") and generator is None:
-        raise ValueError(f"{where}: source={replayer.source!r} needs a generator, but there is none")
+    for name, part in (("memory", memory), ("generator", generator)):
+        if replayer.source in (name, "both") and part is None:
+            raise ValueError(f"{where}: source={replayer.source!r} needs a {name}, but there is none")
     if replayer.source in ("auto", "both") and memory is not None and generator is not None:
         if memory.is_features != generator.is_features:
             raise ValueError(

@@ -31,15 +31,8 @@ class Parts:
     """The parts of one run.
 
     Attributes:
-        network: the learner.
         wake: how the learner trains on an experience.
         night: the sleep stages of one cycle, in order.
-        memory: what is kept of the experiences, or None.
-        generator: what makes dreams, or None.
-        plasticity: what follows the learner's weights.
-        schedule: when nights come.
-        active_outputs: which outputs are active.
-        problem: what the learner predicts.
     """
 
     network: nn.Module
@@ -86,9 +79,6 @@ def plan_run(stream: Stream, parts: Parts, cycles: int, devices: int = 1) -> Hyp
     """Lay out a run.
 
     Args:
-        stream: the experiences.
-        parts: the parts.
-        cycles: cycles per night.
         devices: processes that divide each experience among them.
 
     Raises:
@@ -137,9 +127,6 @@ def training_samples(stream: Stream, index: int, wake: Wake, read: Callable[[int
     """What the learner trains on in an experience: its own training samples, or more where ``wake.data`` says so.
 
     Args:
-        stream: the stream.
-        index: number of the experience.
-        wake: says which data.
         read: gives the training samples of an experience by its number; by default those of the stream.
     """
     read = (lambda number: stream.experiences[number].train) if read is None else read
@@ -182,8 +169,6 @@ def active_classes(stream: Stream, experience: int, active_outputs: ActiveOutput
     """Which classes are active in the softmax in the stages of an experience.
 
     Args:
-        stream: the stream.
-        experience: number of the experience.
         active_outputs: ``all`` outputs, those of classes ``seen`` so far, or those of the sample's own ``task``.
 
     Returns:
@@ -205,9 +190,6 @@ def evaluated_classes(stream: Stream, active_outputs: ActiveOutputs, index: int,
     """(K,) bool, the active classes when the samples of an experience are evaluated; None for all.
 
     Args:
-        stream: the stream.
-        active_outputs: ``all`` outputs, those of classes ``seen`` so far, or those of the experience's own ``task``.
-        index: number of the experience whose samples are evaluated.
         reached: the experience that was trained on last, from 0; -1 before the first.
     """
     table = active_classes(stream, max(reached, 0), active_outputs)

@@ -48,8 +48,6 @@ class Sleeper:
                     sleeper.end_day(stage, batches)       # dusk
 
     Args:
-        parts: the parts.
-        info: seed, device and rank.
         ledger: where the run stands; by default at its beginning.
 
     Attributes:
@@ -77,11 +75,7 @@ class Sleeper:
     # ---------------------------------------------------------------- once
 
     def attach(self) -> None:
-        """Let the parts see each other and make room for their state.
-
-        Raises:
-            ValueError: when one cannot work with another.
-        """
+        """Let the parts see each other and make room for their state; a ``ValueError`` when two do not go together."""
         network, generator = self.parts.network, self.parts.generator
         if generator is not None:
             generator.attach(network)
@@ -127,8 +121,6 @@ class Sleeper:
         """Begin a stage, or go on within it.
 
         Args:
-            stage: the stage.
-            classes: old, new and active ones.
             dusk: in place of the dusk teacher that is kept here.
         """
         dusk = self.dusk if dusk is None else dusk
@@ -148,12 +140,7 @@ class Sleeper:
         )
 
     def steps(self, samples: Samples | None = None, done: int = 0) -> Iterator[Step]:
-        """Draw the steps of the current stage.
-
-        Args:
-            samples: training samples of the experience; None in sleep.
-            done: steps that are done already.
-        """
+        """Draw the steps of the current stage."""
         self._own_samples = 0 if samples is None else local_count(len(samples), self.info)
         return stage_steps(self.stage.shifted(self.ledger.ahead), self.spec, self.context, samples, self.info, done)
 
@@ -169,7 +156,6 @@ class Sleeper:
         """All of a training step but backward and the optimiser's step.
 
         Args:
-            step: one of :meth:`steps`.
             unseen: how many of its real samples, from the start, the memory is offered (see :meth:`unseen`).
             network: in place of the learner, where somebody else has called it already.
             mean_over_ranks: means of the same tensor on all processes, for schedules that watch.
@@ -218,7 +204,6 @@ class Sleeper:
         """Offer real samples of a step to the memory.
 
         Args:
-            step: a step with a real batch.
             count: how many of them, from the start.
             outputs: (B, K) the learner's outputs, for memories that keep them.
         """
@@ -287,7 +272,6 @@ class Sleeper:
         """Dusk: copy the teacher of the new classes, and let memory and generator keep what they need.
 
         Args:
-            stage: the wake stage that is over.
             own: what this process has trained on in the experience so far; None where it has had no sample of its own.
             everywhere: what all processes have.
         """
@@ -338,10 +322,6 @@ class Sleeper:
         """Dreams (or, without a generator, memories) with their groups, on the CPU; None when there are none yet.
 
         Drawn with random numbers of their own: it changes nothing.
-
-        Args:
-            per_class: how many of each class, or domain.
-            device: where the parts are.
         """
         memory, generator, problem = self.parts.memory, self.parts.generator, self.parts.problem
         rng = randoms(self.info.seed, Purpose.GALLERY, self.ledger.stage, device=device)

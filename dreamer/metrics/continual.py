@@ -148,9 +148,6 @@ def average_accuracy(matrix: Tensor) -> float | None:
     Every experience counts the same, however many test samples it has. Source: Lopez-Paz & Ranzato 2017,
     "Gradient Episodic Memory for Continual Learning", eq. 2.
 
-    Args:
-        matrix: R, (E, E).
-
     >>> average_accuracy(torch.tensor([[1.0, 0.0], [0.5, 1.0]]))
     0.75
     """
@@ -174,9 +171,6 @@ def forgetting(matrix: Tensor) -> float | None:
     Negative when later experiences helped. Source: Avalanche's ``Forgetting``, averaged over all experiences but the
     last.
 
-    Args:
-        matrix: R, (E, E).
-
     >>> forgetting(torch.tensor([[1.0, 0.0], [0.5, 1.0]]))
     0.5
     """
@@ -187,9 +181,6 @@ def forgetting_max(matrix: Tensor) -> float | None:
     """Best minus last: ``1/(E-1) * sum_{j<E-1} (max_{i<E-1} R[i, j] - R[E-1, j])``.
 
     Source: Chaudhry et al. 2018, "Riemannian Walk for Incremental Learning", eq. 3.
-
-    Args:
-        matrix: R, (E, E).
     """
     if len(matrix) < 2:
         return None
@@ -200,9 +191,6 @@ def backward_transfer(matrix: Tensor) -> float | None:
     """BWT: ``1/(E-1) * sum_{j<E-1} (R[E-1, j] - R[j, j])``; negative when the past was forgotten.
 
     Source: Lopez-Paz & Ranzato 2017, eq. 3.
-
-    Args:
-        matrix: R, (E, E).
     """
     return _mean((matrix[-1] - matrix.diagonal())[:-1])
 

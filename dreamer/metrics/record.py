@@ -25,12 +25,7 @@ def results_record(
     """A run as plain numbers: protocol, hypnogram, accuracy matrix, metrics and cost.
 
     Args:
-        complete: whether it has reached the end of its plan.
-        seed: of the run.
         protocol: see :func:`protocol_record`.
-        hypnogram: its stages, see ``Hypnogram.as_records``.
-        rows: all evaluations, in order.
-        origins: where experiences came in pieces, see :func:`dreamer.metrics.whole_rows`.
         cost: ``optimizer_steps``, ``samples``, ``seconds`` and ``bytes``, each a mapping; more where there is more.
     """
     return {
@@ -45,14 +40,7 @@ def results_record(
 
 
 def protocol_record(stream: Stream, problem: Problem, name: str, active_outputs: str) -> dict[str, Any]:
-    """What a run was about: the problem, the stream and its sizes.
-
-    Args:
-        stream: the stream.
-        problem: what the learner predicts.
-        name: of the problem, as in a configuration.
-        active_outputs: which outputs are active.
-    """
+    """What a run was about: the problem, the stream and its sizes."""
     held = [experience.validation for experience in stream.experiences]
     return {
         "problem": name,
@@ -78,9 +66,7 @@ def row_logs(rows: Sequence[AccuracyRow], origins: Sequence[int], problem: Probl
     """The last evaluation as named numbers for loggers.
 
     Args:
-        rows: all evaluations so far, at least one.
         origins: see :func:`results_record`.
-        problem: names the score.
     """
     row, score = rows[-1], problem.key
     (whole,) = whole_rows([row], origins)

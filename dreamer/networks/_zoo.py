@@ -49,8 +49,6 @@ def load_weights(network: nn.Module, path: str | Path, spare: frozenset[str] = f
     """Load a state dictionary that ``torch.save`` wrote, safely.
 
     Args:
-        network: whose weights they are.
-        path: the file.
         spare: keys that may be there and are left aside.
 
     Raises:

@@ -11,20 +11,19 @@ from torch.nn import functional
 
 from dreamer.core.modes import evaluating
 from dreamer.networks._zoo import headless, load_weights
-from dreamer.networks.base import dummy_input
+from dreamer.networks.base import TrunkAndHead, dummy_input
 from dreamer.networks.heads import head
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-class Backbone(nn.Module):
+class Backbone(TrunkAndHead):
     """A network of torchvision, of timm or of your own gives features; a linear layer classifies them.
 
     A frozen one stays in evaluation mode, so that no running statistics move either. Where it stays frozen and sees
     each sample as it is, :func:`dreamer.streams.embedded.embedded` computes its features once, before the run.
 
     Args:
-        sample_shape: *S.
         outputs: K, what it puts out for a sample: logits of classes, or numbers.
         model: the name of a classifier of torchvision or timm, whose last layer is cut off; or a module that maps
             (B, *S) samples to features, which are flattened to (B, H).
@@ -83,14 +82,6 @@ class Backbone(nn.Module):
         # evaluation mode only while it runs: Lightning warns of modules that are found in it when a fit starts
         with evaluating(self.trunk):
             return self.trunk(x).flatten(1)
-
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits."""
-        return self.head(h)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, K) logits."""
-        return self.classify(self.features(x))
 
     def _prepared(self, x: Tensor) -> Tensor:
         if self.channels is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -28,13 +28,29 @@ class Featured(Protocol):
         ...
 
 
+class TrunkAndHead(nn.Module):
+    """A network whose trunk gives features, which its head classifies: :class:`Featured`."""
+
+    trunk: nn.Module
+    head: nn.Module
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map (B, *S) samples to (B, H) features."""
+        return self.trunk(x)
+
+    def classify(self, h: Tensor) -> Tensor:
+        """Map (B, H) features to (B, K) logits."""
+        return self.head(h)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, *S) samples to (B, K) logits."""
+        return self.classify(self.features(x))
+
+
 class Frozen(nn.Module):
     """A frozen copy of a network, which always runs in evaluation mode.
 
     It sits inside the Lightning module, so it moves to the training device and is saved with it.
-
-    Args:
-        network: what to copy; later states of it are taken over by :meth:`copy_from`.
 
     Raises:
         ValueError: when it cannot be copied.
@@ -61,38 +77,29 @@ class Frozen(nn.Module):
         """Bytes of the parameters and buffers."""
         return module_bytes(self.network)
 
-    @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The copied network's output, without gradients."""
-        # evaluation mode only while it runs: Lightning warns of modules that are found in it when a fit starts
-        self.network.eval()
-        output = self.network(*args, **kwargs)
-        self.network.train()
-        return output
+        return self._at_rest(self.network, *args, **kwargs)
 
-    @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """The copied network's (B, H) features, without gradients."""
-        self.network.eval()
-        output = featured(self.network).features(x)
-        self.network.train()
-        return output
+        return self._at_rest(featured(self.network).features, x)
 
-    @torch.no_grad()
     def classify(self, h: Tensor) -> Tensor:
         """The copied network's (B, K) logits for (B, H) features, without gradients."""
+        return self._at_rest(featured(self.network).classify, h)
+
+    @torch.no_grad()
+    def _at_rest(self, call: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        # evaluation mode only while it runs: Lightning warns of modules that are found in it when a fit starts
         self.network.eval()
-        output = featured(self.network).classify(h)
+        output = call(*args, **kwargs)
         self.network.train()
         return output
 
 
 def featured(network: nn.Module) -> Any:
-    """The network itself, when it can be entered and left before its last layers.
-
-    Raises:
-        ValueError: when it cannot.
-    """
+    """The network itself, when it can be entered and left before its last layers; else a ``ValueError``."""
     if not isinstance(network, Featured):
         raise ValueError(
             "expected a network with the methods features(x) and classify(h), as dreamer.networks.MLP has them, "
@@ -107,8 +114,6 @@ def forward(network: nn.Module, x: Tensor, is_features: bool = False, features: 
     Args:
         network: maps (B, *S) to (B, K).
         x: (B, *S) samples, or (B, H) features when ``is_features``.
-        is_features: ``x`` are features.
-        features: give the features too.
 
     Raises:
         ValueError: when features are involved and the network has none (see :class:`Featured`).

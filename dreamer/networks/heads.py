@@ -24,11 +24,6 @@ class GrowingHead(nn.Module):
     :meth:`add_classes` is called when an experience begins, on every part of a network that has such a method. Before
     that all outputs are active.
 
-    Args:
-        features: H.
-        num_classes: K.
-        bias: add one to each output.
-
     >>> head = GrowingHead(4, 3)
     >>> head.add_classes(torch.tensor([True, True, False]))
     >>> head(torch.rand(1, 4)).softmax(dim=1)[0, 2].item()

@@ -8,10 +8,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dreamer.core.limits import above
+from dreamer.networks.base import TrunkAndHead
 from dreamer.networks.heads import GrowingHead, head
 
 
-class MLP(nn.Module):
+class MLP(TrunkAndHead):
     """Fully connected ReLU layers; with the default widths and MNIST the 784-400-400-10 network of van de Ven et al.
     (2022).
 
@@ -19,7 +21,6 @@ class MLP(nn.Module):
         sample_shape: *S; samples are flattened.
         outputs: K, what it puts out for a sample: logits of classes, or numbers.
         hidden: width of each hidden layer.
-        bias: give the layers biases.
         dropout: fraction of each hidden layer's activations that is dropped in training, in [0, 1).
         rescale: when what is dropped is made up for: in ``training``, where torch enlarges what is left, or in
             ``evaluation``, where all is shrunk, as dropout was first described. Both mean the same function, but with
@@ -53,8 +54,7 @@ class MLP(nn.Module):
             raise ValueError(f"expected dropout in [0, 1), got {dropout}")
         if rescale not in ("training", "evaluation"):
             raise ValueError(f"expected rescale to be training or evaluation, got {rescale!r}")
-        if spread is not None and spread <= 0:
-            raise ValueError(f"expected a spread of initial weights above 0, got {spread}")
+        above(0, spread=spread)
         widths = [math.prod(sample_shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
         for into, out in zip(widths[:-1], widths[1:], strict=True):
@@ -67,18 +67,6 @@ class MLP(nn.Module):
             for layer in self.modules():
                 if isinstance(layer, nn.Linear | GrowingHead):
                     nn.init.uniform_(layer.weight, -spread, spread)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, H) activations of the last hidden layer."""
-        return self.trunk(x)
-
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits."""
-        return self.head(h)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, K) logits."""
-        return self.head(self.trunk(x))
 
 
 class ShrinkingDropout(nn.Dropout):

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.networks.base import TrunkAndHead
 
-class ResNet18(nn.Module):
+
+class ResNet18(TrunkAndHead):
     """Eighteen layers with shortcuts (He et al. 2016, arXiv 1512.03385, table 1), in the form for small images.
 
     The first convolution is 3 x 3 with stride 1 and no pooling follows it, as in the networks for CIFAR-10 of that
@@ -46,14 +48,6 @@ class ResNet18(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images in [0, 1] to (B, H) features, the global means of the last block."""
         return self.trunk(2 * x - 1)
-
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits."""
-        return self.head(h)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) images in [0, 1] to (B, K) logits."""
-        return self.classify(self.features(x))
 
 
 class _Block(nn.Module):

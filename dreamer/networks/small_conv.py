@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dreamer.networks.base import TrunkAndHead
 from dreamer.networks.heads import head
 
 
-class SmallConv(nn.Module):
+class SmallConv(TrunkAndHead):
     """Blocks of 3x3 convolution, group normalisation, ReLU and 2x2 max pooling, then a global mean and a linear layer.
 
     Group normalisation (Wu and He 2018) keeps no running statistics: those of a batch-normalised network are themselves
@@ -31,11 +32,7 @@ class SmallConv(nn.Module):
     """
 
     def __init__(
-        self,
-        sample_shape: Sequence[int],
-        outputs: int,
-        channels: Sequence[int] = (32, 64, 128),
-        growing: bool = False,
+        self, sample_shape: Sequence[int], outputs: int, channels: Sequence[int] = (32, 64, 128), growing: bool = False
     ):
         super().__init__()
         if len(sample_shape) != 3:
@@ -56,11 +53,3 @@ class SmallConv(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images in [0, 1] to (B, H) features, the global means of the last block."""
         return self.trunk(x - 0.5)
-
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits."""
-        return self.head(h)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) images in [0, 1] to (B, K) logits."""
-        return self.classify(self.features(x))

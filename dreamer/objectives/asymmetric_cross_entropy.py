@@ -21,9 +21,6 @@ class AsymmetricCrossEntropy(Objective):
     on it masks as is done here; mammoth (``models/er_ace.py``) leaves the first experience unmasked by
     default. Both put a cosine classifier on their networks, which is no matter of the objective.
 
-    Args:
-        weight: factor of the loss.
-
     >>> output = Output(torch.tensor([[3.0, 0.0, 9.0]]))
     >>> float(AsymmetricCrossEntropy()(output, Dream(torch.zeros(1, 4), torch.tensor([0])), None))  # class 0 alone
     0.0
@@ -32,7 +29,6 @@ class AsymmetricCrossEntropy(Objective):
     needs_classes = True
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         present = torch.zeros_like(output.logits[0], dtype=torch.bool)
         present[target.y] = True
         if target.p is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dreamer.core.limits import above
 from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective
 from dreamer.problems.softmax import softened_divergence
@@ -18,7 +19,6 @@ class Distillation(Objective):
 
     Args:
         temperature: T, above 0; 2 as in learning without forgetting and in van de Ven et al. (2020).
-        weight: factor of the loss.
         per_output: divide by the number of active outputs, so that the loss weighs the less the more classes there
             are: so did the code behind van de Ven and Tolias (2018), which took the mean over samples and classes.
 
@@ -36,13 +36,11 @@ class Distillation(Objective):
 
     def __init__(self, temperature: float = 2.0, weight: float = 1.0, per_output: bool = False):
         super().__init__(weight)
-        if temperature <= 0:
-            raise ValueError(f"expected a temperature above 0, got {temperature}")
+        above(0, temperature=temperature)
         self.temperature = temperature
         self.per_output = per_output
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         if target.teacher is None:
             raise ValueError("Distillation needs a teacher's logits, but the batch carries none")
         divergence = softened_divergence(output.logits, target.teacher, active, self.temperature, self.per_output)

@@ -23,7 +23,6 @@ class FeatureDistillation(Objective):
 
     Args:
         distance: ``squared`` or ``cosine``; the first also holds the scale on which the last layers rely.
-        weight: factor of the loss.
 
     Raises:
         ValueError: (when called) when the batch carries no teacher's features, the learner gave none, or the batch
@@ -43,7 +42,6 @@ class FeatureDistillation(Objective):
         self.distance = distance
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         if target.is_features:
             raise ValueError("FeatureDistillation needs dreams of samples, but these enter behind the features")
         if output.features is None or target.teacher_features is None:

@@ -16,9 +16,6 @@ class HardTargets(Objective):
 
     The same recipe then serves every problem. On classes it is :class:`dreamer.objectives.CrossEntropy`.
 
-    Args:
-        weight: factor of the loss.
-
     >>> import torch
     >>> loss = HardTargets()(Output(torch.zeros(2, 10)), Dream(torch.zeros(2, 4), torch.tensor([3, 7])), None)
     >>> round(float(loss), 4)  # the logarithm of 10
@@ -34,5 +31,4 @@ class HardTargets(Objective):
         return bound
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         return self.weight * self.problem.hard_loss(output, target, active)

@@ -46,7 +46,6 @@ class LogitMatching(Objective):
         self.needs_logits = to == "stored"
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         wanted = target.logits if self.to == "stored" else target.teacher
         if wanted is None:
             whose = "logits stored with its samples" if self.to == "stored" else "a teacher's logits"

@@ -16,9 +16,6 @@ class RectifiedSquares(Objective):
     squared error of rectified outputs does not offer (the matching loss of the ReLU, Auer et al. 1995). Sleep replay
     consolidation (Tadros et al. 2022) trains with this gradient (``NN/nnbp.m`` with ``output = 'relu'``).
 
-    Args:
-        weight: factor of the loss.
-
     >>> import torch
     >>> dream = Dream(torch.zeros(1, 4), torch.tensor([1]))
     >>> float(RectifiedSquares()(Output(torch.tensor([[-1.0, 0.0]])), dream, None))  # class 1 should be at 1
@@ -28,7 +25,6 @@ class RectifiedSquares(Objective):
     needs_classes = True
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         z = output.logits
         p = functional.one_hot(target.y, z.shape[1]).to(z.dtype) if target.p is None else target.p
         each = functional.relu(z).square() / 2 - p * z + p.square() / 2

@@ -16,9 +16,6 @@ class SoftTargets(Objective):
 
     The same recipe then serves every problem. On classes it is :class:`dreamer.objectives.Distillation`.
 
-    Args:
-        weight: factor of the loss.
-
     Raises:
         ValueError: (when called) when the batch carries no teacher's output.
 
@@ -38,7 +35,6 @@ class SoftTargets(Objective):
         return bound
 
     def __call__(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
-        """See :class:`dreamer.objectives.Objective`."""
         if target.teacher is None:
             raise ValueError("SoftTargets needs a teacher's output, but the batch carries none")
         return self.weight * self.problem.soft_loss(output, target, active)

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
 from dreamer.perturbations.base import along, need_float, uniform
 
@@ -50,8 +51,7 @@ class Adversarial:
         norm: Literal["linf", "l2"] = "linf",
         clip: Sequence[float] | None = (0.0, 1.0),
     ):
-        if epsilon < 0:
-            raise ValueError(f"expected epsilon of at least 0, got {epsilon}")
+        at_least(0, epsilon=epsilon)
         if steps < 1:
             raise ValueError(f"expected at least 1 step, got {steps}")
         if norm not in ("linf", "l2"):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.limits import at_least
 from dreamer.perturbations.base import need_float, need_images, uniform
 
 
@@ -31,9 +32,7 @@ class Affine:
     amounts = ("degrees", "shift", "zoom", "shear")
 
     def __init__(self, degrees: float = 12.0, shift: float = 0.07, zoom: float = 0.1, shear: float = 8.0):
-        for name, amount in {"degrees": degrees, "shift": shift, "zoom": zoom, "shear": shear}.items():
-            if amount < 0:
-                raise ValueError(f"expected {name} of at least 0, got {amount}")
+        at_least(0, degrees=degrees, shift=shift, zoom=zoom, shear=shear)
         self.degrees = degrees
         self.shift = shift
         self.zoom = zoom

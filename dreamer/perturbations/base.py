@@ -60,7 +60,6 @@ def scaled(part: Part, strength: float) -> Part:
     """A copy that perturbs more or less strongly; the part itself does not change.
 
     Args:
-        part: a perturbation.
         strength: at least 0; 0 changes neither samples nor labels, 1 is as strong as the part, 2 twice as strong,
             as far as its amounts allow.
 
@@ -89,12 +88,7 @@ def multiplied(part: Part, strength: float, most: float = math.inf) -> Part:
 
 
 def bound(perturbations: Iterable[Perturbation], network: nn.Module) -> tuple[Perturbation, ...]:
-    """Bind those perturbations that need the learner to it; the others are returned as they are.
-
-    Args:
-        perturbations: any.
-        network: maps (B, *S) samples to (B, K) logits.
-    """
+    """Bind those perturbations that need the learner to it; the others are returned as they are."""
     return tuple(part.bind_model(network) if hasattr(part, "bind_model") else part for part in perturbations)
 
 
@@ -112,10 +106,7 @@ def beta(count: int, alpha: float, device: torch.device, rng: torch.Generator) -
     ``alpha``, where the variates themselves would underflow for small ones.
 
     Args:
-        count: how many.
         alpha: above 0.
-        device: that of ``rng``.
-        rng: generator on that device.
     """
     if device.type == "mps":
         # which has no gamma kernel

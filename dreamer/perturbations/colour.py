@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least
 from dreamer.perturbations.base import along, multiplied, need_float, need_images, uniform
 
 _LUMA = (0.2989, 0.587, 0.114)
@@ -36,9 +37,7 @@ class Colour:
     amounts = ("brightness", "contrast", "saturation", "hue")
 
     def __init__(self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.1):
-        for name, amount in {"brightness": brightness, "contrast": contrast, "saturation": saturation}.items():
-            if amount < 0:
-                raise ValueError(f"expected {name} of at least 0, got {amount}")
+        at_least(0, brightness=brightness, contrast=contrast, saturation=saturation)
         if not 0 <= hue <= 0.5:
             raise ValueError(f"expected a hue in [0, 0.5], got {hue}")
         self.brightness = brightness

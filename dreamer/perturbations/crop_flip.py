@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.limits import fractions
 from dreamer.perturbations.base import along, need_images
 
 
@@ -33,8 +34,7 @@ class CropFlip:
     def __init__(self, padding: int | float = 4, flip: float = 0.5):
         if padding < 0 or (isinstance(padding, float) and padding > 1):
             raise ValueError(f"expected padding in whole pixels or as a fraction in [0, 1] of the side, got {padding}")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"expected a flip probability in [0, 1], got {flip}")
+        fractions(flip=flip)
         self.padding = padding
         self.flip = flip
 

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import above, fractions
 from dreamer.perturbations.base import along, any_partners, beta, multiplied, need_images
 
 
@@ -30,10 +31,8 @@ class CutMix:
     amounts = ("rate",)
 
     def __init__(self, alpha: float = 1.0, rate: float = 0.5):
-        if alpha <= 0:
-            raise ValueError(f"expected alpha above 0, got {alpha}")
-        if not 0 <= rate <= 1:
-            raise ValueError(f"expected a rate in [0, 1], got {rate}")
+        above(0, alpha=alpha)
+        fractions(rate=rate)
         self.alpha = alpha
         self.rate = rate
 

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least
 from dreamer.perturbations.base import along, need_float, uniform
 
 
@@ -32,8 +33,7 @@ class LatentJitter:
     amounts = ("std",)
 
     def __init__(self, std: float = 0.5, relative: bool = True):
-        if std < 0:
-            raise ValueError(f"expected std of at least 0, got {std}")
+        at_least(0, std=std)
         self.std = std
         self.relative = relative
 

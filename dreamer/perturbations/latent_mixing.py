@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import fractions
 from dreamer.perturbations.base import any_partners, multiplied, partners, uniform
 
 
@@ -28,8 +29,7 @@ class LatentMixing:
     amounts = ("strength",)
 
     def __init__(self, strength: float = 0.5, within_class: bool = True):
-        if not 0 <= strength <= 1:
-            raise ValueError(f"expected a mixing strength in [0, 1], got {strength}")
+        fractions(strength=strength)
         self.strength = strength
         self.within_class = within_class
 

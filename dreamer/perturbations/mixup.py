@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import above, fractions
 from dreamer.perturbations.base import along, any_partners, beta, multiplied, need_float
 
 
@@ -30,10 +31,8 @@ class Mixup:
     amounts = ("strength",)
 
     def __init__(self, alpha: float = 1.0, strength: float = 1.0):
-        if alpha <= 0:
-            raise ValueError(f"expected alpha above 0, got {alpha}")
-        if not 0 <= strength <= 1:
-            raise ValueError(f"expected a mixing strength in [0, 1], got {strength}")
+        above(0, alpha=alpha)
+        fractions(strength=strength)
         self.alpha = alpha
         self.strength = strength
 

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least
 from dreamer.perturbations.base import along, need_float, uniform
 
 
@@ -26,8 +27,7 @@ class Noise:
     amounts = ("std",)
 
     def __init__(self, std: float = 0.1, clip: Sequence[float] | None = (0.0, 1.0)):
-        if std < 0:
-            raise ValueError(f"expected std of at least 0, got {std}")
+        at_least(0, std=std)
         self.std = std
         self.clip = clip
 

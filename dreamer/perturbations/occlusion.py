@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least, fractions
 from dreamer.perturbations.base import multiplied, need_images, uniform
 
 
@@ -28,10 +29,8 @@ class Occlusion:
     amounts = ("rate",)
 
     def __init__(self, rate: float = 0.5, tile: int = 4):
-        if not 0 <= rate <= 1:
-            raise ValueError(f"expected an occlusion rate in [0, 1], got {rate}")
-        if tile < 1:
-            raise ValueError(f"expected a tile of at least 1 pixel, got {tile}")
+        fractions(rate=rate)
+        at_least(1, tile=tile)
         self.rate = rate
         self.tile = tile
 

@@ -21,32 +21,17 @@ class Plasticity(nn.Module):
     """
 
     def prepare(self, network: nn.Module) -> None:
-        """Register the state, once, when the run is built.
-
-        Args:
-            network: the learner as initialised.
-        """
+        """Register the state, once, when the run is built."""
 
     def dawn(self, network: nn.Module) -> None:
         """An experience begins."""
 
     def penalty(self, network: nn.Module, kind: Kind) -> Tensor | None:
-        """A scalar that is added to the loss of a step, or None.
-
-        Args:
-            network: the learner.
-            kind: of the stage.
-        """
+        """A scalar that is added to the loss of a step, or None."""
         return None
 
     def after_step(self, network: nn.Module, kind: Kind, rng: torch.Generator) -> None:
-        """Called after an optimiser step; gradients are still there.
-
-        Args:
-            network: the learner; its weights may be changed in place, without gradients.
-            kind: of the stage.
-            rng: generator on the CPU, seeded by stage and step.
-        """
+        """Called after an optimiser step; gradients are still there."""
 
     def dusk(self, network: nn.Module) -> None:
         """A wake stage has ended (an experience may have several)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.limits import above, at_least
 from dreamer.core.types import Kind
 from dreamer.plasticity.base import Plasticity, synapses
 
@@ -37,10 +38,8 @@ class SynapticIntelligence(Plasticity):
 
     def __init__(self, c: float = 0.1, epsilon: float = 0.1):
         super().__init__()
-        if c < 0:
-            raise ValueError(f"expected c of at least 0, got {c}")
-        if epsilon <= 0:
-            raise ValueError(f"expected an epsilon above 0, got {epsilon}")
+        at_least(0, c=c)
+        above(0, epsilon=epsilon)
         self.c = c
         self.epsilon = epsilon
 

@@ -69,11 +69,7 @@ class Problem(ABC):
 
     @abstractmethod
     def check(self, stream: Stream) -> None:
-        """Refuse a stream whose targets are of another kind.
-
-        Raises:
-            ValueError: with the reason.
-        """
+        """Refuse a stream whose targets are of another kind, with a ``ValueError`` that gives the reason."""
 
     @abstractmethod
     def output_shape(self, stream: Stream) -> tuple[int, ...]:
@@ -98,7 +94,6 @@ class Problem(ABC):
         """Loss of outputs against the targets.
 
         Args:
-            output: of the learner, for B samples.
             target: what was shown: ``y``, or ``p`` where a perturbation has mixed targets.
             active: see :meth:`active`.
 
@@ -159,7 +154,5 @@ class Problem(ABC):
         """Score a batch.
 
         Args:
-            outputs: of the learner, for B samples.
-            y: their targets.
             active: (K,) bool, the outputs that take part; None for all.
         """

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.limits import above
 from dreamer.core.types import Dream, Output
 from dreamer.problems.base import Groups, Problem, Tally
 from dreamer.problems.softmax import cross_entropy, softened_divergence
@@ -39,8 +40,7 @@ class Classification(Problem):
     higher_is_better = True
 
     def __init__(self, temperature: float = 2.0):
-        if temperature <= 0:
-            raise ValueError(f"expected a temperature above 0, got {temperature}")
+        above(0, temperature=temperature)
         self.temperature = temperature
 
     def check(self, stream: Stream) -> None:

@@ -19,8 +19,6 @@ class Column:
     """A column of a sortable table.
 
     Attributes:
-        label: its heading.
-        hint: what it means, in a sentence.
         falls: whether the largest value comes first when it is sorted by.
         words: whether it holds words, not numbers.
     """
@@ -58,11 +56,7 @@ class Table:
 
     Attributes:
         key: its name in file names and anchors.
-        caption: what it shows.
-        columns: its headings.
-        rows: its entries.
         sorted_by: the column by which the rows come sorted, or None.
-        notes: what belongs under it.
         full: header and rows of its CSV file, where that says more than its entries.
     """
 
@@ -95,9 +89,9 @@ def words(*texts: str) -> list[Entry]:
     return [Entry(each, each) for each in texts]
 
 
-def number(value: float | None, form: str = "{:,.0f}", below: str = "", hint: str = "") -> Entry:
+def number(value: float | None, form: str = "{:,.0f}") -> Entry:
     """An entry of a number in a format."""
-    return Entry(text.number(value, form), value, below, hint)
+    return Entry(text.number(value, form), value)
 
 
 def p_value(p: float | None, hint: str = "") -> Entry:
@@ -111,12 +105,7 @@ def verdict(found: Verdict, below: str = "", hint: str = "") -> Entry:
 
 
 def missing_table(rows: Sequence[tuple[str, str, int, str]], place: str) -> Table | None:
-    """The cells without results and why; None where there are none.
-
-    Args:
-        rows: where it belongs, arm, seed and reason of each.
-        place: the heading of where they belong, such as ``Stream``.
-    """
+    """The cells without results and why, as (where it belongs, arm, seed, reason); None where there are none."""
     if not rows:
         return None
     columns = [*word_columns(place, "Arm"), Column("Seed"), *word_columns("Reason")]

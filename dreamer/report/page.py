@@ -18,16 +18,7 @@ _HERE = Path(__file__).parent
 
 
 def write_page(folder: str | Path, template: Path, **content: Any) -> Path:
-    """Write the page of many runs.
-
-    Args:
-        folder: where ``report.html`` is written; is made when it is not there.
-        template: extends ``page.html.jinja``, which says what it needs.
-        content: what the template names.
-
-    Returns:
-        The path of ``report.html``.
-    """
+    """Write the page of many runs."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dreamer.core.types import Batch
 from dreamer.metrics.continual import AccuracyRow, average_seen
 from dreamer.report._canvas import (
-    GAP,
     GREY,
     INK,
-    cell,
-    draw_sample,
+    Shown,
+    class_name,
+    draw_sheet,
     drawable,
     new_figure,
     save,
@@ -39,6 +40,8 @@ KIND_COLOURS = {"wake": "#E69F00", "nrem": "#0072B2", "rem": "#CC79A7"}
 # from the bottom; sleep medicine draws REM between wake and the deeper stages
 _LEVELS = ("nrem", "rem", "wake")
 _NIGHT = "#E9EEF5"
+_REAL, _DREAMS = 3, 2
+"""Columns of a picture of neighbours: real samples, and dreams of either kind."""
 _QUALITY = {
     "precision": "#0072B2",
     "fidelity": "#009E73",
@@ -55,13 +58,6 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     Nights are shaded. An experience's line begins with the evaluation after its first wake stage; open circles are
     evaluations after wake, filled ones after a night. Where dreams were measured, measures of
     :class:`dreamer.callbacks.dream_quality.DreamQuality` are a third panel, at the end of each night.
-
-    Args:
-        results: the content of ``results.json``.
-        path: where to write the PNG.
-
-    Returns:
-        The path.
     """
     stages, rows = results["hypnogram"], evaluations(results)
     dreams = results.get("dreams") or ()
@@ -88,13 +84,6 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
 
     A row is the experience trained on last, a column the one evaluated; the framed diagonal is what had just been
     learnt, and right of it lie experiences not yet seen. The first row is the untrained network. Dark is good.
-
-    Args:
-        results: the content of ``results.json``.
-        path: where to write the PNG.
-
-    Returns:
-        The path.
     """
     rows, score = evaluations(results), Score.of(results)
     experiences = len(rows[0]["accuracy"])
@@ -116,11 +105,7 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
 
 
 def draw_dreams(
-    x: Tensor,
-    y: Tensor,
-    path: str | Path,
-    class_names: Sequence[str] = (),
-    confidence: Tensor | None = None,
+    x: Tensor, y: Tensor, path: str | Path, class_names: Sequence[str] = (), confidence: Tensor | None = None
 ) -> Path | None:
     """Draw a night's dreams, one row of samples per class.
 
@@ -131,8 +116,6 @@ def draw_dreams(
     Args:
         x: (N, *S) dreams, on the CPU.
         y: (N,) the classes that were dreamt of.
-        path: where to write the PNG.
-        class_names: K names; by default the numbers.
         confidence: (N,) confidence of the teacher in the class dreamt of, in [0, 1], written above each dream.
 
     Returns:
@@ -142,31 +125,52 @@ def draw_dreams(
         return None
     x = x.detach().to(torch.float32)
     classes = shown_classes(y)
-    members = [(y == label).nonzero().flatten().tolist() for label in classes]
-    columns = max(len(member) for member in members)
-    tall, wide = cell(x)
-    above = 0.0 if confidence is None else 0.13
-    # the figure is as large as the dreams; what is written beside them is added when the file is cut out
-    figure = new_figure(width=wide * columns, height=(tall + above) * len(classes))
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    scale = scale_of(x)
-    middles = []
-    for row, member in enumerate(members):
-        bottom = -(row + 1) * (tall + above)
-        middles.append(bottom + tall / 2)
-        for column, index in enumerate(member):
-            left = column * wide
-            draw_sample(axes, x[index], (left, left + wide - GAP, bottom, bottom + tall - GAP), scale)
-            if confidence is not None:
-                centre, top = left + (wide - GAP) / 2, bottom + tall
-                axes.text(centre, top, f"{float(confidence[index]):.2f}", ha="center", fontsize=6, color=GREY)
-    names = [class_names[label] if label < len(class_names) else str(label) for label in classes]
-    axes.set(xticks=[], xlim=(0, wide * columns), ylim=(-(tall + above) * len(classes), 0.0))
-    axes.set_yticks(middles, names)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return save(figure, path, bbox_inches="tight", pad_inches=0.1)
+    texts = [""] * len(x) if confidence is None else [f"{sure:.2f}" for sure in confidence.tolist()]
+    rows = [[(x[i], texts[i]) for i in (y == label).nonzero().flatten().tolist()] for label in classes]
+    return draw_sheet(rows, [class_name(label, class_names) for label in classes], scale_of(x), path)
+
+
+def draw_neighbours(
+    dreams: Batch, confidence: Tensor, real: Batch, path: str | Path, class_names: Sequence[str] = ()
+) -> Path | None:
+    """Draw, in a row for each class: real samples, then the dreams of which the learner is most and least certain.
+
+    Right of each dream stands the real sample, of whatever class, that is nearest to it (Euclidean, sample to sample).
+
+    Args:
+        dreams: (N, *S) samples with the classes that were dreamt of, on the CPU. Shapes are those that
+            :func:`draw_dreams` can show; others have no picture.
+        confidence: (N,) confidence of the learner in those classes, in [0, 1].
+        real: (M, *S) held-out samples.
+
+    Returns:
+        The path, or None when the samples cannot be shown.
+    """
+    x = dreams.x.detach().float()
+    if not drawable(x):
+        return None
+    others = real.x.detach().float()
+    nearest = torch.cdist(x.flatten(1), others.flatten(1)).argmin(dim=1)
+    classes = shown_classes(dreams.y)
+    rows = []
+    for label in classes:
+        own = (dreams.y == label).nonzero().flatten()
+        own = own[confidence[own].argsort(descending=True, stable=True)]
+        row: list[Shown] = [(sample, "") for sample in others[real.y == label][:_REAL]]
+        row += [None] * (_REAL - len(row))
+        for group in (own[:_DREAMS], own.flip(0)[: min(_DREAMS, max(0, len(own) - _DREAMS))]):
+            for index in group.tolist():
+                near = int(nearest[index])
+                row += [
+                    (x[index], f"{float(confidence[index]):.2f}"),
+                    (others[near], class_name(int(real.y[near]), class_names)),
+                ]
+            row += [None] * (2 * (_DREAMS - len(group)))
+        rows.append(row)
+    heads = ("held-out", "most certain dreams, each with its nearest held-out sample", "least certain dreams, likewise")
+    begins = (0, _REAL, _REAL + 2 * _DREAMS)
+    names = [class_name(label, class_names) for label in classes]
+    return draw_sheet(rows, names, scale_of(torch.cat([x, others])), path, dict(zip(begins, heads, strict=True)))
 
 
 def _title(results: Mapping[str, Any]) -> str:

@@ -36,12 +36,6 @@ def draw_curves(
     """Draw one arm's curves: thick its mean, thin its seeds, grey the means of the other arms.
 
     Args:
-        panel: the sheet.
-        across: places of the x values.
-        up: places of the y values.
-        mean: of the seeds; may be empty.
-        seeds: the curve of each.
-        others: the means of the other arms by name, empty ones left out.
         reference: which of the others is drawn with dashes.
     """
 
@@ -79,12 +73,6 @@ class Row:
     """One line of :func:`draw_rows`.
 
     Attributes:
-        name: at the left.
-        text: at the right.
-        mean: a diamond, or None.
-        low: where the interval of the mean begins, or None.
-        high: where it ends.
-        seeds: a circle each.
         margin: half the width of a band around zero, or None.
         is_reference: all others are compared with it.
     """
@@ -111,10 +99,6 @@ def draw_rows(
 
     Args:
         rows: at least one with a value.
-        label: of the scale.
-        description: what a reader who does not see it should know.
-        ticks: of the scale.
-        write: writes a value in a hint.
         zero: values are differences: zero is shown and marked.
     """
     panel = Panel("", _ROW_WIDTH, _ROW * len(rows) + 40, description)
@@ -128,16 +112,7 @@ def draw_rows(
 
 
 def picture_panel(name: str, number: str, description: str, kind: str, content: bytes, ratio: float) -> Panel:
-    """A panel with a picture.
-
-    Args:
-        name: its heading.
-        number: at its upper right.
-        description: what a reader who does not see it should know.
-        kind: media type of the picture.
-        content: the file.
-        ratio: height over width.
-    """
+    """A panel with a picture."""
     panel = Panel(name, _PICTURE_WIDTH, 24 + _PICTURE_WIDTH * ratio, description)
     heading(panel, name, number)
     href = f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -39,14 +39,7 @@ def versions() -> dict[str, Any]:
 
 
 def compose(record: Mapping[str, Any], *, name: str, config: Mapping[str, Any], complete: bool) -> dict[str, Any]:
-    """Put the record of a run together with its name, configuration and versions.
-
-    Args:
-        record: what ``WakeSleepModule.results()`` returns.
-        name: of the run.
-        config: any plain dictionary.
-        complete: False when the run was stopped early.
-    """
+    """Put the record of a run together with its name, configuration and versions."""
     head = {"name": name, "complete": complete, "seed": record.get("seed"), "config": config, "versions": versions()}
     return head | {key: value for key, value in record.items() if key not in head}
 
@@ -59,10 +52,6 @@ def write_results(results: Mapping[str, Any], directory: str | Path) -> Path:
     Args:
         results: nested dictionaries and lists of numbers, texts, tensors, paths; numbers that JSON does not know (NaN,
             infinity) become null.
-        directory: the run folder.
-
-    Returns:
-        The path of the file.
     """
     path = Path(directory) / FILE_NAME
     write_text(path, _lines(_plain(results)) + "\n")
@@ -70,15 +59,7 @@ def write_results(results: Mapping[str, Any], directory: str | Path) -> Path:
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
-    """Read ``results.json``.
-
-    Args:
-        path: the file, or the run folder that holds it.
-
-    Raises:
-        FileNotFoundError: when it is not there.
-        ValueError: when it is not a JSON object.
-    """
+    """Read ``results.json``."""
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
@@ -93,11 +74,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
 
 
 def evaluations(results: Mapping[str, Any]) -> list[AccuracyRow]:
-    """The rows of the accuracy matrix; where experiences came in pieces, as if they had come whole.
-
-    Args:
-        results: the content of ``results.json``; without a protocol, experiences came whole.
-    """
+    """The rows of the accuracy matrix; where experiences came in pieces, as if they had come whole."""
     return whole_rows(results["accuracy_matrix"]["rows"], results.get("protocol", {}).get("origins"))
 
 

@@ -28,11 +28,7 @@ class Score:
 
     @classmethod
     def of(cls, results: Mapping[str, Any]) -> Score:
-        """The score of a run.
-
-        Args:
-            results: the content of ``results.json``; without a word about it, accuracy.
-        """
+        """The score that ``results.json`` names; without a word about it, accuracy."""
         protocol = results.get("protocol", {})
         if "score" not in protocol:
             return cls()
@@ -55,12 +51,7 @@ class Score:
         return f"{self.name} in {self.unit}{lower}"
 
     def write(self, value: float | None, digits: int = 1) -> str:
-        """A value, or a difference of two.
-
-        Args:
-            value: None is a dash.
-            digits: decimals in per cent; other scores have four digits that count.
-        """
+        """A value, or a difference of two, with so many decimals in per cent, or with four digits that count."""
         if value is None or self.is_fraction:
             return percent(value, digits)
         return f"{value:.4g}".replace("-", MINUS)

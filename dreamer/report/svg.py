@@ -29,7 +29,6 @@ class Panel:
         title: what is drawn, written above it; empty where the figure's own title says it.
         width: of the sheet, in units of which letters are 12 high.
         height: of the sheet.
-        description: what a reader who does not see it should know.
     """
 
     title: str
@@ -39,14 +38,7 @@ class Panel:
     _elements: list[str] = field(default_factory=list, repr=False)
 
     def add(self, tag: str, name: str = "", hint: str = "", **attributes: Any) -> None:
-        """Add an element.
-
-        Args:
-            tag: of SVG.
-            name: its class in the style sheet.
-            hint: what is shown while the pointer rests on it.
-            attributes: of SVG, with ``_`` for ``-``; None is left out.
-        """
+        """Add an element whose hint is shown while the pointer rests on it; attributes have ``_`` for ``-``."""
         inside = f"<title>{escape(hint)}</title>" if hint else ""
         self._elements.append(f"<{tag}{_attributes(name, attributes)}>{inside}</{tag}>")
 
@@ -60,11 +52,7 @@ class Panel:
         self.add("path", name, hint, d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points))
 
     def markup(self, key: str) -> str:
-        """The drawing as an ``svg`` element.
-
-        Args:
-            key: a name that no other drawing of the page has.
-        """
+        """The drawing as an ``svg`` element, whose ``key`` no other drawing of the page has."""
         size = f'viewBox="0 0 {_number(self.width)} {_number(self.height)}"'
         label = f'role="img" aria-labelledby="{key}-title {key}-text"'
         words = f'<title id="{key}-title">{escape(self.title)}</title>'
@@ -79,9 +67,6 @@ class Figure:
 
     Attributes:
         key: its name in file names and anchors.
-        title: what it shows.
-        caption: how to read it.
-        panels: the drawings.
         header: the names of its numbers.
         numbers: what it is drawn from, one line of a CSV file each.
         wide: whether it takes the whole width of the page.
@@ -101,10 +86,6 @@ class Scale:
     """From values to places on a sheet.
 
     Attributes:
-        low: the value at ``start``.
-        high: the value at ``end``.
-        start: a place.
-        end: a place.
         log: whether equal factors, not equal differences, are equally far apart; both values are then above 0.
     """
 
@@ -128,8 +109,6 @@ def around(values: Iterable[float], pad: float = 0.06, least: float = 0.0) -> tu
     """The range of values with a margin.
 
     Args:
-        values: at least one.
-        pad: margin on each side, as a fraction of the range.
         least: how wide the range is at least.
     """
     values = list(values)
@@ -188,12 +167,7 @@ def frame(
     """Draw grid lines with their values and the names of the axes.
 
     Args:
-        panel: the sheet.
-        across: places of the x values.
         up: places of the y values, or None for rows that have no scale; the grid then stands upright.
-        x_label: name of the x axis.
-        x_ticks: values and how they are written.
-        y_ticks: values and how they are written.
         left: where the grid begins, by default where the x values do.
     """
     left = across.start if left is None else left

@@ -15,9 +15,6 @@ _MOST_CLASSES = 5
 def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """One row per experience, pieces of one together: its number, its classes, and the score on it at three times.
 
-    Args:
-        results: the content of ``results.json``.
-
     Returns:
         (experience, classes or domain, after its wake, after its night, at the end of the run), accuracies in percent;
         a dash where the network was not evaluated.
@@ -76,12 +73,7 @@ def plain_table(results: Mapping[str, Any]) -> str:
 
 
 def print_table(results: Mapping[str, Any], file: IO[str] | None = None) -> None:
-    """Print the table: drawn with rich in a terminal, as plain text anywhere else.
-
-    Args:
-        results: the content of ``results.json``.
-        file: where to; by default the standard output.
-    """
+    """Print the table: drawn with rich in a terminal, as plain text anywhere else."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -55,13 +55,7 @@ class Run:
     """A run that can begin: everything is built and fits together, nothing is written yet.
 
     Attributes:
-        config: the checked configuration.
-        stream: the experiences.
-        module: what is trained.
-        datamodule: serves the stream.
-        trainer: the Lightning Trainer.
         hypnogram: all stages, planned.
-        directory: the run folder.
         checkpoint: keeps what is needed to resume.
     """
 
@@ -88,7 +82,6 @@ def run(*items: str | Path | Mapping[str, Any], progress: bool = False, **overri
 
     Args:
         items: names, files, ``key=value`` words and mappings, as for :func:`dreamer.config.yaml.read`.
-        progress: show how far it is.
         overrides: top-level keys, such as ``seed=3`` or ``out="runs/mine"``.
 
     Returns:
@@ -105,9 +98,7 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
     """Build a run and check that everything fits together.
 
     Args:
-        plain: the configuration.
         directory: the run folder; by default the configured ``out``, else the next free one below ``runs/``.
-        progress: show how far it is while it runs.
 
     Raises:
         ConfigError: when it cannot.
@@ -139,7 +130,6 @@ def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
     """Train to the end.
 
     Args:
-        prepared: what :func:`prepare` built.
         resume: continue from the run folder's last checkpoint, or from the start when there is none yet.
 
     Returns:
@@ -163,9 +153,7 @@ def resume(directory: Path, *words: str, progress: bool = False) -> Run:
     """Build the run of a run folder again, to continue it with ``execute(run, resume=True)``.
 
     Args:
-        directory: the run folder.
         words: ``data.`` settings, for data that have moved; all else is as it was.
-        progress: show how far it is.
 
     Raises:
         ConfigError: when the folder holds no run, or a word would make it another run.

@@ -45,13 +45,7 @@ class RunConfig:
 
     Attributes:
         plain: the resolved configuration, its seed written out.
-        name: what the run is called.
-        seed: of everything that is drawn at random.
-        out: the configured run folder, or None.
-        stream: builds the stream.
-        datamodule: builds the data module, given the stream.
         module: builds the module, given ``sample_shape``, ``num_classes`` (or domains) and ``outputs``.
-        trainer: arguments of the Trainer.
         loggers: build the loggers, given the run folder and the configuration.
         dream_quality: builds the callback that measures dreams, given the run folder; None where none is wanted.
     """
@@ -68,11 +62,7 @@ class RunConfig:
     dream_quality: ComponentSpec | None
 
     def build_module(self, stream: Stream) -> WakeSleepModule:
-        """The module, its parts made for a stream.
-
-        Raises:
-            ConfigError: when a part refuses a value, or the stream has other targets than the problem.
-        """
+        """The module, its parts made for a stream; a ``ConfigError`` when it has other targets than the problem."""
         problem = self.module.options.get("problem")
         predicted = Classification() if problem is None else problem.build()
         try:
@@ -132,14 +122,19 @@ def _name(value: Any) -> str:
     return name
 
 
+def _named(node: Any, path: str, what: str, default: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part that is given by its name alone, or with keys and values."""
+    options = {"name": node} if isinstance(node, str) else node
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{path}: expected the name of {what}, or keys with values, got {node!r}")
+    options = dict(options)
+    return check(options.pop("name", default), str, join(path, "name")), options
+
+
 def _stream(node: Any, defaults: Mapping[str, Any]) -> ComponentSpec:
     if node is None:
         raise ConfigError(f"stream.name: missing; {one_of('', streams.available())}")
-    options = {"name": node} if isinstance(node, str) else node
-    if not isinstance(options, Mapping):
-        raise ConfigError(f"stream: expected the name of a stream, or keys with values, got {node!r}")
-    options = dict(options)
-    name = check(options.pop("name", None), str, "stream.name")
+    name, options = _named(node, "stream", "a stream")
     try:
         function = streams.resolve(name)
     except ValueError as error:
@@ -156,11 +151,7 @@ def _stream(node: Any, defaults: Mapping[str, Any]) -> ComponentSpec:
 
 def _changed(stream: ComponentSpec, node: Any, path: str, defaults: Mapping[str, Any]) -> ComponentSpec:
     """What builds the stream and turns it into another one."""
-    options = {"name": node} if isinstance(node, str) else node
-    if not isinstance(options, Mapping):
-        raise ConfigError(f"{path}: expected the name of a change of the stream, or keys with values, got {node!r}")
-    options = dict(options)
-    name = check(options.pop("name", None), str, join(path, "name"))
+    name, options = _named(node, path, "a change of the stream")
     try:
         function = streams.resolve_change(name)
     except ValueError as error:
@@ -184,16 +175,12 @@ def _data(node: Any) -> tuple[dict[str, Any], ComponentSpec]:
 
 
 def _optimizer(node: Any, default: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
-    options = {"name": node} if isinstance(node, str) else node
-    if not isinstance(options, Mapping):
-        raise ConfigError(f"optimizer: expected the name of an optimizer, or keys with values, got {node!r}")
-    options = dict(options)
+    name, options = _named(node, "optimizer", "an optimizer", default.__name__.lower())
     kinds = {
         name.lower(): kind
         for name, kind in vars(torch.optim).items()
         if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
     }
-    name = check(options.pop("name", default.__name__.lower()), str, "optimizer.name")
     if "." in name:
         kinds[name] = _own_optimizer(name)
     if name not in kinds:
@@ -226,11 +213,7 @@ def _loggers(node: Any) -> tuple[ComponentSpec, ...]:
     found = {"csv": bind(ResumableCSVLogger, {}, "logger", given)}
     for position, entry in enumerate(nodes):
         path = join("logger", position) if isinstance(node, list | tuple) else "logger"
-        options = {"name": entry} if isinstance(entry, str) else entry
-        if not isinstance(options, Mapping):
-            raise ConfigError(f"{path}: expected the name of a logger, or keys with values, got {entry!r}")
-        options = dict(options)
-        name = options.pop("name", None)
+        name, options = _named(entry, path, "a logger")
         if name not in makers:
             raise ConfigError(f"{join(path, 'name')}: there is no {name!r} here; {one_of(str(name), makers)}")
         if name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:

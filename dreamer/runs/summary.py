@@ -14,8 +14,6 @@ def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | No
     """Everything that decides what a result of this run may be compared with, in one line.
 
     Args:
-        stream: the experiences.
-        module: what is trained on them.
         stream_seed: the seed of their order, where it has one.
     """
     order = " ".join("[" + " ".join(map(str, classes)) + "]" for classes in _short(stream.class_order))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dreamer.core.hypnogram import Stretch
+from dreamer.core.limits import at_least
 
 
 class Checks:
@@ -23,10 +24,8 @@ class Checks:
     """
 
     def __init__(self, check_every: int, least: int, most: int | None, at_end: bool):
-        if check_every < 1:
-            raise ValueError(f"expected check_every of at least 1 wake step, got {check_every}")
-        if least < 0:
-            raise ValueError(f"expected least of at least 0 wake steps between nights, got {least}")
+        at_least(1, check_every=check_every)
+        at_least(0, least=least)
         if most is not None and most < least + check_every:
             raise ValueError(
                 f"expected most of at least least + check_every = {least + check_every} wake steps, got {most}"

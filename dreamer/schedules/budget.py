@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dreamer.core.hypnogram import Stretch
+from dreamer.core.limits import above, at_least
 from dreamer.schedules.base import Schedule
 
 
@@ -31,12 +32,8 @@ class Budget(Schedule):
     """
 
     def __init__(self, night_steps: int, ratio: float = 0.5, every: int | None = None, at_end: bool = False):
-        if night_steps < 1:
-            raise ValueError(f"expected night_steps of at least 1, got {night_steps}")
-        if not ratio > 0:
-            raise ValueError(f"expected a ratio above 0 sleep steps for each wake step, got {ratio}")
-        if every is not None and every < 1:
-            raise ValueError(f"expected every of at least 1 wake step between opportunities, or null, got {every}")
+        at_least(1, night_steps=night_steps, every=every)
+        above(0, ratio=ratio)
         self.night_steps = night_steps
         self.ratio = ratio
         self.every = every

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamer.core.hypnogram import Stretch
+from dreamer.core.limits import above, at_least
 from dreamer.schedules._checks import Checks
 from dreamer.schedules.base import Schedule
 
@@ -62,12 +63,9 @@ class Drift(Schedule):
         most: int | None = 1000,
         at_end: bool = True,
     ):
-        if not threshold > 0:
-            raise ValueError(f"expected a threshold above 0, got {threshold}")
-        if slack < 0:
-            raise ValueError(f"expected a slack of at least 0, got {slack}")
-        if warmup < 2:
-            raise ValueError(f"expected a warmup of at least 2 wake steps, got {warmup}")
+        above(0, threshold=threshold)
+        at_least(0, slack=slack)
+        at_least(2, warmup=warmup)
         self.checks = Checks(check_every, least, most, at_end)
         self.watch = watch
         self.wants_features = watch == "features"
@@ -89,11 +87,6 @@ class Drift(Schedule):
         )
 
     def observe(self, loss: float, features: Tensor | None) -> None:
-        """Look at a wake step; see :meth:`dreamer.schedules.Schedule.observe`.
-
-        Raises:
-            ValueError: when features are watched and there are none.
-        """
         self.checks.awake += 1
         if self.watch == "loss":
             self._update(loss)

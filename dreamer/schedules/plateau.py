@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from dreamer.core.hypnogram import Stretch
+from dreamer.core.limits import at_least
 from dreamer.schedules._checks import Checks
 from dreamer.schedules.base import Schedule
 
@@ -47,8 +48,7 @@ class Plateau(Schedule):
         most: int | None = 1000,
         at_end: bool = True,
     ):
-        if patience < 1:
-            raise ValueError(f"expected a patience of at least 1 check, got {patience}")
+        at_least(1, patience=patience)
         if not 0 < gain < 1:
             raise ValueError(f"expected a gain in (0, 1), got {gain}")
         self.checks = Checks(check_every, least, most, at_end)

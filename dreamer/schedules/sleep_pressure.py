@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from dreamer.core.hypnogram import Stretch
+from dreamer.core.limits import above
 from dreamer.schedules._checks import Checks
 from dreamer.schedules.base import Schedule
 
@@ -53,8 +54,7 @@ class SleepPressure(Schedule):
             raise ValueError(f"expected a threshold in (0, 1), got {threshold}")
         if not 0 <= left < 1:
             raise ValueError(f"expected left in [0, 1), got {left}")
-        if not capacity > 0:
-            raise ValueError(f"expected a capacity above 0, got {capacity}")
+        above(0, capacity=capacity)
         self.checks = Checks(check_every, least, most, at_end)
         self.threshold = threshold
         self.left = left

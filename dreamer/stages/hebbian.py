@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.limits import above, at_least, fractions
 from dreamer.core.types import Change, Dream, Losses, SleepContext, Step
 from dreamer.objectives import Objective
 from dreamer.stages.replay import Replayer, Source
@@ -87,9 +88,10 @@ class Hebbian:
     ):
         lengths = (ticks,) if isinstance(ticks, int) else tuple(ticks)
         limits = (float(thresholds),) if isinstance(thresholds, int | float) else tuple(map(float, thresholds))
-        counts = {"steps": steps, "ticks": min(lengths, default=0), "batch_size": batch_size}
-        _check_counts(counts if window is None else counts | {"window": window})
-        _check_sizes({"rate": rate, "increase": increase, "decrease": decrease}, limits, decay)
+        at_least(1, steps=steps, ticks=min(lengths, default=0), batch_size=batch_size, window=window)
+        at_least(0, rate=rate, increase=increase, decrease=decrease)
+        above(0, thresholds=min(limits, default=0.0))
+        fractions(decay=decay)
         if source == "day":
             raise ValueError("hebbian: source='day' replays the real samples of a wake step; a night has none")
         self.steps = steps
@@ -143,11 +145,7 @@ class Hebbian:
         self.layers(network)
 
     def layers(self, network: nn.Module) -> list[nn.Linear]:
-        """The linear layers of a learner that can sleep this way, in order.
-
-        Raises:
-            ValueError: when it is no chain of linear layers and ReLUs, or has another number of them than thresholds.
-        """
+        """The linear layers of a learner that can sleep this way, in order; a ``ValueError`` when it cannot."""
         found = linear_layers(network)
         if len(self.thresholds) not in (1, len(found)):
             raise ValueError(
@@ -194,7 +192,6 @@ class Neurons:
 
         Args:
             before: (I,) float, 1 where the layer before has just spiked, 0 elsewhere.
-            rule: how to leak and learn.
 
         Returns:
             (O,) float, the layer's own spikes.
@@ -217,9 +214,7 @@ def tick(neurons: Sequence[Neurons], spikes: Tensor, rule: Rule) -> Tensor:
     """Let one moment pass through all layers, each of which learns before the next one gets its spikes.
 
     Args:
-        neurons: the layers in order.
         spikes: (I,) float, 1 where an input spikes, 0 elsewhere.
-        rule: how to leak and learn.
 
     Returns:
         Scalar, how many neurons have spiked.
@@ -237,8 +232,6 @@ def noise(chance: Tensor, window: int | None, ticks: int, rng: torch.Generator) 
     Args:
         chance: (*S) probabilities.
         window: its side, in the last two dimensions (or the only one); None shows all.
-        ticks: how many.
-        rng: generator on the device of ``chance``.
 
     Yields:
         (I,) float, ones and zeros; I is the product of *S.
@@ -264,7 +257,6 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
     Args:
         network: the learner; a copy is called, in evaluation mode, to see whether its layers really follow each
             other.
-        layers: its linear layers.
         x: (B, *S) samples.
 
     Raises:
@@ -295,11 +287,7 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
 
 
 def linear_layers(network: nn.Module) -> list[nn.Linear]:
-    """The linear layers of a network that is nothing but linear layers with ReLUs between them.
-
-    Raises:
-        ValueError: naming the layer that does not fit.
-    """
+    """The linear layers of a network of these and ReLUs alone; a ``ValueError`` names the layer that does not fit."""
     layers: list[nn.Linear] = []
     rectified = True
     for path, module in _leaves(network):
@@ -319,22 +307,6 @@ def linear_layers(network: nn.Module) -> list[nn.Linear]:
 
 def _leaves(network: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(path, module) for path, module in network.named_modules() if not any(True for _ in module.children())]
-
-
-def _check_counts(counts: Mapping[str, int]) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"hebbian: expected {name} of at least 1, got {count}")
-
-
-def _check_sizes(sizes: Mapping[str, float], thresholds: Sequence[float], decay: float) -> None:
-    for name, size in sizes.items():
-        if size < 0:
-            raise ValueError(f"hebbian: expected {name} of at least 0, got {size}")
-    if min(thresholds, default=0.0) <= 0:
-        raise ValueError(f"hebbian: expected thresholds above 0, got {list(thresholds)}")
-    if not 0 <= decay <= 1:
-        raise ValueError(f"hebbian: expected decay in [0, 1], got {decay}")
 
 
 def _other(network: nn.Module, why: str) -> str:

@@ -40,10 +40,8 @@ class Replayer:
         teacher: ``dawn`` is the copy from before the experience, ``dusk`` the one from after it, ``both`` takes dawn
             for the old classes and dusk for the new ones, each among its own classes; ``average`` is the moving average
             of the learner that agrees best with a sample's label.
-        teacher_sees_perturbed: show the teacher the perturbed sample rather than the clean one.
         strength: factor of the perturbations' amounts: the n-th number for the n-th night, the last for all further
             ones.
-        problem: what the learner predicts.
     """
 
     source: Source
@@ -59,10 +57,8 @@ class Replayer:
         """Draw samples and perturb them.
 
         Args:
-            context: the run so far.
             classes: (G,) bool, the classes, or domains, that a generator may dream of.
             count: B.
-            rng: generator on the training device.
         """
         use_memory, use_generator = self.sources(context)
         perturbations = self.perturbations_at(context)
@@ -80,11 +76,7 @@ class Replayer:
         return clean._replace(x=x, p=p, clean=clean.x)
 
     def sources(self, context: SleepContext) -> tuple[bool, bool]:
-        """Whether memory and generator take part.
-
-        Raises:
-            ValueError: when the run has no such part.
-        """
+        """Whether memory and generator take part; a ``ValueError`` when the run has no such part."""
         wanted = {
             "auto": (context.memory is not None, context.generator is not None),
             "memory": (True, False),
@@ -200,10 +192,8 @@ class Replayer:
         """The teachers' outputs for the classes that they have seen, ``-inf`` elsewhere, and their features if needed.
 
         Args:
-            context: the run so far.
             x: (B, *S) samples as they are shown to the teachers, or (B, H) features where ``samples`` are.
             samples: what they are; their groups, or targets, decide which teacher counts.
-            features: give the teachers' features too.
 
         Raises:
             ValueError: when there is no teacher yet.

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
 from dreamer.networks.base import forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
@@ -72,14 +73,8 @@ class Wake:
         anneal: float = 1.0,
         steps_per_dream: int = 16,
     ):
-        counts = {"epochs": epochs, "steps": 1 if steps is None else steps, "batch_size": batch_size}
-        for name, count in (counts | {"steps_per_dream": steps_per_dream}).items():
-            if count < 1:
-                raise ValueError(f"expected {name} of at least 1, got {count}")
-        if replay < 0:
-            raise ValueError(f"expected replay of at least 0 samples per step, got {replay}")
-        if not isinstance(replay_weight, str) and replay_weight < 0:
-            raise ValueError(f"expected a replay_weight of at least 0, got {replay_weight}")
+        at_least(1, epochs=epochs, steps=steps, batch_size=batch_size, steps_per_dream=steps_per_dream)
+        at_least(0, replay=replay, replay_weight=None if isinstance(replay_weight, str) else replay_weight)
         check_anneal("wake", anneal)
         self.epochs = epochs
         self.steps = steps
@@ -129,13 +124,7 @@ class Wake:
         return self.replayer.teach(context, dream, self.replay_objectives)
 
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
-        """Compute the losses of learner and generator.
-
-        Args:
-            context: the run so far.
-            step: with a real batch, and with a dream when there is something to replay.
-            rng: generator on the training device.
-        """
+        """Compute the losses of learner and generator."""
         assert step.real is not None
         problem = self.replayer.problem
         generated = self._generator_loss(context, step, rng)

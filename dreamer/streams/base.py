@@ -34,9 +34,7 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """*S."""
-        ...
+    def sample_shape(self) -> tuple[int, ...]: ...
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
         """Read one batch per (B,) int64 index tensor, lazily and in order."""
@@ -296,7 +294,6 @@ class Stream:
 
         Args:
             trains: of each experience; any beyond the last one are pieces of it.
-            name: of the new stream.
 
         Raises:
             ValueError: when an experience is left without samples.
@@ -334,9 +331,7 @@ def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tupl
     """Split samples, class by class where there are classes, into a part to learn from and a held-out part.
 
     Args:
-        train: all samples.
         fraction: of them to hold out, in [0, 1); 0 holds out nothing.
-        seed: decides which samples.
         least: samples of each class that are held out at least, however small the class.
 
     Returns:
@@ -359,21 +354,14 @@ def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tupl
 
 
 def split_by_class(
-    train: Samples,
-    test: Samples,
-    experiences: int,
-    seed: int | None,
-    num_classes: int | None = None,
-    order: Sequence[int] | None = None,
+    train: Samples, test: Samples, experiences: int, order: Sequence[int]
 ) -> list[tuple[tuple[int, ...], Samples, Samples]]:
     """Deal the classes out to experiences, as evenly as possible.
 
     Args:
         train, test: samples of all classes.
         experiences: how many experiences, from 1 to the number of classes.
-        seed: decides the order of the classes; None keeps 0, 1, 2 ...
-        num_classes: K; by default one more than the largest training label.
-        order: the classes in the order in which they are dealt out; overrides the seed.
+        order: the classes in the order in which they are dealt out.
 
     Returns:
         For each experience its sorted classes, training samples and test samples.
@@ -381,11 +369,7 @@ def split_by_class(
     Raises:
         ValueError: when there are fewer classes than experiences.
     """
-    if order is not None:
-        dealt = torch.tensor(list(order), dtype=torch.int64)
-    else:
-        k = int(train.y.max()) + 1 if num_classes is None else num_classes
-        dealt = torch.arange(k) if seed is None else torch.randperm(k, generator=randoms(seed, Purpose.ORDER))
+    dealt = torch.tensor(list(order), dtype=torch.int64)
     if not 1 <= experiences <= len(dealt):
         raise ValueError(f"expected between 1 and {len(dealt)} experiences for {len(dealt)} classes, got {experiences}")
     pieces = []
@@ -414,14 +398,8 @@ def make_stream(
     Where targets are floating numbers, each experience is a domain.
 
     Args:
-        name: how the stream is called in tables.
-        pairs: (train, test) of each experience.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
-        split_seed: decides which samples are held out.
-        scenario: see :class:`Stream`.
         num_classes: K; by default one more than the largest label.
         class_names: names of the classes, or of the domains; by default the numbers.
-        origins: of each experience, see :class:`Experience`.
 
     Raises:
         ValueError: when there is no experience, one is empty, or their sample shapes or kinds of targets differ.

@@ -137,7 +137,6 @@ def find_labels(dataset: Dataset, targets: Callable[[Any], Any] | None = None) -
     the ``target_transform`` of torchvision's datasets.
 
     Args:
-        dataset: any map-style dataset.
         targets: gives the labels, a sequence of N integers; then nothing is looked for.
 
     Returns:

@@ -13,11 +13,7 @@ Covariate = Literal["age", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
 
 
 def diabetes(
-    covariate: Covariate = "bmi",
-    experiences: int = 3,
-    test: float = 0.3,
-    validation: float = 0.1,
-    split_seed: int = 0,
+    covariate: Covariate = "bmi", experiences: int = 3, test: float = 0.3, validation: float = 0.1, split_seed: int = 0
 ) -> Stream:
     """442 patients, ten numbers each, and how their diabetes progressed within a year; needs no download.
 

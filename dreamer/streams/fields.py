@@ -81,11 +81,7 @@ def picked(dataset: Any, inputs: Inputs | None = None, label: str | None = None)
 
 
 def field(item: Any, key: str) -> Any:
-    """One field of an item.
-
-    Raises:
-        ValueError: when it has none of that name.
-    """
+    """One field of an item; a ``ValueError`` when it has none of that name."""
     if not isinstance(item, Mapping) or key not in item:
         there = ", ".join(map(str, item)) if isinstance(item, Mapping) else f"none, being a {type(item).__name__}"
         raise ValueError(f"expected items with a field {key!r}, got {there}")

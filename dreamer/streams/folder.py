@@ -47,11 +47,8 @@ def folder(
         experiences: how many; None deals out about two classes each, in at least two experiences and at most ten.
         size: side of the square that every picture is resized to, in pixels.
         channels: 1 (grey) or 3 (RGB); None means 3 where any picture is coloured, else 1.
-        seed: decides the order of the classes.
-        shuffle: False keeps their order.
-        class_order: the order itself; overrides ``seed`` and ``shuffle``.
+        seed, shuffle, class_order, validation: see :func:`dreamer.streams.split.split_stream`.
         scenario: ``class``, ``task`` or ``domain`` (a label is then the position within the experience).
-        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which pictures are validation and, where there is no test part, which are test.
         test: fraction of each class that becomes test data where there is no test part, in (0, 1).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
@@ -115,12 +112,8 @@ def read_images(
     """Read picture files into one uint8 tensor where it fits, else leave them to be read batch by batch.
 
     Args:
-        paths: N picture files.
-        y: (N,) integer labels.
         size: side of the square that every picture is resized to; None where they all have the first one's size.
         channels: 1 or 3.
-        limit_bytes: bytes up to which they are held in memory.
-        workers: threads, or processes for batch-wise reading.
 
     Raises:
         ValueError: when a file cannot be read, naming it.
@@ -193,11 +186,7 @@ def _parts(place: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
 
 
 def _classes(place: Path) -> dict[str, list[str]]:
-    """Sorted picture files of every sub-folder.
-
-    Raises:
-        ValueError: when there are fewer than two sub-folders or one has no pictures.
-    """
+    """Sorted picture files of every sub-folder: at least two of them, none without pictures."""
     folders = _folders(place)
     if len(folders) < 2:
         found = f"only {folders[0].name!r}" if folders else "none"

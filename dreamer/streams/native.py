@@ -36,9 +36,7 @@ Files = tuple[list[Path], Tensor]
 Archive = tuple[str, str]
 """The address of a .zip file and its MD5 sum."""
 
-_TINY_IMAGENET_ARCHIVES = [
-    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),
-]
+_TINY_IMAGENET_ARCHIVES = [("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de")]
 _CORE50_LIST_ARCHIVES = [
     ("https://vlomonaco.github.io/core50/data/batches_filelists.zip", "e3297508a8998ba0c99a83d6b36bde62"),
     ("https://vlomonaco.github.io/core50/data/batches_filelists_NICv2.zip", "460f980a6c85b86b1ec8e7c6067bb7a3"),
@@ -56,14 +54,7 @@ _CORE50_PICTURES = {
 
 
 def _idx_source(title: str, home: str, name: str, url: str) -> Source:
-    """MNIST or a relative of it, in four IDX files.
-
-    Args:
-        title: its name in messages.
-        home: Avalanche's name for its folder.
-        name: torchvision's class, and the folder that holds ``raw``.
-        url: requested to see whether the network is there.
-    """
+    """MNIST or a relative of it, in four IDX files."""
     layout = f"the four IDX files of {name}/raw (train-images-idx3-ubyte and so on, unpacked or .gz)"
 
     def present(place: Path) -> bool:
@@ -91,37 +82,26 @@ def cifar_source(classes: int) -> Source:
     )
 
 
-def omniglot_source() -> Source:
-    """The background set of Omniglot."""
-    return Source(
-        "Omniglot",
-        "omniglot",
-        "the folder omniglot-py/images_background",
-        "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
-        lambda place: any(each.is_dir() for each in _omniglot_places(place)),
-        lambda place: _torchvision("Omniglot", place),
-    )
-
-
-def tiny_imagenet_source() -> Source:
-    """Tiny ImageNet in one archive."""
-    return Source(
-        "Tiny ImageNet",
-        "tinyimagenet",
-        "the folder tiny-imagenet-200 (with wnids.txt, train and val)",
-        "http://cs231n.stanford.edu/",
-        lambda place: all((place / "tiny-imagenet-200" / part).exists() for part in ("wnids.txt", "train", "val")),
-        lambda place: _unpack(place, _TINY_IMAGENET_ARCHIVES),
-    )
+OMNIGLOT = Source(
+    "Omniglot",
+    "omniglot",
+    "the folder omniglot-py/images_background",
+    "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
+    lambda place: any(each.is_dir() for each in _omniglot_places(place)),
+    lambda place: _torchvision("Omniglot", place),
+)
+TINY_IMAGENET = Source(
+    "Tiny ImageNet",
+    "tinyimagenet",
+    "the folder tiny-imagenet-200 (with wnids.txt, train and val)",
+    "http://cs231n.stanford.edu/",
+    lambda place: all((place / "tiny-imagenet-200" / part).exists() for part in ("wnids.txt", "train", "val")),
+    lambda place: _unpack(place, _TINY_IMAGENET_ARCHIVES),
+)
 
 
 def core50_source(pictures: str, protocol: str) -> Source:
-    """CORe50's pictures of one size, and the file lists of all protocols.
-
-    Args:
-        pictures: ``core50_32x32`` or ``core50_128x128``.
-        protocol: a key of :data:`CORE50_LISTS`.
-    """
+    """CORe50's pictures of one size, and the file lists of all protocols."""
     lists = CORE50_LISTS[protocol]
     archives = [_CORE50_PICTURES[pictures], *_CORE50_LIST_ARCHIVES]
     return Source(
@@ -190,10 +170,6 @@ def _read_idx(path: Path) -> Tensor:
 def read_cifar(place: Path, name: str) -> tuple[TensorSamples, TensorSamples, list[str]]:
     """Training and test samples, (3, 32, 32) pixels, and class names.
 
-    Args:
-        place: the folder that holds the folder of the Python version.
-        name: ``CIFAR10`` or ``CIFAR100``.
-
     Raises:
         DataNotFound: when files are missing, or differ from those that their authors published.
     """
@@ -213,11 +189,7 @@ def read_cifar(place: Path, name: str) -> tuple[TensorSamples, TensorSamples, li
 
 
 def tiny_imagenet_files(place: Path) -> tuple[Files, Files, list[str]]:
-    """Training files, validation files (which serve as test, their own test labels being secret) and class names.
-
-    Args:
-        place: the folder ``tiny-imagenet-200``.
-    """
+    """Training files, validation files (which serve as test, their own test labels being secret) and class names."""
     names = [line.strip() for line in (place / "wnids.txt").read_text().splitlines() if line.strip()]
     label = {name: i for i, name in enumerate(names)}
     train = [(path, label[name]) for name in names for path in sorted((place / "train" / name / "images").glob("*.*"))]
@@ -227,11 +199,7 @@ def tiny_imagenet_files(place: Path) -> tuple[Files, Files, list[str]]:
 
 
 def omniglot_files(place: Path) -> tuple[Files, list[str]]:
-    """All drawings of the background set and their characters' names; characters are numbered by alphabet and name.
-
-    Args:
-        place: the folder that holds ``omniglot-py``.
-    """
+    """All drawings of the background set and their characters' names; characters are numbered by alphabet and name."""
     background = next(each for each in _omniglot_places(place) if each.is_dir())
     characters = sorted(path for path in background.glob("*/*") if path.is_dir())
     pairs = [(path, i) for i, character in enumerate(characters) for path in sorted(character.glob("*.png"))]
@@ -247,9 +215,7 @@ def core50_files(place: Path, pictures: Path, protocol: str, run: int) -> tuple[
     """The files of every training batch, in order, and of the one test set.
 
     Args:
-        place: the folder that holds the file lists.
         pictures: the folder that the lists' paths start from (``core50_32x32`` or ``core50_128x128``).
-        protocol: a key of :data:`CORE50_LISTS`.
         run: one of the ten orders that CORe50 fixed, 0 to 9.
     """
     lists = place / CORE50_LISTS[protocol] / f"run{run}"

@@ -147,13 +147,7 @@ class _Source:
 
 
 class PassingSamples:
-    """The training samples of one experience, there from its beginning to the next one's.
-
-    Args:
-        source: reads them.
-        index: number of the experience.
-        device: where they are put.
-    """
+    """The training samples of one experience, there from its beginning to the next one's."""
 
     def __init__(self, source: _Source, index: int, device: torch.device | str = "cpu"):
         self._source = source

@@ -57,11 +57,7 @@ def open_image(path: str | Path) -> Image.Image:
 
 @contextmanager
 def readable(path: str | Path) -> Iterator[None]:
-    """Work on a picture file.
-
-    Raises:
-        ValueError: whatever goes wrong, naming the file.
-    """
+    """Work on a picture file; whatever goes wrong becomes a ``ValueError`` that names the file."""
     try:
         yield
     except Exception as error:  # damaged files make PIL's decoders raise errors of many types

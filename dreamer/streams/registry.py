@@ -40,11 +40,7 @@ def available() -> dict[str, str]:
 
 
 def resolve(name: str) -> Callable[..., Stream]:
-    """The function that builds a stream; a dotted path such as ``my.package.stream`` serves for the user's own.
-
-    Raises:
-        ValueError: when there is none of that name.
-    """
+    """The function that builds a stream; a dotted path such as ``my.package.stream`` serves for the user's own."""
     if name in _OWN:
         return _OWN[name]
     if name in CLASSIC:
@@ -53,11 +49,7 @@ def resolve(name: str) -> Callable[..., Stream]:
 
 
 def resolve_change(name: str) -> Callable[..., Stream]:
-    """The function that turns a stream, its first argument, into another; a dotted path serves for the user's own.
-
-    Raises:
-        ValueError: when there is none of that name.
-    """
+    """The function that turns a stream, its first argument, into another; a dotted path serves for the user's own."""
     return _CHANGES[name] if name in _CHANGES else _dotted(name, "change of a stream", _CHANGES)
 
 
@@ -72,22 +64,12 @@ def _dotted(name: str, what: str, known: Iterable[str]) -> Callable[..., Stream]
 
 
 def signature(name: str) -> inspect.Signature:
-    """The options that a stream takes, with their types and defaults.
-
-    Raises:
-        ValueError: when there is no stream of that name.
-    """
+    """The options that a stream takes, with their types and defaults."""
     return inspect.signature(resolve(name))
 
 
 def build(name: str, *, root: str | Path | None = None, seed: int = 0, **options: Any) -> Stream:
     """Build a stream by name.
-
-    Args:
-        name: a key of :func:`available`, or a dotted path.
-        root: the data root, for streams that have one.
-        seed: the seed of the run, for streams that have one.
-        options: the stream's own.
 
     Raises:
         DataNotFound: when a data set is absent and cannot be downloaded.

@@ -51,11 +51,6 @@ def locate(source: Source, root: str | Path | None = None, download: bool = True
     Looks in ``root``, else in the environment variable ``DREAMER_DATA``, else where Avalanche keeps its data; and
     in the folder of Avalanche's name below. A download that fails leaves nothing behind.
 
-    Args:
-        source: the data set.
-        root: the data root.
-        download: False never uses the network.
-
     Raises:
         DataNotFound: when it is absent and cannot be had; within a few seconds where there is no network.
     """

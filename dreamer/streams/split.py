@@ -16,9 +16,6 @@ def deal_order(classes: Sequence[int], seed: int, shuffle: bool, class_order: Se
     """The classes in the order in which they are dealt out.
 
     Args:
-        classes: labels that occur.
-        seed: decides the order when it is shuffled.
-        shuffle: False keeps the ascending order.
         class_order: the order itself, every occurring label once; overrides the other two.
 
     Raises:
@@ -69,7 +66,7 @@ def split_stream(
     """
     check_scenario(scenario)
     order = deal_order(train.y.unique().tolist(), seed, shuffle, class_order)
-    dealt = split_by_class(train, test, experiences, None, order=order)
+    dealt = split_by_class(train, test, experiences, order)
     pairs = [(learnt, tested) for _, learnt, tested in dealt]
     if scenario == "domain":
         tables = [{label: i for i, label in enumerate(sorted(own, key=order.index))} for own, _, _ in dealt]
@@ -78,13 +75,7 @@ def split_stream(
     k = max(len(class_names), max(order) + 1)
     names = tuple(class_names) if len(class_names) == k else ()
     return make_stream(
-        name,
-        pairs,
-        validation=validation,
-        split_seed=split_seed,
-        scenario=scenario,
-        num_classes=k,
-        class_names=names,
+        name, pairs, validation=validation, split_seed=split_seed, scenario=scenario, num_classes=k, class_names=names
     )
 
 
@@ -103,16 +94,9 @@ def chain_stream(
     """A stream out of (train, test) pairs that are experiences already.
 
     Args:
-        name: how the stream is called in tables.
-        pairs: (train, test) of each experience.
         tasks: the task of each experience, from 0; matters in the scenario ``task`` alone.
         scenario: None means ``domain`` where every experience brings the same classes, else ``class``. In ``task``,
             labels that several tasks share are moved apart.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
-        split_seed: decides which samples are held out.
-        num_classes: K; by default one more than the largest label.
-        class_names: K names.
-        origins: of each experience, see :class:`dreamer.streams.Experience`.
 
     Raises:
         ValueError: when an experience has nothing to learn from or to be evaluated on, or sample shapes differ.
@@ -144,21 +128,13 @@ def of_the_same_classes(whole: Samples, train: Samples) -> Samples:
 
 
 def check_scenario(scenario: str) -> None:
-    """Refuse a scenario that does not exist.
-
-    Raises:
-        ValueError: naming the three that do.
-    """
+    """Refuse a scenario that does not exist with a ``ValueError`` that names the three that do."""
     if scenario not in get_args(Scenario):
         raise ValueError(f"expected the scenario to be one of {', '.join(get_args(Scenario))}, got {scenario!r}")
 
 
 def natural_scenario(labels: Sequence[Tensor]) -> Scenario:
-    """``domain`` when every experience brings the same classes, or targets are no labels; else ``class``.
-
-    Args:
-        labels: training targets of each experience.
-    """
+    """``domain`` when every experience brings the same classes, or targets are no labels; else ``class``."""
     if not all(are_labels(y) for y in labels):
         return "domain"
     sets = [frozenset(y.unique().tolist()) for y in labels]
@@ -166,12 +142,7 @@ def natural_scenario(labels: Sequence[Tensor]) -> Scenario:
 
 
 def overlap(labels: Sequence[Tensor], tasks: Sequence[int]) -> bool:
-    """Whether any label occurs in two tasks.
-
-    Args:
-        labels: (N,) training labels of each experience.
-        tasks: the task of each experience.
-    """
+    """Whether any label occurs in two tasks."""
     owners: dict[int, int] = {}
     return any(
         owners.setdefault(label, task) != task
@@ -184,7 +155,6 @@ def separate(pairs: Sequence[tuple[Samples, Samples]], tasks: Sequence[int]) -> 
     """Give the classes of different tasks different labels.
 
     Args:
-        pairs: (train, test) of each experience.
         tasks: the task of each experience, from 0; its labels are moved up by task times the number of labels.
     """
     k = max(int(part.y.max()) for pair in pairs for part in pair if len(part)) + 1

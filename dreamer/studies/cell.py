@@ -13,14 +13,7 @@ from dreamer.studies.experiments import base
 
 
 def run_cell(folder: Path) -> None:
-    """Run a cell from its beginning, and write its ``results.json``.
-
-    Args:
-        folder: holds ``cell.json``.
-
-    Raises:
-        ConfigError: when it cannot be run as configured.
-    """
+    """Run a cell from its beginning, and write its ``results.json``."""
     cell = manifest.read(folder)
     began = time.monotonic()
     experiment = base.of(cell["settings"])

@@ -21,10 +21,8 @@ class CompletedCell:
     """A cell that was run to its end.
 
     Attributes:
-        cell: which.
         results: the content of its ``results.json``: that of its ``cell.json``, and a
             :class:`dreamer.studies.experiments.base.CellResult`.
-        folder: where it lies.
     """
 
     cell: Cell
@@ -37,13 +35,9 @@ class Findings:
     """Everything that tables and page are made from.
 
     Attributes:
-        study: what was planned.
         runs: the completed cells, in its order.
         missing: the other ones; a data set counts as their stream.
         primary: verdicts about its primary contrasts.
-        exploratory: verdicts about all others.
-        theory: measurements beside theory, where the experiment has one.
-        command: what was typed.
     """
 
     study: Study
@@ -74,14 +68,7 @@ class Findings:
 
 
 def find(study: Study, folder: Path, command: str = "", reasons: Mapping[Path, str] | None = None) -> Findings:
-    """Read the completed cells of a study, and compute its verdicts.
-
-    Args:
-        study: what was planned.
-        folder: that of the study.
-        command: what was typed.
-        reasons: why cells failed, by their folders.
-    """
+    """Read the completed cells of a study, and compute its verdicts; ``reasons`` say why cells failed, by folder."""
     runs, missing = [], []
     for cell in study.cells:
         place = folder / cell.folder

@@ -26,9 +26,7 @@ def predict(
 
     Args:
         network: maps (B, *S) to (B, K) logits.
-        samples: N of them.
         perturbation: of the samples; it must leave labels alone.
-        rng: what the perturbation draws from.
 
     Returns:
         (N, K) logits and (N,) labels.
@@ -52,8 +50,6 @@ def probe(features: Callable[[Tensor], Tensor], trained: Samples, tested: Sample
 
     Args:
         features: maps (B, *S) samples to (B, H) features.
-        trained: what the classifier learns from.
-        tested: what it is evaluated on.
     """
     sets = []
     for samples in (trained, tested):

@@ -10,16 +10,7 @@ from urllib.parse import quote
 
 from dreamer.core.text import plural
 from dreamer.report import page
-from dreamer.report.html_tables import (
-    Column,
-    Entry,
-    Table,
-    missing_table,
-    number,
-    p_value,
-    verdict,
-    word_columns,
-)
+from dreamer.report.html_tables import Column, Entry, Table, missing_table, number, p_value, verdict, word_columns
 from dreamer.report.html_tables import words as entries
 from dreamer.studies import figures, words
 from dreamer.studies.findings import Findings
@@ -31,15 +22,7 @@ Facts = list[tuple[str, list[tuple[str, str]]]]
 
 
 def write_page(findings: Findings, folder: Path) -> Path:
-    """Write the page of a study.
-
-    Args:
-        findings: what was found.
-        folder: of the study.
-
-    Returns:
-        The path of ``report.html``.
-    """
+    """Write ``report.html`` into the folder of a study, and return its path."""
     study = findings.study
     data = [_data(findings, name, f"data-{number}") for number, name in enumerate(study.data, start=1)]
     tables = [

@@ -25,13 +25,6 @@ def conduct(
 ) -> Findings:
     """Run a pre-registered experiment and compute its verdict. Re-running resumes unfinished cells.
 
-    Args:
-        study: what to run.
-        folder: of the study.
-        resources: what it runs on.
-        mix: reuse runs made by another version of dreamer.
-        command: what was typed.
-
     Returns:
         What was found; cells that failed are among its missing ones.
 
@@ -50,11 +43,7 @@ def conduct(
 
 
 def report(findings: Findings, folder: Path) -> None:
-    """Write tables and page into the folder of a study.
-
-    Raises:
-        ConfigError: when the folder cannot be written to.
-    """
+    """Write tables and page into the folder of a study, or say why not."""
     try:
         write_tables(findings, folder)
         write_page(findings, folder)

@@ -23,8 +23,6 @@ class Contrast:
     """Two arms that are compared, seed by seed.
 
     Attributes:
-        data: on which data.
-        arm: the one of interest.
         against: the one that it is compared with.
         outcome: the measure that decides.
         margin: the smallest difference that matters, in units of the outcome, above 0.
@@ -39,14 +37,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm on one data set with one seed.
-
-    Attributes:
-        data: the name of the data.
-        arm: the name of the arm.
-        seed: of everything that is drawn.
-        settings: of the experiment, all of them.
-    """
+    """One arm on one data set with one seed, and all settings of its experiment."""
 
     data: str
     arm: str
@@ -68,18 +59,13 @@ class Study:
     """Everything that is fixed before the first cell is run.
 
     Attributes:
-        name: that of its YAML.
-        title: of the page.
-        question: in words.
         data: what each data set is, by name.
         arms: what each arm does, by name; those that are run anywhere.
-        measures: of the experiment, by name.
         axis: the x axis of curves.
         pictured: what pictures show.
         primary: the contrasts that the study is for.
         exploratory: all others.
         limits: what it cannot show, a sentence each.
-        cells: by data, then arm, then seed.
         asked: the whole request, as plain values.
     """
 
@@ -115,11 +101,6 @@ def describe() -> dict[str, str]:
 def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:
     """Read a study.
 
-    Args:
-        name: of the :func:`catalog`, or the path of a YAML.
-        words: ``key=value``, laid over it last.
-        quick: lay its ``quick`` section over it first.
-
     Raises:
         ConfigError: when there is none, or it makes no sense.
     """
@@ -140,7 +121,6 @@ def read(name: str, asked: Mapping[str, Any]) -> Study:
     """Make a study of plain values.
 
     Args:
-        name: how it is called.
         asked: plain values:
 
             - ``title``, ``question``, and ``limits``, a list of sentences.

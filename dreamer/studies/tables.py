@@ -6,14 +6,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dreamer.core.files import write_text
+from dreamer.core.files import csv_text, write_text
 from dreamer.core.text import aligned
 from dreamer.metrics.significance import CONCLUSIVE
 from dreamer.report.results import write_results
@@ -45,7 +42,7 @@ def csv_table(findings: Findings) -> str:
     rows += [
         {"data": cell.stream, "arm": cell.arm, "seed": cell.seed, "missing": cell.reason} for cell in findings.missing
     ]
-    return _csv(["data", "arm", "seed", *measures, "seconds", "missing"], rows)
+    return csv_text(["data", "arm", "seed", *measures, "seconds", "missing"], rows)
 
 
 def curves_table(findings: Findings) -> str:
@@ -57,7 +54,7 @@ def curves_table(findings: Findings) -> str:
         for i, place in enumerate(curves.get(axis, ())):
             followed = {name: values[i] for name, values in curves.items() if name != axis}
             rows.append({**_key(run.cell), axis: place, **followed})
-    return _csv(["data", "arm", "seed", axis, *measures], rows)
+    return csv_text(["data", "arm", "seed", axis, *measures], rows)
 
 
 def everything(findings: Findings, folder: Path) -> dict[str, Any]:
@@ -125,11 +122,3 @@ def plain_findings(findings: Findings) -> str:
 
 def _key(cell: Any) -> dict[str, Any]:
     return {"data": cell.data, "arm": cell.arm, "seed": cell.seed}
-
-
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()

@@ -36,7 +36,6 @@ class ContrastResult:
     """A contrast and what may be concluded from it.
 
     Attributes:
-        contrast: which arms were compared, in what.
         n: seeds that both have.
         difference: mean of arm minus against, in units of the outcome; None without pairs.
         low: lower end of its 95 % t interval; None below two pairs.
@@ -62,9 +61,7 @@ def compare(contrasts: Sequence[Contrast], study: Study, scores: Scores) -> list
     """Test a family of contrasts; both kinds of tests are corrected over all of it (Holm).
 
     Args:
-        contrasts: the family.
         study: whose measures say which of two values is the better one.
-        scores: outcomes of the completed cells.
     """
     signs = [-1.0 if study.measures[contrast.outcome].better == "smaller" else 1.0 for contrast in contrasts]
     gains = [
@@ -85,9 +82,6 @@ class Agreement:
     """What was measured beside what theory expects, at the end of a curve.
 
     Attributes:
-        data: of the cells.
-        arm: of the cells.
-        measure: of the curve.
         at: the last place of the curve.
         measured: mean over the seeds.
         expected: what theory says.

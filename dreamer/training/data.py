@@ -37,11 +37,7 @@ class StreamDataModule(pl.LightningDataModule):
         self._validation_limit: float | None = None
 
     def setup(self, stage: str) -> None:
-        """Make the Trainer request a new loader with every stage, and leave evaluation to the module.
-
-        Raises:
-            ValueError: when the Trainer is set to reload more rarely.
-        """
+        """Make the Trainer request a new loader with every stage, and leave evaluation to the module."""
         if stage != "fit" or self.trainer is None:
             return
         trainer: Any = self.trainer  # its stubs lack the attribute, which a connector sets
@@ -99,8 +95,6 @@ class StreamDataModule(pl.LightningDataModule):
         """What has been trained on of an experience by the end of a wake stage, on the training device.
 
         Args:
-            stage: the stage.
-            wake: how the learner trains.
             info: of one process, or, with one rank, of all together.
 
         Returns:
@@ -155,13 +149,7 @@ class StreamDataModule(pl.LightningDataModule):
 
 
 class EvaluationLoader:
-    """Batches of samples in order.
-
-    Args:
-        samples: what to read.
-        batch_size: samples per batch.
-        batches: how many batches to read from the start.
-    """
+    """Batches of samples in order."""
 
     def __init__(self, samples: Samples, batch_size: int, batches: int):
         self._samples = samples
@@ -182,7 +170,6 @@ class StageLoader:
     Its length is known, so Lightning fetches nothing ahead: a batch is drawn after the step before it is done.
 
     Args:
-        stage: the stage.
         steps: gives the steps that are left; called for the first batch.
     """
 

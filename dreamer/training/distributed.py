@@ -17,11 +17,7 @@ T = TypeVar("T")
 
 
 def all_gather(own: T) -> list[T]:
-    """The same of every process, by rank, tensors on the CPU; what is given alone where there is one.
-
-    Args:
-        own: plain containers, numbers and tensors.
-    """
+    """The same of every process, by rank, tensors on the CPU; what is given alone where there is one."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return [own]
     found: list[Any] = [None] * distributed.get_world_size()
@@ -34,7 +30,6 @@ def restore(memory: Memory, states: Sequence[dict[str, Any]]) -> None:
     """Fill this process's memory from a checkpoint; not collective.
 
     Args:
-        memory: this process's.
         states: of the processes that were there when it was written. As many as now: each takes its own, and continues
             as if nothing had happened. Else they are dealt out anew.
 
@@ -46,10 +41,6 @@ def restore(memory: Memory, states: Sequence[dict[str, Any]]) -> None:
 
 def rebalance(memory: Memory, device: torch.device) -> None:
     """Before a night, deal all samples anew where one process has nothing to replay and others have.
-
-    Args:
-        memory: this process's.
-        device: where its content belongs.
 
     Raises:
         ValueError: (on all) when there is not enough for each.

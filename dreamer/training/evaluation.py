@@ -30,11 +30,7 @@ def evaluate(
 
     Args:
         network: maps (B, *S) to (B, K) logits; its modes are restored.
-        data: the stream, attached to a Trainer.
-        problem: scores it.
-        active_outputs: which outputs are active.
         reached: the experience that was trained on last, from 0; -1 before the first.
-        device: where the network is.
 
     Returns:
         The score on each experience's test data, and on its held-out training data (empty where no experience has
@@ -71,12 +67,8 @@ def score(
 
     Args:
         network: maps (B, *S) to (B, K) logits.
-        data: the stream, attached to a Trainer.
-        problem: scores it.
-        samples: what to read.
         limit: Lightning's ``limit_*_batches``.
         active: (K,) bool, the active classes; None for all.
-        device: where the network is.
     """
     trainer = data.trainer
     assert trainer is not None
@@ -93,8 +85,6 @@ def tally(network: nn.Module, batch: Batch, problem: Problem, active: Tensor | N
 
     Args:
         network: maps (B, *S) to (B, K) logits.
-        batch: the samples.
-        problem: scores it.
         active: (K,) bool, the active classes; None for all.
     """
     outputs: Tensor = network(batch.x)
@@ -106,8 +96,6 @@ def accuracy_row(stage: Stage | None, global_step: int, tested: Scores, held: Sc
 
     Args:
         stage: after which the network was evaluated; None for the untrained network.
-        global_step: optimiser steps so far.
-        tested: scores on the test data of each experience.
         held: scores on their held-out training data; empty where there are none.
     """
     return {

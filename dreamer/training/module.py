@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from dreamer.config.registry import name_of
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
 from dreamer.core.randomness import Purpose, mix, seed_global
@@ -17,11 +18,11 @@ from dreamer.core.types import Batch, Dream, Losses, Stage, Step
 from dreamer.generators import Generator
 from dreamer.loop.batches import RankInfo
 from dreamer.loop.checks import checked_plan
-from dreamer.loop.plan import ActiveOutputs, Parts, SleepStage, classes_at, evaluated_classes, seen_classes
+from dreamer.loop.plan import ActiveOutputs, Parts, SleepStage, classes_at, evaluated_classes, kept_bytes, seen_classes
 from dreamer.loop.sleeper import Sleeper
 from dreamer.memory import Memory
 from dreamer.metrics import AccuracyRow
-from dreamer.metrics.record import row_logs, seen_average
+from dreamer.metrics.record import protocol_record, results_record, row_logs, seen_average
 from dreamer.plasticity import Plasticity
 from dreamer.problems import Classification, Problem
 from dreamer.schedules import Boundary, Schedule
@@ -31,7 +32,6 @@ from dreamer.streams.base import Stream
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import accuracy_row, evaluate, tally
-from dreamer.training.results import run_results
 from dreamer.training.resume import load_run, save_run
 from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups
 
@@ -166,11 +166,7 @@ class WakeSleepModule(pl.LightningModule):
 
     @property
     def hypnogram(self) -> Hypnogram:
-        """The plan of the run.
-
-        Raises:
-            RuntimeError: before the Trainer has set the module up.
-        """
+        """The plan of the run; a ``RuntimeError`` before the Trainer has set the module up."""
         if self._hypnogram is None:
             raise RuntimeError(
                 "the run is planned when Trainer.fit sets the module up; call plan(stream) to see the plan before"
@@ -195,7 +191,6 @@ class WakeSleepModule(pl.LightningModule):
         """Lay out a run on a stream, or refuse it.
 
         Args:
-            stream: the experiences.
             devices: processes that divide each experience among them.
 
         Raises:
@@ -385,18 +380,33 @@ class WakeSleepModule(pl.LightningModule):
         Accuracies are fractions of 1. A row of the matrix holds, after a wake stretch or a night, the test score on
         every experience, seen or not; ``birth`` is the network before its first step.
         """
-        return run_results(self, [*self.ledger.rows, *([] if self._last_row is None else [self._last_row])])
+        ledger, stream, plan = self.ledger, self.stream, self.hypnogram
+        steps, sizes = dict(ledger.optimizer_steps), self.bytes()
+        if ledger.step:
+            steps[plan[ledger.stage].kind] += self.global_step - ledger.opened_at
+        current = plan[min(ledger.stage, len(plan) - 1)].experience
+        sizes["memory"] += kept_bytes(stream, current, self.wake)
+        return results_record(
+            complete=ledger.stage == len(plan),
+            seed=self.seed,
+            protocol=protocol_record(stream, self.problem, name_of(type(self.problem)), self.active_outputs),
+            hypnogram=plan.as_records(),
+            rows=[*ledger.rows, *([] if self._last_row is None else [self._last_row])],
+            origins=stream.origins,
+            cost={
+                "optimizer_steps": steps,
+                "samples": dict(ledger.samples),
+                "seconds": dict(ledger.seconds),
+                "bytes": sizes,
+            },
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add ledger, plan and memories; each process has to call it, as in ``Trainer.save_checkpoint``."""
         save_run(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back, and bring Lightning's counters in line with the ledger.
-
-        Raises:
-            ValueError: when the checkpoint belongs to a run with another plan or seed.
-        """
+        """Take them back, and bring Lightning's counters in line; a ``ValueError`` for another plan or seed."""
         plan = load_run(self, checkpoint)
         if plan is not None:
             self._replan(plan)

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 
 def save_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> None:
-    """Add the sleeper's state, the plan and the memories of all processes, as plain containers and tensors.
-
-    Args:
-        module: of the run, on each of its processes.
-        checkpoint: changed in place.
-    """
+    """Add the sleeper's state, the plan and the memories of all processes, as plain containers and tensors."""
     module.ledger.saved_at = module.global_step
     state = module.sleeper.state_dict()
     checkpoint["state_dict"] = {plain_name(name): value for name, value in checkpoint["state_dict"].items()}
@@ -41,13 +36,6 @@ def save_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> None:
 
 def load_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> Hypnogram | None:
     """Take back what :func:`save_run` added, and let Lightning continue where the ledger stands.
-
-    Args:
-        module: of the run; planned, or only loaded for use.
-        checkpoint: changed in place.
-
-    Returns:
-        The plan to continue with; None without one.
 
     Raises:
         ValueError: when the checkpoint belongs to a run with another plan or seed.
@@ -88,9 +76,6 @@ def reopen_epoch(fit_loop: dict[str, Any]) -> None:
     """Rewrite the state of Lightning's fit loop, in place, so that it continues within the epoch that was begun.
 
     A Trainer that is stopped within an epoch counts it as over, and would call what is left of it the next.
-
-    Args:
-        fit_loop: as for :func:`align_loops`.
     """
     for counter in fit_loop["epoch_progress"].values():
         counter.update(processed=counter["started"] - 1, completed=counter["started"] - 1)
@@ -130,11 +115,7 @@ def change_devices(ledger: Ledger, before: Sequence[Stage], now: Sequence[Stage]
     """Bring the ledger, in place, in line with another number of devices, on which a step has other samples.
 
     Args:
-        ledger: of the run on the one number.
-        before: its plan.
         now: the plan on the other number; where wake stages have no length of their own, their steps are others.
-        devices: on which it ran.
-        others: on which it continues.
 
     Raises:
         ValueError: when the plans differ in more than the steps of their stages.

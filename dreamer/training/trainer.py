@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 
 
 def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
-    """The plan of a run within a Trainer's limits; the Trainer is checked, and gets the number of stages.
-
-    Args:
-        trainer: the Trainer.
-        module: what it will train.
-
-    Raises:
-        ValueError: when the two do not go together.
-    """
+    """The plan of a run within a Trainer's limits; the Trainer is checked, and gets the number of stages."""
     check_data(trainer)
     module.check_trainer(trainer)
     plan = limited_plan(trainer, module.plan(module.stream, trainer.world_size))
@@ -47,15 +39,7 @@ def check_data(trainer: pl.Trainer) -> None:
 
 
 def check_precision(trainer: pl.Trainer, groups: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a Trainer that cannot train in its precision.
-
-    Args:
-        trainer: the Trainer.
-        groups: parameter groups of the optimiser.
-
-    Raises:
-        ValueError: when weights would not be float32, or gradients could not be clipped.
-    """
+    """Raise a ValueError when weights would not be float32, or gradients could not be clipped."""
     mixed = trainer.precision.endswith("-mixed")
     if not (trainer.precision == "32-true" or mixed):
         raise ValueError(

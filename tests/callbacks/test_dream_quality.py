@@ -22,7 +22,7 @@ from dreamer.generators import VAE
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.memory import ClassBalanced
 from dreamer.problems import Classification
-from dreamer.report.neighbours import draw_neighbours
+from dreamer.report.pictures import draw_neighbours
 from dreamer.report.results import read_results
 from dreamer.stages import NREM
 from dreamer.streams import from_tensors

@@ -12,8 +12,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
 from dreamer.core.types import Batch, Perturbations
-from dreamer.generators._principal import principal_axes
-from dreamer.generators.latent_gaussians import LatentGaussians
+from dreamer.generators.latent_gaussians import LatentGaussians, principal_axes
 from dreamer.networks import MLP
 
 

@@ -406,7 +406,7 @@ def test_features_are_kept_in_the_state() -> None:
 
 def test_drifts_that_make_no_sense_are_refused() -> None:
     for wrong in ({"threshold": 0.0}, {"slack": -0.1}, {"warmup": 1}):
-        with pytest.raises(ValueError, match=f"expected a {next(iter(wrong))} "):
+        with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} "):
             Drift(**wrong)
 
 

@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_results_and_global_randomness_is_left_alon
     [
         ({"samples": 10}, "expected more samples than dimensions, got 10 samples in 10 dimensions"),
         ({"lineages": 1}, "lineages of at least 2"),
-        ({"generations": 0}, "expected dims and generations of at least 1"),
+        ({"generations": 0}, "expected generations of at least 1"),
     ],
 )
 def test_impossible_numbers_are_refused(options: dict, message: str) -> None:

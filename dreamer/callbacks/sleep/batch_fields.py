@@ -36,11 +36,7 @@ class BatchFields:
         self.extras = extras
 
     def read(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Samples (B, *S) or (B, V, *S), and targets, (B,) zeros where there are none.
-
-        Raises:
-            ValueError: when they are not at the given place.
-        """
+        """Samples (B, *S) or (B, V, *S), and targets, (B,) zeros where there are none."""
         found = _find(batch, self.inputs, "inputs")
         _tensors(found, "inputs", self.inputs)
         x = torch.stack(list(found), dim=1) if isinstance(found, tuple | list) else found
@@ -63,8 +59,6 @@ class BatchFields:
         """A batch of the structure, types and devices of ``batch`` that holds other samples.
 
         Args:
-            batch: a batch of the day; it stays as it is.
-            x: (N, *S) or (N, V, *S) samples.
             y: targets of as many; not looked at where a batch has none.
 
         Raises:

@@ -188,7 +188,6 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self._leave(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Leave the Trainer as it was."""
         self._leave(trainer)
 
     def _leave(self, trainer: Any) -> None:
@@ -221,9 +220,6 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         """Resume from a state.
 
         With another number of devices the memories are dealt out anew, and each takes one of the generators.
-
-        Raises:
-            ValueError: when it was saved with another seed, or with other parts.
         """
         if state_dict["seed"] != self.seed:
             raise ValueError(f"the checkpoint's nights have seed {state_dict['seed']}, these have {self.seed}")

@@ -29,17 +29,7 @@ from dreamer.training.distributed import rebalance
 
 @dataclass(frozen=True)
 class SleepOptions:
-    """The options of the callback that a night needs.
-
-    Attributes:
-        stages: of a night; None for NREM as long as the day.
-        memory: what is kept of the days.
-        generator_trainer: trains what makes dreams beside it, or None.
-        schedule: when a night follows an epoch.
-        fields: where a batch has its samples and targets.
-        logits: maps module and samples to logits.
-        seed: of all that is drawn.
-    """
+    """The options of the callback that a night needs; see :class:`dreamer.callbacks.sleep.callback.SleepCallback`."""
 
     stages: tuple[DreamStage, ...] | None
     memory: Memory
@@ -52,12 +42,6 @@ class SleepOptions:
 
 class Epochs:
     """Says what the epochs of one fit consist of; the source of :class:`dreamer.callbacks.sleep.loader.EpochSource`.
-
-    Args:
-        options: of the callback.
-        state: where the training stands; kept up to date.
-        trainer: the Trainer.
-        module: what it trains.
 
     Attributes:
         running: True once the first epoch has begun.
@@ -212,13 +196,7 @@ class Epochs:
         return float(self.trainer.strategy.reduce(wish, reduce_op="sum")) > 0
 
     def _foreseen(self, steps: int, before: int, ahead: int = 0) -> bool | None:
-        """Whether a night follows a day of so many batches, as far as that is decided.
-
-        Args:
-            steps: batches of the day.
-            before: batches of all days before it.
-            ahead: days between now and it.
-        """
+        """Whether a night follows a day of so many batches, so many days ahead, as far as that is decided."""
         schedule = self.options.schedule
         if self.trainer.fast_dev_run:
             return True

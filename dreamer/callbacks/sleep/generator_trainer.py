@@ -20,8 +20,6 @@ class GeneratorTrainer:
     """Trains a generator by an optimiser of its own, and keeps some of the day until dusk.
 
     Args:
-        generator: what learns.
-        optimizer: called with its trainable parameters.
         capacity: samples of a day that are kept for the dusk, a random choice of all.
     """
 
@@ -41,13 +39,7 @@ class GeneratorTrainer:
         """Learn from a batch of the day, once.
 
         Args:
-            x: (B, *S) samples, on the generator's device.
-            y: (B,) int64 labels.
-            rng: generator on that device.
             choice: generator on the CPU, for what is kept.
-
-        Raises:
-            ValueError: when samples or labels are none of those that the generator was made for.
         """
         if tuple(x.shape[1:]) != self.generator.sample_shape:
             shape = self.generator.sample_shape

@@ -26,11 +26,7 @@ def is_checkpoint(callback: Any) -> bool:
 
 
 def tree_of(trainer: Any) -> str:
-    """The tree from which a Trainer, or a class that it inherits from, comes.
-
-    Raises:
-        TypeError: when it comes from neither.
-    """
+    """The tree from which a Trainer, or a class that it inherits from, comes."""
     for ancestor in type(trainer).__mro__:
         for tree in TREES:
             if f"{ancestor.__module__}.".startswith(f"{tree}."):

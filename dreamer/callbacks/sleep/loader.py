@@ -17,12 +17,7 @@ class EpochSource(Protocol):
         ...
 
     def epoch_batches(self, day: Iterator[Any], length: int | None) -> Iterator[Any]:
-        """The batches of an epoch.
-
-        Args:
-            day: batches that the day has left.
-            length: batches of the whole day; None where it is unknown.
-        """
+        """The batches of an epoch whose day has some left; ``length`` is that of the whole day, where it is known."""
         ...
 
 

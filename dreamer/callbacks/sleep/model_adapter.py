@@ -24,7 +24,6 @@ class ModelAdapter(nn.Module):
     """Calls a module for logits, in the Trainer's precision.
 
     Args:
-        module: a LightningModule that is attached to a Trainer.
         logits: maps the module and (B, *S) samples to (B, K) logits.
         rests: call it in evaluation mode and without gradients, as a teacher.
         outputs: K; a module whose outputs grow has fewer at first, and those to come are ``-inf``.
@@ -38,11 +37,7 @@ class ModelAdapter(nn.Module):
         self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) to (B, K).
-
-        Raises:
-            ValueError: when ``logits`` gives something else.
-        """
+        """Map (B, *S) to (B, K); a ``ValueError`` when ``logits`` gives something else."""
         if not self.rests:
             return self._call(x)
         with evaluating(self.module), torch.no_grad():

@@ -14,11 +14,7 @@ from dreamer.perturbations import Perturbation, scaled
 
 
 def view_by_view(stage: DreamStage) -> DreamStage:
-    """The stage, perturbing each view of (B, V, *S) samples by amounts of its own.
-
-    Raises:
-        ValueError: when a perturbation needs the learner's outputs.
-    """
+    """The stage, perturbing each view of (B, V, *S) samples by amounts of its own."""
     if needs_model(stage):
         raise ValueError(
             f"a perturbation of the {stage.kind} stage needs the learner's logits, which are those of one tensor "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
 import tempfile
@@ -15,7 +13,7 @@ from typing import Any
 from dreamer import config
 from dreamer.compare.grid import OURS, TUNING
 from dreamer.compare.tuning.space import Range, Space, nested
-from dreamer.core.files import write_text
+from dreamer.core.files import csv_text, write_text
 
 BEST = "best.yaml"
 TRIALS = "trials.csv"
@@ -26,11 +24,7 @@ class Task:
     """What is tuned, and on what.
 
     Attributes:
-        strategy: a recipe as an arm of a comparison has it: ``er``, ``dreams+augment``, ``er memory.capacity=500``.
-        stream: a configuration that names a stream.
-        words: settings of every run, as ``key=value``.
         seeds: of the runs of every trial.
-        augment: names of the perturbations of real samples, or ``own``; as in a comparison.
     """
 
     strategy: str
@@ -60,8 +54,6 @@ class Trial:
     """One trial that is over.
 
     Attributes:
-        number: from 0.
-        parameters: values by dotted key.
         accuracies: validation accuracy of each seed's run in [0, 1]; None where it failed.
         reason: why it failed, in one line; empty when it did not.
     """
@@ -83,11 +75,8 @@ class Tuned:
     """What has been found.
 
     Attributes:
-        task: what was tuned.
-        space: what was searched.
         trials: all of them, failed ones too, in order.
         augmentation: the augmentation of the runs where it is not the recipe's own, as keys of ``wake``.
-        code: fingerprint of the code that ran them.
     """
 
     task: Task
@@ -117,16 +106,19 @@ def write(tuned: Tuned, folder: Path) -> None:
 
 
 def _table(tuned: Tuned) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    by_seed = [f"validation_accuracy_seed{seed}" for seed in tuned.task.seeds]
-    table.writerow(["trial", "state", "validation_accuracy", *by_seed, *tuned.space, "reason"])
-    for trial in tuned.trials:
-        state = "failed" if trial.value is None else "done"
-        accuracies = [trial.accuracies.get(seed) for seed in tuned.task.seeds]
-        drawn = [trial.parameters[key] for key in tuned.space]
-        table.writerow([trial.number, state, trial.value, *accuracies, *drawn, trial.reason])
-    return text.getvalue()
+    by_seed = {seed: f"validation_accuracy_seed{seed}" for seed in tuned.task.seeds}
+    rows = [
+        {
+            "trial": trial.number,
+            "state": "failed" if trial.value is None else "done",
+            "validation_accuracy": trial.value,
+            **{name: trial.accuracies.get(seed) for seed, name in by_seed.items()},
+            **trial.parameters,
+            "reason": trial.reason,
+        }
+        for trial in tuned.trials
+    ]
+    return csv_text(["trial", "state", "validation_accuracy", *by_seed.values(), *tuned.space, "reason"], rows)
 
 
 def _summary(tuned: Tuned) -> dict[str, Any]:

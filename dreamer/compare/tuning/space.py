@@ -68,12 +68,10 @@ class Choices:
 
     @property
     def ends(self) -> list[Any]:
-        """Values that a configuration must take if it is to take all."""
         return list(self.values)
 
     @property
     def plain(self) -> list[Any]:
-        """As it stands in a YAML."""
         return list(self.values)
 
     def __contains__(self, value: object) -> bool:
@@ -107,9 +105,6 @@ def derive(plain: Mapping[str, Any]) -> Space:
     - ``generator.temperature``: from half to twice, logarithmically.
 
     Steps, batch sizes, capacities and the sizes of networks are budget, and stay.
-
-    Args:
-        plain: a whole configuration.
     """
     factors = {"optimizer.lr": _RATE, "generator_lr": _RATE, "generator.temperature": _TEMPERATURE}
     factors |= dict.fromkeys(_weights(plain), _WEIGHT)

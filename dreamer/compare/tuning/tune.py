@@ -55,13 +55,9 @@ def tune(
     training data at the end of the run.
 
     Args:
-        task: what is tuned, and on what.
-        folder: of the tuning.
         space: what is searched; by default what :func:`dreamer.compare.tuning.space.derive` finds in the recipe.
         trials: how many there are to be in all; one that fails counts, and does not end the others.
         resources: what it runs on. With more workers than seeds, several trials are drawn before either is run.
-        mix_code: reuse runs made by another version of dreamer.
-        watch: is called with every trial that is over.
 
     Raises:
         ConfigError: when it cannot be run as configured, or nothing is held out to choose by.
@@ -96,9 +92,6 @@ def tune(
 
 def validation_accuracy(results: Mapping[str, Any]) -> float | None:
     """The mean over all experiences of the accuracy on held-out data at the end of a run, in [0, 1].
-
-    Args:
-        results: the content of its ``results.json``.
 
     Returns:
         None when an experience has no held-out data, or it was not evaluated.
@@ -266,11 +259,7 @@ class _Study:
     half a trial behind when the process is killed on the way, and number later ones differently.
 
     Args:
-        path: of the journal.
         asked: what must be the same as when it was begun.
-        space: what is searched.
-        seed: of all draws.
-        mix_code: another version of dreamer may resume it.
 
     Raises:
         ConfigError: when the journal is that of another study.

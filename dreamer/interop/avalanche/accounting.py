@@ -88,11 +88,7 @@ class StepCounter:
 
 
 class CountedSamples(Dataset):
-    """Samples one by one, as Avalanche reads them, counting how many were read.
-
-    Args:
-        samples: what to read.
-    """
+    """Samples one by one, as Avalanche reads them, counting how many were read."""
 
     def __init__(self, samples: Samples):
         self.samples = samples
@@ -118,10 +114,6 @@ class CountedSamples(Dataset):
 
 class RunRecord:
     """What a run scored and cost.
-
-    Args:
-        stream: its experiences.
-        device: where the network is.
 
     Attributes:
         data: the stream as evaluations read it.
@@ -206,12 +198,7 @@ def held_bytes(strategy: Any, stream: Stream) -> dict[str, int]:
 
 
 class _HeldBytes:
-    """Goes through everything that an object of Avalanche holds, each thing once.
-
-    Args:
-        stream: says how samples are stored.
-        network: the learner, which is counted elsewhere.
-    """
+    """Goes through everything that an object of Avalanche holds, each thing once."""
 
     def __init__(self, stream: Stream, network: nn.Module):
         from avalanche.benchmarks import DatasetExperience

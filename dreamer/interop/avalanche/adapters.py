@@ -35,11 +35,7 @@ class Classifier(nn.Module):
 
 
 class AvalancheVAE(nn.Module):
-    """Our VAE behind the interface of Avalanche's generators.
-
-    Args:
-        vae: gives layers, widths and likelihood.
-    """
+    """Our VAE behind the interface of Avalanche's generators."""
 
     def __init__(self, vae: VAE):
         super().__init__()

@@ -61,6 +61,8 @@ def from_benchmark(
 
     Args:
         benchmark: class-, domain- or task-incremental, or online; it is not changed.
+        validation, split_seed, num_classes, class_names, limit_bytes, workers: see
+            :func:`dreamer.streams.from_datasets`.
         name: how the stream is called in tables.
         transforms: True applies the benchmark's own evaluation transforms (often a normalisation, after which pixels
             are no longer in [0, 1]); False leaves them out. Transforms that make the benchmark what it is (the
@@ -68,12 +70,6 @@ def from_benchmark(
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``task`` where task labels differ, ``domain``
             where every experience brings the same classes, else ``class``. In ``task``, labels that several tasks share
             are moved apart.
-        validation: fraction of each experience's training data that is held out, in [0, 1).
-        split_seed: decides which samples are held out.
-        num_classes: K; by default one more than the largest label.
-        class_names: K names.
-        limit_bytes: bytes up to which one experience is held in memory; a larger one is read batch by batch.
-        workers: processes that read; 0 reads in this one.
 
     Raises:
         ValueError: when streams or labels are missing, or samples differ in shape.

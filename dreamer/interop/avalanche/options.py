@@ -71,7 +71,6 @@ def verify(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any
     """Check a strategy's name and options, before any data are read.
 
     Args:
-        name: one of :func:`available`.
         options: arguments of its constructor in Avalanche, as plain values, save those that a run sets itself;
             ``GenerativeReplay`` also takes ``generator`` (see :func:`dreamer.interop.avalanche.strategies.run`).
 
@@ -145,11 +144,7 @@ def _obstacle(name: str) -> str | None:
 
 
 def resolve(name: str) -> type:
-    """The class of a strategy that can run here.
-
-    Raises:
-        ConfigError: when there is none of that name, or it cannot run here.
-    """
+    """The class of a strategy that can run here; a ``ConfigError`` says which there are, or why it cannot."""
     found = strategies()
     if name not in found:
         raise ConfigError(f"Avalanche has no strategy {name!r} that can run here; {one_of(name, available())}")

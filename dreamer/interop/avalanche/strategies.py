@@ -97,16 +97,12 @@ def run(
             of experiences where Avalanche counts per experience; as many samples are replayed as the batch has, and no
             more than the memory or an experience holds; the rest has Avalanche's defaults, or, where it has none,
             those of its examples and plugins.
-        stream: the experiences.
         network: the learner with its initial weights, which is copied; maps (B, *S) to (B, K) logits. ``ICaRL`` needs
             ``features`` and ``classify`` (see :class:`dreamer.networks.base.Featured`).
         optimizer: called with the list of parameters.
-        batch_size: real samples per step.
         steps: optimiser steps per experience; None counts passes. Joint training has those of all experiences.
         epochs: passes over the experience's training data, used when ``steps`` is None.
         active_outputs: ``all``; Avalanche's strategies have no other mask of classes.
-        seed: of the run.
-        device: where it runs.
         memory: samples kept in all; None is Avalanche's default.
 
     Returns:

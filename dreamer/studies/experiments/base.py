@@ -80,15 +80,7 @@ class Experiment(ABC):
 
 
 def of(settings: Mapping[str, Any], path: str = "") -> Experiment:
-    """Build the experiment that settings describe.
-
-    Args:
-        settings: ``name``, the dotted path of its class, and what its constructor takes.
-        path: where they stand in a configuration, for messages.
-
-    Raises:
-        dreamer.config.binding.ConfigError: when it cannot be built so.
-    """
+    """Build the experiment that settings describe, or raise a ``ConfigError``."""
     options = dict(settings)
     name = options.pop("name", None)
     if not isinstance(name, str):

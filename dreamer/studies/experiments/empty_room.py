@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamer.config import merge
+from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.metrics.calibration import calibration_error
 from dreamer.networks.base import featured
@@ -19,6 +21,7 @@ from dreamer.runs.run import quiet_lightning
 from dreamer.runs.run_config import run_config
 from dreamer.streams.base import Experience, Samples, Stream
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
+from dreamer.studies.experiments.real_data import HeldOut
 from dreamer.studies.learner import predict, probe
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
@@ -33,6 +36,7 @@ PERTURBED: dict[str, Perturbation] = {
 """Perturbations of test samples, each by an amount of its own, uniform from none to this."""
 
 
+@dataclass(eq=False)
 class EmptyRoom(Experiment):
     """A learner is trained on one experience of few samples, the day, and then sees nothing new.
 
@@ -78,37 +82,23 @@ class EmptyRoom(Experiment):
     }
     axis = "night"
 
-    def __init__(
-        self,
-        config: Mapping[str, Any],
-        per_class: int = 100,
-        unseen: int = 2,
-        shots: int = 10,
-        day: int = 500,
-        nights: int = 10,
-        night: int = 100,
-        rest: Rest = "asleep",
-        evaluate: Literal["test", "validation"] = "test",
-    ):
-        counts = {"per_class": per_class, "shots": shots, "day": day, "nights": nights, "night": night}
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"expected {name} of at least 1, got {count}")
-        if unseen < 0:
-            raise ValueError(f"expected unseen of at least 0, got {unseen}")
-        self.config = dict(config)
-        self.per_class = per_class
-        self.unseen = unseen
-        self.shots = shots
-        self.day = day
-        self.nights = nights
-        self.night = night
-        self.rest: Rest = rest
-        self.evaluate = evaluate
+    config: Mapping[str, Any]
+    per_class: int = 100
+    unseen: int = 2
+    shots: int = 10
+    day: int = 500
+    nights: int = 10
+    night: int = 100
+    rest: Rest = "asleep"
+    evaluate: HeldOut = "test"
+
+    def __post_init__(self) -> None:
+        at_least(1, per_class=self.per_class, shots=self.shots, day=self.day, nights=self.nights, night=self.night)
+        at_least(0, unseen=self.unseen)
         stages = [stage.options for stage in run_config(self._plain(0)).module.options["night"]]
         steps = sum(stage["steps"] for stage in stages)
-        if rest == "asleep" and steps != night:
-            raise ValueError(f"expected stages of {night} steps together, as night says, got {steps}")
+        if self.rest == "asleep" and steps != self.night:
+            raise ValueError(f"expected stages of {self.night} steps together, as night says, got {steps}")
 
     def run(self, seed: int, folder: Path) -> CellResult:
         """Train on the day and what follows it; evaluate the learner on the way and at the end."""
@@ -157,7 +147,7 @@ class EmptyRoom(Experiment):
         times: dict[str, Any] = {"seed": seed, "wake": {"steps": steps}, "cycles": self.nights}
         if self.rest != "asleep":
             times["night"] = []
-        return merge(self.config, times)
+        return merge(dict(self.config), times)
 
     def _room(self, whole: Experience, seed: int) -> tuple[Stream, tuple[Samples, Samples]]:
         """The day as a stream of one experience, and what the probe learns from and is evaluated on."""
@@ -180,12 +170,7 @@ class EmptyRoom(Experiment):
 
 
 class _Watch(pl.Callback):
-    """Evaluates the learner at certain steps, and changes nothing.
-
-    Args:
-        tested: what it is evaluated on.
-        at: global steps.
-    """
+    """Evaluates the learner at certain steps, and changes nothing."""
 
     def __init__(self, tested: Samples, at: list[int]):
         self.tested = tested
@@ -198,11 +183,7 @@ class _Watch(pl.Callback):
 
 
 def _few(samples: Samples, classes: Tensor, each: int, seed: int) -> Samples:
-    """So many samples of each class.
-
-    Raises:
-        ValueError: when a class has fewer.
-    """
+    """So many samples of each class; a ``ValueError`` when one has fewer."""
     chosen = []
     for label in sorted(classes.tolist()):
         members = (samples.y.cpu() == label).nonzero().flatten()

@@ -20,11 +20,6 @@ def write_gallery(generations: Sequence[Batch], num_classes: int, folder: Path) 
 
     Args:
         generations: dreams, images (B, C, H, W) with values in [0, 1] and C of 1 or 3; other samples give no picture.
-        num_classes: K.
-        folder: where ``dreams.png`` is written.
-
-    Returns:
-        The name of the file; None where there is none.
     """
     if not generations or generations[0].x.ndim != 4 or generations[0].x.shape[1] not in (1, 3):
         return None

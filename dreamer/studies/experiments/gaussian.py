@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.experiments.gaussian_theory import Covariance, TrainingData, expected
 
 
+@dataclass(eq=False)
 class Gaussian(Experiment):
     """Many lineages at once: each is fitted to n samples of N(0, I), then generation after generation to its own.
 
@@ -48,28 +51,19 @@ class Gaussian(Experiment):
         ),
     }
 
-    def __init__(
-        self,
-        training_data: TrainingData = "replace",
-        covariance: Covariance = "unbiased",
-        dims: int = 10,
-        samples: int = 100,
-        generations: int = 100,
-        lineages: int = 100,
-    ):
-        if dims < 1 or generations < 1 or lineages < 2:
-            raise ValueError(
-                "expected dims and generations of at least 1, and lineages of at least 2, "
-                f"got {dims}, {generations} and {lineages}"
-            )
-        if samples <= dims:
-            raise ValueError(f"expected more samples than dimensions, got {samples} samples in {dims} dimensions")
-        self.training_data: TrainingData = training_data
-        self.covariance: Covariance = covariance
-        self.dims = dims
-        self.samples = samples
-        self.generations = generations
-        self.lineages = lineages
+    training_data: TrainingData = "replace"
+    covariance: Covariance = "unbiased"
+    dims: int = 10
+    samples: int = 100
+    generations: int = 100
+    lineages: int = 100
+
+    def __post_init__(self) -> None:
+        at_least(1, dims=self.dims, generations=self.generations)
+        at_least(2, lineages=self.lineages)
+        if self.samples <= self.dims:
+            got = f"{self.samples} samples in {self.dims} dimensions"
+            raise ValueError(f"expected more samples than dimensions, got {got}")
 
     def run(self, seed: int, folder: Path) -> CellResult:
         """Refit; one number is the mean over the lineages, its standard error comes with it."""
@@ -108,15 +102,7 @@ class Gaussian(Experiment):
 
 
 class _Pool:
-    """The samples of R lineages that a generation may be fitted to.
-
-    Args:
-        training_data: as for :class:`Gaussian`.
-        generations: how many there will be.
-        lineages: R.
-        samples: n.
-        dims: d.
-    """
+    """The samples of R lineages that a generation may be fitted to."""
 
     def __init__(self, training_data: TrainingData, generations: int, lineages: int, samples: int, dims: int):
         self.training_data = training_data

@@ -66,11 +66,8 @@ def expected(
     """The exact expectations; see the top of this file.
 
     Args:
-        training_data: what a generation is fitted to.
-        covariance: how.
         dims: d, at least 1.
         samples: n, at least d + 1.
-        generations: how many, the one that is fitted to the data being the first.
     """
     errors, variances = [], []
     fitted, variance, pool = 0.0, 1.0, 0.0  # m, a, q

@@ -67,7 +67,6 @@ class DreamJudge:
         classifier: of real training data, with features.
         seen: real data that generators were trained on.
         unseen: real data that nothing was trained on.
-        num_classes: K.
         train: trains a classifier from scratch on some samples; the second argument numbers it.
     """
 
@@ -93,7 +92,6 @@ class DreamJudge:
         """All of :data:`MEASURES` of (N, *S) samples in random order, as many as there are seen ones.
 
         Args:
-            dreams: samples with the labels that they should have.
             which: number of the classifier that is trained on them.
         """
         # many of these measures depend on the number of samples: the same on both sides

@@ -7,6 +7,7 @@ dreaming", eLife 11:e76384; protocol as in the official code, NicoZenith/PAD, ``
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch
 from dreamer.metrics.continual import accuracy
@@ -47,7 +49,6 @@ class Encoder(nn.Module):
     Args:
         sample_shape: (C, H, W), square, with a side of 4 times a power of two, at least 8.
         filters: of the first convolution; each next one has twice as many.
-        latent_dim: Z.
 
     Raises:
         ValueError: for other shapes.
@@ -71,13 +72,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    """Maps codes (B, Z) to images (B, C, H, W) in [-1, 1]: the encoder's mirror, of transposed convolutions.
-
-    Args:
-        sample_shape: as for the encoder.
-        filters: as for the encoder.
-        latent_dim: Z.
-    """
+    """Maps codes (B, Z) to images (B, C, H, W) in [-1, 1]: the encoder's mirror, of transposed convolutions."""
 
     def __init__(self, sample_shape: Sequence[int], filters: int, latent_dim: int):
         finest, *channels = _channels(sample_shape, filters)
@@ -107,8 +102,6 @@ def wake(encoder: Encoder, decoder: nn.Module, x: Tensor, noise: Tensor, discrim
     """Wake: images are to be recognised as real, and encoded so that they can be reconstructed.
 
     Args:
-        encoder: learns.
-        decoder: learns.
         x: (B, C, H, W) real images in [-1, 1].
         noise: (B, Z), added to the codes from which images are reconstructed.
         discriminate: whether the encoder learns that they are real; of no use without dreams to compare with.
@@ -124,15 +117,7 @@ def wake(encoder: Encoder, decoder: nn.Module, x: Tensor, noise: Tensor, discrim
 
 
 def nrem(encoder: Encoder, decoder: nn.Module, codes: Tensor, occlusion: Occlusion, rng: torch.Generator) -> Tensor:
-    """Perturbed dreaming: what is replayed is occluded, and the encoder, which learns alone, is to recover its codes.
-
-    Args:
-        encoder: learns.
-        decoder: makes images.
-        codes: (B, Z) from wake.
-        occlusion: sets tiles to 0, which is grey.
-        rng: what occlusion draws from.
-    """
+    """Perturbed dreaming: what is replayed is occluded, and the encoder alone learns to recover its codes."""
     with torch.no_grad():
         replayed = decoder(codes)
         occluded, _ = occlusion(replayed, codes, rng)
@@ -143,11 +128,6 @@ def rem(encoder: Encoder, decoder: nn.Module, codes: Tensor) -> Tensor:
     """Adversarial dreaming: the encoder learns to distinguish dreams from real images, the decoder to prevent it.
 
     Both learn by one loss, whose gradient changes its sign on the way to the decoder.
-
-    Args:
-        encoder: learns.
-        decoder: learns.
-        codes: (B, Z), see :func:`combined`.
     """
     _, real = encoder(_Reversed.apply(decoder(codes)))
     return functional.binary_cross_entropy_with_logits(real, torch.zeros_like(real))
@@ -165,10 +145,7 @@ def gradient_probe(codes: Tensor, y: Tensor, batch_size: int, rng: torch.Generat
     by then depends on the scale of the codes: gradients shrink with them, and the learning rate is fixed.
 
     Args:
-        codes: (N, Z).
-        y: (N,) labels.
         batch_size: of a step, at most N.
-        rng: draws first weights and the order of batches.
     """
     reader = nn.utils.skip_init(nn.Linear, codes.shape[1], int(y.max()) + 1)
     bound = codes.shape[1] ** -0.5  # torch's own first weights
@@ -183,6 +160,7 @@ def gradient_probe(codes: Tensor, y: Tensor, batch_size: int, rng: torch.Generat
     return reader
 
 
+@dataclass(eq=False)
 class PerturbedAdversarialDreaming(Experiment):
     """An encoder learns images without labels, in turns awake, in NREM and in REM; its codes are then probed.
 
@@ -247,42 +225,26 @@ class PerturbedAdversarialDreaming(Experiment):
         "occluded as in NREM, and dreams of REM about them."
     )
 
-    def __init__(
-        self,
-        stream: Mapping[str, Any],
-        phases: Sequence[Phase] = ("wake", "nrem", "rem"),
-        samples: int | None = None,
-        steps: int = 1000,
-        filters: int = 64,
-        latent_dim: int = 256,
-        latent_noise: float = 0.0,
-        nrem_weight: float = 1.0,
-        batch_size: int = 64,
-        lr: float = 0.0002,
-        looks: int = 5,
-        evaluate: HeldOut = "test",
-    ):
-        if min(steps, filters, latent_dim, looks) < 1 or batch_size < 2:
-            raise ValueError("expected steps, filters, latent_dim and looks of at least 1, and batches of at least 2")
-        if not phases or phases[0] != "wake" or len(set(phases)) < len(phases):
-            raise ValueError(f"expected phases that begin with wake, each once, got {list(phases)}")
-        if latent_noise < 0 or nrem_weight < 0:
-            raise ValueError(
-                f"expected latent_noise and nrem_weight of at least 0, got {latent_noise} and {nrem_weight}"
-            )
-        streams.resolve(str(stream.get("name")))
-        self.stream = dict(stream)
-        self.phases = tuple(phases)
-        self.samples = samples
-        self.steps = steps
-        self.filters = filters
-        self.latent_dim = latent_dim
-        self.latent_noise = latent_noise
-        self.nrem_weight = nrem_weight
-        self.batch_size = batch_size
-        self.lr = lr
-        self.looks = looks
-        self.evaluate = evaluate
+    stream: Mapping[str, Any]
+    phases: Sequence[Phase] = ("wake", "nrem", "rem")
+    samples: int | None = None
+    steps: int = 1000
+    filters: int = 64
+    latent_dim: int = 256
+    latent_noise: float = 0.0
+    nrem_weight: float = 1.0
+    batch_size: int = 64
+    lr: float = 0.0002
+    looks: int = 5
+    evaluate: HeldOut = "test"
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps, filters=self.filters, latent_dim=self.latent_dim, looks=self.looks)
+        at_least(2, batch_size=self.batch_size)
+        if not self.phases or self.phases[0] != "wake" or len(set(self.phases)) < len(self.phases):
+            raise ValueError(f"expected phases that begin with wake, each once, got {list(self.phases)}")
+        at_least(0, latent_noise=self.latent_noise, nrem_weight=self.nrem_weight)
+        streams.resolve(str(self.stream.get("name")))
 
     def run(self, seed: int, folder: Path) -> CellResult:
         """Train turn after turn; probe the codes on the way and at the end."""

@@ -22,7 +22,6 @@ def real_data(
 
     Args:
         stream: ``name`` of a stream, and its options; ``validation`` among them, if need be.
-        seed: of the cell.
         samples: n, drawn by the seed from the training data; None takes all of them.
         evaluate: what is held out to evaluate on: ``test``, or ``validation`` while settings are being chosen.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ _JUDGE, _TEACHER, _SCRATCH = 1_000_001, 1_000_002, 1_000_003
 """Numbers of initial weights; generations have smaller ones."""
 
 
+@dataclass(eq=False)
 class Snake(Experiment):
     """The first generation learns n real samples; every other one starts from scratch on what its predecessor dreamt.
 
@@ -61,52 +63,40 @@ class Snake(Experiment):
     measures = MEASURES
     pictured = "A row per class, in groups of columns the first, the middle and the last generation."
 
-    def __init__(
-        self,
-        stream: Mapping[str, Any],
-        generator: Mapping[str, Any],
-        network: Mapping[str, Any],
-        generations: int = 20,
-        samples: int | None = None,
-        training_data: TrainingData = "replace",
-        real: float = 0.0,
-        memory: int | None = None,
-        keep: float = 1.0,
-        perturbations: Sequence[Perturbation] = (),
-        steps: int = 400,
-        classifier_steps: int = 300,
-        batch_size: int = 64,
-        lr: float = 0.001,
-        evaluate: HeldOut = "test",
-    ):
-        if min(generations, steps, classifier_steps, batch_size) < 1:
+    stream: Mapping[str, Any]
+    generator: Mapping[str, Any]
+    network: Mapping[str, Any]
+    generations: int = 20
+    samples: int | None = None
+    training_data: TrainingData = "replace"
+    real: float = 0.0
+    memory: int | None = None
+    keep: float = 1.0
+    perturbations: Sequence[Perturbation] = ()
+    steps: int = 400
+    classifier_steps: int = 300
+    batch_size: int = 64
+    lr: float = 0.001
+    evaluate: HeldOut = "test"
+
+    def __post_init__(self) -> None:
+        memory, real, keep = self.memory, self.real, self.keep
+        if min(self.generations, self.steps, self.classifier_steps, self.batch_size) < 1:
             raise ValueError("expected generations, steps, classifier_steps and batch_size of at least 1")
         if not 0 <= real <= 1 or not 0 < keep <= 1:
             raise ValueError(f"expected real in [0, 1] and keep in (0, 1], got {real} and {keep}")
         if memory is not None and (memory < 1 or not real):
             raise ValueError(f"expected a memory of at least 1 and a fraction of real samples, got {memory} and {real}")
-        if training_data == "accumulate" and (real or memory is not None):
+        if self.training_data == "accumulate" and (real or memory is not None):
             raise ValueError(
                 "expected real and memory with training_data='replace' alone: what accumulates keeps all real samples"
             )
-        streams.resolve(str(stream.get("name")))
-        self.stream = dict(stream)
-        self.generator: ComponentSpec = check(generator, Generator, "generator", given=("sample_shape", "num_classes"))
-        self.network: ComponentSpec = check(network, nn.Module, "network", given=("sample_shape", "outputs"))
-        if not self.generator.target.conditional or self.generator.target.is_features:
-            raise ValueError(f"expected a conditional generator, got {generator}")
-        self.generations = generations
-        self.samples = samples
-        self.training_data: TrainingData = training_data
-        self.real = real
-        self.memory = memory
-        self.keep = keep
-        self.perturbations = tuple(perturbations)
-        self.steps = steps
-        self.classifier_steps = classifier_steps
-        self.batch_size = batch_size
-        self.lr = lr
-        self.evaluate = evaluate
+        streams.resolve(str(self.stream.get("name")))
+        given = ("sample_shape", "num_classes")
+        self._generator: ComponentSpec = check(self.generator, Generator, "generator", given=given)
+        self._network: ComponentSpec = check(self.network, nn.Module, "network", given=("sample_shape", "outputs"))
+        if not self._generator.target.conditional or self._generator.target.is_features:
+            raise ValueError(f"expected a conditional generator, got {self.generator}")
 
     def run(self, seed: int, folder: Path) -> CellResult:
         """Train one generation after another."""
@@ -115,7 +105,7 @@ class Snake(Experiment):
         shape = first.x.shape[1:]
 
         def trained(seen: Batch, which: int, seed: int = seed) -> nn.Module:
-            network = initialise(self.network.build, seed, which, sample_shape=shape, outputs=classes)
+            network = initialise(self._network.build, seed, which, sample_shape=shape, outputs=classes)
             rng = randoms(seed, Purpose.ORDER, which)
             return train_classifier(network, seen, self.classifier_steps, self.batch_size, self.lr, rng)
 
@@ -125,7 +115,7 @@ class Snake(Experiment):
         anchor = first if self.memory is None else _of_each_class(first, self.memory, seed)
         training_data, rows, shown = first, [], []
         for generation in range(1, self.generations + 1):
-            generator = initialise(self.generator.build, seed, generation, sample_shape=shape, num_classes=classes)
+            generator = initialise(self._generator.build, seed, generation, sample_shape=shape, num_classes=classes)
             assert isinstance(generator, Generator)
             count, rng = len(first.y), randoms(seed, Purpose.ORDER, generation)
             train_generator(generator, training_data, self.steps, self.batch_size, self.lr, count, rng)

@@ -17,14 +17,7 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 def initialise(build: Callable[..., Part], seed: int, *keys: int, **given: object) -> Part:
-    """Build a network or generator with initial weights of its own; torch's global random state stays as it was.
-
-    Args:
-        build: its constructor, or a component's.
-        seed: of the cell.
-        keys: which one of it.
-        given: what its constructor takes besides its options.
-    """
+    """Build a network or generator with initial weights of its own; torch's global random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(seed, Purpose.INIT, *keys))
         module = build(**given)
@@ -38,11 +31,6 @@ def train_classifier(
 
     Args:
         network: maps (B, *S) to (B, K) logits.
-        seen: the training data.
-        steps: of Adam.
-        batch_size: B, drawn with replacement.
-        lr: its learning rate.
-        rng: draws the batches.
     """
 
     def loss(index: Tensor) -> Tensor:
@@ -58,13 +46,7 @@ def train_generator(
     """Train a generator on samples and their labels, and let it fit what it needs to dream; returns it.
 
     Args:
-        generator: with initial weights.
-        seen: the training data.
-        steps: of Adam.
-        batch_size: drawn with replacement.
-        lr: its learning rate.
         fitted: to how many of the samples it is fitted when training ends.
-        rng: draws the batches, and what the generator draws.
 
     Raises:
         ValueError: for a generator that learns nothing step by step.
