@@ -21,6 +21,7 @@ class RunCheckpoint(Checkpoint):
     The file is replaced in one move, so a process killed while it writes leaves the previous one whole.
 
     Args:
+        directory: where ``last.ckpt`` lies.
         every_n_steps: optimiser steps between two checkpoints within a stage, at least 1.
 
     Raises:

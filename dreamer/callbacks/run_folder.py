@@ -37,7 +37,9 @@ class RunFolder(Callback):
     writes.
 
     Args:
+        directory: the run folder.
         config: any plain dictionary; stored in ``results.json``.
+        name: what the run is called; by default the name of the folder.
         dreams_per_class: samples of each class in the picture of a night; 0 draws none.
     """
 

@@ -24,6 +24,7 @@ class Backbone(TrunkAndHead):
     each sample as it is, :func:`dreamer.streams.embedded.embedded` computes its features once, before the run.
 
     Args:
+        sample_shape: *S.
         outputs: K, what it puts out for a sample: logits of classes, or numbers.
         model: the name of a classifier of torchvision or timm, whose last layer is cut off; or a module that maps
             (B, *S) samples to features, which are flattened to (B, H).

@@ -29,8 +29,11 @@ class LikelihoodClassifier(nn.Module):
     importance noise is drawn from the same seed each time.
 
     Args:
+        sample_shape: *S.
+        num_classes: K.
         samples: importance samples per class. 50 as in the official code (continual-learning, params/options.py); the
             commands of the first paper (class-incremental-learning, commands.sh) take 10 000.
+        seed: of the importance noise.
 
     Raises:
         ValueError: when ``samples`` is below 1.

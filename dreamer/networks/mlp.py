@@ -21,6 +21,7 @@ class MLP(TrunkAndHead):
         sample_shape: *S; samples are flattened.
         outputs: K, what it puts out for a sample: logits of classes, or numbers.
         hidden: width of each hidden layer.
+        bias: give the layers biases.
         dropout: fraction of each hidden layer's activations that is dropped in training, in [0, 1).
         rescale: when what is dropped is made up for: in ``training``, where torch enlarges what is left, or in
             ``evaluation``, where all is shrunk, as dropout was first described. Both mean the same function, but with

@@ -30,11 +30,13 @@ class RandomFourierLDA(nn.Module):
 
     Args:
         sample_shape: *S; samples are flattened.
+        num_classes: K.
         features: H; the paper's tables have 25 000.
         gamma: inverse squared width of the kernel per element of a sample. The default is that of the official code on
             MNIST (``gamma="scale"`` of scikit-learn: 1 over the variance of a pixel, whose deviation is 0.308).
         shrinkage: fraction of the mean variance's identity in the covariance, in (0, 1], or ``oas``: estimated (Chen et
             al. 2010, as scikit-learn has it), which is what the official code does.
+        seed: of frequencies and phases.
 
     Raises:
         ValueError: when a number is out of its range.

@@ -398,8 +398,14 @@ def make_stream(
     Where targets are floating numbers, each experience is a domain.
 
     Args:
+        name: how the stream is called in tables.
+        pairs: (train, test) of each experience.
+        validation: fraction of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out.
+        scenario: see :class:`Stream`.
         num_classes: K; by default one more than the largest label.
         class_names: names of the classes, or of the domains; by default the numbers.
+        origins: of each experience, see :class:`Experience`.
 
     Raises:
         ValueError: when there is no experience, one is empty, or their sample shapes or kinds of targets differ.

@@ -24,10 +24,12 @@ def blurred(
     classes drifts, and no boundary is left.
 
     Args:
+        stream: what is blurred.
         fraction: of every experience's training samples that leave it, in [0, 1).
         decay: how the chance to arrive falls with the distance d, in experiences: ``linear``, ``reach + 1 - d``, at
             most ``reach`` away; ``gaussian``, ``exp(-(d / reach)^2 / 2)``.
         reach: in experiences, at least 1.
+        seed: decides which samples leave, and where they arrive.
 
     Raises:
         ValueError: when there is one experience only, all samples of one are gone, or an option is out of its range.

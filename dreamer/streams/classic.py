@@ -74,8 +74,12 @@ def split(
         name: ``split_mnist``, ``split_fmnist``, ``split_cifar10`` or ``split_cifar100``.
         root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
         experiences: how many, as even as possible; None means 5, or 10 for CIFAR-100.
-        seed, shuffle, class_order, validation, split_seed: see :func:`dreamer.streams.split.split_stream`.
+        seed: decides the order of the classes.
+        shuffle: False keeps the order 0, 1, 2 ...
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
+        validation: fraction of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out.
         download: False never uses the network.
 
     Returns:
@@ -125,12 +129,18 @@ def split_pictures(
 
     Args:
         name: ``split_tinyimagenet`` or ``split_omniglot``.
+        root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
         experiences: how many, as even as possible.
-        root, seed, shuffle, class_order, scenario, validation, download: see :func:`split`.
+        seed: decides the order of the classes.
+        shuffle: False keeps the order 0, 1, 2 ...
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
+        scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out, and which of Omniglot's drawings are test data.
         size: side that pictures are resized to; None keeps theirs (64 and 105).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (3, 64, 64) or (1, 105, 105), float32 pixels in [0, 1].
@@ -183,7 +193,7 @@ def core50(
     Every experience is evaluated on the test images of its own objects, whatever its sessions.
 
     Args:
-        root, validation, split_seed, limit_bytes, workers, download: see :func:`split_pictures`.
+        root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
         protocol: ``ni`` (8 experiences, all objects in new sessions), ``nc`` (9, new objects), ``nic`` (79, both) or
             ``nicv2_79``, ``nicv2_196``, ``nicv2_391``.
         experiences: keeps the first so many; None keeps all.
@@ -191,6 +201,11 @@ def core50(
         run: the run itself, 0 to 9: one of the orders that the authors fixed; overrides the seed.
         mini: True reads the images of 32 x 32 pixels, False those of 128 x 128.
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``domain`` for ``ni``, else ``class``.
+        validation: fraction of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out.
+        limit_bytes: bytes up to which one experience is held in memory; a larger one is read batch by batch.
+        workers: threads that read pictures into memory, or processes that read them batch by batch.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (3, 32, 32) or (3, 128, 128), float32 pixels in [0, 1].

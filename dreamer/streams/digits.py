@@ -26,8 +26,11 @@ def digits(
 
     Args:
         experiences: how many, from 1 to 10.
-        seed, shuffle, class_order, validation: see :func:`dreamer.streams.split.split_stream`.
+        seed: decides the order of the classes.
+        shuffle: False keeps the order 0, 1, 2 ...
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class``, ``task`` or ``domain`` (a digit's label is then its position within its experience).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are test and which are validation.
         test: fraction of each class that is test data, in (0, 1).
 

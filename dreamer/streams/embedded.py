@@ -30,12 +30,14 @@ def embedded(
     (H,) to them. Augmentation of images comes too late for such a stream, and is refused by the stages.
 
     Args:
+        stream: whose samples are shown to the model.
         model: the name of a classifier of torchvision or timm, or a module, as for :class:`dreamer.networks.Backbone`.
         weights: file with the model's state dict; None leaves the model as it is.
         size: side in pixels to which images are resized; None leaves them.
         mean: of each channel, taken off beforehand; None means ImageNet's for a named model, and nothing for a module.
         std: of each channel, by which it is divided then; None likewise.
         batch_size: samples that the model sees at a time.
+        device: where it sees them.
 
     Raises:
         ValueError: when the model cannot take such samples, or the weights are not its own.

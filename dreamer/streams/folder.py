@@ -47,8 +47,11 @@ def folder(
         experiences: how many; None deals out about two classes each, in at least two experiences and at most ten.
         size: side of the square that every picture is resized to, in pixels.
         channels: 1 (grey) or 3 (RGB); None means 3 where any picture is coloured, else 1.
-        seed, shuffle, class_order, validation: see :func:`dreamer.streams.split.split_stream`.
+        seed: decides the order of the classes.
+        shuffle: False keeps their order.
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class``, ``task`` or ``domain`` (a label is then the position within the experience).
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which pictures are validation and, where there is no test part, which are test.
         test: fraction of each class that becomes test data where there is no test part, in (0, 1).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.

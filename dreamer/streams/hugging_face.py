@@ -38,9 +38,18 @@ def hugging_face(
 
     Args:
         root: the folder.
+        experiences: how many; None deals out about two classes each, in at least two experiences and at most ten.
         inputs: column of the sample, or several columns of numbers; None finds it.
         label: column of the labels; None finds it.
+        seed: decides the order of the classes.
+        shuffle: False keeps the order 0, 1, 2 ...
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
+        scenario: ``class``, ``task`` or ``domain``, see :func:`dreamer.streams.split.split_stream`.
+        validation: fraction of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out, and split off.
         test: fraction of each class that is split off where the folder has no test data, in (0, 1).
+        limit_bytes: bytes up to which samples are held in memory; more are read batch by batch.
+        workers: processes that read; 0 reads in this one.
         experiences, seed, shuffle, class_order, scenario, validation, split_seed, limit_bytes, workers: see
             :func:`from_hugging_face`.
 
@@ -107,7 +116,6 @@ def from_hugging_face(
         label: column of the labels: whole numbers, a ``ClassLabel``, or texts, which are numbered in their order; None
             finds it.
         name: how the stream is called in tables.
-        seed, shuffle, class_order, scenario, validation, split_seed: see :func:`dreamer.streams.split.split_stream`;
             ``split_seed`` decides what is split off as well.
         test_fraction: fraction of each class that is split off where there are no test data, in (0, 1).
         limit_bytes: bytes up to which samples are held in memory; more are read batch by batch.

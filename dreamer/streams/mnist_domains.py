@@ -29,11 +29,12 @@ def permuted_mnist(
 
     Args:
         root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
-        split_seed, download: see :func:`dreamer.streams.classic.split`.
         experiences: how many permutations; each is drawn as Avalanche draws it, the first included.
         seed: decides the permutations.
         scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
         validation: fraction of each experience's training data that is held out, in [0, 1); the same images in each.
+        split_seed: decides which samples are held out.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (1, 28, 28), float32 pixels in [0, 1].
@@ -63,10 +64,14 @@ def rotated_mnist(
     """MNIST rotated by another fixed angle in every experience.
 
     Args:
-        root, scenario, validation, split_seed, download: see :func:`permuted_mnist`.
+        root: the data root; None means ``DREAMER_DATA``, else where Avalanche keeps its data.
         experiences: how many angles.
         angles: the angles, in degrees from -180 to 180, one per experience; None draws them as Avalanche does.
         seed: decides the angles when they are drawn.
+        scenario: ``domain``: ten labels; ``class`` and ``task``: ten labels of its own for each experience.
+        validation: fraction of each experience's training data that is held out, in [0, 1); the same images in each.
+        split_seed: decides which samples are held out.
+        download: False never uses the network.
 
     Returns:
         Samples of shape (1, 28, 28), float32 pixels in [0, 1].

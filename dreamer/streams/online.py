@@ -19,7 +19,9 @@ def online(stream: Stream, size: int = 100, seed: int = 0) -> Stream:
     evaluated, and counts, once.
 
     Args:
+        stream: what is cut.
         size: training samples of a piece, at least 1; the last one of an experience may be smaller.
+        seed: decides the order of the samples.
 
     Raises:
         ValueError: when ``size`` is below 1.

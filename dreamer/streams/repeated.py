@@ -20,6 +20,7 @@ def repeated(stream: Stream, again: float = 0.2, extra: int = 0, seed: int = 0) 
         stream: its experiences have classes of their own.
         again: chance of a class to come back in each experience after its first one, in [0, 1].
         extra: experiences without new classes that are added at the end; they are evaluated as the last one is.
+        seed: decides which classes come back, and in which experience each sample is seen.
 
     Raises:
         ValueError: when experiences share classes already, a class has too few samples, or an option is out of range.

@@ -44,10 +44,14 @@ def from_tensors(
         experiences: how many.
         name: how the stream is called in tables.
         test: fraction of each class that is split off where no test tensors are given, in (0, 1).
-        seed, shuffle, class_order, validation, class_names: see :func:`dreamer.streams.split.split_stream`.
+        seed: decides the order of the classes.
+        shuffle: False keeps the order 0, 1, 2 ...
+        class_order: the order itself; overrides ``seed`` and ``shuffle``.
         scenario: ``class`` and ``task`` keep the labels; ``domain`` relabels with the position within the experience.
+        validation: fraction of each experience's training data that is held out, in [0, 1).
         split_seed: decides which samples are held out, and which are test data where a fraction is split off.
         scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for 8-bit pixels.
+        class_names: one per label.
 
     Raises:
         ValueError: when lengths differ, a class is too small to be split, or an option is impossible.
@@ -104,9 +108,12 @@ def from_datasets(
         inputs: where in an item the sample lies, see :func:`dreamer.streams.fields.picked`; None finds it.
         scenario: see :class:`~dreamer.streams.base.Stream`; None means ``domain`` where every experience brings the
             same classes, else ``class``. In ``task``, labels that several experiences share are moved apart.
-        validation, split_seed: see :func:`dreamer.streams.split.split_stream`.
-        limit_bytes, workers: see :func:`dreamer.streams.dataset_samples.materialise`.
+        validation: fraction of each experience's training data that is held out, in [0, 1).
+        split_seed: decides which samples are held out.
         num_classes: K; by default one more than the largest label.
+        class_names: K names.
+        limit_bytes: bytes up to which one dataset is held in memory; a larger one is read batch by batch.
+        workers: processes that read; 0 reads in this one.
 
     Raises:
         ValueError: when labels cannot be found, or shapes differ.
