@@ -214,6 +214,29 @@ def test_a_rehearsing_generator_learns_its_dreams_beside_the_day(name: str) -> N
     assert torch.isclose(both, own / 2 + again / 2), "in its second experience the real batch weighs one half"
 
 
+@pytest.mark.parametrize("name", ["vae", "brain_inspired", "class_conditional_vae"])
+def test_the_weight_of_the_past_counts_experiences_and_not_nights(name: str) -> None:
+    generator = make(name, "rehearse")
+    x, y = day((2, 3))[:2]
+    past = Dream(day((0, 1)).x, day((0, 1)).y)
+
+    @torch.no_grad()
+    def weight(**counted: int) -> float:
+        """Of the real batch."""
+        first = rng(5)
+        own, again = generator.fit(Dream(x, y), first), generator.fit(past, first)
+        return float((generator.loss(x, y, rng(5), past, **counted) - again) / (own - again))
+
+    for experience, classes in enumerate([(0, 1), (2, 3), (4, 5)]):
+        count = experience + 1
+        assert weight(experiences_seen=count) == pytest.approx(1 / count, abs=1e-3)
+        assert weight() == pytest.approx(1 / count, abs=1e-3), "the same, where nobody counts"
+        learn(generator, classes, experience, steps=3)
+        # a night within the experience
+        assert weight(experiences_seen=count) == pytest.approx(1 / count, abs=1e-3)
+        learn(generator, classes, experience, steps=3)
+
+
 def test_a_mixture_prior_of_one_class_equals_its_closed_form() -> None:
     """Brain-inspired replay's estimated divergence has the analytic one as its mean."""
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import torch
 
 from dreamer.core.randomness import Purpose, mix, seed_global
 from dreamer.core.types import Step
+from dreamer.generators import VAE
 from dreamer.loop.batches import RankInfo, seen_batches, steps_per_pass
 from dreamer.loop.plan import classes_at, plan_run, seen_classes, training_samples
 from dreamer.loop.sleeper import Sleeper, restore_rates
@@ -182,3 +184,30 @@ def test_what_fills_up_the_last_batch_of_a_process_is_not_offered(every_pass: bo
         sleeper.enter(replace(stage, steps=steps), classes_at(stream, 0, "all"))
         offered += sum(sleeper.offered(step) for step in sleeper.steps(samples))
     assert count % 4 and offered == passes * count
+
+
+class Noting(VAE):
+    """Notes how many experiences it is told of."""
+
+    noted: list[int | None]
+
+    def loss(self, *args: object, **kwargs: object) -> torch.Tensor | None:
+        self.noted.append(inspect.signature(VAE.loss).bind(self, *args, **kwargs).arguments.get("experiences_seen"))
+        return super().loss(*args, **kwargs)
+
+
+def test_the_generator_counts_the_experiences_as_the_learner_does_whatever_the_nights() -> None:
+    stream = tiny_stream()
+    generator = Noting(stream.sample_shape, stream.num_classes, 3, (8,), continual="rehearse")
+    generator.noted = []
+    module = tiny_module(
+        stream,
+        generator=generator,
+        memory=None,
+        schedule=EveryNSteps(2, at_end=False),
+        night=[NREM(1, 4, source="generator")],
+    )
+    train(module, stream)
+    steps = 2 * steps_per_pass(len(stream.experiences[0].train), 9, RankInfo(0, CPU))
+    assert module.hypnogram.nights > 3
+    assert generator.noted == [1] * steps + [2] * steps + [3] * steps
