@@ -57,8 +57,8 @@ class DreamPlugin:
     - Every training iteration: replayed samples go through the learner together with the strategy's own batch, and the
       strategy's loss (its criterion, and what plugins before this one have added) becomes the wake stage's loss on real
       samples. The generator learns in the same step: its parameters are a group of the strategy's optimizer (one that
-      holds them already, as a learning rate scheduler needs it, is left as it is). The memory is offered every sample in the
-      first pass over the experience, or in every pass where its ``every_pass`` says so.
+      holds them already, as a learning rate scheduler needs it, is left as it is). The memory is offered every sample
+      in the first pass over the experience, or in every pass where its ``every_pass`` says so.
     - An experience ends: the teacher of its classes is copied, memory and generator keep what they need (dusk), and the
       night's steps are made with the strategy's optimizer, before any evaluation that follows. Avalanche's clock counts
       them as training iterations, so they advance the axis of its metrics; the mean loss of each stage goes to its
