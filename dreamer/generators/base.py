@@ -75,13 +75,14 @@ class Generator(nn.Module, ABC):
         conditional: False when dreams cannot be of a chosen class; a teacher then names them.
         is_features: True when it dreams features of the learner rather than samples.
         bounds: least and largest value of the samples that it can learn; None for any.
+        experience: scalar int64, the number of the last experience that had a dusk; -1 before the first.
     """
 
     spaces: frozenset[str] = frozenset()
     conditional: bool = True
     is_features: bool = False
     bounds: tuple[float, float] | None = None
-    dusks: Tensor
+    experience: Tensor
 
     def __init__(
         self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow", store: Store = "float32"
@@ -92,8 +93,7 @@ class Generator(nn.Module, ABC):
         self.continual = continual
         self.store = getattr(torch, store)
         self.snapshots = nn.ModuleList()
-        # dusks so far decide the weight of real samples beside dreams
-        self.register_buffer("dusks", torch.tensor(0))
+        self.register_buffer("experience", torch.tensor(-1))
 
     # ---------------------------------------------------------------- what a child writes
 
@@ -131,7 +131,7 @@ class Generator(nn.Module, ABC):
     @property
     def dreamable(self) -> Tensor:
         """(K,) bool, the classes that it can dream of now."""
-        able = torch.zeros(self.num_classes, dtype=torch.bool, device=self.dusks.device)
+        able = torch.zeros(self.num_classes, dtype=torch.bool, device=self.experience.device)
         for snapshot in self._snapshots():
             able[snapshot.classes] = True
         return able
@@ -147,24 +147,34 @@ class Generator(nn.Module, ABC):
         kept = class_order if self.continual == "grow" else [sorted(set(itertools.chain(*class_order)))]
         return own + sum(module_bytes(self._stored(self.new_snapshot(torch.tensor(list(classes))))) for classes in kept)
 
-    def loss(self, x: Tensor, y: Tensor, rng: torch.Generator, past: Dream | None = None) -> Tensor | None:
+    def loss(
+        self,
+        x: Tensor,
+        y: Tensor,
+        rng: torch.Generator,
+        past: Dream | None = None,
+        experiences_seen: int | None = None,
+    ) -> Tensor | None:
         """Its loss on a real batch, and beside it on dreams where it rehearses.
 
-        In the n-th experience the real batch has a weight of one n-th (van de Ven et al. 2020).
+        In the n-th experience the real batch has a weight of one n-th, however many nights it has had (van de Ven et
+        al. 2020; ``1./task`` in ``train_cl`` of ``train.py``, GMvandeVen/brain-inspired-replay).
 
         Args:
             x: (B, *S) samples.
             y: (B,) int64 labels, or domains.
             past: what the learner replays in this step; None makes it dream for itself.
+            experiences_seen: n; None where nobody counts them, for one more than have had a dusk.
         """
         own = self.fit(Dream(x, y), rng)
-        if own is None or self.continual == "grow" or not len(self.snapshots):
+        count = int(self.experience) + 2 if experiences_seen is None else experiences_seen
+        if own is None or self.continual == "grow" or not len(self.snapshots) or count == 1:
             return own
         if past is None:
             classes = self.dreamable.nonzero().flatten()
             labels = classes[torch.randint(len(classes), (len(y),), generator=rng, device=rng.device)]
             past = self.dream(labels, rng)
-        weight = 1 / (1 + int(self.dusks))
+        weight = 1 / count
         again = self.fit(past, rng)
         return own if again is None else weight * own + (1 - weight) * again
 
@@ -188,7 +198,7 @@ class Generator(nn.Module, ABC):
         self.fill_snapshot(snapshot, batches, rng)
         snapshot = self._stored(snapshot).requires_grad_(False)
         earlier = [int(old.experience) for old in self._snapshots()]
-        self.dusks += 1
+        self.experience.fill_(experience)
         if self.continual == "rehearse":
             self.snapshots = nn.ModuleList([snapshot])
         elif experience in earlier:
@@ -262,6 +272,8 @@ class Generator(nn.Module, ABC):
         # a new generator has no snapshots yet: make room for those of the checkpoint before they are copied
         kept: list[nn.Module] = []
         while (classes := state_dict.get(f"{prefix}snapshots.{len(kept)}.classes")) is not None:
-            kept.append(self._stored(self.new_snapshot(classes.clone())).to(self.dusks.device).requires_grad_(False))
+            kept.append(
+                self._stored(self.new_snapshot(classes.clone())).to(self.experience.device).requires_grad_(False)
+            )
         self.snapshots = nn.ModuleList(kept)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

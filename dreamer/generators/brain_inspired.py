@@ -98,7 +98,8 @@ class BrainInspired(Generator):
         z = draw(mean, log_variance, rng)
         fractions = self._fractions(seen)
         output = self.feedback(z, fractions)
-        bound = misfit(output, target, self.likelihood) + self._divergence(z, mean, log_variance, fractions)
+        y = seen.groups if seen.teacher is None else None
+        bound = misfit(output, target, self.likelihood) + self._divergence(z, mean, log_variance, fractions, y)
         return bound.sum() / target.numel()
 
     def _fractions(self, seen: Dream) -> Tensor:
@@ -111,13 +112,20 @@ class BrainInspired(Generator):
             else seen.x.new_empty(0)
         )
 
-    def _divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, fractions: Tensor) -> Tensor:
-        """(B,) of the codes from the prior; from a mixture of Gaussians it is estimated by the code that was drawn."""
+    def _divergence(self, z: Tensor, mean: Tensor, log_variance: Tensor, fractions: Tensor, y: Tensor | None) -> Tensor:
+        """(B,) of the codes from the prior; from a Gaussian of each class it is estimated by the code that was drawn.
+
+        As ``calculate_log_p_z`` of the official code: with labels ``y`` the prior is the Gaussian of the label, however
+        far away; with a teacher's fractions alone it is their mixture, never less likely than 1e-40 of the nearest one.
+        """
         if self.prior == "standard":
             return divergence(mean, log_variance)
         own = _log_normal(z, mean, log_variance).sum(dim=1)
+        if y is not None:
+            return own - _log_normal(z, self.feedback.mean[y], self.feedback.log_variance[y]).sum(dim=1)
         each = _log_normal(z[:, None], self.feedback.mean, self.feedback.log_variance).sum(dim=2)
-        return own - torch.logsumexp(each + fractions.clamp_min(1e-40).log(), dim=1)
+        mixture = torch.logsumexp(each + fractions.log(), dim=1)
+        return own - torch.maximum(mixture, each.amax(dim=1) + math.log(1e-40))
 
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         if not self._learner:

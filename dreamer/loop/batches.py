@@ -68,7 +68,7 @@ def real_batches(stage: Stage, batch_size: int, samples: Samples, info: RankInfo
 
     Arguments as for :func:`stage_steps`.
     """
-    per_pass = math.ceil(math.ceil(len(samples) / info.ranks) / batch_size)
+    per_pass = steps_per_pass(len(samples), batch_size, info)
 
     def indices() -> Iterator[Tensor]:
         order, ordered = torch.empty(0), -1
@@ -105,6 +105,11 @@ def pass_order(count: int, experience: int, number: int, info: RankInfo) -> Tens
     # every rank gets equally many: the first samples of the pass fill up the last
     dealt = torch.arange(-(-count // info.ranks) * info.ranks) % count
     return order[dealt][info.rank :: info.ranks]
+
+
+def steps_per_pass(count: int, batch_size: int, info: RankInfo) -> int:
+    """Steps that one pass over an experience of so many samples takes; the last may be smaller than the others."""
+    return math.ceil(math.ceil(count / info.ranks) / batch_size)
 
 
 def local_count(count: int, info: RankInfo) -> int:

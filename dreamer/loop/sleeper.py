@@ -17,7 +17,7 @@ from dreamer.core.ledger import Ledger
 from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch, Classes, Dream, Losses, SleepContext, Stage, Step
-from dreamer.loop.batches import RankInfo, local_count, stage_steps
+from dreamer.loop.batches import RankInfo, local_count, stage_steps, steps_per_pass
 from dreamer.loop.plan import Parts, StageSpec
 from dreamer.networks.base import Frozen, forward, module_bytes, reset_parameters
 from dreamer.networks.heads import add_classes
@@ -70,7 +70,7 @@ class Sleeper:
         self.dawn: Frozen | None = None
         self.dusk: Frozen | None = None
         self.bytes_elsewhere = 0
-        self._own_samples = 0
+        self._samples = 0
 
     # ---------------------------------------------------------------- once
 
@@ -141,7 +141,7 @@ class Sleeper:
 
     def steps(self, samples: Samples | None = None, done: int = 0) -> Iterator[Step]:
         """Draw the steps of the current stage."""
-        self._own_samples = 0 if samples is None else local_count(len(samples), self.info)
+        self._samples = 0 if samples is None else len(samples)
         return stage_steps(self.stage.shifted(self.ledger.ahead), self.spec, self.context, samples, self.info, done)
 
     # ---------------------------------------------------------------- one step
@@ -149,14 +149,15 @@ class Sleeper:
     def train_step(
         self,
         step: Step,
-        unseen: int = 0,
+        offered: int = 0,
         network: nn.Module | None = None,
         mean_over_ranks: Callable[[Tensor], Tensor] = itself,
     ) -> Losses:
         """All of a training step but backward and the optimiser's step.
 
         Args:
-            unseen: how many of its real samples, from the start, the memory is offered (see :meth:`unseen`).
+            step: one of :meth:`steps`.
+            offered: how many of its real samples, from the start, the memory is offered (see :meth:`offered`).
             network: in place of the learner, where somebody else has called it already.
             mean_over_ranks: means of the same tensor on all processes, for schedules that watch.
         """
@@ -165,7 +166,7 @@ class Sleeper:
         rng = randoms(self.info.seed, Purpose.PERTURB, *keys, device=self.info.device)
         losses = self._with_penalties(self.spec.losses(context, self._taught(step), rng))
         if step.real is not None:
-            self.offer(step, unseen, losses.outputs)
+            self.offer(step, offered, losses.outputs)
             self._observe(step.real, losses, mean_over_ranks)
         self._count(step)
         with torch.no_grad():
@@ -191,14 +192,28 @@ class Sleeper:
         penalty = functools.reduce(operator.add, penalties)
         return replace(losses, total=losses.total + penalty, parts={**losses.parts, "penalty": penalty.detach()})
 
-    def unseen(self, step: Step) -> int:
-        """How many real samples of a step, from its start, the memory has to be offered so that each is offered once.
+    def offers(self, number: int) -> bool:
+        """Whether the memory is offered the samples of this pass over the experience.
 
-        None in later passes, nor what fills up the last batch of one process with samples of another.
+        Args:
+            number: of the pass, from 0.
         """
+        memory = self.parts.memory
+        return memory is not None and (number == 0 or memory.every_pass)
+
+    def offered(self, step: Step) -> int:
+        """How many real samples of a step, from its start, the memory is offered.
+
+        Those of the first pass over the experience, and of later ones where the memory wants every pass; never what
+        fills up the last batch of one process with samples of another.
+        """
+        if not self._samples:
+            return 0
         size = self.parts.wake.batch_size
-        done = (self.stage.first_step + step.step + self.ledger.ahead) * size
-        return min(max(self._own_samples - done, 0), size)
+        done = self.stage.first_step + step.step + self.ledger.ahead
+        number, batch = divmod(done, steps_per_pass(self._samples, size, self.info))
+        left = local_count(self._samples, self.info) - batch * size
+        return min(max(left, 0), size) if self.offers(number) else 0
 
     def offer(self, step: Step, count: int, outputs: Tensor | None = None) -> None:
         """Offer real samples of a step to the memory.

@@ -30,6 +30,7 @@ class Memory(Protocol):
     Attributes:
         is_features: True when it keeps features of the learner rather than samples.
         logits: True when it keeps the learner's logits beside them.
+        every_pass: True when it is offered the samples of every pass over an experience, not those of the first alone.
         needs_dawn: True when :meth:`end_experience` needs the learner as it was at dawn.
         rank: number of this process, from 0.
         ranks: how many there are; see :meth:`distribute`.
@@ -37,6 +38,7 @@ class Memory(Protocol):
 
     is_features: bool
     logits: bool
+    every_pass: bool
     needs_dawn: bool
     rank: int
     ranks: int
@@ -64,7 +66,7 @@ class Memory(Protocol):
     def add(
         self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None, group: Tensor | None = None
     ) -> None:
-        """Offer real samples, each of them once.
+        """Offer real samples: each of them once or, where :attr:`every_pass`, once in every pass.
 
         Args:
             x: (B, *S) samples.
@@ -154,6 +156,10 @@ class Buffer:
             from 8-bit images.
         logits: keep the learner's logits too, as it gave them when the sample was real (dark experience replay, Buzzega
             et al. 2020, arXiv 2004.07211).
+        every_pass: be offered the samples of every pass over an experience, with the logits of that pass; otherwise
+            those of the first alone, so that none is held twice. None: where ``logits`` are kept, for in its first
+            pass the learner knows nothing yet that were worth keeping. So does the official code (aimagelab/mammoth,
+            ``models/der.py``: ``add_data`` in every step).
 
     Attributes:
         capacity: samples that fit on this process.
@@ -168,7 +174,7 @@ class Buffer:
     is_features: bool = False
     needs_dawn: bool = False
 
-    def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
+    def __init__(self, capacity: int, store: Store = "float32", logits: bool = False, every_pass: bool | None = None):
         if capacity < 1:
             raise ValueError(f"expected a memory of at least 1 sample, got capacity={capacity}")
         if store not in _BYTES:
@@ -177,6 +183,7 @@ class Buffer:
         self.rank, self.ranks = 0, 1
         self.store = store
         self.logits = logits
+        self.every_pass = logits if every_pass is None else every_pass
         self.held: dict[str, Tensor] = {}
         self.size = 0
         self.offered = 0

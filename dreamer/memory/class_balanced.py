@@ -26,8 +26,8 @@ class ClassBalanced(Buffer):
     tensor([3, 3])
     """
 
-    def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
-        super().__init__(capacity, store, logits)
+    def __init__(self, capacity: int, store: Store = "float32", logits: bool = False, every_pass: bool | None = None):
+        super().__init__(capacity, store, logits, every_pass)
         self._slots: dict[int, list[int]] = {}
         self._seen: dict[int, int] = {}
         self._full: set[int] = set()

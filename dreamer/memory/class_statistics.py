@@ -46,6 +46,7 @@ class ClassStatistics:
     """
 
     logits = False
+    every_pass = False
     needs_dawn = False
     needs_classes = True
 

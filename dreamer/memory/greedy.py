@@ -19,11 +19,13 @@ class Greedy(Buffer):
     the classes seen so far; when the memory is full, it replaces a random sample of the largest class (of several, a
     random one). The others are dropped, so what a class once has changes no more while it has its part. The authors'
     code (drimpossible/GDumb, ``src/dataloader.py``) knows all classes beforehand and takes the first ``capacity / K``
-    samples of each, where this ends too. Arguments as for :class:`dreamer.memory.Buffer`.
+    samples of each, where this ends too. Arguments as for :class:`dreamer.memory.Buffer`, but there is no
+    ``every_pass``: logits, where they are kept, stay those of the first pass, and of a learner that knows little yet.
     """
 
     def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
-        super().__init__(capacity, store, logits)
+        # offered again, a sample would only fill its class with copies of itself
+        super().__init__(capacity, store, logits, every_pass=False)
         self._slots: dict[int, list[int]] = {}
 
     def _slot(self, label: int, rng: torch.Generator) -> int | None:

@@ -30,11 +30,11 @@ class Herding(Buffer):
     A class that comes back in a later experience gets another list, and its part is split over them.
 
     Nothing is kept before the first dusk. The logits, where they are kept, are those of the learner at dusk. Arguments
-    as for :class:`dreamer.memory.Buffer`.
+    as for :class:`dreamer.memory.Buffer`, without ``every_pass``.
     """
 
     def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
-        super().__init__(capacity, store, logits)
+        super().__init__(capacity, store, logits, every_pass=False)
         self._lists = Lists()
 
     @torch.no_grad()

@@ -64,7 +64,7 @@ class LatentCodes(Buffer):
             raise ValueError(f"expected a sigma larger than 0, got {sigma}")
         if store not in ("float32", "float16"):
             raise ValueError(f"expected codes to be stored as float32 or float16, got {store!r}")
-        super().__init__(capacity, store, logits)
+        super().__init__(capacity, store, logits, every_pass=False)
         self.refresh = refresh
         self.needs_dawn = refresh
         self.sigma = sigma

@@ -24,6 +24,7 @@ class Ring(Buffer):
         capacity: samples that fit on all processes, at least one per class; what cannot be split evenly is not used.
         store: see :class:`dreamer.memory.Buffer`.
         logits: see :class:`dreamer.memory.Buffer`.
+        every_pass: see :class:`dreamer.memory.Buffer`; the rings then hold samples of the last pass.
         num_classes: K, which a configuration leaves to the stream. None splits over the classes seen so far: the oldest
             samples of the largest class make room for those of a class with less than its part.
 
@@ -36,12 +37,20 @@ class Ring(Buffer):
     tensor([3., 4., 5.])
     """
 
-    def __init__(self, capacity: int, store: Store = "float32", logits: bool = False, num_classes: int | None = None):
+    def __init__(
+        self,
+        capacity: int,
+        store: Store = "float32",
+        logits: bool = False,
+        every_pass: bool | None = None,
+        num_classes: int | None = None,
+    ):
         if num_classes is not None and capacity < num_classes:
             raise ValueError(
                 f"expected a memory of at least 1 sample for each of {num_classes} classes, got capacity={capacity}"
             )
-        super().__init__(capacity if num_classes is None else capacity // num_classes * num_classes, store, logits)
+        whole = capacity if num_classes is None else capacity // num_classes * num_classes
+        super().__init__(whole, store, logits, every_pass)
         self.num_classes = num_classes
         self._slots: dict[int, list[int]] = {}
 

@@ -157,7 +157,8 @@ class Wake:
         real, generator = step.real, context.generator
         if real is None or generator is None:
             return None
-        loss: Tensor | None = generator.loss(real.x, real.groups, rng, self._rehearsal(context, step.dream))
+        past = self._rehearsal(context, step.dream)
+        loss: Tensor | None = generator.loss(real.x, real.groups, rng, past, context.experiences_seen)
         return loss
 
     def _rehearsal(self, context: SleepContext, past: Dream | None) -> Dream | None:

@@ -243,8 +243,8 @@ class WakeSleepModule(pl.LightningModule):
         # dropout and the like draw from the global generators: seeded by the step, they can be resumed
         seed_global(mix(self.seed, Purpose.NETWORK, batch.stage, batch.step, self.global_rank), self.device)
         sleeper.anneal(self.trainer.optimizers[0], batch.step)
-        unseen = sleeper.unseen(batch) if batch.real is not None else 0
-        losses = sleeper.train_step(batch, unseen, mean_over_ranks=functools.partial(mean_over_ranks, self.trainer))
+        mean = functools.partial(mean_over_ranks, self.trainer)
+        losses = sleeper.train_step(batch, sleeper.offered(batch), mean_over_ranks=mean)
         self.ledger.finished = self.trainer.is_last_batch
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a Lightning connector sets it
         if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:

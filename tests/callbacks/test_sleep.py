@@ -24,11 +24,15 @@ from dreamer.callbacks.sleep.callback import define_axis
 from dreamer.callbacks.sleep.lightning_trees import callback_bases, tree_of
 from dreamer.callbacks.sleep.schedule import Day, sleeps
 from dreamer.generators import ClassConditionalVAE
+from dreamer.loop.batches import real_batches
 from dreamer.memory import ClassBalanced, Herding, LatentCodes, Reservoir
+from dreamer.networks import MLP
 from dreamer.objectives import Distillation
 from dreamer.perturbations import Adversarial, CropFlip, LatentMixing, Mixup, Noise
 from dreamer.schedules import Boundary, Drift, EveryNSteps
 from dreamer.streams import digits
+from dreamer.training.module import WakeSleepModule
+from tests.helpers.tiny_runs import train
 
 TREES = ("pytorch_lightning", "lightning.pytorch")
 NEVER = EveryNSteps(10**9, at_end=False)
@@ -213,6 +217,31 @@ def test_a_second_fit_remembers_the_first(pl1: Any) -> None:
     fit(pl1, callback, module, DataLoader(samples(range(2, 4)), batch_size=16), max_epochs=1)
     assert nights(module) == [(2, 3)]
     assert {0, 1} <= set(module.seen[-1][2])
+
+
+def test_with_the_same_batches_its_memory_is_that_of_a_run_of_ours(pl1: Any) -> None:
+    stream = digits()
+    ours = WakeSleepModule(MLP(stream.sample_shape, 10, (8,)), Wake(batch_size=16), [], memory=Reservoir(30))
+    train(ours, stream)
+
+    class Fed(pl1.LightningDataModule):
+        def train_dataloader(self) -> Any:
+            stage = next(each for each in ours.hypnogram if each.experience == self.trainer.current_epoch)
+            given = real_batches(stage, 16, stream.experiences[stage.experience].train, ours.sleeper.info, 0)
+            return DataLoader([(batch.x, batch.y) for batch in given], batch_size=None)
+
+    callback = SleepCallback(memory=Reservoir(30), schedule=NEVER)
+    fit(pl1, callback, data=Fed(), max_epochs=len(stream))
+    rows, theirs = callback.memory.state_dict(), ours.memory.state_dict()
+    assert rows["offered"] == theirs["offered"] == sum(len(each.train) for each in stream.experiences)
+    assert all(torch.equal(rows["held"][name], theirs["held"][name]) for name in ("x", "y"))
+
+
+@pytest.mark.parametrize("every_pass", [False, True])
+def test_every_epoch_is_offered_for_its_data_may_be_new(pl1: Any, every_pass: bool) -> None:
+    callback = SleepCallback(memory=Reservoir(30, every_pass=every_pass), schedule=NEVER)
+    fit(pl1, callback, data=DataLoader(samples(), batch_size=40), max_epochs=2)
+    assert callback.memory.offered == 2 * 160
 
 
 # -------------------------------------------------------------------- the Trainer's own features

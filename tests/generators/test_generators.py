@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dreamer.config import binding, registry
 from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
@@ -211,7 +211,30 @@ def test_a_rehearsing_generator_learns_its_dreams_beside_the_day(name: str) -> N
     first = rng(5)
     own = generator.fit(Dream(x, y), first)
     again = generator.fit(past, first)
-    assert torch.isclose(both, own / 2 + again / 2), "in its second day the real batch weighs one half"
+    assert torch.isclose(both, own / 2 + again / 2), "in its second experience the real batch weighs one half"
+
+
+@pytest.mark.parametrize("name", ["vae", "brain_inspired", "class_conditional_vae"])
+def test_the_weight_of_the_past_counts_experiences_and_not_nights(name: str) -> None:
+    generator = make(name, "rehearse")
+    x, y = day((2, 3))[:2]
+    past = Dream(day((0, 1)).x, day((0, 1)).y)
+
+    @torch.no_grad()
+    def weight(**counted: int) -> float:
+        """Of the real batch."""
+        first = rng(5)
+        own, again = generator.fit(Dream(x, y), first), generator.fit(past, first)
+        return float((generator.loss(x, y, rng(5), past, **counted) - again) / (own - again))
+
+    for experience, classes in enumerate([(0, 1), (2, 3), (4, 5)]):
+        count = experience + 1
+        assert weight(experiences_seen=count) == pytest.approx(1 / count, abs=1e-3)
+        assert weight() == pytest.approx(1 / count, abs=1e-3), "the same, where nobody counts"
+        learn(generator, classes, experience, steps=3)
+        # a night within the experience
+        assert weight(experiences_seen=count) == pytest.approx(1 / count, abs=1e-3)
+        learn(generator, classes, experience, steps=3)
 
 
 def test_a_mixture_prior_of_one_class_equals_its_closed_form() -> None:
@@ -224,9 +247,65 @@ def test_a_mixture_prior_of_one_class_equals_its_closed_form() -> None:
     posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     exact = torch.distributions.kl_divergence(posterior, prior).sum().detach()
     z = posterior.sample((40000,))[:, 0]
-    weights = nn.functional.one_hot(torch.tensor(2), 6).float().expand(40000, -1)
-    drawn = generator._divergence(z, mean.expand(40000, -1), log_variance.expand(40000, -1), weights).detach()
-    assert torch.isclose(drawn.mean(), exact, atol=5 * float(drawn.std()) / 200)
+    fractions = nn.functional.one_hot(torch.tensor(2), 6).float().expand(40000, -1)
+    # of the fractions, and of the label
+    for y in (None, torch.full((40000,), 2)):
+        drawn = generator._divergence(z, mean.expand(40000, -1), log_variance.expand(40000, -1), fractions, y).detach()
+        assert torch.isclose(drawn.mean(), exact, atol=5 * float(drawn.std()) / 200)
+
+
+def far_codes(generator: BrainInspired) -> tuple[Tensor, Tensor, Tensor]:
+    """A code beside the prior of class 1, and far from that of class 0; its posterior's mean and log-variance."""
+    feedback = generator.feedback
+    with torch.no_grad():
+        feedback.log_variance.zero_()
+        feedback.mean.zero_()
+        feedback.mean[0] += 30 / 6**0.5
+    z = torch.full((1, 6), 0.1)
+    return z, z.clone(), torch.zeros(1, 6)
+
+
+def test_under_a_label_the_prior_is_that_of_the_label_alone_however_far() -> None:
+    generator = make("brain_inspired")
+    assert isinstance(generator, BrainInspired)
+    z, mean, log_variance = far_codes(generator)
+    fractions = nn.functional.one_hot(torch.tensor([0]), 6).float()
+    found = generator._divergence(z, mean, log_variance, fractions, torch.tensor([0]))
+    posterior = torch.distributions.Normal(mean, 1.0)
+    prior = torch.distributions.Normal(generator.feedback.mean[:1], (0.5 * generator.feedback.log_variance[:1]).exp())
+    torch.testing.assert_close(found, (posterior.log_prob(z) - prior.log_prob(z)).sum(dim=1))
+    assert found > 400, "and not the 92 of a floor under its probability"
+    found.sum().backward()
+    slope = generator.feedback.mean.grad
+    assert slope[0].abs().min() > 1 and not slope[1:].any(), "it is drawn to the code, and no other is"
+
+
+def test_a_label_leads_the_loss_to_its_own_prior() -> None:
+    generator = make("brain_inspired")
+    assert isinstance(generator, BrainInspired)
+    far_codes(generator)
+    generator.fit(Dream(day((0,)).x, day((0,)).y), rng()).backward()
+    slope = generator.feedback.mean.grad
+    assert slope[0].any() and not slope[1:].any()
+
+
+@pytest.mark.parametrize("sure", [0.0, 3.0, torch.inf])
+def test_under_soft_labels_the_prior_is_the_mixture_of_the_official_code(sure: float) -> None:
+    generator = make("brain_inspired")
+    assert isinstance(generator, BrainInspired)
+    z, mean, log_variance = far_codes(generator)
+    scores = torch.zeros(1, 6)
+    scores[0, 1:] -= sure
+    fractions = scores.softmax(dim=1)
+    each = torch.distributions.Normal(generator.feedback.mean, (0.5 * generator.feedback.log_variance).exp())
+    a = each.log_prob(z).sum(dim=1)
+    largest = a.max()
+    # models/vae.py, calculate_log_p_z, with y_prob
+    prior = (fractions[0] * (a - largest).exp()).sum().clamp(min=1e-40).log() + largest
+    own = torch.distributions.Normal(mean, 1.0).log_prob(z).sum(dim=1)
+    found = generator._divergence(z, mean, log_variance, fractions, None)
+    torch.testing.assert_close(found, own - prior)
+    assert torch.autograd.grad(found.sum(), generator.feedback.mean)[0].isfinite().all()
 
 
 def test_gates_close_their_fraction_of_hidden_units() -> None:

@@ -198,10 +198,13 @@ def test_generators_alone_and_their_rate():
     assert_same_run(stream, nights(), wake=wake, generator=vae(stream), generator_lr=1e-2)
 
 
-def test_kept_logits_are_those_of_the_first_pass():
+@pytest.mark.parametrize("every_pass", [True, False])
+def test_kept_logits_are_those_of_the_same_pass(every_pass: bool):
     stream = tiny_stream(validation=0.0)
     wake = Wake(replay=8, replay_weight=0.5, replay_objectives=(CrossEntropy(), LogitMatching()))
-    assert_same_run(stream, [], wake=wake, memory=ClassBalanced(10, logits=True))
+    memory = ClassBalanced(10, logits=True, every_pass=every_pass)
+    assert_same_run(stream, [], wake=wake, memory=memory)
+    assert memory.offered == (1 + every_pass) * sum(len(experience.train) for experience in stream.experiences)
 
 
 def test_objectives_that_look_at_features():

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
+from dataclasses import replace
 
+import pytest
 import torch
 
 from dreamer.core.randomness import Purpose, mix, seed_global
 from dreamer.core.types import Step
-from dreamer.loop.batches import RankInfo, seen_batches
+from dreamer.generators import VAE
+from dreamer.loop.batches import RankInfo, seen_batches, steps_per_pass
 from dreamer.loop.plan import classes_at, plan_run, seen_classes, training_samples
 from dreamer.loop.sleeper import Sleeper, restore_rates
+from dreamer.memory import Reservoir
+from dreamer.objectives import HardTargets, LogitMatching
 from dreamer.plasticity import MovingAverage, SynapticIntelligence
+from dreamer.schedules import EveryNSteps
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams import Stream
 from dreamer.training.module import WakeSleepModule
@@ -44,7 +52,7 @@ def drive(module: WakeSleepModule, stream: Stream) -> Sleeper:
         for step in sleeper.steps(samples if stage.kind == "wake" else None):
             seed_global(mix(module.seed, Purpose.NETWORK, stage.index, step.step, 0), CPU)
             sleeper.anneal(optimizer, step.step)
-            loss = sleeper.train_step(step, sleeper.unseen(step)).total
+            loss = sleeper.train_step(step, sleeper.offered(step)).total
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -110,3 +118,96 @@ def test_learning_rates_are_put_back_for_whoever_goes_on() -> None:
     restore_rates(optimizer)
     assert [group["lr"] for group in optimizer.param_groups] == rates
     assert not any("full_lr" in group for group in optimizer.param_groups)
+
+
+def dark(stream: Stream, memory: Reservoir, epochs: int, lr: float = 1e-2, **changes: object) -> WakeSleepModule:
+    """Dark experience replay ++ without nights."""
+    objectives = (LogitMatching(weight=0.1), HardTargets(weight=0.5)) if memory.logits else (HardTargets(),)
+    wake = Wake(epochs=epochs, batch_size=9, replay=8, replay_weight=1.0, replay_objectives=objectives)
+    parts = {"wake": wake, "memory": memory, "generator": None, "night": [], "optimizer": adam(lr)} | changes
+    module = tiny_module(stream, **parts)
+    train(module, stream)
+    return module
+
+
+def adam(lr: float) -> functools.partial[torch.optim.Adam]:
+    return functools.partial(torch.optim.Adam, lr=lr)
+
+
+def sure_of_labels(module: WakeSleepModule) -> float:
+    """Mean stored probability of the label."""
+    held = module.memory.state_dict()["held"]
+    return float(held["logits"].softmax(dim=1).gather(1, held["y"][:, None]).mean())
+
+
+def test_after_ten_passes_the_stored_logits_are_of_a_learner_that_knows_the_samples() -> None:
+    stream = tiny_stream(per_class=60)
+    assert sure_of_labels(dark(stream, Reservoir(20, logits=True), epochs=10)) > 0.5
+    first = dark(stream, Reservoir(20, logits=True, every_pass=False), epochs=10)
+    assert sure_of_labels(first) < 0.5, "those of the first pass are of one that does not"
+
+
+def test_in_one_pass_it_makes_no_difference_whether_every_pass_is_offered() -> None:
+    stream = tiny_stream()
+    every, first = (dark(stream, Reservoir(20, logits=True, every_pass=each), epochs=1) for each in (True, False))
+    ours, theirs = every.memory.state_dict(), first.memory.state_dict()
+    assert ours["offered"] == theirs["offered"] == sum(len(each.train) for each in stream.experiences)
+    assert all(torch.equal(ours["held"][name], theirs["held"][name]) for name in ("x", "y", "logits"))
+    assert all(map(torch.equal, every.state_dict().values(), first.state_dict().values()))
+
+
+@pytest.mark.parametrize(("logits", "passes"), [(False, 1), (True, 3)])
+@pytest.mark.parametrize("nights", [{}, {"schedule": EveryNSteps(2, at_end=False), "night": [NREM(1, 4)]}])
+def test_every_pass_is_offered_once_wherever_nights_cut_it(
+    logits: bool, passes: int, nights: dict[str, object]
+) -> None:
+    stream = tiny_stream()
+    module = dark(stream, Reservoir(20, logits=logits), epochs=3, **nights)
+    assert (module.hypnogram.nights > 3) == bool(nights)
+    assert module.memory.offered == passes * sum(len(each.train) for each in stream.experiences)
+
+
+@pytest.mark.parametrize(("every_pass", "passes"), [(False, 1), (True, 3)])
+def test_what_fills_up_the_last_batch_of_a_process_is_not_offered(every_pass: bool, passes: int) -> None:
+    stream = tiny_stream()
+    module = tiny_module(
+        stream, wake=Wake(epochs=3, batch_size=4), memory=Reservoir(9, every_pass=every_pass), night=[]
+    )
+    stage = plan_run(stream, module.parts, cycles=1)[0]
+    samples = training_samples(stream, 0, module.parts.wake)
+    count = len(samples)
+    offered = 0
+    for rank in range(4):
+        info = RankInfo(0, CPU, rank, 4)
+        steps = 3 * steps_per_pass(count, 4, info)
+        sleeper = Sleeper(module.parts, info)
+        sleeper.enter(replace(stage, steps=steps), classes_at(stream, 0, "all"))
+        offered += sum(sleeper.offered(step) for step in sleeper.steps(samples))
+    assert count % 4 and offered == passes * count
+
+
+class Noting(VAE):
+    """Notes how many experiences it is told of."""
+
+    noted: list[int | None]
+
+    def loss(self, *args: object, **kwargs: object) -> torch.Tensor | None:
+        self.noted.append(inspect.signature(VAE.loss).bind(self, *args, **kwargs).arguments.get("experiences_seen"))
+        return super().loss(*args, **kwargs)
+
+
+def test_the_generator_counts_the_experiences_as_the_learner_does_whatever_the_nights() -> None:
+    stream = tiny_stream()
+    generator = Noting(stream.sample_shape, stream.num_classes, 3, (8,), continual="rehearse")
+    generator.noted = []
+    module = tiny_module(
+        stream,
+        generator=generator,
+        memory=None,
+        schedule=EveryNSteps(2, at_end=False),
+        night=[NREM(1, 4, source="generator")],
+    )
+    train(module, stream)
+    steps = 2 * steps_per_pass(len(stream.experiences[0].train), 9, RankInfo(0, CPU))
+    assert module.hypnogram.nights > 3
+    assert generator.noted == [1] * steps + [2] * steps + [3] * steps

@@ -286,6 +286,15 @@ def test_logits_are_kept_where_requested(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_who_keeps_logits_while_awake_is_offered_every_pass(name: str) -> None:
+    takes_it = "every_pass" in inspect.signature(registry.resolve("memory", name)).parameters
+    assert takes_it == (name in {"reservoir", "class_balanced", "ring"})
+    assert not make(name).every_pass and make(name, logits=True).every_pass == takes_it
+    if takes_it:
+        assert make(name, every_pass=True).every_pass and not make(name, logits=True, every_pass=False).every_pass
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_a_dusk_wrote_is_replaced_by_the_next_one_of_the_same_experience(name: str) -> None:
     day, later = samples(40, (2, 3), start=60), samples(80, (2, 3), start=60)
     once, twice = make(name), make(name)
@@ -480,6 +489,25 @@ def test_a_reservoir_is_a_uniform_sample() -> None:
         counts.update((memory.state_dict()["held"]["x"][:, 0] * 1000).round().long().tolist())
     assert sum(counts.values()) == 6000
     assert all(abs(counts[sample] - 150) < 5 * 10.6 for sample in range(40)), counts
+
+
+def test_a_reservoir_counts_every_offer_of_every_pass() -> None:
+    # three passes over 40 samples are 120 offers of equal chance: over 600 reservoirs each pass has a third of the rows
+    # (sd 36.5), and each sample as many as any other (sd 11.9)
+    passes: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
+    for seed in range(600):
+        memory, generator = Reservoir(10, logits=True), rng(seed)
+        for number in range(3):
+            offered = samples(40)
+            memory.add(offered.x, offered.y, generator, torch.full((40, CLASSES), float(number)))
+        assert memory.offered == 120
+        held = memory.state_dict()["held"]
+        passes.update(held["logits"][:, 0].long().tolist())
+        counts.update((held["x"][:, 0] * 1000).round().long().tolist())
+    assert sum(passes.values()) == 6000
+    assert all(abs(passes[number] - 2000) < 5 * 36.5 for number in range(3)), passes
+    assert all(abs(counts[sample] - 150) < 5 * 11.9 for sample in range(40)), counts
 
 
 def one_after_the_other(memory: Memory, counts: Sequence[int]) -> Counter[int]:

@@ -53,6 +53,19 @@ def test_the_reproductions_page_is_what_its_script_writes() -> None:
     assert set(papers.recorded()) <= names, "a run that belongs to no row"
 
 
+def test_the_page_of_logit_matching_prints_what_every_pass_is_worth() -> None:
+    with (MEASUREMENTS / "der_passes.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    page = (ROOT / "docs" / "parts" / "objectives" / "logit_matching.md").read_text(encoding="utf-8")
+    for recipe in ("der", "derpp"):
+        cells = []
+        for arm in (f"{recipe} memory.every_pass=false", recipe):
+            values = [100 * float(row["average_accuracy"]) for row in rows if row["arm"] == arm]
+            assert len(values) == 5
+            cells.append(f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}")
+        assert f"| {recipe} | {cells[0]} | {cells[1]} |" in page
+
+
 def test_the_picture_of_the_empty_room_is_drawn_from_its_curves(tmp_path: Path) -> None:
     curves = studies.read("empty-room", "mnist_100", "accuracy")
     arms = studies.EMPTY_ROOM

@@ -41,8 +41,9 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
     Args:
         stages: what a night consists of; None for NREM as long as the day, but of 200 steps at least, in batches as
             large as the day's. Their objectives are left out: the module computes the loss of the dreams.
-        memory: what is kept of the days; one that chooses while awake. None for 200 samples, class-balanced, or any 200
-            where ``targets`` is None.
+        memory: what is kept of the days; one that chooses while awake, without logits. None for 200 samples,
+            class-balanced, or any 200 where ``targets`` is None. It is offered every day whole: whether a loader brings
+            the same samples again is not known here.
         generator: what makes dreams beside it; learns the day by an optimiser of its own.
         schedule: when a night follows an epoch: None after a day whose classes are not all those seen before it (so
             never on data that stay the same, and not after the first day); a number n after every n-th; or a

@@ -33,7 +33,7 @@ class GeneratorTrainer:
     @property
     def device(self) -> torch.device:
         """Where it learns and dreams."""
-        return self.generator.dusks.device
+        return self.generator.experience.device
 
     def learn(self, x: Tensor, y: Tensor, rng: torch.Generator, choice: torch.Generator) -> None:
         """Learn from a batch of the day, once.

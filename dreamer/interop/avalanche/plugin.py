@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dreamer.core.ledger import Ledger
-from dreamer.core.types import Batch, Classes, Dream, Output, Stage, Step
+from dreamer.core.types import Batch, Classes, Dream, Output, Stage
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
 from dreamer.interop.avalanche.wiring import (
@@ -57,8 +57,8 @@ class DreamPlugin:
     - Every training iteration: replayed samples go through the learner together with the strategy's own batch, and the
       strategy's loss (its criterion, and what plugins before this one have added) becomes the wake stage's loss on real
       samples. The generator learns in the same step: its parameters are a group of the strategy's optimizer (one that
-      holds them already, as a learning rate scheduler needs it, is left as it is). In the first pass over the
-      experience the memory is offered every sample once.
+      holds them already, as a learning rate scheduler needs it, is left as it is). The memory is offered every sample
+      in the first pass over the experience, or in every pass where its ``every_pass`` says so.
     - An experience ends: the teacher of its classes is copied, memory and generator keep what they need (dusk), and the
       night's steps are made with the strategy's optimizer, before any evaluation that follows. Avalanche's clock counts
       them as training iterations, so they advance the axis of its metrics; the mean loss of each stage goes to its
@@ -192,12 +192,10 @@ class DreamPlugin:
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Compute the wake stage's losses of learner and generator, and offer the strategy's batch to the memory."""
         self._criterion.loss = strategy.loss
-        unseen = len(self._step.real.y) if strategy.clock.train_exp_epochs == 0 else 0
-        strategy.loss = self._train_step(self._step, unseen, CachedForward(strategy.model, self._output))
-
-    def _train_step(self, step: Step, unseen: int, network: nn.Module) -> Tensor | None:
         assert self._sleeper is not None
-        return self._sleeper.train_step(step, unseen, network).total
+        offered = len(self._step.real.y) if self._sleeper.offers(strategy.clock.train_exp_epochs) else 0
+        network = CachedForward(strategy.model, self._output)
+        strategy.loss = self._sleeper.train_step(self._step, offered, network).total
 
     def after_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Count a step, and let go of its tensors."""
