@@ -53,10 +53,10 @@ def test_the_reproductions_page_is_what_its_script_writes() -> None:
     assert set(papers.recorded()) <= names, "a run that belongs to no row"
 
 
-def test_the_page_of_logit_matching_prints_what_every_pass_is_worth() -> None:
+def test_the_page_of_the_recipes_prints_what_every_pass_is_worth() -> None:
     with (MEASUREMENTS / "der_passes.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    page = (ROOT / "docs" / "parts" / "objectives" / "logit_matching.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
     for recipe in ("der", "derpp"):
         cells = []
         for arm in (f"{recipe} memory.every_pass=false", recipe):
