@@ -5,6 +5,7 @@ Accuracies are fractions in [0, 1]; what is not defined is None.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,14 +34,15 @@ of the stream, on test data; everything else is described and not tested. A mean
 seeds (n - 1) and its 95 % interval by Student's t, which is not cut at 0 and 100 %.
 
 The same seed gives every arm the same class order, data order, initial weights and test data, so every arm is compared
-with {reference} seed by seed: what makes a seed hard for all drops out. The difference comes with its 95 % t
-interval, which is that of one difference by itself, and with Cohen's d_z, its mean over its standard deviation
-(undefined where all differences are equal). A seed that one of the two lacks is left out.
+with {reference} seed by seed: what makes a seed hard for all drops out. The difference comes with its 95 % t interval,
+which is that of one difference by itself, and with Cohen's d_z, its mean over its standard deviation (undefined where
+all differences are equal). A seed that one of the two lacks is left out; one with a score that is NaN or infinite is a
+missing pair, and counted.
 
 The test is Wilcoxon's signed-rank test, two-sided, which does not assume normal scores. Its p values are exact: equal
-differences share a rank, and differences of zero are left out. Holm's correction runs over all arms and streams
-({tests} here), since among many comparisons some succeed by chance. Better and worse mean a corrected p of at most
-{alpha}.
+differences share a rank, and differences of zero are left out. Where all differences are equal the seeds have changed
+nothing, and count as one pair. Holm's correction runs over all arms and streams ({tests} here), since among many
+comparisons some succeed by chance. Better and worse mean a corrected p of at most {alpha}.
 
 With n pairs no p below 2/2^n is possible, so with fewer than {pairs} nothing can be concluded, whatever the means look
 like.{more} No difference shown does not mean that there is none.
@@ -146,16 +148,18 @@ def analyse(comparison: Comparison) -> Analysis:
     """Everything that can be said about a comparison.
 
     Cells without results are left out where they are missing: a mean takes the seeds that an arm has, a difference the
-    seeds that arm and reference share, a block of ranks needs all arms.
+    seeds that arm and reference share, a block of ranks needs all arms. A completed run whose score is no number is
+    left out likewise, and counted.
     """
     scores = {stream: comparison.scores(stream) for stream in comparison.streams}
+    outcomes = {stream: comparison.outcomes(stream) for stream in comparison.streams}
     cells = {(run.stream, run.arm) for run in comparison.runs} | {
         (cell.stream, cell.arm) for cell in comparison.missing
     }
     grid = [(stream, arm) for stream in comparison.streams for arm in comparison.arms if (stream, arm) in cells]
     contrasts = [(stream, arm) for stream, arm in grid if arm != comparison.reference]
     differences = [
-        paired_differences(scores[stream][arm], scores[stream].get(comparison.reference, {}))
+        paired_differences(outcomes[stream][arm], outcomes[stream].get(comparison.reference, {}))
         for stream, arm in contrasts
     ]
     paired = dict(zip(contrasts, paired_tests(differences), strict=True))
@@ -164,7 +168,7 @@ def analyse(comparison: Comparison) -> Analysis:
         Standing(
             arm,
             stream,
-            summarise(list(scores[stream][arm].values())),
+            summarise([math.nan if score is None else score for score in outcomes[stream][arm].values()]),
             paired.get((stream, arm)),
             rankings[stream].mean_ranks.get(arm),
             mean_costs([costs(run.results) for run in comparison.of(arm, stream).values()]),
@@ -175,7 +179,7 @@ def analyse(comparison: Comparison) -> Analysis:
     return Analysis(
         comparison.reference,
         standings,
-        sum(bool(values) for values in differences),
+        sum(any(map(math.isfinite, values)) for values in differences),
         rank(scores),
         rankings,
         {stream: _fronts([row for row in standings if row.stream == stream]) for stream in comparison.streams},
@@ -186,12 +190,16 @@ def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> tup
     """Who is not beaten: no other has at least the same gain at no higher cost, and is better in one of the two.
 
     Args:
-        points: (gain, cost) by name; those with None in them are left out.
+        points: (gain, cost) by name; those with None, NaN or infinity in them are left out.
 
     Returns:
         Names, cheapest first; equal points are all in or all out.
     """
-    known = {name: (gain, cost) for name, (gain, cost) in points.items() if gain is not None and cost is not None}
+    known = {
+        name: (gain, cost)
+        for name, (gain, cost) in points.items()
+        if gain is not None and cost is not None and math.isfinite(gain) and math.isfinite(cost)
+    }
     front = [
         name
         for name, (gain, cost) in known.items()

@@ -109,13 +109,15 @@ def cells_table(comparison: Comparison, directory: Path) -> Table:
 def _full(standings: Sequence[Standing]) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
     """Everything that is known of the arms of a stream, for a CSV file."""
     summary = ("mean", "std", "low", "high")
-    paired = ("difference", "std", "low", "high", "d_z", "p", "p_holm", "verdict")
+    paired = ("difference", "std", "low", "high", "d_z", "p", "p_holm", "verdict", "conclusion")
     spent = ("steps", "bytes_kept", "bytes_network", "seconds", "samples_real", "samples_replayed", "samples_dreamt")
     header = [
         "arm",
         "n",
+        "runs_without_score",
         *(f"accuracy_{name}" for name in summary),
         "pairs",
+        "pairs_missing",
         *(f"difference_{name}" if name in summary else name for name in paired),
         "rank",
         *(f"{measure}_mean" for measure in SECONDARY),
@@ -125,8 +127,10 @@ def _full(standings: Sequence[Standing]) -> tuple[Sequence[str], Sequence[Sequen
         [
             row.arm,
             row.accuracy.n,
+            row.accuracy.missing,
             *(getattr(row.accuracy, name) for name in summary),
             row.paired.n if row.paired else None,
+            row.paired.missing if row.paired else None,
             *(getattr(row.paired, name, None) for name in paired),
             row.rank,
             *(row.secondary[measure].mean if measure in row.secondary else None for measure in SECONDARY),

@@ -31,6 +31,7 @@ from dreamer.core.text import (
     signed,
     size,
 )
+from dreamer.metrics.significance import NO_NUMBER
 from dreamer.report.results import write_results
 
 CSV = "results.csv"
@@ -104,6 +105,8 @@ def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path)
 
 def csv_table(comparison: Comparison, folder: Path) -> str:
     """One row for each cell of the grid, completed or missing; what is undefined or unknown is empty.
+
+    The last column says why a cell has no score.
 
     Args:
         comparison: the runs.
@@ -292,6 +295,7 @@ def _csv_row(run: CompletedRun, folder: Path) -> dict[str, Any]:
         **{name: metrics.get(name) for name in METRICS},
         **asdict(costs(run.results)),
         "folder": _place(run.folder, folder),
+        "missing": f"the score is {NO_NUMBER}" if run.average_accuracy is None else None,
     }
     return {key: "" if value is None else value for key, value in row.items()}
 

@@ -283,4 +283,4 @@ def _tensor(values: Sequence[float | None]) -> Tensor:
 
 
 def _mean(values: Tensor) -> float | None:
-    return float(values.mean()) if len(values) and not values.isnan().any() else None
+    return float(values.mean()) if len(values) and values.isfinite().all() else None

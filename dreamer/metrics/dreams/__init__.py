@@ -1,6 +1,7 @@
 """How dreams compare with real data: distances, coverage, balance and variety, each a pure function of tensors.
 
 Features, (N, H), are those of whatever network the caller trusts; it must never have seen the data that are compared.
+Where they hold NaN or infinity nothing is measured: the measure is NaN, which no reader can take for a bad value.
 """
 
 from dreamer.metrics.dreams.balance import balance, class_shares, covered_classes, imbalance

@@ -20,12 +20,14 @@ def class_shares(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def covered_classes(shares: Tensor, least: float = 0.5) -> float:
-    """The fraction of classes whose frequency is at least ``least`` of the uniform one, 1 / K.
+    """The fraction of classes whose frequency is at least ``least`` of the uniform one, 1 / K; NaN of NaN.
 
     Args:
         shares: (K,) relative frequencies, sum to 1.
         least: fraction of 1 / K, in (0, 1].
     """
+    if shares.isnan().any():
+        return math.nan
     return float((shares >= least / len(shares)).double().mean())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,8 +19,10 @@ def diversity(x: Tensor, y: Tensor) -> float | None:
         y: (N,) int64 labels.
 
     Returns:
-        At least 0, in units of the features; None where no class has two samples.
+        At least 0, in units of the features; NaN where these are not finite, None where no class has two samples.
     """
+    if not x.isfinite().all():
+        return math.nan
     means = []
     for label in y.unique():
         own = x[y == label].double()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
         other: (M, H) features, M at least 2.
 
     Returns:
-        At least 0; in squared units of the features.
+        At least 0, in squared units of the features; NaN where these are not finite.
 
     Raises:
         ValueError: for other shapes.
@@ -32,6 +34,8 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
         if x.ndim != 2 or len(x) < 2 or x.shape[1] != one.shape[1]:
             shapes = f"{tuple(one.shape)} and {tuple(other.shape)}"
             raise ValueError(f"expected two sets of at least 2 samples with the same features, got {shapes}")
+    if not (one.isfinite().all() and other.isfinite().all()):
+        return math.nan
     one, other = one.double(), other.double()
     apart = (one.mean(dim=0) - other.mean(dim=0)).square().sum()
     first, second = (torch.atleast_2d(torch.cov(x.T)) for x in (one, other))

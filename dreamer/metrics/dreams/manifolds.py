@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,7 @@ def precision_recall(dreams: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
         k: which neighbour.
 
     Returns:
-        Precision and recall, in [0, 1].
+        Precision and recall, in [0, 1]; NaN where features are not finite.
 
     Raises:
         ValueError: when a set has no k-th neighbours.
@@ -29,6 +31,8 @@ def precision_recall(dreams: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
         raise ValueError(
             f"expected more than k = {k} samples on both sides, k at least 1, got {len(dreams)} and {len(real)}"
         )
+    if not (dreams.isfinite().all() and real.isfinite().all()):
+        return math.nan, math.nan
     dreams, real = dreams.double(), real.double()
     between = _distances(dreams, real)
     precision = (between <= _radii(real, k)).any(dim=1)

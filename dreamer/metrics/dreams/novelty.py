@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,8 +22,10 @@ def novelty(dreams: Tensor, known: Tensor, unseen: Tensor) -> float:
 
     Returns:
         At least 0; infinity where at least half of the unseen samples are copies of training samples, 1 where at least
-        half of the dreams are too.
+        half of the dreams are too; NaN where features are not finite.
     """
+    if not all(x.isfinite().all() for x in (dreams, known, unseen)):
+        return math.nan
     here, there = (torch.cdist(x.double(), known.double()).amin(dim=1).median() for x in (dreams, unseen))
     if there == 0:
         return 1.0 if here == 0 else float("inf")
