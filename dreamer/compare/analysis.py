@@ -26,6 +26,8 @@ from dreamer.metrics.significance import (
 
 SECONDARY = ("forgetting", "forgetting_max", "backward_transfer", "forward_transfer", "sleep_gain")
 """Measures of a run that are described and not tested."""
+NEAR = 0.01
+"""Fraction by which two measured amounts may differ and still count as equal."""
 FRONTS = ("steps", "seconds", "bytes_kept")
 """Costs that accuracy is plotted against."""
 _EXPLANATION = """
@@ -50,7 +52,8 @@ like.{more} No difference shown does not mean that there is none.
 A rank is the mean over the seeds for which every arm has a score (1 is the best, equal scores share). Friedman's test,
 for three arms or more, asks whether the arms differ at all; its p is an approximation when seeds are few. Costs are
 means over seeds: optimiser steps and seconds awake and asleep, without evaluations, and the bytes kept beside the
-network (memory, generator, teachers, plasticity).
+network (memory, generator, teachers, plasticity). Amounts that differ by more than {near} between arms are listed as
+differences, and so is whatever differs in the data and in the augmentation of real, replayed and dreamt samples.
 """
 
 
@@ -60,20 +63,28 @@ class Costs:
 
     Attributes:
         steps: optimiser steps, awake and asleep.
+        steps_asleep: those of them that were made asleep.
         samples_real: seen awake, counted as often as they were seen.
         samples_replayed: replayed while awake.
         samples_dreamt: replayed asleep.
         seconds: awake and asleep, without evaluations.
         bytes_kept: memory, generator, teachers and plasticity.
+        bytes_memory: the memory alone.
+        bytes_generator: the generator alone.
+        bytes_teachers: the teachers alone.
         bytes_network: the learner itself.
     """
 
     steps: float | None
+    steps_asleep: float | None
     samples_real: float | None
     samples_replayed: float | None
     samples_dreamt: float | None
     seconds: float | None
     bytes_kept: float | None
+    bytes_memory: float | None
+    bytes_generator: float | None
+    bytes_teachers: float | None
     bytes_network: float | None
 
     @property
@@ -219,11 +230,15 @@ def costs(results: Mapping[str, Any]) -> Costs:
     steps, samples, seconds, sizes = (cost.get(key) or {} for key in ("optimizer_steps", "samples", "seconds", "bytes"))
     return Costs(
         steps=_total(steps, "wake", "nrem", "rem"),
+        steps_asleep=_total(steps, "nrem", "rem"),
         samples_real=_total(samples, "wake"),
         samples_replayed=_total(samples, "replayed"),
         samples_dreamt=_total(samples, "nrem", "rem"),
         seconds=_total(seconds, "wake", "nrem", "rem"),
         bytes_kept=_total(sizes, "memory", "generator", "teacher", "plasticity"),
+        bytes_memory=_total(sizes, "memory"),
+        bytes_generator=_total(sizes, "generator"),
+        bytes_teachers=_total(sizes, "teacher"),
         bytes_network=_total(sizes, "network"),
     )
 
@@ -246,6 +261,7 @@ def explained(analysis: Analysis) -> str:
         reference=analysis.reference,
         tests=plural(analysis.tests, "test"),
         alpha=ALPHA,
+        near=f"{NEAR:.0%}".replace("%", " %"),
         pairs=alone,
         more=more if together > alone else "",
     )

@@ -46,11 +46,15 @@ def test_pareto_front():
 def test_costs_of_a_life_by_hand():
     assert costs(life("er", "a", 0, 0.5).results) == Costs(
         steps=3 * (120 + 40 + 30),
+        steps_asleep=3 * (40 + 30),
         samples_real=7680,
         samples_replayed=0,
         samples_dreamt=2560 + 1920,
         seconds=12.25 + 4.5 + 3.75,
         bytes_kept=2_504_112 + 3_827_792,
+        bytes_memory=0,
+        bytes_generator=2_504_112,
+        bytes_teachers=3_827_792,
         bytes_network=1_913_896,
     )
 
@@ -62,10 +66,10 @@ def test_unknown_costs_are_not_small_ones():
     found = costs(results)
     assert found.bytes_kept is found.samples_real is found.replayed_and_dreamt is found.seconds is None
     assert found.steps == 570 and found.bytes_network == 1_913_896
-    assert costs({}) == Costs(*[None] * 7)
+    assert costs({}) == Costs(*[None] * 11)
     known = costs(life("er", "a", 1, 0.5).results)
     assert mean_costs([found, known]) == known, "whoever does not say is left out of the mean"
-    assert mean_costs([]) == Costs(*[None] * 7)
+    assert mean_costs([]) == Costs(*[None] * 11)
 
 
 def test_analysis_of_a_whole_grid():
