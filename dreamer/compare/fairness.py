@@ -55,11 +55,11 @@ def differences(runs: Iterable[CompletedRun], planned: Iterable[Cell] = ()) -> l
     for cell in planned:
         by_stream.setdefault(cell.stream, {}).setdefault(cell.arm, _Arm(cell.arm, cell.config, []))
     for run in runs:
-        arms = by_stream.setdefault(run.stream, {})
-        arms.setdefault(run.arm, _Arm(run.arm, run.results.get("config"), [])).runs.append(run)
+        there = by_stream.setdefault(run.stream, {})
+        there.setdefault(run.arm, _Arm(run.arm, run.results.get("config"), [])).runs.append(run)
     found = []
-    for stream, named in by_stream.items():
-        arms, every = list(named.values()), [run for arm in named.values() for run in arm.runs]
+    for stream, by_name in by_stream.items():
+        arms, every = list(by_name.values()), [run for arm in by_name.values() for run in arm.runs]
         lines = [*_amounts(arms), *_given(arms), *_pairing(every), *_versions(every)]
         found += [f"{stream}: {line}" if len(by_stream) > 1 else line for line in lines]
     return found
