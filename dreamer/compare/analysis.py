@@ -24,7 +24,18 @@ from dreamer.metrics.significance import (
     summarise,
 )
 
-SECONDARY = ("forgetting", "forgetting_max", "backward_transfer", "forward_transfer", "sleep_gain")
+SECONDARY = (
+    "forgetting",
+    "forgetting_max",
+    "backward_transfer",
+    "forward_transfer",
+    "sleep_gain",
+    "recency_bias",
+    "min_accuracy",
+    "worst_case_accuracy",
+    "stability_gap",
+    "recovery",
+)
 """Measures of a run that are described and not tested."""
 NEAR = 0.01
 """Fraction by which two measured amounts may differ and still count as equal."""

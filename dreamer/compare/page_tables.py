@@ -33,7 +33,14 @@ _MEASURES = {
     "backward_transfer": "Backward transfer",
     "forward_transfer": "Forward transfer",
     "sleep_gain": "Gain per night",
+    "recency_bias": "Recency bias",
+    "min_accuracy": "Worst of old experiences",
+    "worst_case_accuracy": "Worst case",
+    "stability_gap": "Stability gap",
+    "recovery": "Recovery",
 }
+_SMALLER = ("forgetting", "forgetting_max", "recency_bias", "stability_gap")
+"""Measures of which less is better."""
 
 
 def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
@@ -84,10 +91,13 @@ def cells_table(comparison: Comparison, directory: Path) -> Table:
         comparison: the runs.
         directory: of the page, from which run folders below it are linked.
     """
+    # what no run was measured by has no column
+    found = [run.results["metrics"] for run in comparison.runs]
+    measured = [key for key in _MEASURES if any(metrics.get(key) is not None for metrics in found)]
     columns = [
         *word_columns("Stream", "Arm"),
         Column("Seed"),
-        *(Column(label, falls=not label.startswith("Forgetting")) for label in _MEASURES.values()),
+        *(Column(_MEASURES[key], falls=key not in _SMALLER) for key in measured),
         *_COSTS,
     ]
     rows = []
@@ -98,11 +108,11 @@ def cells_table(comparison: Comparison, directory: Path) -> Table:
                 *words(run.stream),
                 Entry(run.arm, run.arm, link=_link(run.folder, directory)),
                 number(run.seed, "{}"),
-                *(Entry(percent(metrics.get(key), 2), metrics.get(key)) for key in _MEASURES),
+                *(Entry(percent(metrics.get(key), 2), metrics.get(key)) for key in measured),
                 *_cost_entries(costs(run.results)),
             ]
         )
-    caption = "Every run: accuracies and transfers in per cent, forgetting in percentage points"
+    caption = "Every run: accuracies, transfers and biases in per cent, forgetting and gaps in percentage points"
     return Table("cells", caption, columns, rows)
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.compare.analysis import Analysis, Standing, costs, explained
+from dreamer.compare.analysis import SECONDARY, Analysis, Standing, costs, explained
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.words import missing_lines, ranking_line, reasons
 from dreamer.core.files import write_text
@@ -37,7 +37,7 @@ from dreamer.report.results import write_results
 CSV = "results.csv"
 MARKDOWN = "table.md"
 LATEX = "table.tex"
-METRICS = ("average_accuracy", "forgetting", "forgetting_max", "backward_transfer", "forward_transfer", "sleep_gain")
+METRICS = ("average_accuracy", *SECONDARY)
 """Columns of ``results.csv`` that are taken from ``metrics`` as they are."""
 
 _percent, _signed = partial(percent, digits=2), partial(signed, digits=2)
