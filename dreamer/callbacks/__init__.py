@@ -1,9 +1,10 @@
-"""Lightning callbacks: sleep between epochs, run folder, checkpoint, progress, dream quality."""
+"""Lightning callbacks: sleep between epochs, run folder, checkpoint, progress, dream quality, evaluation on the way."""
 
 from dreamer.callbacks.checkpoint import RunCheckpoint
+from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
 from dreamer.callbacks.sleep.callback import SleepCallback
 
-__all__ = ["DreamQuality", "RunCheckpoint", "RunFolder", "RunProgress", "SleepCallback"]
+__all__ = ["ContinualEvaluation", "DreamQuality", "RunCheckpoint", "RunFolder", "RunProgress", "SleepCallback"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from dreamer import metrics
@@ -62,7 +63,8 @@ class DreamQuality(Callback):
 
     Attributes:
         rows: one for each night that was measured: ``night``, ``stage``, ``global_step``, ``samples`` (of each side)
-            and :data:`MEASURES`, None where there were too few samples.
+            and :data:`MEASURES`, None where there were too few samples, and all of them, with a warning, where
+            dreams or outputs are NaN or infinite.
 
     Raises:
         ValueError: when a number is below its least.
@@ -130,6 +132,9 @@ def _measured(module: WakeSleepModule, dreams: Batch, real: Batch) -> tuple[dict
     """All measures, and the (N, K) logits of the dreams."""
     (logits, h), (_, held) = (_outputs(module.network, x, module.device) for x in (dreams.x, real.x))
     found: dict[str, float | None] = dict.fromkeys(MEASURES)
+    if not all(values.isfinite().all() for values in (dreams.x, logits, h, held)):
+        rank_zero_warn("this night's dreams are not measured: they, or the learner's outputs, are NaN or infinite")
+        return found, logits
     variance = float(held.double().var(dim=0).sum()) if len(held) > 1 else 0.0
     if variance > 0 and len(h) > 1:
         found["frechet"] = measures.frechet_distance(h, held) / variance

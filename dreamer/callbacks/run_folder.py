@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.loggers.csv import write_metrics
 from dreamer.loggers.pictures import log_pictures
@@ -33,8 +34,9 @@ class RunFolder(Callback):
         dreams/night_00.png ...
 
     Where the Trainer has a :class:`dreamer.callbacks.DreamQuality`, its rows are ``dreams`` in the results, and drawn
-    under the hypnogram. The pictures also go to every logger of the Trainer that takes pictures. Only rank 0
-    writes.
+    under the hypnogram; where it has a :class:`dreamer.callbacks.ContinualEvaluation`, its rows are ``continual``, and
+    the metrics have the stability gap. The pictures also go to every logger of the Trainer that takes pictures. Only
+    rank 0 writes.
 
     Args:
         directory: the run folder.
@@ -108,6 +110,9 @@ class RunFolder(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, DreamQuality):
                 record["dreams"] = callback.rows
+            if isinstance(callback, ContinualEvaluation):
+                record["continual"] = callback.record()
+                record["metrics"] |= callback.stability(module)
         results = compose(record, name=self.name, config=self.config, complete=bool(record["complete"]) and not broken)
         path = write_results(results, self.directory)
         pictures = {

@@ -12,6 +12,7 @@ from dreamer import __version__
 from dreamer.cli.bench import bench
 from dreamer.cli.compare import compare
 from dreamer.cli.list import list_
+from dreamer.cli.metrics import metrics
 from dreamer.cli.plan import plan
 from dreamer.cli.run import run
 from dreamer.cli.study import study
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command("list")(list_)
+app.command()(metrics)
 app.command()(compare)
 app.command()(study)
 app.command()(tune)

@@ -5,6 +5,7 @@ Accuracies are fractions in [0, 1]; what is not defined is None.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,21 @@ from dreamer.metrics.significance import (
     summarise,
 )
 
-SECONDARY = ("forgetting", "forgetting_max", "backward_transfer", "forward_transfer", "sleep_gain")
+SECONDARY = (
+    "forgetting",
+    "forgetting_max",
+    "backward_transfer",
+    "forward_transfer",
+    "sleep_gain",
+    "recency_bias",
+    "min_accuracy",
+    "worst_case_accuracy",
+    "stability_gap",
+    "recovery",
+)
 """Measures of a run that are described and not tested."""
+NEAR = 0.01
+"""Fraction by which two measured amounts may differ and still count as equal."""
 FRONTS = ("steps", "seconds", "bytes_kept")
 """Costs that accuracy is plotted against."""
 _EXPLANATION = """
@@ -33,14 +47,15 @@ of the stream, on test data; everything else is described and not tested. A mean
 seeds (n - 1) and its 95 % interval by Student's t, which is not cut at 0 and 100 %.
 
 The same seed gives every arm the same class order, data order, initial weights and test data, so every arm is compared
-with {reference} seed by seed: what makes a seed hard for all drops out. The difference comes with its 95 % t
-interval, which is that of one difference by itself, and with Cohen's d_z, its mean over its standard deviation
-(undefined where all differences are equal). A seed that one of the two lacks is left out.
+with {reference} seed by seed: what makes a seed hard for all drops out. The difference comes with its 95 % t interval,
+which is that of one difference by itself, and with Cohen's d_z, its mean over its standard deviation (undefined where
+all differences are equal). A seed that one of the two lacks is left out; one with a score that is NaN or infinite is a
+missing pair, and counted.
 
 The test is Wilcoxon's signed-rank test, two-sided, which does not assume normal scores. Its p values are exact: equal
-differences have the same rank, and differences of zero are left out. Holm's correction runs over all arms and streams
-({tests} here), since among many comparisons some succeed by chance. Better and worse mean a corrected p of at most
-{alpha}.
+differences have the same rank, and differences of zero are left out. Where all differences are equal the seeds have
+changed nothing, and count as one pair. Holm's correction runs over all arms and streams ({tests} here), since among
+many comparisons some succeed by chance. Better and worse mean a corrected p of at most {alpha}.
 
 With n pairs no p below 2/2^n is possible, so with fewer than {pairs} nothing can be concluded, whatever the means look
 like.{more} No difference shown does not mean that there is none.
@@ -48,7 +63,9 @@ like.{more} No difference shown does not mean that there is none.
 A rank is the mean over the seeds for which every arm has a score (1 is the best, equal scores get their mean rank).
 Friedman's test, for three arms or more, is for any difference between the arms; its p is an approximation when seeds
 are few. Costs are means over seeds: optimiser steps and seconds awake and asleep, without evaluations, and the bytes
-kept beside the network (memory, generator, teachers, plasticity).
+kept beside the network (memory, generator, teachers, plasticity). Amounts that differ by more than {near} between arms
+are listed as differences, and so is whatever differs in the data and in the augmentation of real, replayed and dreamt
+samples.
 """
 
 
@@ -58,20 +75,28 @@ class Costs:
 
     Attributes:
         steps: optimiser steps, awake and asleep.
+        steps_asleep: those of them that were made asleep.
         samples_real: seen awake, counted as often as they were seen.
         samples_replayed: replayed while awake.
         samples_dreamt: replayed asleep.
         seconds: awake and asleep, without evaluations.
         bytes_kept: memory, generator, teachers and plasticity.
+        bytes_memory: the memory alone.
+        bytes_generator: the generator alone.
+        bytes_teachers: the teachers alone.
         bytes_network: the learner itself.
     """
 
     steps: float | None
+    steps_asleep: float | None
     samples_real: float | None
     samples_replayed: float | None
     samples_dreamt: float | None
     seconds: float | None
     bytes_kept: float | None
+    bytes_memory: float | None
+    bytes_generator: float | None
+    bytes_teachers: float | None
     bytes_network: float | None
 
     @property
@@ -138,16 +163,18 @@ def analyse(comparison: Comparison) -> Analysis:
     """Everything that can be said about a comparison.
 
     Cells without results are left out where they are missing: a mean takes the seeds that an arm has, a difference the
-    seeds that arm and reference have in common, a block of ranks needs all arms.
+    seeds that arm and reference have in common, a block of ranks needs all arms. A completed run whose score is no
+    number is left out likewise, and counted.
     """
     scores = {stream: comparison.scores(stream) for stream in comparison.streams}
+    outcomes = {stream: comparison.outcomes(stream) for stream in comparison.streams}
     cells = {(run.stream, run.arm) for run in comparison.runs} | {
         (cell.stream, cell.arm) for cell in comparison.missing
     }
     grid = [(stream, arm) for stream in comparison.streams for arm in comparison.arms if (stream, arm) in cells]
     contrasts = [(stream, arm) for stream, arm in grid if arm != comparison.reference]
     differences = [
-        paired_differences(scores[stream][arm], scores[stream].get(comparison.reference, {}))
+        paired_differences(outcomes[stream][arm], outcomes[stream].get(comparison.reference, {}))
         for stream, arm in contrasts
     ]
     paired = dict(zip(contrasts, paired_tests(differences), strict=True))
@@ -156,7 +183,7 @@ def analyse(comparison: Comparison) -> Analysis:
         Standing(
             arm,
             stream,
-            summarise(list(scores[stream][arm].values())),
+            summarise([math.nan if score is None else score for score in outcomes[stream][arm].values()]),
             paired.get((stream, arm)),
             rankings[stream].mean_ranks.get(arm),
             mean_costs([costs(run.results) for run in comparison.of(arm, stream).values()]),
@@ -167,7 +194,7 @@ def analyse(comparison: Comparison) -> Analysis:
     return Analysis(
         comparison.reference,
         standings,
-        sum(bool(values) for values in differences),
+        sum(any(map(math.isfinite, values)) for values in differences),
         rank(scores),
         rankings,
         {stream: _fronts([row for row in standings if row.stream == stream]) for stream in comparison.streams},
@@ -178,12 +205,16 @@ def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> tup
     """The Pareto front: no other has at least the same gain at no higher cost, and is better in one of the two.
 
     Args:
-        points: (gain, cost) by name; those with None in them are left out.
+        points: (gain, cost) by name; those with None, NaN or infinity in them are left out.
 
     Returns:
         Names, cheapest first; equal points are all in or all out.
     """
-    known = {name: (gain, cost) for name, (gain, cost) in points.items() if gain is not None and cost is not None}
+    known = {
+        name: (gain, cost)
+        for name, (gain, cost) in points.items()
+        if gain is not None and cost is not None and math.isfinite(gain) and math.isfinite(cost)
+    }
     front = [
         name
         for name, (gain, cost) in known.items()
@@ -203,11 +234,15 @@ def costs(results: Mapping[str, Any]) -> Costs:
     steps, samples, seconds, sizes = (cost.get(key) or {} for key in ("optimizer_steps", "samples", "seconds", "bytes"))
     return Costs(
         steps=_total(steps, "wake", "nrem", "rem"),
+        steps_asleep=_total(steps, "nrem", "rem"),
         samples_real=_total(samples, "wake"),
         samples_replayed=_total(samples, "replayed"),
         samples_dreamt=_total(samples, "nrem", "rem"),
         seconds=_total(seconds, "wake", "nrem", "rem"),
         bytes_kept=_total(sizes, "memory", "generator", "teacher", "plasticity"),
+        bytes_memory=_total(sizes, "memory"),
+        bytes_generator=_total(sizes, "generator"),
+        bytes_teachers=_total(sizes, "teacher"),
         bytes_network=_total(sizes, "network"),
     )
 
@@ -230,6 +265,7 @@ def explained(analysis: Analysis) -> str:
         reference=analysis.reference,
         tests=plural(analysis.tests, "test"),
         alpha=ALPHA,
+        near=f"{NEAR:.0%}".replace("%", " %"),
         pairs=alone,
         more=more if together > alone else "",
     )

@@ -26,7 +26,7 @@ def of_grid(grid: Grid, folder: Path, command: str = "", reasons: dict[Path, str
             runs.append(CompletedRun(cell.arm, cell.stream, cell.seed, read_results(place), place))
         else:
             missing.append(Missing(cell.arm, cell.stream, cell.seed, why_missing(place, reasons)))
-    warnings = (*grid.warnings, *differences(runs))
+    warnings = (*grid.warnings, *differences(runs, grid.cells))
     return Comparison(grid.title, tuple(runs), tuple(missing), grid.reference, tuple(dict.fromkeys(warnings)), command)
 
 

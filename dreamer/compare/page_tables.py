@@ -33,7 +33,14 @@ _MEASURES = {
     "backward_transfer": "Backward transfer",
     "forward_transfer": "Forward transfer",
     "sleep_gain": "Gain per night",
+    "recency_bias": "Recency bias",
+    "min_accuracy": "Worst of old experiences",
+    "worst_case_accuracy": "Worst case",
+    "stability_gap": "Stability gap",
+    "recovery": "Recovery",
 }
+_SMALLER = ("forgetting", "forgetting_max", "recency_bias", "stability_gap")
+"""Measures of which less is better."""
 
 
 def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
@@ -73,10 +80,13 @@ def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
 
 def cells_table(comparison: Comparison, directory: Path) -> Table:
     """Every run with its seed and its numbers; folders below the page's directory are linked."""
+    # what no run was measured by has no column
+    found = [run.results["metrics"] for run in comparison.runs]
+    measured = [key for key in _MEASURES if any(metrics.get(key) is not None for metrics in found)]
     columns = [
         *word_columns("Stream", "Arm"),
         Column("Seed"),
-        *(Column(label, falls=not label.startswith("Forgetting")) for label in _MEASURES.values()),
+        *(Column(_MEASURES[key], falls=key not in _SMALLER) for key in measured),
         *_COSTS,
     ]
     rows = []
@@ -87,24 +97,26 @@ def cells_table(comparison: Comparison, directory: Path) -> Table:
                 *words(run.stream),
                 Entry(run.arm, run.arm, link=_link(run.folder, directory)),
                 number(run.seed, "{}"),
-                *(Entry(percent(metrics.get(key), 2), metrics.get(key)) for key in _MEASURES),
+                *(Entry(percent(metrics.get(key), 2), metrics.get(key)) for key in measured),
                 *_cost_entries(costs(run.results)),
             ]
         )
-    caption = "Every run: accuracies and transfers in per cent, forgetting in percentage points"
+    caption = "Every run: accuracies, transfers and biases in per cent, forgetting and gaps in percentage points"
     return Table("cells", caption, columns, rows)
 
 
 def _full(standings: Sequence[Standing]) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
     """All numbers of the arms of a stream, for a CSV file."""
     summary = ("mean", "std", "low", "high")
-    paired = ("difference", "std", "low", "high", "d_z", "p", "p_holm", "verdict")
+    paired = ("difference", "std", "low", "high", "d_z", "p", "p_holm", "verdict", "conclusion")
     spent = ("steps", "bytes_kept", "bytes_network", "seconds", "samples_real", "samples_replayed", "samples_dreamt")
     header = [
         "arm",
         "n",
+        "runs_without_score",
         *(f"accuracy_{name}" for name in summary),
         "pairs",
+        "pairs_missing",
         *(f"difference_{name}" if name in summary else name for name in paired),
         "rank",
         *(f"{measure}_mean" for measure in SECONDARY),
@@ -114,8 +126,10 @@ def _full(standings: Sequence[Standing]) -> tuple[Sequence[str], Sequence[Sequen
         [
             row.arm,
             row.accuracy.n,
+            row.accuracy.missing,
             *(getattr(row.accuracy, name) for name in summary),
             row.paired.n if row.paired else None,
+            row.paired.missing if row.paired else None,
             *(getattr(row.paired, name, None) for name in paired),
             row.rank,
             *(row.secondary[measure].mean if measure in row.secondary else None for measure in SECONDARY),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,9 @@ class CompletedRun:
 
     @property
     def average_accuracy(self) -> float | None:
-        """The mean of the final accuracies on all experiences, in [0, 1]."""
-        return self.results["metrics"]["average_accuracy"]
+        """The mean of the final accuracies on all experiences, in [0, 1]; None where it is no finite number."""
+        value = self.results["metrics"]["average_accuracy"]
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,13 @@ class Comparison:
         """The runs of an arm on a stream, by seed."""
         return {run.seed: run for run in self.runs if (run.arm, run.stream) == (arm, stream)}
 
+    def outcomes(self, stream: str) -> dict[str, dict[int, float | None]]:
+        """Average accuracies in [0, 1], by arm and seed; None of a completed run whose score is no number."""
+        return {arm: {seed: run.average_accuracy for seed, run in self.of(arm, stream).items()} for arm in self.arms}
+
     def scores(self, stream: str) -> dict[str, dict[int, float]]:
         """Average accuracies in [0, 1], by arm and seed; runs without one are left out."""
-        found: dict[str, dict[int, float]] = {}
-        for arm in self.arms:
-            by_seed = {seed: run.average_accuracy for seed, run in self.of(arm, stream).items()}
-            found[arm] = {seed: score for seed, score in by_seed.items() if score is not None}
-        return found
+        return {
+            arm: {seed: score for seed, score in by_seed.items() if score is not None}
+            for arm, by_seed in self.outcomes(stream).items()
+        }

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.compare.analysis import Analysis, Standing, costs, explained
+from dreamer.compare.analysis import SECONDARY, Analysis, Standing, costs, explained
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.words import missing_lines, ranking_line, reasons
 from dreamer.core.files import csv_text, write_text
@@ -29,12 +29,13 @@ from dreamer.core.text import (
     signed,
     size,
 )
+from dreamer.metrics.significance import NO_NUMBER
 from dreamer.report.results import write_results
 
 CSV = "results.csv"
 MARKDOWN = "table.md"
 LATEX = "table.tex"
-METRICS = ("average_accuracy", "forgetting", "forgetting_max", "backward_transfer", "forward_transfer", "sleep_gain")
+METRICS = ("average_accuracy", *SECONDARY)
 """Columns of ``results.csv`` that are taken from ``metrics`` as they are."""
 
 _percent, _signed = partial(percent, digits=2), partial(signed, digits=2)
@@ -89,7 +90,10 @@ def write_tables(comparison: Comparison, analysis: Analysis, folder: str | Path)
 
 
 def csv_table(comparison: Comparison, folder: Path) -> str:
-    """One row for each cell of the grid, completed or missing; what is undefined or unknown is empty."""
+    """One row for each cell of the grid, completed or missing; what is undefined or unknown is empty.
+
+    The last column says why a cell has no score.
+    """
     places = {place: i for i, place in enumerate((s, a) for s in comparison.streams for a in comparison.arms)}
     rows = [_csv_row(run, folder) for run in comparison.runs]
     rows += [
@@ -256,6 +260,7 @@ def _csv_row(run: CompletedRun, folder: Path) -> dict[str, Any]:
         **{name: metrics.get(name) for name in METRICS},
         **asdict(costs(run.results)),
         "folder": _place(run.folder, folder),
+        "missing": f"the score is {NO_NUMBER}" if run.average_accuracy is None else None,
     }
     return {key: "" if value is None else value for key, value in row.items()}
 

@@ -10,7 +10,7 @@ from dreamer.compare.analysis import Analysis, Standing
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.scores import by_accuracy
 from dreamer.core.text import interval, listed, one_line, p_value, percent, plural, signed
-from dreamer.metrics.significance import ALPHA, Ranking
+from dreamer.metrics.significance import ALPHA, NO_NUMBER, Ranking
 
 Facts = list[tuple[str, list[tuple[str, str]]]]
 """(what, [(value, who)]); who is empty where all runs agree."""
@@ -68,14 +68,25 @@ def sentences(analysis: Analysis, stream: str) -> list[str]:
 
 
 def reasons(standings: Sequence[Standing]) -> list[str]:
-    """Why nothing can be concluded, each reason once, with the arms that it holds for unless it holds for all."""
+    """Why nothing can be concluded, each reason once, with the arms that it holds for unless it holds for all.
+
+    Behind them, the arms of which some runs have no score.
+    """
     paired = {row.arm: row.paired for row in standings if row.paired}
     found: dict[str, list[str]] = {}
     for arm, against in paired.items():
         if against.reason:
             found.setdefault(against.conclusion, []).append(arm)
     return [
-        f"{reason} ({'all arms' if len(arms) == len(paired) else ', '.join(arms)})" for reason, arms in found.items()
+        *(
+            f"{reason} ({'all arms' if len(arms) == len(paired) else ', '.join(arms)})"
+            for reason, arms in found.items()
+        ),
+        *(
+            f"{plural(row.accuracy.missing, 'run')} of {row.arm} left out of its mean: the score is {NO_NUMBER}"
+            for row in standings
+            if row.accuracy.missing
+        ),
     ]
 
 

@@ -14,14 +14,17 @@ from dreamer.metrics.continual import (
     forward_transfer,
     initial_accuracies,
     night_gains,
+    recency_bias,
     sleep_gain,
     summarise,
     whole_rows,
 )
+from dreamer.metrics.stability import Stability, stability
 
 __all__ = [
     "AccuracyRow",
     "Metrics",
+    "Stability",
     "accuracy",
     "accuracy_matrix",
     "average_accuracy",
@@ -33,7 +36,9 @@ __all__ = [
     "forgetting_max",
     "forward_transfer",
     "night_gains",
+    "recency_bias",
     "sleep_gain",
+    "stability",
     "summarise",
     "whole_rows",
 ]

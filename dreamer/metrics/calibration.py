@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,9 +20,11 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
         bins: how many, between confidences of 0 and 1.
 
     Returns:
-        A number in [0, 1].
+        A number in [0, 1]; NaN where logits are NaN.
     """
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    if confidence.isnan().any():
+        return math.nan
     correct = (predicted == y).to(confidence.dtype)
     place = (confidence * bins).ceil().long().clamp(1, bins) - 1
     gaps = torch.zeros(bins, dtype=confidence.dtype).index_add_(0, place, correct - confidence)

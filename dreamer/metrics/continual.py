@@ -18,20 +18,25 @@ import torch
 from torch import Tensor
 
 
-class AccuracyRow(TypedDict):
+class _Measured(TypedDict, total=False):
+    recency_bias: float | None
+
+
+class AccuracyRow(_Measured):
     """What one evaluation leaves behind.
 
     Attributes:
-        after: ``birth`` (the untrained network), ``wake`` or ``night``.
+        after: ``birth`` (the untrained network), ``wake`` or ``night``; ``step`` for an evaluation within a stage.
         experience: the experience trained on last, from 0; -1 for the untrained network.
         night: number of the night, from 0; -1 when awake.
         stage: index of the stage in the hypnogram; -1 for the untrained network.
         global_step: optimiser steps taken so far.
         accuracy: (E,) the score on the test data of every experience; None where there are no test data.
         validation: (E,) the score on the held-out data; None where there are none, or None altogether.
+        recency_bias: see :func:`recency_bias`; of held-out data where ``after`` is ``step``, else of test data.
     """
 
-    after: Literal["birth", "wake", "night"]
+    after: Literal["birth", "wake", "night", "step"]
     experience: int
     night: int
     stage: int
@@ -52,6 +57,7 @@ class Metrics(TypedDict):
     backward_transfer: float | None
     forward_transfer: float | None
     sleep_gain: float | None
+    recency_bias: float | None
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> float | None:
@@ -237,6 +243,24 @@ def sleep_gain(rows: Sequence[AccuracyRow], higher_is_better: bool = True) -> fl
     return _mean(_tensor([gain for gain in night_gains(rows, higher_is_better) if gain is not None]))
 
 
+def recency_bias(fractions: Sequence[float | None]) -> float | None:
+    """The fraction of samples of old experiences that are predicted to be of a class of the last one.
+
+    The mean over old experiences of ``1/N_j * sum_n [prediction_n in classes of the last experience]``, over the
+    samples whose own class is none of these; 0 where nothing is taken for new, 1 where everything is. Source: Masana et
+    al. 2022, "Class-incremental learning: survey and performance evaluation on image classification", arXiv 2010.15277
+    (task-recency bias); as a mean over old experiences in the official code of Lapacz et al. 2025, "Exploring the
+    stability gap in continual learning: the role of the classification head".
+
+    Args:
+        fractions: one for each old experience; None where all of its classes are classes of the last one too.
+
+    >>> recency_bias([0.25, 0.75, None])
+    0.5
+    """
+    return _mean(_tensor([fraction for fraction in fractions if fraction is not None]))
+
+
 def summarise(
     rows: Sequence[AccuracyRow], origins: Sequence[int] | None = None, higher_is_better: bool = True
 ) -> Metrics:
@@ -263,6 +287,7 @@ def summarise(
         "backward_transfer": None if matrix is None else backward_transfer(matrix),
         "forward_transfer": None if matrix is None or initial is None else forward_transfer(matrix, initial),
         "sleep_gain": sleep_gain(rows, higher_is_better),
+        "recency_bias": None if matrix is None else rows[-1].get("recency_bias"),
     }
 
 
@@ -271,4 +296,4 @@ def _tensor(values: Sequence[float | None]) -> Tensor:
 
 
 def _mean(values: Tensor) -> float | None:
-    return float(values.mean()) if len(values) and not values.isnan().any() else None
+    return float(values.mean()) if len(values) and values.isfinite().all() else None

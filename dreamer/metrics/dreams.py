@@ -1,7 +1,8 @@
 """How dreams compare with real data: distances, coverage, balance and variety, each a pure function of tensors.
 
 Features, (N, H), are those of whatever network the caller trusts; it must never have seen the data that are compared.
-Labels are those that a classifier gives to the dreams.
+Labels are those that a classifier gives to the dreams. Where features hold NaN or infinity nothing is measured: the
+measure is NaN, which no reader can take for a bad value.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ def class_frequencies(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def covered_classes(frequencies: Tensor, least: float = 0.5) -> float:
-    """The fraction of classes whose frequency is at least ``least`` of the uniform one, 1 / K.
+    """The fraction of classes whose frequency is at least ``least`` of the uniform one, 1 / K; NaN of NaN.
 
     Args:
         frequencies: (K,) relative frequencies, sum to 1.
         least: fraction of 1 / K, in (0, 1].
     """
+    if frequencies.isnan().any():
+        return math.nan
     return float((frequencies >= least / len(frequencies)).double().mean())
 
 
@@ -56,8 +59,10 @@ def diversity(x: Tensor, y: Tensor) -> float | None:
         y: (N,) int64 labels.
 
     Returns:
-        At least 0, in units of the features; None where no class has two samples.
+        At least 0, in units of the features; NaN where these are not finite, None where no class has two samples.
     """
+    if not x.isfinite().all():
+        return math.nan
     means = []
     for label in y.unique():
         own = x[y == label].double()
@@ -83,7 +88,7 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
         other: (M, H) features, M at least 2.
 
     Returns:
-        At least 0; in squared units of the features.
+        At least 0, in squared units of the features; NaN where these are not finite.
 
     Raises:
         ValueError: for other shapes.
@@ -92,6 +97,8 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
         if x.ndim != 2 or len(x) < 2 or x.shape[1] != one.shape[1]:
             shapes = f"{tuple(one.shape)} and {tuple(other.shape)}"
             raise ValueError(f"expected two sets of at least 2 samples with the same features, got {shapes}")
+    if not (one.isfinite().all() and other.isfinite().all()):
+        return math.nan
     one, other = one.double(), other.double()
     apart = (one.mean(dim=0) - other.mean(dim=0)).square().sum()
     first, second = (torch.atleast_2d(torch.cov(x.T)) for x in (one, other))
@@ -115,7 +122,7 @@ def precision_recall(dreams: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
         k: which neighbour.
 
     Returns:
-        Precision and recall, in [0, 1].
+        Precision and recall, in [0, 1]; NaN where features are not finite.
 
     Raises:
         ValueError: when a set has no k-th neighbours.
@@ -124,6 +131,8 @@ def precision_recall(dreams: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
         raise ValueError(
             f"expected more than k = {k} samples on both sides, k at least 1, got {len(dreams)} and {len(real)}"
         )
+    if not (dreams.isfinite().all() and real.isfinite().all()):
+        return math.nan, math.nan
     dreams, real = dreams.double(), real.double()
     between = _distances(dreams, real)
     precision = (between <= _radii(real, k)).any(dim=1)
@@ -155,8 +164,10 @@ def novelty(dreams: Tensor, training: Tensor, unseen: Tensor) -> float:
 
     Returns:
         At least 0; infinity where at least half of the unseen samples are copies of training samples, 1 where at least
-        half of the dreams are too.
+        half of the dreams are too; NaN where features are not finite.
     """
+    if not all(x.isfinite().all() for x in (dreams, training, unseen)):
+        return math.nan
     here, there = (torch.cdist(x.double(), training.double()).amin(dim=1).median() for x in (dreams, unseen))
     if there == 0:
         return 1.0 if here == 0 else float("inf")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from dreamer.metrics.continual import AccuracyRow, average_seen, night_gains, summarise, whole_rows
+from dreamer.metrics.stability import old_average
 
 if TYPE_CHECKING:
     from dreamer.problems import Problem
@@ -74,9 +75,27 @@ def row_logs(rows: Sequence[AccuracyRow], origins: Sequence[int], problem: Probl
         f"test/{score}/experience_{index}": value for index, value in enumerate(whole["accuracy"])
     }
     named |= {"stream/experience": row["experience"], f"stream/average_{score}": seen_average(row, origins, "accuracy")}
+    named["stream/recency_bias"] = row.get("recency_bias")
     if row["night"] >= 0:
         gain = night_gains(whole_rows(rows, origins), problem.higher_is_better)[-1]
         named |= {"sleep/night": row["night"], "sleep/gain": gain}
+    return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def step_logs(row: AccuracyRow, origins: Sequence[int], problem: Problem) -> dict[str, float]:
+    """An evaluation within a stage as named numbers for loggers.
+
+    Args:
+        row: its row, of held-out data.
+        origins: see :func:`results_record`.
+        problem: names the score.
+    """
+    (whole,) = whole_rows([row], origins)
+    named: dict[str, float | None] = {
+        f"continual/{problem.key}/experience_{index}": value for index, value in enumerate(whole["validation"] or [])
+    }
+    named[f"continual/old_{problem.key}"] = old_average(row, origins)
+    named["continual/recency_bias"] = row.get("recency_bias")
     return {name: float(value) for name, value in named.items() if value is not None}
 
 

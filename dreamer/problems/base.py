@@ -156,3 +156,14 @@ class Problem(ABC):
         Args:
             active: (K,) bool, the outputs that take part; None for all.
         """
+
+    def taken_for(self, outputs: Tensor, y: Tensor, active: Tensor | None, classes: Tensor) -> Tally:
+        """How many samples of other classes are taken for one of some classes; nothing where targets are no classes.
+
+        Args:
+            outputs: of the learner, for B samples.
+            y: their targets.
+            active: (K,) bool, the outputs that take part; None for all.
+            classes: (K,) bool, the classes in question.
+        """
+        return Tally()

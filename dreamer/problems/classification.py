@@ -81,3 +81,10 @@ class Classification(Problem):
         if active is not None:
             outputs = outputs.masked_fill(~active, -torch.inf)
         return Tally(int((outputs.argmax(dim=1) == y).sum()), len(y))
+
+    def taken_for(self, outputs: Tensor, y: Tensor, active: Tensor | None, classes: Tensor) -> Tally:
+        """How many samples of other classes have their largest logit at one of some classes."""
+        if active is not None:
+            outputs = outputs.masked_fill(~active, -torch.inf)
+        others = ~classes[y]
+        return Tally(int((classes[outputs.argmax(dim=1)] & others).sum()), int(others.sum()))

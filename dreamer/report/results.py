@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from dreamer.core.files import write_text
-from dreamer.metrics.continual import AccuracyRow, whole_rows
+from dreamer.metrics.continual import AccuracyRow, summarise, whole_rows
+from dreamer.metrics.stability import stability
 
 FILE_NAME = "results.json"
 _WIDTH = 120
@@ -76,6 +77,27 @@ def read_results(path: str | Path) -> dict[str, Any]:
 def evaluations(results: Mapping[str, Any]) -> list[AccuracyRow]:
     """The rows of the accuracy matrix; where experiences came in pieces, as if they had come whole."""
     return whole_rows(results["accuracy_matrix"]["rows"], results.get("protocol", {}).get("origins"))
+
+
+def metrics_of(results: Mapping[str, Any]) -> dict[str, float | None]:
+    """All metrics of a run, computed anew from the evaluations that its results hold.
+
+    Stability gap, recovery and worst scores come from the evaluations within stages where there are any, else from
+    those after stages alone, which miss what happens in between (see :func:`evaluations_within`).
+
+    Args:
+        results: the content of ``results.json``.
+    """
+    protocol = results.get("protocol", {})
+    rows, origins = results["accuracy_matrix"]["rows"], protocol.get("origins")
+    better = protocol.get("higher_is_better", True)
+    steps = (results.get("continual") or {}).get("rows", ())
+    return {**summarise(rows, origins, better), **stability(rows, steps, origins, better)}  # type: ignore[dict-item]
+
+
+def evaluations_within(results: Mapping[str, Any]) -> int:
+    """How many evaluations within stages the results hold."""
+    return len((results.get("continual") or {}).get("rows", ()))
 
 
 def _version(distribution: str) -> str | None:

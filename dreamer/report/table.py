@@ -41,11 +41,19 @@ def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def metric_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """(name, value) of the numbers of the whole run; undefined ones are left out, accuracies in percentage points."""
     score = Score.of(results)
+    values = results["metrics"]
     return [
-        (name, score.write(results["metrics"][key], 2))
+        (name, (Score() if key == "recency_bias" else score).write(values[key], 2))
         for key, name in _names(score).items()
-        if results["metrics"].get(key) is not None
+        if values.get(key) is not None
     ]
+
+
+def metric_lines(results: Mapping[str, Any]) -> list[str]:
+    """The same as plain text, a line each."""
+    score, rows = Score.of(results), metric_rows(results)
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"{name:<{width}}  {value:>7}{score.sign}" for name, value in rows]
 
 
 def cost_lines(results: Mapping[str, Any]) -> list[str]:
@@ -65,11 +73,8 @@ def cost_lines(results: Mapping[str, Any]) -> list[str]:
 
 def plain_table(results: Mapping[str, Any]) -> str:
     """The table as plain text of fixed width, for files, pipes and logs."""
-    score, rows = Score.of(results), [_header(results), *experience_rows(results)]
-    lines = [_heading(results), "", *aligned(rows, left=()), ""]
-    width = max(len(name) for name in _names(score).values())
-    lines += [f"{name:<{width}}  {value:>7}{score.sign}" for name, value in metric_rows(results)]
-    return "\n".join([*lines, "", *cost_lines(results)])
+    rows = aligned([_header(results), *experience_rows(results)], left=())
+    return "\n".join([_heading(results), "", *rows, "", *metric_lines(results), "", *cost_lines(results)])
 
 
 def print_table(results: Mapping[str, Any], file: IO[str] | None = None) -> None:
@@ -126,6 +131,11 @@ def _names(score: Score) -> dict[str, str]:
         "backward_transfer": "backward transfer",
         "forward_transfer": "forward transfer",
         "sleep_gain": "gain per night",
+        "recency_bias": "recency bias",
+        "min_accuracy": f"worst {score.name} of old experiences",
+        "worst_case_accuracy": f"worst-case {score.name}",
+        "stability_gap": "stability gap",
+        "recovery": "recovery from it",
     }
 
 

@@ -116,6 +116,8 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
     watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), checkpoint]
     if checked.dream_quality is not None:
         watchers.append(checked.dream_quality.build(directory=directory))
+    if checked.continual_evaluation is not None:
+        watchers.append(checked.continual_evaluation.build())
     trainer = _trainer(checked, directory, [RunProgress(), *watchers] if progress else watchers)
     try:
         module.check_trainer(trainer)

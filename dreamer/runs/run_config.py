@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.config import registry
 from dreamer.config.binding import ComponentSpec, ConfigError, at, bind, check, join, parameters
@@ -48,6 +49,7 @@ class RunConfig:
         module: builds the module, given ``sample_shape``, ``num_classes`` (or domains) and ``outputs``.
         loggers: build the loggers, given the run folder and the configuration.
         dream_quality: builds the callback that measures dreams, given the run folder; None where none is wanted.
+        continual_evaluation: builds the callback that evaluates within stages; None where none is wanted.
     """
 
     plain: dict[str, Any]
@@ -60,6 +62,7 @@ class RunConfig:
     trainer: dict[str, Any]
     loggers: tuple[ComponentSpec, ...]
     dream_quality: ComponentSpec | None
+    continual_evaluation: ComponentSpec | None
 
     def build_module(self, stream: Stream) -> WakeSleepModule:
         """The module, its parts made for a stream; a ``ConfigError`` when it has other targets than the problem."""
@@ -78,13 +81,13 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
 
     Args:
         plain: plain values, as :func:`dreamer.config.yaml.read` gives them. Besides ``name``, ``stream``, ``data``,
-            ``trainer``, ``logger``, ``out`` and ``dream_quality`` it may hold every argument of
-            :class:`dreamer.training.module.WakeSleepModule`.
+            ``trainer``, ``logger``, ``out``, ``dream_quality`` and ``continual_evaluation`` it may hold every argument
+            of :class:`dreamer.training.module.WakeSleepModule`.
 
     Raises:
         ConfigError: for an unknown key, a wrong type, a missing value.
     """
-    own = ("name", "stream", "data", "trainer", "logger", "out", "dream_quality")
+    own = ("name", "stream", "data", "trainer", "logger", "out", "dream_quality", "continual_evaluation")
     of_module = parameters(WakeSleepModule)
     for key in plain:
         if key not in own and key not in of_module:
@@ -107,12 +110,17 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
         trainer=bind(pl.Trainer, plain.get("trainer") or {}, "trainer", refused=OWNED).options,
         loggers=_loggers(plain.get("logger")),
         dream_quality=_dream_quality(plain.get("dream_quality", {})),
+        continual_evaluation=_continual_evaluation(plain.get("continual_evaluation")),
     )
 
 
 def _dream_quality(node: Any) -> ComponentSpec | None:
     path = "dream_quality"
     return None if node is None else bind(DreamQuality, node, path, given=("directory",), refused=("directory",))
+
+
+def _continual_evaluation(node: Any) -> ComponentSpec | None:
+    return None if node is None else bind(ContinualEvaluation, node, "continual_evaluation")
 
 
 def _name(value: Any) -> str:

@@ -85,9 +85,19 @@ def _contrasts(results: Sequence[ContrastResult], findings: Findings, key: str) 
         "Diamond: mean over the seeds of arm minus the other. Bar: its 95 % interval, not corrected for many "
         f"contrasts; band: the margin. {'Larger' if measure.better == 'larger' else 'Smaller'} is better.",
         [panel],
-        ("arm", "against", "difference", "low", "high", "p_corrected", "p_equivalent_corrected", "verdict"),
+        (
+            "arm",
+            "against",
+            "difference",
+            "low",
+            "high",
+            "p_corrected",
+            "p_equivalent_corrected",
+            "verdict",
+            "pairs_missing",
+        ),
         [
-            (e.contrast.arm, e.contrast.against, e.difference, e.low, e.high, e.p, e.p_equivalent, e.verdict)
+            (e.contrast.arm, e.contrast.against, e.difference, e.low, e.high, e.p, e.p_equivalent, e.verdict, e.missing)
             for e in results
         ],
     )

@@ -54,12 +54,19 @@ class Findings:
 
     def outcome(self, data: str, arm: str, measure: str) -> Summary:
         """Mean, deviation and interval of an outcome over the seeds."""
-        return summarise(list(_scores(self.runs).get((data, arm, measure), {}).values()))
+        scores = _scores(self.runs).get((data, arm, measure), {}).values()
+        return summarise([math.nan if score is None else score for score in scores])
 
     def measured(self, data: str) -> list[str]:
         """The measures of which some run on these data has an outcome, in the experiment's order."""
         found = {name for run in self.runs if run.cell.data == data for name in run.results.get("outcomes", {})}
         return [name for name in self.study.measures if name in found]
+
+    def defined(self, data: str) -> list[str]:
+        """Those of :meth:`measured` that some run on these data has a number of."""
+        scores = _scores(self.runs)
+        numbers = {name for (on, _, name), found in scores.items() if on == data and set(found.values()) != {None}}
+        return [name for name in self.measured(data) if name in numbers]
 
     def yardstick(self, data: str, measure: str) -> float | None:
         """What real data themselves have of a measure, mean over all runs; None where there is none."""
@@ -88,12 +95,11 @@ def find(study: Study, folder: Path, command: str = "", reasons: Mapping[Path, s
     )
 
 
-def _scores(runs: Sequence[CompletedCell]) -> dict[tuple[str, str, str], dict[int, float]]:
-    found: dict[tuple[str, str, str], dict[int, float]] = {}
+def _scores(runs: Sequence[CompletedCell]) -> dict[tuple[str, str, str], dict[int, float | None]]:
+    found: dict[tuple[str, str, str], dict[int, float | None]] = {}
     for run in runs:
         for outcome, value in (run.results.get("outcomes") or {}).items():
-            if value is not None:
-                found.setdefault((run.cell.data, run.cell.arm, outcome), {})[run.cell.seed] = value
+            found.setdefault((run.cell.data, run.cell.arm, outcome), {})[run.cell.seed] = value
     return found
 
 

@@ -113,7 +113,7 @@ def _outcomes(findings: Findings, data: str, key: str) -> Table:
         real = [Entry(words.amount(value, study.measures[name]), value) for name, value in yardsticks]
         rows.append([*entries("real data"), Entry("", None), *real])
     caption = f"Outcomes on {data}: mean ± standard deviation over the seeds; fractions in per cent"
-    return Table(f"{key}-outcomes", caption, columns, rows)
+    return Table(f"{key}-outcomes", caption, columns, rows, notes=words.undefined(findings, data))
 
 
 def _contrasts(results: Sequence[ContrastResult], study: Study, key: str) -> Table | None:

@@ -34,10 +34,19 @@ def write_tables(findings: Findings, folder: Path) -> None:
 
 
 def csv_table(findings: Findings) -> str:
-    """One row for each cell, completed or missing, with its outcomes; fractions stay fractions."""
+    """One row for each cell, completed or missing, with its outcomes; fractions stay fractions.
+
+    The last column says why a cell is missing, or which of its outcomes are no number.
+    """
     measures = list(findings.study.measures)
     rows: list[dict[str, Any]] = [
-        {**_key(run.cell), **run.results["outcomes"], "seconds": run.results["seconds"]} for run in findings.runs
+        {
+            **_key(run.cell),
+            **run.results["outcomes"],
+            "seconds": run.results["seconds"],
+            "missing": words.without_number(findings, run),
+        }
+        for run in findings.runs
     ]
     rows += [
         {"data": cell.stream, "arm": cell.arm, "seed": cell.seed, "missing": cell.reason} for cell in findings.missing
@@ -101,7 +110,8 @@ def plain_findings(findings: Findings) -> str:
         for arm in study.arms_on(data):
             outcomes = [words.summary(findings.outcome(data, arm, name), study.measures[name]) for name in names]
             rows.append((arm, str(len(findings.of(data, arm))), *outcomes))
-        blocks.append(f"{data} (mean ± standard deviation; fractions in per cent)\n" + "\n".join(aligned(rows)))
+        lines = [*aligned(rows), *words.undefined(findings, data)]
+        blocks.append(f"{data} (mean ± standard deviation; fractions in per cent)\n" + "\n".join(lines))
     if findings.theory:
         rows = [("theory", "measure", study.axis, "measured", "expected", "standard errors between")]
         for each in findings.theory:

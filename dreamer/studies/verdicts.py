@@ -1,7 +1,8 @@
 """What a study may conclude: every word is computed from numbers, with the verdicts of all comparisons.
 
 ``better`` and ``worse``: Wilcoxon's signed-rank test over the pairs of seeds, corrected, is at most 0.05. ``equivalent
-within the margin``: two one-sided t tests, corrected, are. All other verdicts conclude nothing.
+within the margin``: two one-sided t tests, corrected, are. All other verdicts conclude nothing; neither do differences
+that are all equal, nor outcomes that are NaN or infinite, which are missing pairs.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _THEORY = (
     f"two-sided normal test of their distance, in standard errors, has a p of at most {ALPHA} after Holm's correction "
     "over all curves."
 )
-Scores = Mapping[tuple[str, str, str], Mapping[int, float]]
-"""Outcomes by (data, arm, outcome), then seed."""
+Scores = Mapping[tuple[str, str, str], Mapping[int, float | None]]
+"""Outcomes by (data, arm, outcome), then seed; None where a cell was run and its outcome is no number."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,16 @@ class ContrastResult:
     """A contrast and what may be concluded from it.
 
     Attributes:
-        n: seeds that both have.
+        n: seeds for which both have an outcome.
         difference: mean of arm minus against, in units of the outcome; None without pairs.
         low: lower end of its 95 % t interval; None below two pairs.
         high: its upper end.
         p: of Wilcoxon's test, corrected over the family of contrasts; None without pairs.
-        p_equivalent: of the two one-sided tests, corrected likewise; None below two pairs.
+        p_equivalent: of the two one-sided tests, corrected likewise; None below two pairs, and where all differences
+            are equal.
         verdict: about the arm, as against the other one.
         reason: why it is no stronger, or a caveat; may be empty.
+        missing: pairs that were left out because an outcome in them is NaN, infinite or undefined.
     """
 
     contrast: Contrast
@@ -55,6 +58,7 @@ class ContrastResult:
     p_equivalent: float | None
     verdict: Verdict
     reason: str
+    missing: int = 0
 
 
 def compare(contrasts: Sequence[Contrast], study: Study, scores: Scores) -> list[ContrastResult]:
@@ -132,8 +136,9 @@ def explained(study: Study) -> str:
         f"{ALPHA}. Equivalent within the margin: two one-sided t tests (TOST) have a corrected p of at most {ALPHA}, "
         "which for a single contrast means that its whole 90 % interval lies within the margin; a difference may be "
         "shown all the same, but it is too small to matter. No difference shown: neither, which is not evidence that "
-        f"there is none. Too few pairs: with fewer than {pairs_needed()} seeds Wilcoxon's test never reaches {ALPHA}. "
-        "Intervals in tables and figures are 95 % t intervals of one difference by itself."
+        f"there is none. Too few pairs: with fewer than {pairs_needed()} seeds Wilcoxon's test never reaches {ALPHA}, "
+        "and differences that are all equal count as one. An outcome that is NaN or infinite is a missing pair, and "
+        "counted. Intervals in tables and figures are 95 % t intervals of one difference by itself."
     )
 
 
@@ -146,11 +151,15 @@ def _result(contrast: Contrast, sign: float, paired: Paired, p_equivalent: float
     """One verdict of the two tests; ``paired`` counts gains, whichever way the outcome points."""
     verdict, reason = paired.verdict, paired.reason
     if p_equivalent is not None and p_equivalent <= ALPHA:
-        reason = f"the arm is {verdict}, by less than matters" if verdict in ("better", "worse") else ""
+        why = f"the arm is {verdict}, by less than matters" if verdict in ("better", "worse") else ""
+        reason = "; ".join(filter(None, (why, paired.left_out)))
         verdict = "equivalent within the margin"
     elif verdict in ("better", "worse") and paired.difference is not None and abs(paired.difference) < contrast.margin:
-        reason = "the mean difference is smaller than the margin, and may or may not matter"
+        why = "the mean difference is smaller than the margin, and may or may not matter"
+        reason = "; ".join(filter(None, (why, paired.left_out)))
     ends = (paired.low, paired.high) if sign > 0 else (paired.high, paired.low)
     low, high = (None if end is None else sign * end for end in ends)
     difference = None if paired.difference is None else sign * paired.difference
-    return ContrastResult(contrast, paired.n, difference, low, high, paired.p_holm, p_equivalent, verdict, reason)
+    return ContrastResult(
+        contrast, paired.n, difference, low, high, paired.p_holm, p_equivalent, verdict, reason, paired.missing
+    )

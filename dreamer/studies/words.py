@@ -6,9 +6,9 @@ from functools import partial
 
 from dreamer.core import text
 from dreamer.core.text import DASH, MINUS, p_value, plus_minus, signed
-from dreamer.metrics.significance import Summary
+from dreamer.metrics.significance import NO_NUMBER, Summary
 from dreamer.studies.experiments.base import Measure
-from dreamer.studies.findings import Findings
+from dreamer.studies.findings import CompletedCell, Findings
 from dreamer.studies.study import Study
 from dreamer.studies.verdicts import ContrastResult
 
@@ -53,6 +53,26 @@ def sentence(result: ContrastResult, study: Study) -> str:
         numbers += f"; {result.n} pairs, margin {amount(contrast.margin, measure)}"
     reason = f" ({result.reason})" if result.reason else ""
     return f"{words}{numbers}{reason}."
+
+
+def undefined(findings: Findings, data: str) -> list[str]:
+    """A line for each arm and measure of which some runs have no number: they are left out, and counted.
+
+    A measure that no run on these data has a number of says so by its dashes.
+    """
+    return [
+        f"{arm}, {findings.study.measures[name].label}: {text.plural(about.missing, 'run')} left out, {NO_NUMBER}"
+        for arm in findings.study.arms_on(data)
+        for name in findings.defined(data)
+        if (about := findings.outcome(data, arm, name)).missing
+    ]
+
+
+def without_number(findings: Findings, run: CompletedCell) -> str:
+    """Which outcomes of a run are no number, though other runs have one; empty where all are one."""
+    outcomes = run.results["outcomes"]
+    names = [name for name in findings.defined(run.cell.data) if name in outcomes and outcomes[name] is None]
+    return f"{', '.join(names)}: {NO_NUMBER}" if names else ""
 
 
 def amount(value: float | None, measure: Measure) -> str:

@@ -31,7 +31,7 @@ from dreamer.stages.replay import for_problem
 from dreamer.streams.base import Stream
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
-from dreamer.training.evaluation import accuracy_row, evaluate, tally
+from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
 from dreamer.training.resume import load_run, save_run
 from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups
 
@@ -344,10 +344,26 @@ class WakeSleepModule(pl.LightningModule):
     def _row(self, stage: Stage | None, global_step: int) -> AccuracyRow:
         """Evaluate on every experience, after a stage or before the first: one row of the accuracy matrix."""
         self.ledger.tick()
-        reached = -1 if stage is None else stage.experience
-        scores = evaluate(self.evaluated_network, self._data, self.problem, self.active_outputs, reached, self.device)
+        found = self._evaluate(-1 if stage is None else stage.experience)
         self.ledger.tick("examination")
-        return accuracy_row(stage, global_step, *scores)
+        return accuracy_row(stage, global_step, found)
+
+    def step_row(self) -> AccuracyRow:
+        """Evaluate within the current stage, on held-out data of the experiences seen so far.
+
+        The run comes out the same: the network is called in evaluation mode, and global random states are restored.
+        Its seconds count as those of evaluations.
+        """
+        stage = self.hypnogram[self.ledger.stage]
+        self.ledger.tick(stage.kind)
+        with torch.random.fork_rng():
+            found = self._evaluate(stage.experience, held_out_alone=True)
+        self.ledger.tick("examination")
+        return accuracy_row(stage, self.global_step, found, within=True)
+
+    def _evaluate(self, reached: int, held_out_alone: bool = False) -> Evaluation:
+        how = (self.problem, self.active_outputs, reached, self.device, held_out_alone)
+        return evaluate(self.evaluated_network, self._data, *how)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """For ``trainer.validate``: the score on held-out training data per experience."""
@@ -359,7 +375,7 @@ class WakeSleepModule(pl.LightningModule):
 
     def _log_score(self, split: str, batch: Batch, experience: int) -> None:
         active = evaluated_classes(self.stream, self.active_outputs, experience, self.ledger.experience)
-        score = tally(self.evaluated_network, batch, self.problem, active).value
+        score = tally(self.evaluated_network, batch, self.problem, active)[0].value
         assert score is not None, "a batch has samples"
         name = f"{split}/{self.problem.key}/experience_{experience}"
         self.log(name, score, on_epoch=True, add_dataloader_idx=False, batch_size=len(batch.y), sync_dist=True)

@@ -79,6 +79,13 @@ def test_a_generator_that_always_says_the_same_shows() -> None:
     assert found["precision"] == 1.0 and found["recall"] < 0.1
 
 
+def test_dreams_that_are_no_numbers_are_not_measured_and_it_is_said() -> None:
+    dreams, real = batch(60, 1), batch(60, 2)
+    dreams.x[3, 0] = torch.nan
+    with pytest.warns(UserWarning, match="NaN or infinite"):
+        assert measured(dreams, real) == dict.fromkeys(MEASURES)
+
+
 def test_few_samples_leave_out_what_they_cannot_measure() -> None:
     found = measured(batch(1, 2), batch(1, 1))
     assert {name for name in MEASURES if found[name] is None} == {

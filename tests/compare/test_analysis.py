@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
+from pathlib import Path
+
 import pytest
 
 from dreamer.compare.analysis import Costs, analyse, costs, explained, mean_costs, pareto_front
+from dreamer.compare.page_tables import standings_table
 from dreamer.compare.results import Comparison, CompletedRun
+from dreamer.compare.tables import csv_table, plain_comparison, stream_notes
 from dreamer.jobs.runner import Missing
 from dreamer.metrics.significance import smallest_p, summarise
 from tests.helpers.made_up_runs import fake_results
@@ -39,11 +46,15 @@ def test_pareto_front():
 def test_costs_of_a_run_by_hand():
     assert costs(completed_run("er", "a", 0, 0.5).results) == Costs(
         steps=3 * (120 + 40 + 30),
+        steps_asleep=3 * (40 + 30),
         samples_real=7680,
         samples_replayed=0,
         samples_dreamt=2560 + 1920,
         seconds=12.25 + 4.5 + 3.75,
         bytes_kept=2_504_112 + 3_827_792,
+        bytes_memory=0,
+        bytes_generator=2_504_112,
+        bytes_teachers=3_827_792,
         bytes_network=1_913_896,
     )
 
@@ -55,10 +66,10 @@ def test_unknown_costs_are_not_small_ones():
     found = costs(results)
     assert found.bytes_kept is found.samples_real is found.replayed_and_dreamt is found.seconds is None
     assert found.steps == 570 and found.bytes_network == 1_913_896
-    assert costs({}) == Costs(*[None] * 7)
+    assert costs({}) == Costs(*[None] * 11)
     complete = costs(completed_run("er", "a", 1, 0.5).results)
     assert mean_costs([found, complete]) == complete, "a run that does not state its costs is left out of the mean"
-    assert mean_costs([]) == Costs(*[None] * 7)
+    assert mean_costs([]) == Costs(*[None] * 11)
 
 
 def test_analysis_of_a_whole_grid():
@@ -111,6 +122,31 @@ def test_runs_without_accuracy_and_references_without_runs():
     assert found.of("er", "a").accuracy.n == 0 and found.of("bir", "a").paired.verdict == "no pairs"
     empty = analyse(Comparison("nothing", (), (), "er"))
     assert empty.standings == () and empty.tests == 0 and explained(empty)
+
+
+def test_scores_that_are_no_number_are_counted_and_said():
+    up = {k: 0.7 + 0.02 * k for k in range(7)}
+    scores = {"a": {"er": dict.fromkeys(range(9), 0.5), "bir": {**up, 7: math.nan, 8: None}}}
+    made = comparison(scores)
+    found = analyse(made)
+    bir = found.of("bir", "a")
+    assert (bir.accuracy.n, bir.accuracy.missing, bir.paired.n, bir.paired.missing) == (7, 2, 7, 2)
+    assert bir.accuracy.mean == summarise(list(up.values())).mean and bir.paired.verdict == "better"
+    notes = stream_notes(found, "a")
+    assert notes[0] == "better: 2 pairs are missing, with a score that is NaN, infinite or undefined (all arms)"
+    assert notes[1] == "2 runs of bir left out of its mean: the score is NaN, infinite or undefined"
+    assert all(note in plain_comparison(made, found) for note in notes[:2])
+    table = standings_table(found, "a", "a")
+    assert [note.lower().rstrip(".") for note in table.notes] == [note.lower() for note in notes[:2]]
+    header, rows = table.full
+    row = dict(zip(header, rows[0], strict=True))
+    assert (row["arm"], row["runs_without_score"], row["pairs_missing"]) == ("bir", 2, 2)
+    cells = list(csv.DictReader(io.StringIO(csv_table(made, Path()))))
+    assert [cell["seed"] for cell in cells if cell["missing"]] == ["7", "8"]
+
+
+def test_a_score_that_is_no_number_is_on_no_front():
+    assert pareto_front({"odd": (math.nan, 1.0), "free": (0.9, math.inf), "only": (0.1, 7.0)}) == ("only",)
 
 
 def test_an_arm_of_one_stream_stands_on_that_stream_alone():

@@ -18,6 +18,7 @@ import pytest
 from dreamer.compare import scores
 from dreamer.compare.analysis import analyse
 from dreamer.compare.page import write_page
+from dreamer.compare.page_tables import cells_table
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.core.text import MINUS, percent
 from dreamer.jobs.runner import Missing
@@ -159,6 +160,20 @@ def test_the_table_holds_the_numbers_of_the_analysis(tmp_path):
         ("bytes_kept", lambda row: row.costs.bytes_kept),
     ):
         assert read.column(table, title) == [of(analysis.of(arm, "digits")) for arm in rows], title
+
+
+def test_every_run_is_listed_with_what_it_was_measured_by(tmp_path):
+    comparison = compared(seeds=1)
+    plain = cells_table(comparison, tmp_path)
+    assert not {"Stability gap", "Recency bias"} & {column.label for column in plain.columns}
+    comparison.runs[1].results["metrics"] |= {"stability_gap": 0.25, "recency_bias": 0.125}
+    table = cells_table(comparison, tmp_path)
+    labels = [column.label for column in table.columns]
+    for label, text, value in (("Stability gap", "25.00", 0.25), ("Recency bias", "12.50", 0.125)):
+        place = labels.index(label)
+        assert (table.rows[1][place].text, table.rows[1][place].value) == (text, value)
+        assert table.rows[0][place].value is None and not table.columns[place].falls
+    assert {len(row) for row in table.rows} == {len(labels)}
 
 
 def test_figures_carry_the_numbers_that_they_show(tmp_path):

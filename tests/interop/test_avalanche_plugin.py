@@ -330,7 +330,7 @@ def test_avalanche_scores_a_learner_as_we_do():
     found = strategy.eval(benchmark.test_stream)
     theirs = [found[f"Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp{index:03d}"] for index in range(3)]
     data = RunRecord(stream, torch.device("cpu")).data
-    ours, _ = evaluate(strategy.model, data, Classification(), "all", 2, torch.device("cpu"))
+    ours = evaluate(strategy.model, data, Classification(), "all", 2, torch.device("cpu")).tested
     assert theirs == pytest.approx(ours)
     assert max(theirs) > 0
 

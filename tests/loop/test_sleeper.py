@@ -187,7 +187,7 @@ def test_what_fills_up_the_last_batch_of_a_process_is_not_offered(every_pass: bo
 
 
 class Noting(VAE):
-    """Notes how many experiences it is told of."""
+    """Notes how many experiences it is given."""
 
     noted: list[int | None]
 

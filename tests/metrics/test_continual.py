@@ -119,6 +119,7 @@ def test_complete_runs_have_defined_and_finite_numbers():
     for sleep in (True, False):
         summary = metrics.summarise(fake_results(5, sleep=sleep)["accuracy_matrix"]["rows"])
         assert (summary.pop("sleep_gain") is not None) == sleep
+        assert summary.pop("recency_bias") is None, "these evaluations do not hold it"
         assert all(math.isfinite(value) for value in summary.values())
 
 

@@ -12,6 +12,7 @@ from scipy.spatial.distance import pdist
 from sklearn.neighbors import NearestNeighbors
 
 from dreamer.metrics import dreams as measures
+from dreamer.metrics.calibration import calibration_error
 
 
 def cloud(count: int, dims: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:
@@ -83,6 +84,24 @@ def test_balance_by_hand() -> None:
     assert (measures.balance(single), measures.imbalance(single)) == (0.0, pytest.approx(0.8))
     with pytest.raises(ValueError, match=r"labels in \[0, 2\), at least one, got \[2\]"):
         measures.class_frequencies(torch.tensor([2]), 2)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_what_is_not_finite_is_not_measured(odd: float) -> None:
+    real, dreams, y = cloud(30, 3, 1), cloud(30, 3, 2), torch.arange(30) % 3
+    dreams[4, 1] = odd
+    for found in (
+        measures.frechet_distance(dreams, real),
+        measures.frechet_distance(real, dreams),
+        *measures.precision_recall(dreams, real),
+        *measures.precision_recall(real, dreams),
+        measures.diversity(dreams, y),
+        measures.novelty(dreams, real, real),
+        measures.novelty(real, dreams, real),
+    ):
+        assert math.isnan(found)
+    assert math.isnan(measures.covered_classes(torch.tensor([math.nan, 0.5])))
+    assert math.isnan(calibration_error(torch.tensor([[odd, odd], [0.0, 1.0]]), torch.tensor([0, 1])))
 
 
 def test_diversity_is_the_mean_distance_within_classes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -10,7 +11,10 @@ import pytest
 from scipy import stats
 
 from dreamer.metrics.significance import (
+    Summary,
+    equivalence,
     holm,
+    paired_differences,
     paired_tests,
     pairs_needed,
     rank,
@@ -149,8 +153,61 @@ def test_ranks_and_mean_that_disagree_conclude_nothing():
 def test_constant_differences_have_no_effect_size():
     constant, zero = paired_tests([[0.9 - 0.8, 0.8 - 0.7, 0.3 - 0.2, 0.4 - 0.3, 0.6 - 0.5, 0.7 - 0.6, 0.1], [0.0] * 7])
     assert (constant.difference, constant.std, constant.low, constant.high) == (0.1, 0.0, 0.1, 0.1)
-    assert constant.d_z is None and constant.p == 2 / 2**7 and constant.verdict == "better"
+    assert constant.d_z is None and constant.p == 2 / 2**7
+    assert constant.conclusion == "too few pairs: all 7 differences are equal, so they count as one pair"
     assert (zero.difference, zero.d_z, zero.p, zero.verdict) == (0.0, None, 1.0, "no difference shown")
+    assert zero.reason == "all 7 differences are equal"
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize("odd", [NAN, INF, -INF])
+def test_what_is_no_number_is_missing_and_counted(odd):
+    values = [0.91, odd, 0.87, 0.93, odd]
+    found = summarise(values)
+    assert found == dataclasses.replace(summarise([0.91, 0.87, 0.93]), missing=2)
+    assert summarise([0.01, odd]) == Summary(1, 0.01, None, None, None, 1)
+    assert summarise([odd]) == Summary(0, None, None, None, None, 1)
+    assert wilcoxon([0.3, odd, -0.1, 0.2]) == pytest.approx(stats.wilcoxon([0.3, -0.1, 0.2], method="exact").pvalue)
+    assert wilcoxon([odd]) == 1.0
+
+
+@pytest.mark.parametrize("odd", [NAN, INF, -INF])
+def test_equivalence_leaves_out_what_is_no_number(odd):
+    differences = [0.001, -0.002, 0.003]
+    above = stats.ttest_1samp(differences, -0.005, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, 0.005, alternative="less").pvalue
+    assert equivalence([*differences, odd], 0.005) == pytest.approx(max(above, below))
+    assert equivalence([0.001, odd], 0.005) is None
+
+
+@pytest.mark.parametrize("equal", [[0.001] * 2, [0.001] * 9, [0.0] * 5, [0.9 - 0.8, 0.8 - 0.7, 0.3 - 0.2]])
+def test_nothing_is_equivalent_by_differences_that_are_all_equal(equal):
+    assert equivalence(equal, 0.5) is None
+
+
+def test_pairs_that_are_missing_are_said_in_the_conclusion():
+    up = [0.1 + 0.01 * i for i in range(7)]
+    better, few, none, whole = paired_tests([[*up, NAN], [0.1, INF, 0.2], [NAN, INF], up])
+    assert (better.n, better.missing, better.verdict) == (7, 1, "better")
+    assert better.conclusion == "better: 1 pair is missing, with a score that is NaN, infinite or undefined"
+    assert (few.n, few.missing, few.verdict) == (2, 1, "too few pairs") and few.reason.endswith(better.reason)
+    assert (none.n, none.missing, none.p, none.verdict) == (0, 2, None, "no pairs")
+    assert none.reason == "2 pairs are missing, with a score that is NaN, infinite or undefined"
+    assert whole.missing == 0 and whole.conclusion == "better"
+    assert (better.p, better.p_holm, better.low) == (whole.p, whole.p_holm, whole.low)
+
+
+def test_a_pair_in_which_one_has_no_score_is_missing():
+    found = paired_differences({1: 0.5, 2: None, 3: 0.7, 4: 0.9}, {1: 0.25, 2: 0.3, 3: NAN})
+    assert found[0] == 0.25 and all(map(math.isnan, found[1:])) and len(found) == 3
+
+
+def test_holm_refuses_what_is_no_p_value():
+    for odd in (NAN, 1.5, -0.1):
+        with pytest.raises(ValueError, match=r"expected p values in \[0, 1\]"):
+            holm([0.01, odd])
 
 
 def test_ties_have_equal_ranks_and_blocks_are_whole():
@@ -168,6 +225,11 @@ def test_ranks_leave_out_who_never_scored():
     assert found.mean_ranks == {"x": 2.0, "z": 1.0}
     assert (found.blocks, found.statistic, found.p) == (1, None, None)
     assert rank({"a": {"x": {}, "y": {}}}).blocks == rank({}).blocks == 0
+
+
+def test_a_block_with_a_score_that_is_no_number_is_left_out():
+    found = rank({"a": {"x": {0: 0.9, 1: NAN, 2: 0.1}, "y": {0: 0.5, 1: 0.3, 2: INF}, "z": {0: NAN}}})
+    assert (found.blocks, found.mean_ranks) == (1, {"x": 1.0, "y": 2.0})
 
 
 def test_equal_on_paper_is_equal_in_rank():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reproductions import papers, split_mnist, studies
+from reproductions import papers, split_mnist, stability_gap, studies
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = ROOT / "docs" / "measurements"
@@ -45,6 +45,21 @@ def test_the_picture_is_drawn_anew_from_the_numbers(runs: list[dict[str, Any]], 
     split_mnist.draw(runs, tmp_path / "drawn.svg")
     drawn = (tmp_path / "drawn.svg").read_text()
     assert "<svg" in drawn and len(drawn) > 5000
+
+
+def test_the_page_of_metrics_prints_the_table_of_the_stability_gap() -> None:
+    measured = stability_gap.recorded()
+    assert stability_gap.table(measured) in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    wanted = [
+        (stream, arm, seed)
+        for stream, (_, seeds) in stability_gap.STREAMS.items()
+        for arm in stability_gap.ARMS
+        for seed in seeds
+    ]
+    assert [(one["stream"], one["arm"], one["seed"]) for one in measured] == wanted
+    for one in measured:
+        assert one["evaluations"] > 0
+        assert one["arm"] != "fine-tuning" or one["recovery"] < 0.01 < one["stability_gap"]
 
 
 def test_the_reproductions_page_is_what_its_script_writes() -> None:

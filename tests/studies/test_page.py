@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 import re
 from pathlib import Path
 
@@ -9,11 +12,12 @@ import pytest
 
 from dreamer.core.text import DASH, MINUS
 from dreamer.jobs.runner import Missing
-from dreamer.report.results import write_results
+from dreamer.report.results import read_results, write_results
 from dreamer.studies import words
 from dreamer.studies.findings import Findings, find
 from dreamer.studies.page import write_page
 from dreamer.studies.study import Study
+from dreamer.studies.tables import csv_table, plain_findings
 from tests.helpers.toy_experiment import Toy
 from tests.helpers.toy_study import toy_study
 
@@ -43,6 +47,22 @@ def test_the_verdict_stands_at_the_top_and_follows_the_numbers(tmp_path: Path) -
     arms = {"plain": {}, "lucky": {"set": {"gain": 0.0005}}}
     text = page(finished(toy_study(arms=arms), tmp_path / "three"), tmp_path / "three")
     assert "lucky and plain are equivalent within the margin in score" in text.partition("<nav")[0]
+
+
+def test_an_outcome_that_is_no_number_is_counted_in_text_page_and_table(tmp_path: Path) -> None:
+    study = toy_study()
+    finished(study, tmp_path)
+    place = tmp_path / study.cells[0].folder
+    results = read_results(place)
+    results["outcomes"]["score"] = math.nan
+    write_results(results, place)
+    findings = find(study, tmp_path)
+    said = "plain, score: 1 run left out, NaN, infinite or undefined"
+    assert said in plain_findings(findings) and said in page(findings, tmp_path)
+    assert (findings.primary[0].n, findings.primary[0].missing) == (5, 1)
+    assert "1 pair is missing" in words.headline(findings)[0]
+    rows = list(csv.DictReader(io.StringIO(csv_table(findings))))
+    assert [row["missing"] for row in rows if row["missing"]] == ["score: NaN, infinite or undefined"]
 
 
 def test_question_design_limits_and_every_cell_are_there(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from scipy import stats
 
@@ -83,10 +85,27 @@ def test_equivalence_is_two_one_sided_t_tests_and_the_90_percent_interval(differ
     assert (p <= 0.05) == (-margin <= low and high <= margin)
 
 
-def test_equivalence_of_equal_differences_depends_on_the_margin_alone() -> None:
-    assert equivalence([0.01, 0.01, 0.01], 0.02) == 0.0
-    assert equivalence([0.03, 0.03, 0.03], 0.02) == 1.0
+def test_differences_that_are_all_equal_conclude_nothing() -> None:
+    for count, verdict in ((2, "too few pairs"), (8, "too few pairs")):
+        found = result([0.001] * count)
+        assert (found.verdict, found.p_equivalent) == (verdict, None)
+    assert result([0.001] * 8).reason == "all 8 differences are equal, so they count as one pair"
+    assert result([0.0] * 8).verdict == "no difference shown"
     assert equivalence([0.01], 0.02) is None
+
+
+def test_outcomes_that_are_no_number_are_missing_pairs_and_said() -> None:
+    for odd in (math.nan, math.inf, None):
+        contrast = Contrast("coins", "lucky", "plain", "score", 0.02)
+        scores = {
+            ("coins", "lucky", "score"): {**dict(enumerate(0.5 + value for value in SMALL)), 8: odd},
+            ("coins", "plain", "score"): dict.fromkeys(range(9), 0.5),
+        }
+        found = compare([contrast], STUDY, scores)[0]
+        whole = result(SMALL)
+        assert (found.n, found.missing, found.verdict) == (8, 1, "equivalent within the margin")
+        assert (found.p_equivalent, found.low) == (pytest.approx(whole.p_equivalent), pytest.approx(whole.low))
+        assert found.reason == "1 pair is missing, with a score that is NaN, infinite or undefined"
 
 
 def test_both_kinds_of_tests_are_corrected_over_the_family() -> None:

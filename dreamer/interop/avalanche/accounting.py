@@ -139,10 +139,11 @@ class RunRecord:
     def evaluate(self, after: str, experience: int, global_step: int, network: nn.Module) -> None:
         """Add a row to the accuracy matrix."""
         started = time.perf_counter()
-        tested, held = evaluate(network, self.data, self.problem, "all", experience, self.device)
+        found = evaluate(network, self.data, self.problem, "all", experience, self.device)
         self.seconds["examination"] += time.perf_counter() - started
         row = {"after": after, "experience": experience, "night": -1, "stage": experience, "global_step": global_step}
-        self.rows.append({**row, "accuracy": tested, "validation": held or None})
+        scores = {"accuracy": found.tested, "validation": found.held or None, "recency_bias": found.recency_bias}
+        self.rows.append(row | scores)
 
     def train(self, strategy: Any, experiences: Any) -> None:
         """Let the strategy learn, and measure the seconds without evaluations."""

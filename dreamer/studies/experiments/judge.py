@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -93,10 +94,16 @@ class DreamJudge:
 
         Args:
             which: number of the classifier that is trained on them.
+
+        Returns:
+            The measures by name; all None, with a warning, where dreams or their features are NaN or infinite.
         """
         # many of these measures depend on the number of samples: the same on both sides
         x, y = dreams.x[: self.size], dreams.y[: self.size]
         features = self.classifier.features(x)
+        if not (x.isfinite().all() and features.isfinite().all()):
+            warnings.warn("dreams are not measured: they, or their features, are NaN or infinite", stacklevel=2)
+            return dict.fromkeys(MEASURES)
         labels = self.classifier.classify(features).argmax(dim=1)
         frequencies = measures.class_frequencies(labels, self.num_classes)
         precision, recall = measures.precision_recall(features, self.features)

@@ -1,0 +1,142 @@
+"""The runs behind the table of docs/metrics.md: make those that are missing, then write numbers and table anew.
+
+    python -m reproductions.stability_gap DATA_ROOT [--runs DIR]
+
+Every run evaluates old experiences on held-out data every few steps. Started again, the script continues with the runs
+that are missing in DIR; another DIR makes all of them anew. Without DATA_ROOT it only writes the table of what
+``docs/measurements/stability_gap.json`` holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamer import config
+from dreamer.runs import run as runs
+from reproductions.split_mnist import MEASUREMENTS, machine
+
+RECORD = MEASUREMENTS / "stability_gap.json"
+PAGE = MEASUREMENTS.parent / "metrics.md"
+ARMS = {
+    "fine-tuning": ("fine_tune",),
+    "er": ("er", "memory.capacity=200"),
+    "derpp": ("derpp", "memory.capacity=200", "wake.perturbations=[]", "wake.replay_perturbations=[]"),
+    "bir": ("bir",),
+    "dreams": (),
+}
+STREAMS = {
+    "digits": (("wake.steps=200", "continual_evaluation.every_n_steps=5"), (11, 12, 13)),
+    "split_mnist": (("wake.steps=200", "continual_evaluation.every_n_steps=5"), (11,)),
+}
+"""By stream: arguments of ``dreamer run`` for all arms, and seeds."""
+NUMBERS = {
+    "average_accuracy": "average accuracy",
+    "stability_gap": "stability gap",
+    "recovery": "recovery",
+    "min_accuracy": "worst of old",
+    "worst_case_accuracy": "worst case",
+    "recency_bias": "recency bias",
+}
+BEGIN, END = "<!-- written by reproductions/stability_gap.py -->", "<!-- until here -->"
+
+
+def main() -> None:
+    """Parse the command line, run, write numbers and table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_root", nargs="?")
+    parser.add_argument("--runs", type=Path, default=Path("runs/stability_gap"))
+    words = parser.parse_args()
+    if words.data_root is not None:
+        made = made_runs(words.data_root, words.runs)
+        text = json.dumps({"machine": machine(), "runs": made}, indent=1)
+        RECORD.write_text(text + "\n", encoding="utf-8")
+    measured = recorded()
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    PAGE.write_text(f"{before}{BEGIN}\n{table(measured)}\n{END}{after}", encoding="utf-8")
+    print(table(measured))
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The numbers of the runs that were made."""
+    return json.loads(RECORD.read_text(encoding="utf-8"))["runs"]
+
+
+def made_runs(data_root: str, folders: Path) -> list[dict[str, Any]]:
+    """Make all runs on one thread, unless they are there; what each scored and cost."""
+    torch.set_num_threads(1)
+    runs.quiet_lightning()
+    return [
+        numbers(run(data_root, folders, stream, arm, seed), stream, arm, seed)
+        for stream, (_, seeds) in STREAMS.items()
+        for arm in ARMS
+        for seed in seeds
+    ]
+
+
+def run(data_root: str, folders: Path, stream: str, arm: str, seed: int) -> Mapping[str, Any]:
+    """The results of one run."""
+    folder = folders / stream / f"{arm}_{seed}"
+    done = runs.finished(folder)
+    if done is not None:
+        return done
+    begun = (folder / runs.CONFIG).is_file()
+    plain = config.read(
+        stream, *ARMS[arm], *STREAMS[stream][0], f"data.root={data_root}", "dream_quality=null", seed=seed
+    )
+    return runs.execute(runs.resume(folder) if begun else runs.prepare(plain, folder), resume=begun)
+
+
+def numbers(results: Mapping[str, Any], stream: str, arm: str, seed: int) -> dict[str, Any]:
+    """The numbers of one run that the table needs."""
+    cost, seconds = results["continual"]["cost"], results["cost"]["seconds"]
+    return {
+        "stream": stream,
+        "arm": arm,
+        "seed": seed,
+        **{name: results["metrics"][name] for name in NUMBERS},
+        "optimizer_steps": sum(results["cost"]["optimizer_steps"].values()),
+        "evaluations": cost["evaluations"],
+        "evaluation_seconds": round(cost["seconds"], 1),
+        "training_seconds": round(sum(seconds[kind] for kind in ("wake", "nrem", "rem")), 1),
+        "versions": {name: results["versions"][name] for name in ("python", "torch", "lightning")},
+    }
+
+
+def table(measured: Sequence[Mapping[str, Any]]) -> str:
+    """The table of the page, a part for each stream."""
+    blocks = []
+    for stream, (words, seeds) in STREAMS.items():
+        heading = f"`{' '.join((stream, *words))}`, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}:"
+        rows = [("recipe", *NUMBERS.values(), "steps", "evaluations", "their seconds, of all")]
+        rows += [("---",) * len(rows[0])]
+        for arm, recipe in ARMS.items():
+            mine = [one for one in measured if (one["stream"], one["arm"]) == (stream, arm)]
+            spent = [statistics.mean(one[key] for one in mine) for key in ("evaluation_seconds", "training_seconds")]
+            rows.append(
+                (
+                    f"`{' '.join(recipe) or 'dreams'}`",
+                    *(_spread([one[name] for one in mine]) for name in NUMBERS),
+                    f"{mine[0]['optimizer_steps']:,}",
+                    f"{mine[0]['evaluations']:,}",
+                    f"{spent[0]:.1f} of {sum(spent):.1f}",
+                )
+            )
+        blocks.append("\n".join([heading, "", *(f"| {' | '.join(row)} |" for row in rows)]))
+    return "\n\n".join(blocks)
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{100 * statistics.mean(values):.1f}"
+    return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
+
+
+if __name__ == "__main__":
+    main()
