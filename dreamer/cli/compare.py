@@ -124,7 +124,6 @@ def requested(
     given = {
         "arms": arms,
         "streams": streams or ([] if asked.get("streams") else ["digits"]),
-        "seeds": None if seeds is None else numbers(seeds),
         "reference": reference,
         "budget": _pairs(budget),
         "match": match,
@@ -132,6 +131,8 @@ def requested(
         "wandb": wandb,
     }
     asked |= {key: value for key, value in given.items() if value}
+    if seeds is not None:  # 0 is to be refused, not to be left out
+        asked["seeds"] = numbers(seeds)
     if words:
         if isinstance(asked.get("set"), Mapping):
             raise ConfigError("set: the grid has a mapping there, to which words cannot be added; make it a list")

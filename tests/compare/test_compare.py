@@ -40,6 +40,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         ([], "expected strategies to compare, or the YAML of a grid, got none"),
         (["grid.yaml"], "expected the YAML of a grid at 'grid.yaml', found none"),
         (["er", "--seeds", "many"], "--seeds: expected a number of seeds"),
+        (["er", "--seeds", "0"], "seeds: expected at least 1, got 0"),
         (["er", "--budget", "steps"], "--budget: expected steps=NUMBER"),
         (["er", "--engine", "slurm"], "--engine: expected local or ray, got 'slurm'"),
         (["--from", "nowhere"], "expected a folder with runs at 'nowhere', found none"),
