@@ -28,6 +28,8 @@ from reproductions.tables import GROUPS, SEEDS, Group, Row
 
 DOCS = Path(__file__).parents[1] / "docs"
 RECORD = DOCS / "measurements" / "reproductions.json"
+SUPERSEDED = DOCS / "measurements" / "superseded.json"
+"""Runs before a fault was mended, with the fault."""
 PAGE = DOCS / "reproductions.md"
 _STOPPED = 130
 """What ``dreamer run`` exits with when it was interrupted and has saved."""
@@ -143,7 +145,8 @@ def page(measured: dict[str, Any]) -> str:
         "python -m reproductions.papers DATA_ROOT --jobs 2",
         "```",
         "",
-        "CPU seconds are those of one run on one thread of an AMD EPYC that others shared.",
+        "CPU seconds are those of one run on one thread of an AMD EPYC (of an Intel Xeon for the rows of the last section) "
+        "that others shared.",
     ]
     for group in GROUPS:
         lines += ["", f"## {group.title}", "", group.protocol, ""]
@@ -154,7 +157,30 @@ def page(measured: dict[str, Any]) -> str:
         lines += [_line(group, row, measured) for row in group.rows]
         notes = dict.fromkeys(f"- {row.label}: {row.note}" for row in group.rows if row.note)
         lines += ["", *notes] if notes else []
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_superseded(measured)]) + "\n"
+
+
+def _superseded(measured: dict[str, Any]) -> list[str]:
+    """What rows were before a fault was mended, beside what they are now."""
+    lines = ["", "## Before faults were mended"]
+    for each in json.loads(SUPERSEDED.read_text(encoding="utf-8")):
+        lines += ["", each["fault"], "", "| table | method | seeds | before (%) | now (%) |", "|---|---|---|---|---|"]
+        for group in GROUPS:
+            for row in group.rows:
+                keys = {seed: key(group, row, seed) for seed in row.seeds}
+                seeds = [seed for seed, name in keys.items() if name in each["runs"]]
+                if seeds:
+                    before = _spread([each["runs"][keys[seed]] for seed in seeds])
+                    again = [measured[keys[seed]] for seed in seeds if keys[seed] in measured]
+                    now = _spread(again) if len(again) == len(seeds) else "not run yet"
+                    lines.append(f"| {group.title} | {row.label} | {', '.join(map(str, seeds))} | {before} | {now} |")
+    return lines
+
+
+def _spread(runs: Sequence[dict[str, Any]]) -> str:
+    """Mean and, of several runs, standard deviation of the average accuracy in per cent."""
+    scores = [100 * run["average_accuracy"] for run in runs]
+    return f"{statistics.mean(scores):.2f}" + (f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else "")
 
 
 def _line(group: Group, row: Row, measured: dict[str, Any]) -> str:
@@ -169,9 +195,8 @@ def _line(group: Group, row: Row, measured: dict[str, Any]) -> str:
     published += f"; {row.source}" if row.published is not None and row.source else ""
     if not done:
         return f"| {row.label} | {published} | not run yet | | | |"
-    scores = [100 * found["average_accuracy"] for found in done.values()]
-    mean = statistics.mean(scores)
-    ours = f"{mean:.2f}" + (f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else "")
+    mean = statistics.mean(100 * found["average_accuracy"] for found in done.values())
+    ours = _spread(list(done.values()))
     difference = "" if wanted is None else f"{mean - wanted:+.2f}"
     seconds = statistics.mean(found["cpu_seconds"] for found in done.values())
     return f"| {row.label} | {published} | {ours} | {', '.join(map(str, done))} | {difference} | {seconds:.0f} |"
