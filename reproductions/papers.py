@@ -145,8 +145,8 @@ def page(measured: dict[str, Any]) -> str:
         "python -m reproductions.papers DATA_ROOT --jobs 2",
         "```",
         "",
-        "CPU seconds are those of one run on one thread of an AMD EPYC (of an Intel Xeon for the rows of the last section) "
-        "that others shared.",
+        "CPU seconds are those of one run on one thread of an AMD EPYC (of an Intel Xeon for the rows of the last "
+        "section) that others shared.",
     ]
     for group in GROUPS:
         lines += ["", f"## {group.title}", "", group.protocol, ""]
