@@ -27,9 +27,9 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_a_wheel_holds_every_configuration_and_no_test(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    shelf = {path.relative_to(config.folder()).as_posix() for path in config.folder().rglob("*.yaml")}
-    assert {"digits.yaml", "strategies/dreams.yaml"} <= shelf
-    assert {f"dreamer/configs/{name}" for name in shelf} <= names
+    shipped = {path.relative_to(config.folder()).as_posix() for path in config.folder().rglob("*.yaml")}
+    assert {"digits.yaml", "strategies/dreams.yaml"} <= shipped
+    assert {f"dreamer/configs/{name}" for name in shipped} <= names
     assert {"dreamer/py.typed", "dreamer/cli/main.py"} <= names
     beside = ("tests/", "configs/", "examples/", "benchmarks/", "reproductions/")
     assert not [name for name in names if name.startswith(beside)]
