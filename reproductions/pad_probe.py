@@ -1,19 +1,20 @@
 """The authors' probe of PAD on codes as they are and on rescaled ones: is it the scale of the codes that it measures?
 
-    python -m reproductions.pad_probe DATA_ROOT [--seeds 11 12 13]
+    python -m reproductions.pad_probe [KEY=VALUE ...] [--seeds 11 12 13]
 
 Trains the arms *full* and *without REM* of ``dreamer study pad`` on 10 000 images of CIFAR-10, and records all measures
-of the untrained and of the trained encoder in ``docs/measurements/pad_probe.json``. It continues with what is missing;
-without DATA_ROOT it prints the table of ``docs/studies_results.md``.
+of the untrained and of the trained encoder in ``docs/measurements/pad_probe.json``. It continues with what is missing,
+and prints the table. The words are those of ``dreamer study pad``: a folder of pictures serves as well, with
+``data.cifar10_10000.set.stream.name=folder data.cifar10_10000.set.stream.root=DIR``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,15 @@ MEASURES = {
 def main() -> None:
     """Parse the command line, run what is missing, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_root", nargs="?")
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13])
-    words = parser.parse_args()
-    if words.data_root is not None:
-        os.environ["DREAMER_DATA"] = words.data_root
-        for seed in words.seeds:
-            for arm in ARMS:
-                found = recorded()
-                if not any((run["arm"], run["seed"]) == (arm, seed) for run in found):
-                    text = json.dumps([*found, run(arm, seed)], indent=1)
-                    RECORD.write_text(text + "\n", encoding="utf-8")
+    given = parser.parse_args()
+    for seed in given.seeds:
+        for arm in ARMS:
+            found = recorded()
+            if not any((run["arm"], run["seed"]) == (arm, seed) for run in found):
+                text = json.dumps([*found, run(arm, seed, given.words)], indent=1)
+                RECORD.write_text(text + "\n", encoding="utf-8")
     print(table(recorded()))
 
 
@@ -50,12 +49,12 @@ def recorded() -> list[dict[str, Any]]:
     return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
 
 
-def run(arm: str, seed: int) -> dict[str, Any]:
+def run(arm: str, seed: int, words: Sequence[str] = ()) -> dict[str, Any]:
     """Train one arm of the study; its measures before and after."""
     from dreamer.studies import study
     from dreamer.studies.experiments import base
 
-    cells = study.load("pad").cells
+    cells = study.load("pad", words).cells
     cell = next(each for each in cells if (each.data, each.arm, each.seed) == (DATA, arm, seed))
     with tempfile.TemporaryDirectory() as folder:
         curves = base.of(cell.settings).run(seed, Path(folder))["curves"]
