@@ -71,7 +71,8 @@ def table(runs: list[dict[str, Any]]) -> str:
         for measure in MEASURES:
             values = [run[measure][when] for run in runs if run["arm"] == arm]
             values = values if measure == "scale" else [100 * value for value in values]
-            cells.append(f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}")
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.2f}{spread}")
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

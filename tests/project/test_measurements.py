@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reproductions import papers, split_mnist, stability_gap, studies
+from reproductions import pad_probe, papers, split_mnist, stability_gap, studies
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = ROOT / "docs" / "measurements"
@@ -128,3 +128,8 @@ def test_the_page_of_the_studies_prints_what_they_wrote_down(study: str, data: s
     for arm in arms.split():
         values = [100 * float(row[outcome]) for row in rows if row["arm"] == arm]
         assert f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" in page, arm
+
+
+def test_the_page_of_the_studies_prints_the_probe_of_rescaled_codes() -> None:
+    page = (ROOT / "docs" / "studies_results.md").read_text(encoding="utf-8")
+    assert pad_probe.table(pad_probe.recorded()) in page
