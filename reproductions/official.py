@@ -12,7 +12,6 @@ repository.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -23,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reproductions.split_mnist import machine
+from reproductions import records
 
-RECORD = Path(__file__).parents[1] / "docs" / "measurements" / "official.json"
+RECORD = records.MEASUREMENTS / "official.json"
 _COMMON = ("--experiment=splitMNIST", "--scenario=class", "--brain-inspired")
 
 
@@ -64,13 +63,12 @@ def main() -> None:
         found = recorded()
         if not any((run["code"], run["seed"]) == (words.code, seed) for run in found):
             found.append(run(words.code, words.checkout, seed))
-            text = json.dumps(sorted(found, key=lambda each: (each["code"], each["seed"])), indent=1)
-            RECORD.write_text(text + "\n", encoding="utf-8")
+            records.write(RECORD, sorted(found, key=lambda each: (each["code"], each["seed"])))
 
 
 def recorded() -> list[dict[str, Any]]:
     """The runs on record."""
-    return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
+    return records.read(RECORD, [])
 
 
 def run(code: str, checkout: Path, seed: int) -> dict[str, Any]:
@@ -101,7 +99,7 @@ def run(code: str, checkout: Path, seed: int) -> dict[str, Any]:
         "seed": seed,
         "average_accuracy": float(printed[1]),
         "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
-        "machine": machine(),
+        "machine": records.machine(),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }
 

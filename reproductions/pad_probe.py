@@ -11,14 +11,14 @@ and prints the table. The words are those of ``dreamer study pad``: a folder of 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-RECORD = Path(__file__).parents[1] / "docs" / "measurements" / "pad_probe.json"
+from reproductions import records
+
+RECORD = records.MEASUREMENTS / "pad_probe.json"
 DATA = "cifar10_10000"
 ARMS = {"full": "all phases", "without_rem": "without REM"}
 MEASURES = {
@@ -39,14 +39,13 @@ def main() -> None:
         for arm in ARMS:
             found = recorded()
             if not any((run["arm"], run["seed"]) == (arm, seed) for run in found):
-                text = json.dumps([*found, run(arm, seed, given.words)], indent=1)
-                RECORD.write_text(text + "\n", encoding="utf-8")
+                records.write(RECORD, [*found, run(arm, seed, given.words)])
     print(table(recorded()))
 
 
 def recorded() -> list[dict[str, Any]]:
     """The runs on record."""
-    return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
+    return records.read(RECORD, [])
 
 
 def run(arm: str, seed: int, words: Sequence[str] = ()) -> dict[str, Any]:
@@ -71,8 +70,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         for measure in MEASURES:
             values = [run[measure][when] for run in runs if run["arm"] == arm]
             values = values if measure == "scale" else [100 * value for value in values]
-            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.2f}{spread}")
+            cells.append(records.spread(values))
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -24,13 +24,13 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any
 
+from reproductions import records
 from reproductions.tables import GROUPS, SEEDS, Group, Row
 
-DOCS = Path(__file__).parents[1] / "docs"
-RECORD = DOCS / "measurements" / "reproductions.json"
-SUPERSEDED = DOCS / "measurements" / "superseded.json"
+RECORD = records.MEASUREMENTS / "reproductions.json"
+SUPERSEDED = records.MEASUREMENTS / "superseded.json"
 """Runs before a fault was mended, with the fault."""
-PAGE = DOCS / "reproductions.md"
+PAGE = records.DOCS / "reproductions.md"
 _STOPPED = 130
 """What ``dreamer run`` exits with when it was interrupted and has saved."""
 _lock = threading.Lock()
@@ -104,7 +104,7 @@ def run(data_root: str, folders: Path, minutes: float | None, name: str, words: 
         "command": " ".join(["dreamer run", *words, f"--seed {seed}"]),
     }
     with _lock:
-        RECORD.write_text(json.dumps(recorded() | {name: entry}, indent=1) + "\n", encoding="utf-8")
+        records.write(RECORD, recorded() | {name: entry})
     print(f"{name}: {100 * entry['average_accuracy']:.2f} %, {seconds:.0f} CPU-seconds", flush=True)
 
 
@@ -124,7 +124,7 @@ def _timed(command: list[str], log: Path, minutes: float | None) -> tuple[int, f
 
 def recorded() -> dict[str, Any]:
     """The runs that are done."""
-    return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    return records.read(RECORD, {})
 
 
 def _chosen(name: str, wanted: Sequence[str]) -> bool:
@@ -163,7 +163,7 @@ def page(measured: dict[str, Any]) -> str:
 def _superseded(measured: dict[str, Any]) -> list[str]:
     """What rows were before a fault was mended, beside what they are now."""
     lines = ["", "## Before faults were mended"]
-    for each in json.loads(SUPERSEDED.read_text(encoding="utf-8")):
+    for each in records.read(SUPERSEDED, []):
         lines += ["", each["fault"], "", "| table | method | seeds | before (%) | now (%) |", "|---|---|---|---|---|"]
         for group in GROUPS:
             for row in group.rows:
@@ -179,8 +179,7 @@ def _superseded(measured: dict[str, Any]) -> list[str]:
 
 def _spread(runs: Sequence[dict[str, Any]]) -> str:
     """Mean and, of several runs, standard deviation of the average accuracy in per cent."""
-    scores = [100 * run["average_accuracy"] for run in runs]
-    return f"{statistics.mean(scores):.2f}" + (f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else "")
+    return records.spread([100 * run["average_accuracy"] for run in runs])
 
 
 def _line(group: Group, row: Row, measured: dict[str, Any]) -> str:

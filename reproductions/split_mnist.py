@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -20,7 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MEASUREMENTS = Path(__file__).parents[1] / "docs" / "measurements"
+from reproductions import records
+
 SEEDS = (11, 12, 13)
 ARMS = {
     "no sleep": "fine_tune",
@@ -36,13 +36,13 @@ def main() -> None:
     parser.add_argument("data_root", nargs="?")
     parser.add_argument("--runs", type=Path, default=Path("runs/measurements"))
     words = parser.parse_args()
-    kept = MEASUREMENTS / "split_mnist.json"
+    kept = records.MEASUREMENTS / "split_mnist.json"
     if words.data_root is not None:
         runs = [run(words.data_root, words.runs, arm, seed) for arm in ARMS for seed in SEEDS]
-        kept.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n", encoding="utf-8")
+        records.write(kept, {"machine": records.machine(), "runs": runs})
     measured = json.loads(kept.read_text(encoding="utf-8"))
     print(table(measured["runs"]))
-    draw(measured["runs"], MEASUREMENTS / "split_mnist.svg")
+    draw(measured["runs"], records.MEASUREMENTS / "split_mnist.svg")
 
 
 def run(data_root: str, folders: Path, arm: str, seed: int) -> dict[str, Any]:
@@ -82,12 +82,6 @@ def summary(folder: Path, arm: str, seed: int, cpu_seconds: float) -> dict[str, 
     }
 
 
-def machine() -> str:
-    """What the seconds were measured on."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0].partition(': ')[2] if names else platform.processor()}, one thread"
-
-
 def table(runs: list[dict[str, Any]]) -> str:
     """The README's table."""
     lines = ["| arm | average accuracy (%) | seeds 11, 12, 13 | forgetting (%) | optimiser steps | CPU seconds |"]
@@ -98,8 +92,9 @@ def table(runs: list[dict[str, Any]]) -> str:
         lost = statistics.mean(100 * run["forgetting"] for run in mine)
         seconds = statistics.mean(run["cpu_seconds"] for run in mine)
         each = ", ".join(f"{score:.2f}" for score in scores)
-        spread = f"{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f}"
-        lines.append(f"| {arm} | {spread} | {each} | {lost:.1f} | {mine[0]['steps']:,} | {seconds:.0f} |")
+        lines.append(
+            f"| {arm} | {records.spread(scores)} | {each} | {lost:.1f} | {mine[0]['steps']:,} | {seconds:.0f} |"
+        )
     return "\n".join(lines)
 
 

@@ -10,7 +10,6 @@ that are missing in DIR; another DIR makes all of them anew. Without DATA_ROOT i
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,10 +19,10 @@ import torch
 
 from dreamer import config
 from dreamer.runs import run as runs
-from reproductions.split_mnist import MEASUREMENTS, machine
+from reproductions import records
 
-RECORD = MEASUREMENTS / "stability_gap.json"
-PAGE = MEASUREMENTS.parent / "metrics.md"
+RECORD = records.MEASUREMENTS / "stability_gap.json"
+PAGE = records.DOCS / "metrics.md"
 ARMS = {
     "fine-tuning": ("fine_tune",),
     "er": ("er", "memory.capacity=200"),
@@ -55,8 +54,7 @@ def main() -> None:
     words = parser.parse_args()
     if words.data_root is not None:
         made = made_runs(words.data_root, words.runs)
-        text = json.dumps({"machine": machine(), "runs": made}, indent=1)
-        RECORD.write_text(text + "\n", encoding="utf-8")
+        records.write(RECORD, {"machine": records.machine(), "runs": made})
     measured = recorded()
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]
@@ -66,7 +64,7 @@ def main() -> None:
 
 def recorded() -> list[dict[str, Any]]:
     """The numbers of the runs that were made."""
-    return json.loads(RECORD.read_text(encoding="utf-8"))["runs"]
+    return records.read(RECORD, {"runs": []})["runs"]
 
 
 def made_runs(data_root: str, folders: Path) -> list[dict[str, Any]]:
@@ -123,7 +121,7 @@ def table(measured: Sequence[Mapping[str, Any]]) -> str:
             rows.append(
                 (
                     f"`{' '.join(recipe) or 'dreams'}`",
-                    *(_spread([one[name] for one in mine]) for name in NUMBERS),
+                    *(records.spread([100 * one[name] for one in mine], 1) for name in NUMBERS),
                     f"{mine[0]['optimizer_steps']:,}",
                     f"{mine[0]['evaluations']:,}",
                     f"{spent[0]:.1f} of {sum(spent):.1f}",
@@ -131,11 +129,6 @@ def table(measured: Sequence[Mapping[str, Any]]) -> str:
             )
         blocks.append("\n".join([heading, "", *(f"| {' | '.join(row)} |" for row in rows)]))
     return "\n\n".join(blocks)
-
-
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{100 * statistics.mean(values):.1f}"
-    return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
 
 
 if __name__ == "__main__":

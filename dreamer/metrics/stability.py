@@ -72,22 +72,20 @@ def stability(
         returns.append(_mean([sign * course[-1][i] - worst[i] for i in range(k)]))
         lowest = [*(_least(both) for both in zip(lowest, worst, strict=False)), *lowest[k:]]
     minimum = sign * _mean(lowest)
-    numbers = {
-        "min_accuracy": minimum,
-        "worst_case_accuracy": courses[count - 1][-1][count - 1] / count + (1 - 1 / count) * minimum,
-        "stability_gap": _mean(gaps),
-        "recovery": _mean(returns),
-    }
-    found = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-    return Stability(**found)  # type: ignore[typeddict-item]
+    last = courses[count - 1][-1][count - 1]
+    return Stability(
+        min_accuracy=_finite(minimum),
+        worst_case_accuracy=_finite(last / count + (1 - 1 / count) * minimum),
+        stability_gap=_finite(_mean(gaps)),
+        recovery=_finite(_mean(returns)),
+    )
 
 
 def old_average(row: AccuracyRow, origins: Sequence[int] | None = None) -> float | None:
     """The mean held-out score over old experiences, those before the one trained on; None without any."""
     (whole,) = whole_rows([row], origins)
     old = [math.nan if score is None else score for score in (whole["validation"] or [])[: whole["experience"]]]
-    mean = _mean(old)
-    return mean if math.isfinite(mean) else None
+    return _finite(_mean(old))
 
 
 def _courses(rows: Sequence[AccuracyRow]) -> dict[int, list[list[float]]]:
@@ -103,6 +101,10 @@ def _courses(rows: Sequence[AccuracyRow]) -> dict[int, list[list[float]]]:
 
 def _number(score: float | None) -> float:
     return score if score is not None and math.isfinite(score) else math.nan
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _least(values: Sequence[float]) -> float:

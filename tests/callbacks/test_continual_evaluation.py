@@ -152,7 +152,8 @@ def test_results_hold_rows_cost_and_metrics_that_can_be_computed_anew(tmp_path: 
     assert {name: results["metrics"][name] for name in found} == pytest.approx(found)
     assert metrics_of(results) == pytest.approx(results["metrics"])
     last = results["accuracy_matrix"]["rows"][-1]
-    assert results["metrics"]["recency_bias"] == last["recency_bias"] is not None
+    assert results["metrics"]["recency_bias"] == last["recency_bias"]
+    assert 0 <= last["recency_bias"] <= 1
     # a run folder from before the key
     for row in results["accuracy_matrix"]["rows"]:
         del row["recency_bias"]

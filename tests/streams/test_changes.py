@@ -339,7 +339,10 @@ def test_tests_of_their_own_make_a_matrix():
     module = passing_module(stream)
     train_module(module, stream)
     assert stream.class_order == ((0, 1), (2, 3), (4, 5))
-    assert module.results()["metrics"]["forgetting"] is not None
+    results = module.results()
+    rows = {row["experience"]: row["accuracy"] for row in results["accuracy_matrix"]["rows"]}
+    lost = [rows[i][i] - rows[2][i] for i in range(2)]
+    assert results["metrics"]["forgetting"] == pytest.approx(sum(lost) / 2)
 
 
 def test_samples_that_pass_are_samples():
