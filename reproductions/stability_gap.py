@@ -2,9 +2,9 @@
 
     python -m reproductions.stability_gap DATA_ROOT [--runs DIR]
 
-Every run evaluates old experiences on held-out data every few steps. Started again, the script continues with the runs
-that are missing in DIR; another DIR makes all of them anew. Without DATA_ROOT it only writes the table of what
-``docs/measurements/stability_gap.json`` holds.
+Every run evaluates old experiences on held-out data every few steps. The script makes the runs that
+``docs/measurements/stability_gap.json`` does not hold, and continues in DIR those that were stopped. Without DATA_ROOT it
+only writes the table.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ ARMS = {
     "derpp": ("derpp", "memory.capacity=200", "wake.perturbations=[]", "wake.replay_perturbations=[]"),
     "bir": ("bir",),
     "dreams": (),
+    "dreams by day too": ("wake.replay=64",),
 }
 STREAMS = {
     "digits": (("wake.steps=200", "continual_evaluation.every_n_steps=5"), (11, 12, 13)),
@@ -68,11 +69,12 @@ def recorded() -> list[dict[str, Any]]:
 
 
 def made_runs(data_root: str, folders: Path) -> list[dict[str, Any]]:
-    """Make all runs on one thread, unless they are there; what each scored and cost."""
+    """What every run scored and cost; those that are not on record are made, on one thread."""
     torch.set_num_threads(1)
     runs.quiet_lightning()
+    done = {(one["stream"], one["arm"], one["seed"]): one for one in recorded()}
     return [
-        numbers(run(data_root, folders, stream, arm, seed), stream, arm, seed)
+        done.get((stream, arm, seed)) or numbers(run(data_root, folders, stream, arm, seed), stream, arm, seed)
         for stream, (_, seeds) in STREAMS.items()
         for arm in ARMS
         for seed in seeds

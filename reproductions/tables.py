@@ -171,7 +171,7 @@ def _parts() -> tuple[Group, ...]:
         _exchanged(
             "Perturbations",
             "Dreams of a class-conditional VAE are replayed while awake, perturbed in one way; no nights.",
-            ("dreams", "night=[]"),
+            ("interleaved", "generator.beta=1", "night=[]"),
             {"none": ("wake.replay_perturbations=[]",)} | perturbed,
         ),
         _exchanged(

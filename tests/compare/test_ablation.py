@@ -23,10 +23,11 @@ def arms(strategy: str, *words: str) -> dict[str, dict[str, Any]]:
 
 
 def test_each_part_of_a_night_is_taken_out_by_itself() -> None:
-    found = arms("dreams")
+    perturbed = "night.1.perturbations=[latent_mixing,affine,occlusion,noise]"
+    found = arms("dreams", perturbed)
     parts = ["nights", "nrem", "rem", "latent_mixing", "affine", "occlusion", "noise", "perturbations", "teachers"]
     assert list(found) == [ablation.FULL, *(f"without {part}" for part in parts)]
-    nrem, rem = config.read("digits", "dreams")["night"]
+    nrem, rem = config.read("digits", "dreams", perturbed)["night"]
     assert found["without nrem"] == {"night": [rem]}
     assert found["without rem"] == {"night": [nrem]}
     kept = [perturbation for perturbation in rem["perturbations"] if perturbation["name"] != "affine"]

@@ -1,4 +1,4 @@
-"""Short runs on real data: the claim in small. The full measurement is ``reproductions/split_mnist.py``."""
+"""Short runs on real data: the claim in small. The full measurement is ``reproductions/nights.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 import dreamer
 
-SHORT = ["wake.steps=150", "night.0.steps=20", "night.1.steps=80"]
+SHORT = ["wake.steps=150", "night.0.steps=20", "night.1.steps=200"]
 
 
 @pytest.mark.slow
