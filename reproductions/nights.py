@@ -61,7 +61,7 @@ STREAMS = {
         },
     ),
     "digits": Protocol(
-        tuple(range(21, 31)),
+        tuple(range(21, 26)),
         {
             "no sleep": ("fine_tune",),
             "nights, verbatim": ("verbatim", "night.0.steps=460"),
