@@ -3,8 +3,8 @@
     python -m reproductions.stability_gap DATA_ROOT [--runs DIR]
 
 Every run evaluates old experiences on held-out data every few steps. The script makes the runs that
-``docs/measurements/stability_gap.json`` does not hold, and continues in DIR those that were stopped. Without DATA_ROOT it
-only writes the table.
+``docs/measurements/stability_gap.json`` does not hold, and continues in DIR those that were stopped. Without DATA_ROOT
+it only writes the table.
 """
 
 from __future__ import annotations

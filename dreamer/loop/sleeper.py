@@ -261,10 +261,10 @@ class Sleeper:
 
     def anneal(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Set the learning rates of a step; the full ones are kept in the optimiser, so that they are saved with it."""
-        left = self.spec.anneal
-        factor = left + (1 - left) * 0.5 * (1 + math.cos(math.pi * step / self.stage.steps))
+        left, scale = self.spec.anneal, self.spec.lr_scale
+        factor = scale * (left + (1 - left) * 0.5 * (1 + math.cos(math.pi * step / self.stage.steps)))
         for group in optimizer.param_groups:
-            if left < 1:
+            if left < 1 or scale != 1:
                 group.setdefault("full_lr", group["lr"])
             if "full_lr" in group:
                 group["lr"] = factor * group["full_lr"]

@@ -1,6 +1,7 @@
 """What NREM and REM have in common: a stage that learns from dreams of everything seen so far."""
 
 # without "from __future__ import annotations": the options' types are looked up in classes that inherit them
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -38,10 +39,13 @@ class Sleep:
             training).
         from_scratch: re-initialise the learner first, so that it learns everything in this stage.
         anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
+        lr_scale: factor of the optimiser's learning rate in this stage. The noise of large steps keeps a learner from
+            learning the flaws of its dreams by heart.
         steps_per_dream: steps whose dreams are made at once.
 
     Raises:
-        ValueError: when a count is not positive, a strength is negative, or ``anneal`` is not in (0, 1].
+        ValueError: when a count is not positive, a strength is negative, ``lr_scale`` is not above 0, or ``anneal`` is
+            not in (0, 1].
     """
 
     steps: int = 200
@@ -54,6 +58,7 @@ class Sleep:
     teacher_sees_perturbed: bool = False
     from_scratch: bool = False
     anneal: float = 1.0
+    lr_scale: float = 1.0
     steps_per_dream: int = 16
 
     kind: ClassVar[Literal["nrem", "rem"]]
@@ -70,6 +75,8 @@ class Sleep:
         if not strength or min(strength) < 0:
             raise ValueError(f"{self.kind}: expected a strength of at least 0 for each night, got {given}")
         check_anneal(self.kind, self.anneal)
+        if not 0 < self.lr_scale < math.inf:
+            raise ValueError(f"{self.kind}: expected lr_scale above 0, got {self.lr_scale}")
         self.objectives = DEFAULT_OBJECTIVES if self.objectives is None else tuple(self.objectives)
         perturbations = None if self.perturbations is None else tuple(self.perturbations)
         self.replayer = Replayer(self.source, perturbations, self.teacher, self.teacher_sees_perturbed, strength)

@@ -202,18 +202,23 @@ class Replayer:
             return self._best_average(context, x, samples, features)
         dawn = None if self.teacher == "dusk" else context.dawn
         dusk = None if self.teacher == "dawn" else context.dusk
-        outputs = []
-        if dusk is not None:
-            own = context.seen_classes if dawn is None else context.new_classes
-            outputs.append(self._output(dusk, x, samples, features, own))
-        if dawn is not None:
-            outputs.append(self._output(dawn, x, samples, features, context.old_classes))
-        if not outputs:
+        if dawn is None and dusk is None:
             raise ValueError(f"a stage has teacher={self.teacher!r}, but there is none yet")
-        if len(outputs) == 1:
-            return outputs[0]
+        if dawn is None:
+            return self._output(dusk, x, samples, features, context.seen_classes)
+        if dusk is None:
+            return self._output(dawn, x, samples, features, context.old_classes)
         # of a class that came back in another domain dusk is the teacher
-        return _choose((context.old_classes & ~context.new_classes)[samples.groups].to(torch.int64), outputs)
+        old = (context.old_classes & ~context.new_classes)[samples.groups]
+        parts = ((dawn, old, context.old_classes), (dusk, ~old, context.new_classes))
+        return _scattered(
+            # not every network takes an empty batch
+            [
+                (rows, self._output(teacher, x[rows], samples, features, seen))
+                for teacher, rows, seen in parts
+                if rows.any()
+            ]
+        )
 
     def _best_average(self, context: SleepContext, x: Tensor, samples: Dream, features: bool) -> Output:
         """For each sample the moving average that agrees best with its target (CLS-ER, Arani et al. 2022)."""
@@ -225,7 +230,7 @@ class Replayer:
         restricted = [output._replace(logits=self.problem.restrict(output.logits, seen)) for output in outputs]
         return _choose(agreement.argmax(dim=0), restricted)
 
-    def _output(self, teacher: torch.nn.Module, x: Tensor, samples: Dream, features: bool, seen: Tensor) -> Output:
+    def _output(self, teacher: Any, x: Tensor, samples: Dream, features: bool, seen: Tensor) -> Output:
         output = forward(teacher, x, samples.is_features, features)
         return output._replace(logits=self.problem.restrict(output.logits, seen))
 
@@ -272,6 +277,19 @@ def wants_teacher(objectives: Sequence[Objective]) -> bool:
 def wants_features(objectives: Sequence[Objective]) -> bool:
     """True when an objective needs features."""
     return any(objective.needs_features for objective in objectives)
+
+
+def _scattered(parts: Sequence[tuple[Tensor, Output]]) -> Output:
+    """The outputs for disjoint (B,) bool rows, in one batch."""
+
+    def joined(tensors: Sequence[Tensor]) -> Tensor:
+        whole = tensors[0].new_empty(len(parts[0][0]), *tensors[0].shape[1:])
+        for (rows, _), tensor in zip(parts, tensors, strict=True):
+            whole[rows] = tensor
+        return whole
+
+    features = [output.features for _, output in parts if output.features is not None]
+    return Output(joined([output.logits for _, output in parts]), joined(features) if features else None)
 
 
 def _choose(index: Tensor, outputs: Sequence[Output]) -> Output:

@@ -55,6 +55,7 @@ class Wake:
 
     kind: Literal["wake"] = "wake"
     by_gradient: bool = True
+    lr_scale: float = 1.0
 
     def __init__(
         self,

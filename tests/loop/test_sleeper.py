@@ -120,6 +120,21 @@ def test_learning_rates_are_put_back_for_whoever_goes_on() -> None:
     assert not any("full_lr" in group for group in optimizer.param_groups)
 
 
+def test_a_stage_scales_the_learning_rates_and_the_next_one_has_the_full_ones() -> None:
+    stream = tiny_stream()
+    module = tiny_module(stream, night=[NREM(2, 8, lr_scale=3.0, anneal=0.5), REM(3, 8)])
+    optimizer = module.configure_optimizers()
+    rates = [group["lr"] for group in optimizer.param_groups]
+    sleeper = sleeper_for(module)
+    plan = plan_run(stream, module.parts, cycles=1)
+    factors = {"wake": 1.0, "nrem": 3.0, "rem": 1.0}
+    for stage in plan:
+        sleeper.enter(stage, classes_at(stream, stage.experience, "all"))
+        sleeper.anneal(optimizer, 0)
+        expected = [factors[stage.kind] * rate for rate in rates]
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(expected)
+
+
 def dark(stream: Stream, memory: Reservoir, epochs: int, lr: float = 1e-2, **changes: object) -> WakeSleepModule:
     """Dark experience replay ++ without nights."""
     objectives = (LogitMatching(weight=0.1), HardTargets(weight=0.5)) if memory.logits else (HardTargets(),)

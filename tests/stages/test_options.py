@@ -26,6 +26,12 @@ def test_options_are_given_by_position_or_by_name() -> None:
     assert [type(part) for part in stage.replayer.perturbations] == [Noise]
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_learning_rate_is_scaled_by_something_above_0(scale: float) -> None:
+    with pytest.raises(ValueError, match="nrem: expected lr_scale above 0"):
+        NREM(lr_scale=scale)
+
+
 def test_a_configuration_is_checked_against_them() -> None:
     stage = bind(NREM, {"steps": 3, "teacher": "dusk", "perturbations": None}, "night.0").build()
     assert stage.steps == 3 and stage.replayer.teacher == "dusk"

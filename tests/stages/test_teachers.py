@@ -1,0 +1,68 @@
+"""Which teacher says what of which dream."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dreamer.core.types import Dream, SleepContext
+from dreamer.networks.base import Frozen
+from dreamer.stages import NREM
+
+OLD = torch.tensor([True, True, False, False])
+
+
+class Counting(nn.Module):
+    """A network that counts what it is shown, and refuses an empty batch."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layer = nn.Linear(3, 4)
+        self.shown: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not len(x):
+            raise RuntimeError("an empty batch")
+        self.shown.append(len(x))
+        return self.layer(x)
+
+
+def taught(y: list[int], new: Tensor = ~OLD) -> tuple[Dream, Tensor, Frozen, Frozen]:
+    """Dreams of classes as a night's teachers see them; what each teacher's network says of all of them."""
+    with torch.random.fork_rng():
+        dawn, dusk = Frozen(Counting(1)), Frozen(Counting(2))
+    x = torch.randn(len(y), 3, generator=torch.Generator().manual_seed(0))
+    context = SleepContext(
+        network=nn.Identity(), dawn=dawn, dusk=dusk, averages=(), memory=None, generator=None, old_classes=OLD,
+        new_classes=new, active=None, experiences_seen=2, night=1,
+    )  # fmt: skip
+    dream = NREM().teach(context, Dream(x, torch.tensor(y)))
+    assert dream.teacher is not None
+    return dream, x, dawn, dusk
+
+
+def test_dawn_names_the_old_classes_and_dusk_the_new_ones_each_among_its_own() -> None:
+    dream, x, dawn, dusk = taught([0, 3, 1, 2, 2])
+    old, new = dawn.network.layer(x), dusk.network.layer(x)
+    none = float("-inf")
+    for row, label in enumerate(dream.y.tolist()):
+        expected = (
+            torch.stack([*old[row, :2], *torch.full((2,), none)])
+            if label < 2
+            else torch.stack([*torch.full((2,), none), *new[row, 2:]])
+        )
+        assert torch.allclose(dream.teacher[row], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("y", "by_dawn", "by_dusk"), [([0, 3, 1, 2, 2], [2], [3]), ([0, 1], [2], []), ([3], [], [1])])
+def test_each_teacher_is_shown_its_own_dreams_alone(y: list[int], by_dawn: list[int], by_dusk: list[int]) -> None:
+    _, _, dawn, dusk = taught(y)
+    assert (dawn.network.shown, dusk.network.shown) == (by_dawn, by_dusk)
+
+
+def test_of_a_class_that_came_back_dusk_is_the_teacher() -> None:
+    dream, x, dawn, dusk = taught([0, 1], new=torch.tensor([True, False, True, True]))
+    assert (dawn.network.shown, dusk.network.shown) == ([1], [1])
+    assert torch.isinf(dream.teacher[0, 1]) and torch.isfinite(dream.teacher[0, [0, 2, 3]]).all()
