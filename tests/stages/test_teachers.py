@@ -63,6 +63,6 @@ def test_each_teacher_is_shown_its_own_dreams_alone(y: list[int], by_dawn: list[
 
 
 def test_of_a_class_that_came_back_dusk_is_the_teacher() -> None:
-    dream, x, dawn, dusk = taught([0, 1], new=torch.tensor([True, False, True, True]))
+    dream, _, dawn, dusk = taught([0, 1], new=torch.tensor([True, False, True, True]))
     assert (dawn.network.shown, dusk.network.shown) == ([1], [1])
     assert torch.isinf(dream.teacher[0, 1]) and torch.isfinite(dream.teacher[0, [0, 2, 3]]).all()
