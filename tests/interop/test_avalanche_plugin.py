@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from dreamer.loop.batches import RankInfo, real_batches
 from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, FeatureDistillation, LogitMatching
-from dreamer.perturbations import Affine, LatentMixing
+from dreamer.perturbations import Affine, Colour, LatentMixing
 from dreamer.problems import Classification
 from dreamer.stages import NREM, REM, Absorb, Wake
 from dreamer.streams.base import Samples, Stream
@@ -561,3 +562,21 @@ def plugin_accuracy(stream: Stream, seed: int, kind: type) -> float:
         scored = strategy.eval(benchmark.test_stream)
     names = [f"Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp{index:03d}" for index in range(len(stream))]
     return 100 * sum(scored[name] for name in names) / len(names)
+
+
+def test_normalised_images_are_dreamt_in_their_range():
+    stream = tiny_stream(experiences=1)
+    normal = replace(stream, experiences=tuple(_normalised(each) for each in stream.experiences))
+    plugin = plugin_for(
+        stream, wake_replay=0, night=[REM(2, 16, source="generator"), REM(2, 8, perturbations=(Colour(),))]
+    )
+    strategy = naive(normal, [plugin])
+    train(strategy, benchmark_of(normal).train_stream[0])
+    assert plugin._sleeper is not None
+    made = plugin._sleeper.parts.generator.dream(torch.tensor([0, 1] * 20), torch.Generator().manual_seed(0)).x
+    assert float(made.min()) < -0.5
+
+
+def _normalised(each: Any) -> Any:
+    train, test = (type(part)((part.x - 0.5) / 0.5, part.y) for part in (each.train, each.test))
+    return replace(each, train=train, test=test)

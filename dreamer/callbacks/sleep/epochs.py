@@ -19,11 +19,14 @@ from dreamer.callbacks.sleep.views import view_by_view
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch, Classes, Dream, Stage, Step
 from dreamer.loop.batches import RankInfo
+from dreamer.loop.checks import check_replay
 from dreamer.loop.plan import Parts
 from dreamer.loop.sleeper import Sleeper
+from dreamer.loop.values import Values, stage_for
 from dreamer.memory import Memory
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, Wake
+from dreamer.streams.base import Stream
 from dreamer.training.distributed import rebalance
 
 
@@ -159,11 +162,28 @@ class Epochs:
         options.fields.rebuild(batch, x, y)
         held = getattr(options.memory, "held", {}).get("x", x)
         self._shape = tuple(held.shape[1:])
-        self._fitted(batch, options.stages or ())
         whole = not (y.is_floating_point() or y.is_complex())
         self._has_classes = options.fields.targets is not None and y.ndim == 1 and whole
         if not self._has_classes and options.fields.targets is not None:
             check_classless(y, options.schedule, options.memory, self._generator, options.stages or ())
+        if not self.state.drawn:
+            values = Values.of(x.flatten(0, 1) if options.fields.views(batch) else x)
+            self.state.values = None if values is None else values.state_dict()
+        self._fit_values()
+        stages = self._fitted(batch, options.stages or ())
+        outputs = 1 + int(y.max()) if self._has_classes else 1
+        stream = Stream("the day", (), outputs, tuple(x.shape[1:]))
+        check_replay(stream, replace(self.sleeper.parts, night=stages), x.cpu())
+
+    def _fit_values(self) -> None:
+        """Let the generator work on the range of values of the first batch."""
+        if self.options.generator_trainer is not None:
+            generator = self.options.generator_trainer.fit_values(self._values)
+            self.sleeper.parts = replace(self.sleeper.parts, generator=generator)
+
+    @property
+    def _values(self) -> Values | None:
+        return None if self.state.values is None else Values(**self.state.values)
 
     def end_day(self) -> frozenset[int]:
         """Dusk. Gives the classes that were seen before the day."""
@@ -224,6 +244,7 @@ class Epochs:
         stages = self._fitted(self._like, self.options.stages or (NREM(batch_size=state.largest, objectives=()),))
         classes = self._classes()
         network, namer = self._adapters(len(classes.old))
+        self._fit_values()
         sleeper.parts = replace(sleeper.parts, network=network, night=stages)
         for number, (spec, steps) in enumerate(zip(stages, state.night, strict=True)):
             index = night * len(stages) + number
@@ -236,6 +257,7 @@ class Epochs:
 
     def _fitted(self, batch: Any, stages: tuple[DreamStage, ...]) -> tuple[DreamStage, ...]:
         """The stages of a night, for samples as those of a batch."""
+        stages = tuple(stage_for(stage, self._values) for stage in stages)
         return tuple(map(view_by_view, stages)) if self.options.fields.views(batch) else stages
 
     def _classes(self) -> Classes:

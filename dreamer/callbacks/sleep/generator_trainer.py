@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dreamer.core.types import Batch
 from dreamer.generators import Generator
+from dreamer.loop.values import Values, generator_for
 from dreamer.memory import Reservoir
 
 _BATCH = 512
@@ -25,6 +26,7 @@ class GeneratorTrainer:
 
     def __init__(self, generator: Generator, optimizer: Callable[..., torch.optim.Optimizer], capacity: int):
         self.generator = generator
+        self._fitted = generator
         own = [parameter for parameter in generator.parameters() if parameter.requires_grad]
         self._optimizer = optimizer(own) if own else None
         self._capacity = capacity
@@ -34,6 +36,11 @@ class GeneratorTrainer:
     def device(self) -> torch.device:
         """Where it learns and dreams."""
         return self.generator.experience.device
+
+    def fit_values(self, values: Values | None) -> Generator:
+        """Let it learn, and dream, samples of a range; what dreams them is returned."""
+        self._fitted = generator_for(self.generator, values)
+        return self._fitted
 
     def learn(self, x: Tensor, y: Tensor, rng: torch.Generator, choice: torch.Generator) -> None:
         """Learn from a batch of the day, once.
@@ -49,7 +56,7 @@ class GeneratorTrainer:
             raise ValueError(f"the generator has {known} classes, the day has class {int(y.max())}")
         self.day.add(x, y, choice)
         with torch.enable_grad():
-            loss = self.generator.loss(x, y, rng)
+            loss = self._fitted.loss(x, y, rng)
             if loss is None or self._optimizer is None:
                 return
             self._optimizer.zero_grad()

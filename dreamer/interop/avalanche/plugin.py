@@ -36,6 +36,7 @@ from dreamer.loop.batches import RankInfo
 from dreamer.loop.checks import check_parts
 from dreamer.loop.plan import Parts, SleepStage
 from dreamer.loop.sleeper import Sleeper, restore_rates
+from dreamer.loop.values import Values, generator_for, stage_for
 from dreamer.memory import Memory
 from dreamer.objectives import Objective
 from dreamer.schedules import Boundary
@@ -231,12 +232,16 @@ class DreamPlugin:
 
     def _make_sleeper(self, strategy: Any, sample: Tensor, outputs: int) -> Sleeper:
         """Parts, learner and benchmark see each other, once."""
-        parts = Parts(strategy.model, self.wake, self.night, self.memory, self.generator, (), Boundary())
+        x = next(read_experience(strategy)).x.cpu()
+        values = Values.of(x)
+        night = tuple(stage_for(stage, values) for stage in self.night)
+        generator = generator_for(self.generator, values)
+        parts = Parts(strategy.model, stage_for(self.wake, values), night, self.memory, generator, (), Boundary())
         sleeper = Sleeper(parts, RankInfo(self.seed, strategy.device), self.ledger)
         if self.generator is not None:
             self.generator.to(strategy.device)
         sleeper.attach()
-        check_parts(Stream("the benchmark", (), outputs, tuple(sample.shape)), parts, sample[None])
+        check_parts(Stream("the benchmark", (), outputs, tuple(sample.shape)), parts, x)
         if self.memory is not None:
             self.memory.to(strategy.device)
         sleeper.make_teachers()
