@@ -227,7 +227,9 @@ class Sleeper:
             return
         rng = randoms(self.info.seed, Purpose.MEMORY, step.stage, step.step, self.info.rank)
         logits = outputs[:count] if memory.logits and outputs is not None else None
-        memory.add(real.x[:count], real.y[:count], rng, logits, None if real.group is None else real.group[:count])
+        fields = {name: column[:count] for name, column in (real.fields or {}).items()}
+        group = None if real.group is None else real.group[:count]
+        memory.add(real.x[:count], real.y[:count], rng, logits, group, **({"fields": fields} if fields else {}))
 
     def _observe(self, real: Batch, losses: Losses, mean_over_ranks: Callable[[Tensor], Tensor]) -> None:
         """Show a wake step to a schedule that watches, the same on all processes."""

@@ -156,7 +156,7 @@ class Fed(Naive):
             def __iter__(self) -> Iterator[list[torch.Tensor]]:
                 begun = next(passes) * per_pass
                 batches = real_batches(stage, size, samples, place, begun)
-                for x, y, _ in itertools.islice(batches, per_pass):
+                for x, y, *_ in itertools.islice(batches, per_pass):
                     yield [x, y, torch.zeros_like(y)]
 
         self.dataloader = Loader()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamer.callbacks.sleep.batch_fields import BatchFields, Extras, Where
+from dreamer.callbacks.sleep.batch_fields import BatchFields, Extras, Place, Where
 from dreamer.callbacks.sleep.epochs import Epochs, SleepOptions
 from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
 from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint
@@ -49,12 +49,13 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             never on data that stay the same, and not after the first day); a number n after every n-th; or a
             :class:`dreamer.schedules.Schedule`, for which an epoch is an experience.
         inputs: where a batch has its samples: an index, a key, the name of an attribute, or a callable on the batch.
-            Several tensors of one shape there, as views, stay together; stages perturb each for itself.
+            Several tensors of one shape there, as views, stay together; stages perturb each for itself. A list of keys
+            names several; where they are no views, the first is the sample.
         targets: where it has its targets, in the same way; None where it has none.
         logits: maps module and (B, *S) samples to (B, K) logits, for generators whose dreams have no labels, and for
             perturbations that need the learner's outputs.
-        extras: what dreams have in further fields with an entry for every sample: ``refuse`` such batches, or
-            ``repeat`` what the day's last batch has there.
+        extras: what dreams have in further fields with an entry for every sample, such as masks and names: ``keep``
+            those of their sample, in the memory too, or ``repeat`` what the day's last batch has there.
         generator_optimizer: called with the generator's parameters, and otherwise with its own defaults.
         day_capacity: samples of a day that are kept until dusk, for the generator.
         seed: of all that is drawn here.
@@ -70,9 +71,9 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         generator: Generator | None = None,
         schedule: Schedule | int | None = None,
         inputs: Where = 0,
-        targets: Where | None = 1,
+        targets: Place | None = 1,
         logits: Logits = forward_logits,
-        extras: Extras = "refuse",
+        extras: Extras = "keep",
         generator_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         day_capacity: int = 5000,
         seed: int = 0,

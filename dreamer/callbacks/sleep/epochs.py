@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,11 @@ from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, Wake
 from dreamer.streams.base import Stream
 from dreamer.training.distributed import rebalance
+
+_WIDTH = "width"
+"""The field that says how long a sample's batch was."""
+_SEQUENCES = (2, 3)
+"""Dimensions of batches whose second one may be time."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +146,13 @@ class Epochs:
         x, y = options.fields.read(batch)
         if self._shape is None:
             self._check_first(batch, x, y)
-        if tuple(x.shape[1:]) != self._shape:
-            raise ValueError(f"expected samples of one shape, got {self._shape} first and {tuple(x.shape[1:])} now")
+        others = options.fields.read_others(batch)
+        self._check_shape(x, y, others)
         x, y = x.to(info.device), y.to(info.device)
-        self.sleeper.offer(Step(state.epochs, state.awake, Batch(x, y), None), len(x))
+        kept = {name: column.to(info.device) for name, column in others.items()}
+        if _are_sequences(x, y, others):
+            kept[_WIDTH] = torch.full((len(x),), x.shape[1], device=info.device)
+        self.sleeper.offer(Step(state.epochs, state.awake, Batch(x, y, fields=kept), None), len(x))
         if options.generator_trainer is not None:
             keys = (state.epochs, state.awake, info.rank)
             rng = randoms(info.seed, Purpose.PERTURB, *keys, device=info.device)
@@ -159,7 +167,11 @@ class Epochs:
     def _check_first(self, batch: Any, x: Tensor, y: Tensor) -> None:
         """Refuse, at the first batch, parts that cannot replay it."""
         options = self.options
-        options.fields.rebuild(batch, x, y)
+        if getattr(options.memory, "held", None):
+            options.fields.names = options.memory.fields - {_WIDTH}  # type: ignore[attr-defined]
+        others = options.fields.read_others(batch)
+        made = any(stage.replayer.source != "memory" for stage in options.stages or (NREM(),))
+        options.fields.rebuild(batch, x, y, None if self._generator is not None and made else others)
         held = getattr(options.memory, "held", {}).get("x", x)
         self._shape = tuple(held.shape[1:])
         whole = not (y.is_floating_point() or y.is_complex())
@@ -174,6 +186,13 @@ class Epochs:
         outputs = 1 + int(y.max()) if self._has_classes else 1
         stream = Stream("the day", (), outputs, tuple(x.shape[1:]))
         check_replay(stream, replace(self.sleeper.parts, night=stages), x.cpu())
+
+    def _check_shape(self, x: Tensor, y: Tensor, others: Mapping[str, Tensor]) -> None:
+        """Raise a ValueError unless samples are as the first ones; sequences may have another length."""
+        shape, first = tuple(x.shape[1:]), self._shape
+        assert first is not None, "the first batch is checked before"
+        if shape != first and not (_are_sequences(x, y, others) and first and shape[1:] == first[1:]):
+            raise ValueError(f"expected samples of one shape, got {first} first and {shape} now")
 
     def _fit_values(self) -> None:
         """Let the generator work on the range of values of the first batch."""
@@ -253,7 +272,8 @@ class Epochs:
             start, done = min(done, steps), max(0, done - steps)
             for step in sleeper.steps(done=start):
                 assert step.dream is not None
-                yield fields.rebuild(self._like, step.dream.x, _label(step.dream))
+                dream = _trimmed(step.dream)
+                yield fields.rebuild(self._like, dream.x, _label(dream), dream.fields)
 
     def _fitted(self, batch: Any, stages: tuple[DreamStage, ...]) -> tuple[DreamStage, ...]:
         """The stages of a night, for samples as those of a batch."""
@@ -274,6 +294,26 @@ class Epochs:
         """The module as the learner, and as the teacher that names dreams without labels."""
         module, logits = self.module, self.options.logits
         return ModelAdapter(module, logits, outputs=outputs), ModelAdapter(module, logits, rests=True, outputs=outputs)
+
+
+def _are_sequences(x: Tensor, y: Tensor, others: Mapping[str, Tensor]) -> bool:
+    """Whether (B, L) or (B, L, F) samples are tokens, or steps of which a mask or target says which count."""
+    steps = [each.shape[:2] for each in (y, *others.values()) if each.ndim > 1]
+    return x.ndim in _SEQUENCES and (not x.is_floating_point() or x.shape[:2] in steps)
+
+
+def _trimmed(dream: Dream) -> Dream:
+    """Sequences that were filled up to the longest in the memory, cut to the longest in the batch."""
+    fields = dict(dream.fields or {})
+    widths = fields.pop(_WIDTH, None)
+    whole, width = dream.x.shape[1] if dream.x.ndim > 1 else 0, 0 if widths is None else int(widths.max())
+    if not width or width == whole:
+        return dream._replace(fields=fields)
+
+    def cut(part: Tensor) -> Tensor:
+        return part[:, :width] if part.ndim > 1 and part.shape[1] == whole else part
+
+    return dream._replace(x=cut(dream.x), y=cut(dream.y), fields={name: cut(part) for name, part in fields.items()})
 
 
 def _label(dream: Dream) -> Tensor:
