@@ -32,6 +32,7 @@ from dreamer.streams.base import Stream
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
+from dreamer.training.monitors import count_evaluations, monitored, warn_of_early_stop
 from dreamer.training.resume import load_run, save_run
 from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups
 
@@ -297,14 +298,18 @@ class WakeSleepModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Close the stage, unless the Trainer stopped it half-way."""
         if self.ledger.finished:
+            rows, key = len(self.ledger.rows), monitored(self.problem)
             self._close(self.hypnogram[self.ledger.stage], self.global_step)
+            measured = len(self.ledger.rows) > rows
             held = seen_average(self.ledger.rows[-1], self.stream.origins, "validation")
-            if held is not None:
+            if held is not None and (measured or key not in self.trainer.callback_metrics):
                 # only held-out training data may steer callbacks; test scores go to the loggers alone
-                self.log(f"val/{self.problem.key}", held, batch_size=1, sync_dist=True)
+                self.log(key, held, batch_size=1, sync_dist=True)
+            count_evaluations(self.trainer, key, measured)
 
     def on_train_end(self) -> None:
         """Evaluate where the run was stopped between two evaluations, so that its results say where it got."""
+        warn_of_early_stop(self.trainer, self.ledger.stage, len(self.hypnogram))
         if self.ledger.rows[-1]["global_step"] != self.global_step:
             stage = self.hypnogram[self.ledger.stage - (self.ledger.step == 0)]
             self._last_row = self._row(stage, self.global_step)

@@ -14,6 +14,7 @@ from dreamer.core.hypnogram import Hypnogram
 from dreamer.loop.plan import Parts
 from dreamer.training.data import StreamDataModule
 from dreamer.training.distributed import allow_idle_parameters
+from dreamer.training.monitors import check_monitors
 
 if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
@@ -23,6 +24,7 @@ def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
     """The plan of a run within a Trainer's limits; the Trainer is checked, and gets the number of stages."""
     check_data(trainer)
     module.check_trainer(trainer)
+    check_monitors(trainer, module.problem, module.stream)
     plan = limited_plan(trainer, module.plan(module.stream, trainer.world_size))
     allow_stages_without_gradients(trainer, module.parts)
     return plan

@@ -144,7 +144,7 @@ def test_images_of_other_sizes_are_no_sequences() -> None:
 
     batches = [(torch.rand(4, 1, side, side), torch.arange(4)) for side in (8, 9)]
     with pytest.raises(ValueError, match=r"samples of one shape, got \(1, 8, 8\) first and \(1, 9, 9\) now"):
-        pl.Trainer(max_epochs=1, callbacks=[SleepCallback()], **QUIET).fit(Pictures(), batches)
+        pl.Trainer(max_epochs=1, callbacks=[SleepCallback()], **QUIET).fit(Pictures(), DataLoader(batches, None))
 
 
 X, Y = torch.arange(12.0).view(4, 3), torch.arange(4)
