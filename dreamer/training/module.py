@@ -18,7 +18,16 @@ from dreamer.core.types import Batch, Dream, Losses, Stage, Step
 from dreamer.generators import Generator
 from dreamer.loop.batches import RankInfo
 from dreamer.loop.checks import checked_plan
-from dreamer.loop.plan import ActiveOutputs, Parts, SleepStage, classes_at, evaluated_classes, kept_bytes, seen_classes
+from dreamer.loop.plan import (
+    ActiveOutputs,
+    Parts,
+    SleepStage,
+    classes_at,
+    evaluated_classes,
+    folds,
+    kept_bytes,
+    seen_classes,
+)
 from dreamer.loop.sleeper import Sleeper
 from dreamer.memory import Memory
 from dreamer.metrics import AccuracyRow
@@ -273,7 +282,9 @@ class WakeSleepModule(pl.LightningModule):
 
         No later hook would do: Lightning leaves a fit whose epochs are all counted without calling any.
         """
-        self.sleeper.info = RankInfo(self.seed, self.device, self.global_rank, self.trainer.world_size)
+        self.sleeper.info = RankInfo(
+            self.seed, self.device, self.global_rank, self.trainer.world_size, folds(self.network)
+        )
         if self.memory is not None:
             self.memory.to(self.device)
             self.sleeper.bytes_elsewhere = held_elsewhere(self.memory)
@@ -330,7 +341,7 @@ class WakeSleepModule(pl.LightningModule):
         ledger.opened_at = global_step
 
     def _end_day(self, stage: Stage) -> None:
-        data, whole = self._data, RankInfo(self.seed, self.device)
+        data, whole = self._data, RankInfo(self.seed, self.device, fold=folds(self.network))
         where = stage.shifted(self.ledger.ahead)
         own = data.seen_batches(where, self.wake, self.sleeper.info)
         self.sleeper.end_day(stage, own, data.seen_batches(where, self.wake, whole) or ())

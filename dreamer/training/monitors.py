@@ -26,8 +26,8 @@ def check_monitors(trainer: pl.Trainer, problem: Problem, stream: Stream) -> Non
         name = type(callback).__name__
         if monitor == key and not held:
             raise ValueError(
-                f"{name} monitors {key}, but {stream.name} has no held-out data: expected a stream with validation above "
-                "0"
+                f"{name} monitors {key}, but {stream.name} has no held-out data: expected a stream with "
+                "validation above 0"
             )
         if isinstance(monitor, str) and monitor.startswith(("test/", "stream/")):
             raise ValueError(f"{name} monitors {monitor}, a test score, which steers nothing: expected {key}")
