@@ -42,8 +42,9 @@ from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
 from dreamer.training.monitors import count_evaluations, monitored, warn_of_early_stop
+from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import load_run, save_run
-from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups
+from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups, planned_steps
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
@@ -292,6 +293,12 @@ class WakeSleepModule(pl.LightningModule):
             self.ledger.rows.append(self._row(None, 0))
         if self.ledger.finished:
             self._close(self.hypnogram[self.ledger.stage], self.ledger.saved_at)
+
+    def on_train_start(self) -> None:
+        """Refuse a learning rate schedule that would run out of steps in a stage to come."""
+        steps = planned_steps(self.trainer, self.hypnogram)
+        certain = self.trainer.max_steps < 0 and not any(stage.tentative for stage in self.hypnogram)
+        check_total_steps(self.trainer, steps, certain, "all stages", f"total_steps={steps}")
 
     def on_train_epoch_start(self) -> None:
         """Begin a stage, and an experience: the teacher of the old classes is copied before they are overwritten."""

@@ -87,6 +87,16 @@ def limited_plan(trainer: pl.Trainer, plan: Hypnogram) -> Hypnogram:
     return plan
 
 
+def planned_steps(trainer: pl.Trainer, plan: Hypnogram) -> int:
+    """Optimiser steps of a plan within the Trainer's limits; what was accumulated makes a step at each stage's end."""
+    limit, each = trainer.limit_train_batches, trainer.accumulate_grad_batches
+    total = 0
+    for stage in plan[: trainer.max_epochs]:
+        batches = min(stage.steps, limit) if isinstance(limit, int) else int(stage.steps * (limit or 1.0))
+        total += -(-batches // each)
+    return total if trainer.max_steps < 0 else min(total, trainer.max_steps)
+
+
 def change_plan(trainer: pl.Trainer, before: Hypnogram, after: Hypnogram) -> None:
     """Set the plan of a Trainer that follows another one to its end."""
     if trainer.fit_loop.max_epochs == len(before):

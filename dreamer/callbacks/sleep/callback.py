@@ -22,6 +22,7 @@ from dreamer.generators import Generator
 from dreamer.memory import ClassBalanced, Memory, Reservoir
 from dreamer.schedules import Schedule
 from dreamer.training.distributed import all_gather, restore
+from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import reopen_epoch
 
 
@@ -135,6 +136,14 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         """Move the memory to the device where dreams are made, and define the axis of nights for W&B."""
         self.memory.to(self._running.sleeper.info.device)
         define_axis(trainer.loggers)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Refuse a learning rate schedule that would run out of steps in a night to come."""
+        certain = trainer.max_steps < 0 and self._running.nights_foreseen()
+        advice = "total_steps=trainer.estimated_stepping_batches"
+        planned = trainer.estimated_stepping_batches
+        if planned != float("inf"):
+            check_total_steps(trainer, planned, certain, "nights", advice)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Dawn, unless a checkpoint was resumed in the middle of an epoch."""

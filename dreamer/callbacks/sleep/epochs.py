@@ -239,10 +239,22 @@ class Epochs:
         schedule = self.options.schedule
         if self.trainer.fast_dev_run:
             return True
+        if schedule is None and not self.state.seen and self._data_stay(ahead):
+            return False
         if schedule is None and ahead:
             return None
         number, seen = self.state.epochs + ahead, frozenset(self.state.seen)
         return sleeps(schedule, Day(steps, before, number, self._is_last(ahead), seen))
+
+    def _data_stay(self, ahead: int) -> bool:
+        """Whether the loader is still the fit's first one so many days ahead, and so brings the same classes."""
+        every = self.trainer.reload_dataloaders_every_n_epochs
+        return bool(every == 0 or self.trainer.current_epoch + ahead < every)
+
+    def nights_foreseen(self) -> bool:
+        """Whether the schedule says before the first epoch which nights will come."""
+        schedule = self.options.schedule
+        return isinstance(schedule, int) or (isinstance(schedule, Schedule) and not schedule.data_driven)
 
     def _is_last(self, ahead: int) -> bool:
         return bool(self.trainer.current_epoch + ahead + 1 == self.trainer.max_epochs)
