@@ -238,15 +238,15 @@ class WakeSleepModule(pl.LightningModule):
     def stage_loader(self, index: int) -> StageLoader:
         """The loader of one stage."""
         stage = self.hypnogram[index]
+        # no closure, which could not be pickled with the Trainer
+        return StageLoader(stage, functools.partial(self._steps, stage))
 
-        def steps() -> Iterator[Step]:
-            # called for the first batch, when a checkpoint has been loaded: the ledger says where to begin
-            done = self.ledger.step if self.ledger.stage == stage.index else 0
-            self.sleeper.enter(stage, classes_at(self.stream, stage.experience, self.active_outputs, self.device))
-            samples = self._data.training_samples(stage.experience, self.wake, self.device)
-            return self.sleeper.steps(samples if stage.kind == "wake" else None, done)
-
-        return StageLoader(stage, steps)
+    def _steps(self, stage: Stage) -> Iterator[Step]:
+        """The steps that are left of a stage; called for the first batch, when a checkpoint has been loaded."""
+        done = self.ledger.step if self.ledger.stage == stage.index else 0
+        self.sleeper.enter(stage, classes_at(self.stream, stage.experience, self.active_outputs, self.device))
+        samples = self._data.training_samples(stage.experience, self.wake, self.device)
+        return self.sleeper.steps(samples if stage.kind == "wake" else None, done)
 
     def training_step(self, batch: Step, batch_idx: int) -> Tensor | None:
         """Compute the stage's loss of the batch; Lightning calls backward, unless there is nothing to differentiate."""
@@ -258,7 +258,8 @@ class WakeSleepModule(pl.LightningModule):
         losses = sleeper.train_step(batch, sleeper.offered(batch), mean_over_ranks=mean)
         self.ledger.finished = self.trainer.is_last_batch
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a Lightning connector sets it
-        if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
+        # a barebones Trainer logs nothing, and says so with 0
+        if every and (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self._log_losses(sleeper.stage, losses)
         return losses.total
 

@@ -26,6 +26,7 @@ def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
     module.check_trainer(trainer)
     check_monitors(trainer, module.problem, module.stream)
     plan = limited_plan(trainer, module.plan(module.stream, trainer.world_size))
+    check_fraction(trainer, plan)
     allow_stages_without_gradients(trainer, module.parts)
     return plan
 
@@ -95,6 +96,17 @@ def planned_steps(trainer: pl.Trainer, plan: Hypnogram) -> int:
         batches = min(stage.steps, limit) if isinstance(limit, int) else int(stage.steps * (limit or 1.0))
         total += -(-batches // each)
     return total if trainer.max_steps < 0 else min(total, trainer.max_steps)
+
+
+def check_fraction(trainer: pl.Trainer, plan: Hypnogram) -> None:
+    """Raise a ValueError when ``limit_train_batches``, as a fraction, leaves nothing of a stage."""
+    limit = trainer.limit_train_batches
+    shortest = min(plan, key=lambda stage: stage.steps)
+    if isinstance(limit, float) and 0 < limit * shortest.steps < 1:
+        raise ValueError(
+            f"limit_train_batches={limit} leaves nothing of the {shortest.steps} steps of stage {shortest.index} "
+            f"({shortest.kind}): expected a number of batches, or a fraction of at least {1 / shortest.steps:.3g}"
+        )
 
 
 def change_plan(trainer: pl.Trainer, before: Hypnogram, after: Hypnogram) -> None:

@@ -58,7 +58,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         extras: what dreams have in further fields with an entry for every sample, such as masks and names: ``keep``
             those of their sample, in the memory too, or ``repeat`` what the day's last batch has there.
         generator_optimizer: called with the generator's parameters, and otherwise with its own defaults.
-        day_capacity: samples of a day that are kept until dusk, for the generator.
+        day_capacity: samples of a day that are kept until dusk, for the generator; a checkpoint within a day has them.
+        day_bytes: of these samples together, in the type in which the loader gives them.
         seed: of all that is drawn here.
 
     Raises:
@@ -77,6 +78,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         extras: Extras = "keep",
         generator_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         day_capacity: int = 5000,
+        day_bytes: int = 2**28,
         seed: int = 0,
     ):
         super().__init__()
@@ -89,7 +91,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self.seed = seed
         self.state = SleepState()
         self._generator_trainer = (
-            None if generator is None else GeneratorTrainer(generator, generator_optimizer, day_capacity)
+            None if generator is None else GeneratorTrainer(generator, generator_optimizer, day_capacity, day_bytes)
         )
         self.options = SleepOptions(
             stages=None if stages is None else without_objectives(stages, generator),

@@ -119,7 +119,7 @@ class Epochs:
             return
         self.state.begin_epoch()
         if self.options.generator_trainer is not None:
-            self.options.generator_trainer.dawn()
+            self.options.generator_trainer.forget_day()
 
     def epoch_batches(self, day: Iterator[Any], length: int | None) -> Iterator[Any]:
         """The day's batches, and the night's behind them; see :class:`dreamer.callbacks.sleep.loader.EpochSource`."""
@@ -212,6 +212,7 @@ class Epochs:
         if learner is not None and state.awake:
             stage = Stage(state.epochs, "wake", state.experience, state.awake)
             self.sleeper.end_day(stage, None, learner.batches())
+            learner.forget_day()
         return seen
 
     def _decide(self, seen: frozenset[int]) -> None:
