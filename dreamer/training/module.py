@@ -17,7 +17,7 @@ from dreamer.core.randomness import Purpose, mix, seed_global
 from dreamer.core.types import Batch, Dream, Losses, Stage, Step
 from dreamer.generators import Generator
 from dreamer.loop.batches import RankInfo
-from dreamer.loop.checks import checked_plan
+from dreamer.loop.checks import check_kinds, checked_plan
 from dreamer.loop.plan import (
     ActiveOutputs,
     Parts,
@@ -114,6 +114,7 @@ class WakeSleepModule(pl.LightningModule):
         seed: int = 0,
     ):
         super().__init__()
+        check_kinds(network, wake, night, memory, generator, plasticity, schedule)
         replays = memory is not None or generator is not None
         night = night if night is not None else (NREM(), REM()) if replays else ()
         self.network = network

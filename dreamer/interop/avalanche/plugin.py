@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dreamer.core.ledger import Ledger
+from dreamer.core.limits import expect
 from dreamer.core.types import Batch, Classes, Dream, Output, Stage
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
@@ -33,7 +34,7 @@ from dreamer.interop.avalanche.wiring import (
     take_step,
 )
 from dreamer.loop.batches import RankInfo
-from dreamer.loop.checks import check_parts
+from dreamer.loop.checks import check_kinds, check_parts
 from dreamer.loop.plan import Parts, SleepStage
 from dreamer.loop.sleeper import Sleeper, restore_rates
 from dreamer.loop.values import Values, generator_for, stage_for
@@ -113,6 +114,8 @@ class DreamPlugin:
         seed: int = 0,
     ):
         super().__init__()
+        check_kinds(None, None, night, memory, generator)
+        expect("wake_replay", wake_replay, (int, Wake), "32, or Wake(replay=32)")
         if memory is None and generator is None:
             raise ValueError("DreamPlugin dreams from a memory or a generator, but was given neither")
         if cycles < 1:
