@@ -487,7 +487,7 @@ def test_an_untrained_generator_is_refused():
 
 def test_task_labels_and_growing_or_several_heads_are_refused():
     stream = tiny_stream()
-    with pytest.raises(ValueError, match=r"works without task labels.*labels differ \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"works without task labels, but those of the benchmark differ \(0, 1\)"):
         train(naive(stream, [plugin_for(stream)]), benchmark_of(stream, task_labels=True).train_stream)
     heads = MultiHeadClassifier(16, 6, masking=False)
     with pytest.raises(ValueError, match="a head for each task"):
@@ -580,3 +580,12 @@ def test_normalised_images_are_dreamt_in_their_range():
 def _normalised(each: Any) -> Any:
     train, test = (type(part)((part.x - 0.5) / 0.5, part.y) for part in (each.train, each.test))
     return replace(each, train=train, test=test)
+
+
+def test_a_plugin_that_mixes_old_samples_into_batches_is_refused_at_once():
+    with quiet():
+        from avalanche.training.plugins import ReplayPlugin
+    stream = tiny_stream(experiences=2)
+    strategy = naive(stream, [ReplayPlugin(10), plugin_for(stream)])
+    with pytest.raises(ValueError, match="ReplayPlugin mixes old samples into the strategy's batches"):
+        train(strategy, benchmark_of(stream).train_stream[0])

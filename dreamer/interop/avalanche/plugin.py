@@ -226,11 +226,21 @@ class DreamPlugin:
         with quiet():
             from avalanche.models import MultiTaskModule
         self._tasks |= set(getattr(strategy.experience, "task_labels", ()))
-        if len(self._tasks) > 1 or isinstance(strategy.model, MultiTaskModule):
+        wanted = "expected one head, and a benchmark made with task_labels=False"
+        if isinstance(strategy.model, MultiTaskModule):
             raise ValueError(
-                "DreamPlugin works without task labels, but the learner has a head for each task, or the benchmark's "
-                f"labels differ ({', '.join(map(str, sorted(self._tasks)))}): expected one head, and a benchmark made "
-                "with task_labels=False"
+                f"DreamPlugin works without task labels, but the learner has a head for each task: {wanted}"
+            )
+        if len(self._tasks) > 1:
+            labels = ", ".join(map(str, sorted(self._tasks)))
+            raise ValueError(
+                f"DreamPlugin works without task labels, but those of the benchmark differ ({labels}): {wanted}"
+            )
+        mixing = [type(plugin).__name__ for plugin in strategy.plugins if hasattr(plugin, "storage_policy")]
+        if mixing:
+            raise ValueError(
+                f"{mixing[0]} mixes old samples into the strategy's batches, which DreamPlugin would take for new "
+                "ones: expected one of the two"
             )
 
     def _make_sleeper(self, strategy: Any, sample: Tensor, outputs: int) -> Sleeper:
