@@ -20,7 +20,7 @@ NETWORK = MLP((4,), 2)
     [
         (lambda: SleepCallback(memory=200), r"expected memory to be such as ClassBalanced\(200\), got 200"),
         (lambda: SleepCallback(stages=NREM(10)), r"expected stages to be a list such as \[NREM\(100\)\], got NREM"),
-        (lambda: SleepCallback(stages=["nrem"]), r"expected stages to be a list such as .*, got 'nrem' in it"),
+        (lambda: SleepCallback(stages=["nrem"]), "night stage 0: expected NREM or REM, got str"),
         (lambda: SleepCallback(schedule="epoch"), r"expected schedule to be such as 1, or Drift\(\), got 'epoch'"),
         (lambda: SleepCallback(generator="vae"), "expected generator to be such as ClassConditionalVAE.*, got 'vae'"),
         (

@@ -22,7 +22,6 @@ from dreamer.core.limits import expect, expect_each
 from dreamer.generators import Generator
 from dreamer.memory import ClassBalanced, Memory, Reservoir
 from dreamer.schedules import Schedule
-from dreamer.stages import NREM, REM
 from dreamer.training.distributed import all_gather, restore
 from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import reopen_epoch
@@ -84,7 +83,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         seed: int = 0,
     ):
         super().__init__()
-        expect_each("stages", stages, (NREM, REM), "NREM(100)")
+        expect_each("stages", stages, object, "NREM(100)")
         expect("memory", memory, Memory, "ClassBalanced(200)")
         expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
         expect("schedule", schedule, (Schedule, int), "1, or Drift()")
