@@ -27,6 +27,7 @@ class EfficientNetLite0(nn.Module):
     Args:
         outputs: classes of the last layer; None leaves it out, so that it gives (B, 1280) features.
 
+    >>> import torch
     >>> EfficientNetLite0(outputs=None)(torch.zeros(1, 3, 64, 64)).shape
     torch.Size([1, 1280])
     """
