@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.limits import above
 from dreamer.networks.backbone import Backbone
 from dreamer.streams._feature_cache import FeatureCache, digests_of
 from dreamer.streams.base import Samples, Stream, TensorSamples, refuse_passing
@@ -24,6 +25,7 @@ def embedded(
     size: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    power: float = 1.0,
     batch_size: int = 64,
     device: str = "cpu",
     cache: bool = True,
@@ -45,6 +47,8 @@ def embedded(
         size: side in pixels to which images are resized; None leaves them.
         mean: of each channel, taken off beforehand; None means the named model's own, and nothing for a module.
         std: of each channel, by which it is divided then; None likewise.
+        power: to which features are raised, above 0: 0.5 makes those of rectified layers, which are never negative,
+            more nearly Gaussian (Yang et al. 2021, arXiv 2101.06395, with Tukey's ladder of powers).
         batch_size: samples that the model sees at a time.
         device: where it sees them.
         cache: keep the features of a named model on disk, and take them from there; those of a module of your own are
@@ -54,6 +58,7 @@ def embedded(
         ValueError: when the model cannot take such samples, or the weights are not its own.
     """
     refuse_passing(stream, "embedded")
+    above(0, power=power)
     backbone = Backbone(
         stream.sample_shape,
         1,
@@ -73,7 +78,7 @@ def embedded(
     def see(samples: Samples) -> Samples:
         # pieces of one experience share their test data
         if id(samples) not in seen:
-            features = _features(samples, backbone, kept, batch_size)
+            features = _powered(_features(samples, backbone, kept, batch_size), power)
             seen[id(samples)] = TensorSamples(features, samples.y.cpu(), group=getattr(samples, "group", None))
         return seen[id(samples)]
 
@@ -89,6 +94,16 @@ def embedded(
     return replace(
         stream, name=f"{stream.name} embedded", experiences=experiences, sample_shape=experiences[0].train.sample_shape
     )
+
+
+def _powered(features: Tensor, power: float) -> Tensor:
+    if power == 1:
+        return features
+    if (features < 0).any():
+        raise ValueError(
+            f"power={power} needs features that are never negative, the least is {float(features.min()):.3g}"
+        )
+    return features.pow(power)
 
 
 def _features(samples: Samples, backbone: Backbone, cache: FeatureCache | None, batch_size: int) -> Tensor:

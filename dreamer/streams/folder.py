@@ -77,7 +77,13 @@ def folder(
     if channels is None:
         everything = (path for part in (train_files, test_files) for paths in part.values() for path in paths)
         channels = 3 if any(map(_is_coloured, everything)) else 1
-    reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "limit_bytes": limit_bytes, "workers": workers}
+    reading: dict[str, Any] = {
+        "size": size,
+        "crop": crop,
+        "channels": channels,
+        "limit_bytes": limit_bytes,
+        "workers": workers,
+    }
     train = read_images(*_listed(train_files, names), **reading)
     if test_files:
         tested = read_images(*_listed(test_files, names), **reading)

@@ -14,9 +14,7 @@ from torch import Tensor
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def pixels(
-    image: Image.Image, channels: int | None = None, size: int | None = None, crop: bool = False
-) -> Tensor:
+def pixels(image: Image.Image, channels: int | None = None, size: int | None = None, crop: bool = False) -> Tensor:
     """The pixels of one image.
 
     Transparent parts show a white ground; 16-bit greys are scaled down to 8 bits.

@@ -109,9 +109,7 @@ def test_the_code_of_an_own_module_is_not_kept(folder: Path) -> None:
     assert not (folder / "features").exists()
 
 
-def test_it_lies_in_the_users_cache_unless_told_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_lies_in_the_users_cache_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == tmp_path
     monkeypatch.delenv("DREAMER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
@@ -127,3 +125,12 @@ def test_inner_activations_are_what_last_blocks_learn_from(folder: Path) -> None
     (batch,) = stream().experiences[0].train.batches([torch.arange(3)])
     (embedded_batch,) = found.experiences[0].train.batches([torch.arange(3)])
     assert torch.allclose(inner.features(embedded_batch.x), outer.features(batch.x), rtol=1e-3, atol=1e-5)
+
+
+def test_a_power_is_taken_of_features_that_are_never_negative(folder: Path, computed: list[int]) -> None:
+    plain = features(embedded(stream(), MODEL, weights(folder)))
+    before = sum(computed)
+    assert torch.allclose(features(embedded(stream(), MODEL, weights(folder), power=0.5)) ** 2, plain, atol=1e-6)
+    assert sum(computed) == before, "the cache holds the features themselves"
+    with pytest.raises(ValueError, match=r"power=0.5 needs features that are never negative, the least is -"):
+        embedded(stream(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 4)), power=0.5)
