@@ -45,7 +45,7 @@ class RandomProjectionRidge(nn.Module):
     weight: Tensor
 
     def __init__(
-        self, sample_shape: Sequence[int], num_classes: int, features: int = 3000, ridge: float = 1e-3, seed: int = 0
+        self, sample_shape: Sequence[int], num_classes: int, features: int = 3000, ridge: float = 1.0, seed: int = 0
     ):
         super().__init__()
         at_least(1, features=features)
