@@ -177,7 +177,7 @@ def scores(record: dict[str, Any], arm: str) -> dict[int, float]:
 def table(record: dict[str, Any]) -> str:
     """The page's table: every arm, and what ours is above it in the same class orders."""
     lines = [
-        "| recipe | score (%) | dreams, square roots, above it (95 % interval) | CPU seconds | MB beside the backbone | published |",
+        "| recipe | score (%) | dreams, square roots, above it (95 % interval) | CPU seconds | MB kept | published |",
         "|---|---|---|---|---|---|",
     ]
     ours = scores(record, OURS)

@@ -47,10 +47,10 @@ def headless(name: str) -> Headless:
     from torchvision import models
 
     if name == "efficientnet_lite0":
-        whole = EfficientNetLite0()
-        spare = frozenset(whole.state_dict()) - frozenset(EfficientNetLite0(outputs=None).state_dict())
-        whole._fc = nn.Identity()
-        return Headless(whole, spare, (127 / 255,) * 3, (128 / 255,) * 3)
+        lite = EfficientNetLite0()
+        spare = frozenset(lite.state_dict()) - frozenset(EfficientNetLite0(outputs=None).state_dict())
+        lite._fc = nn.Identity()
+        return Headless(lite, spare, (127 / 255,) * 3, (128 / 255,) * 3)
     known = models.list_models(module=models)
     if name in known:
         # a second classifier in the middle would give outputs beside the last one's while training

@@ -258,7 +258,9 @@ def test_cifar10_as_pictures(data_root: Path):
 def test_a_picture_is_cropped_to_the_square_in_its_middle_or_stretched():
     wide = Image.fromarray(np.arange(12, dtype=np.uint8)[None].repeat(4, axis=0))
     assert torch.equal(pixels(wide, crop=True), torch.arange(4, 8, dtype=torch.uint8).expand(1, 4, 4))
-    assert torch.equal(pixels(wide.transpose(Image.Transpose.ROTATE_90), crop=True)[0, :, 0].flip(0), torch.arange(4, 8))
+    assert torch.equal(
+        pixels(wide.transpose(Image.Transpose.ROTATE_90), crop=True)[0, :, 0].flip(0), torch.arange(4, 8)
+    )
     assert pixels(wide, size=2, crop=True).flatten()[0] >= 4 > pixels(wide, size=2).flatten()[0]
 
 
