@@ -145,4 +145,6 @@ def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
     assert len(set(caltech.scores(record, "SLDA").values())) == 1
     extraction = record["extraction"]
     each = 1000 * extraction["cpu_seconds"] / extraction["images"]
-    assert f"{extraction['cpu_seconds']:.0f} CPU seconds for {extraction['images']:,} images, {each:.0f} ms each" in page
+    assert (
+        f"{extraction['cpu_seconds']:.0f} CPU seconds for {extraction['images']:,} images, {each:.0f} ms each" in page
+    )
