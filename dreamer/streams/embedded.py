@@ -48,7 +48,8 @@ def embedded(
         mean: of each channel, taken off beforehand; None means the named model's own, and nothing for a module.
         std: of each channel, by which it is divided then; None likewise.
         power: to which features are raised, above 0: 0.5 makes those of rectified layers, which are never negative,
-            more nearly Gaussian (Yang et al. 2021, arXiv 2101.06395, with Tukey's ladder of powers).
+            more nearly Gaussian (Yang et al. 2021, arXiv 2101.06395, with Tukey's ladder of powers). What stands before
+            ``trainable_blocks`` is left as it is.
         batch_size: samples that the model sees at a time.
         device: where it sees them.
         cache: keep the features of a named model on disk, and take them from there; those of a module of your own are
@@ -78,7 +79,9 @@ def embedded(
     def see(samples: Samples) -> Samples:
         # pieces of one experience share their test data
         if id(samples) not in seen:
-            features = _powered(_features(samples, backbone, kept, batch_size), power)
+            features = _features(samples, backbone, kept, batch_size)
+            if trainable_blocks is None:
+                features = _powered(features, power)
             seen[id(samples)] = TensorSamples(features, samples.y.cpu(), group=getattr(samples, "group", None))
         return seen[id(samples)]
 
