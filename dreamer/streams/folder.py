@@ -27,6 +27,7 @@ def folder(
     root: str | Path | None = None,
     experiences: int | None = None,
     size: int = 32,
+    crop: bool = False,
     channels: int | None = None,
     seed: int = 0,
     shuffle: bool = True,
@@ -48,6 +49,8 @@ def folder(
         root: the folder; None means the environment variable ``DREAMER_DATA``.
         experiences: how many; None deals out about two classes each, in at least two experiences and at most ten.
         size: side of the square that every picture is resized to, in pixels.
+        crop: take the largest square in the middle of a picture, as pretrained networks are evaluated; False stretches
+            pictures that are no squares.
         channels: 1 (grey) or 3 (RGB); None means 3 where any picture is coloured, else 1.
         seed: decides the order of the classes.
         shuffle: False keeps their order.
@@ -77,7 +80,13 @@ def folder(
     if channels is None:
         everything = (path for part in (train_files, test_files) for paths in part.values() for path in paths)
         channels = 3 if any(map(_is_coloured, everything)) else 1
-    reading: dict[str, Any] = {"size": size, "channels": channels, "limit_bytes": limit_bytes, "workers": workers}
+    reading: dict[str, Any] = {
+        "size": size,
+        "crop": crop,
+        "channels": channels,
+        "limit_bytes": limit_bytes,
+        "workers": workers,
+    }
     train = read_images(*_listed(train_files, names), **reading)
     if test_files:
         tested = read_images(*_listed(test_files, names), **reading)
@@ -112,6 +121,7 @@ def read_images(
     *,
     size: int | None,
     channels: int,
+    crop: bool = False,
     limit_bytes: int = LIMIT_BYTES,
     workers: int = 4,
 ) -> Samples:
@@ -120,11 +130,12 @@ def read_images(
     Args:
         size: side of the square that every picture is resized to; None where they all have the first one's size.
         channels: 1 or 3.
+        crop: take the largest square in the middle first.
 
     Raises:
         ValueError: when a file cannot be read, naming it.
     """
-    files = _ImageFiles(paths, size, channels)
+    files = _ImageFiles(paths, size, channels, crop)
     shape = files[0].shape
     if len(files) * shape.numel() > limit_bytes:
         return DatasetSamples(files, y, scale=1 / 255, workers=workers)
@@ -151,10 +162,11 @@ def read_images(
 class _ImageFiles(Dataset):
     """(C, H, W) uint8 pixels of picture files."""
 
-    def __init__(self, paths: Sequence[str | Path], size: int | None, channels: int):
+    def __init__(self, paths: Sequence[str | Path], size: int | None, channels: int, crop: bool):
         self.paths = [str(path) for path in paths]
         self.size = size
         self.channels = channels
+        self.crop = crop
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -162,7 +174,7 @@ class _ImageFiles(Dataset):
     def __getitem__(self, position: int) -> Tensor:
         path = self.paths[position]
         with readable(path):
-            return pixels(open_image(path), self.channels, self.size)
+            return pixels(open_image(path), self.channels, self.size, self.crop)
 
 
 def _place(root: str | Path | None) -> Path:
