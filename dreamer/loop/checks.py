@@ -22,7 +22,8 @@ from dreamer.objectives import Objective
 from dreamer.perturbations import Perturbation, scaled
 from dreamer.plasticity import Plasticity
 from dreamer.schedules import Schedule
-from dreamer.stages import NREM, REM, Hebbian, Wake
+from dreamer.stages import Hebbian, Wake
+from dreamer.stages.base import Sleep
 from dreamer.stages.replay import Replayer
 from dreamer.streams.base import Stream
 
@@ -51,7 +52,7 @@ def check_kinds(
     """Raise a ValueError when an argument is not the part that it is called."""
     expect("network", network, nn.Module, "MLP((1, 28, 28), 10)")
     expect("wake", wake, Wake, "Wake(epochs=1)")
-    expect_each("night", night, (NREM, REM, Hebbian), "NREM(), REM()")  # type: ignore[arg-type]
+    expect_each("night", night, (Sleep, Hebbian), "NREM(), REM()")  # type: ignore[arg-type]
     expect("memory", memory, Memory, "ClassBalanced(200)")
     expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
     expect_each("plasticity", plasticity, Plasticity, "MovingAverage()")  # type: ignore[arg-type]
