@@ -27,6 +27,13 @@ def data_root() -> Path:
     return Path(named)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def features_lie_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Features that a test computes are none of the user's."""
+    with mock.patch.dict(os.environ, {"DREAMER_CACHE": str(tmp_path_factory.mktemp("cache"))}):
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits_stream() -> Stream:
     """The embedded digits in five experiences, seed 0."""

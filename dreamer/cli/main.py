@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,8 @@ from dreamer.cli.run import run
 from dreamer.cli.study import study
 from dreamer.cli.tune import tune
 from dreamer.config.binding import ConfigError
+
+_KEY = re.compile(r"--[A-Za-z_][\w.]*=")
 
 app = typer.Typer(
     name="dreamer",
@@ -52,12 +55,25 @@ def _options(
     pass
 
 
+def plain_words(typed: list[str]) -> list[str]:
+    """What was typed, with ``--key=value`` as the word ``key=value`` where a command has no such option.
+
+    W&B's sweeps write every parameter so (``${args}``).
+    """
+    command: Any = typer.main.get_command(app)
+    found = command.commands.get(typed[0]) if typed else None
+    if found is None or hasattr(found, "commands"):
+        return typed
+    options = {name for parameter in found.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return [word[2:] if _KEY.match(word) and word.partition("=")[0] not in options else word for word in typed]
+
+
 def main() -> None:
     """Run the command line; bad input ends with exit code 2 and one message."""
     # a part of the user's own lies where the command is typed
     sys.path.append(os.getcwd())
     try:
-        app()
+        app(plain_words(sys.argv[1:]))
     except ConfigError as error:
         typer.echo(f"dreamer: {error}", err=True)
         raise SystemExit(2) from None

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -56,11 +56,13 @@ class Batch(NamedTuple):
         x: (B, *S) samples.
         y: their targets: (B,) int64 labels in [0, K), or whatever the problem needs (see ``dreamer.problems``).
         group: (B,) int64, the domains that they are of; None where the labels ``y`` balance a replay.
+        fields: what else belongs to a sample, by name, each with B entries; None where nothing does.
     """
 
     x: Tensor
     y: Tensor
     group: Tensor | None = None
+    fields: Mapping[str, Tensor] | None = None
 
     @property
     def groups(self) -> Tensor:
@@ -82,6 +84,7 @@ class Dream(NamedTuple):
         clean: (B, *S) the samples before they were perturbed; None where ``x`` was not.
         is_features: True when ``x`` are features, which enter the learner's last layers (latent replay).
         group: (B,) int64, the domains that they are of; None where the labels ``y`` balance a replay.
+        fields: what else was kept with a sample, by name, each with B entries; None where nothing was.
     """
 
     x: Tensor
@@ -93,11 +96,18 @@ class Dream(NamedTuple):
     clean: Tensor | None = None
     is_features: bool = False
     group: Tensor | None = None
+    fields: Mapping[str, Tensor] | None = None
 
     @property
     def groups(self) -> Tensor:
         """(B,) int64 groups in [0, G) by which a replay is balanced: domains, or classes."""
         return self.y if self.group is None else self.group
+
+    def rows(self, rows: slice) -> Dream:
+        """Some of the batch."""
+        fields = None if self.fields is None else {name: column[rows] for name, column in self.fields.items()}
+        cut = Dream._make(part[rows] if isinstance(part, Tensor) else part for part in self)
+        return cut._replace(fields=fields)
 
 
 class Output(NamedTuple):
@@ -136,8 +146,7 @@ class DreamBlock:
     def at(self, step: int) -> Dream:
         """The dreams of a step."""
         start = (step - self.first) * self.per_step
-        rows = slice(start, start + self.per_step)
-        return Dream._make(part[rows] if isinstance(part, Tensor) else part for part in self.dreams)
+        return self.dreams.rows(slice(start, start + self.per_step))
 
 
 class Step(NamedTuple):

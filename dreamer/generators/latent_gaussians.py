@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.limits import fractions
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
 from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
@@ -36,12 +37,16 @@ class LatentGaussians(Generator):
         components: Gaussians per class.
         covariance: ``full``, ``diagonal``, or one ``shared`` by the classes of an experience (linear discriminant
             analysis), which is for single Gaussians.
+        pooled: fraction in [0, 1] of the covariance within all classes of the experience that every ``full`` covariance
+            of a single Gaussian is mixed with (regularised discriminant analysis, Friedman 1989): few samples of a
+            class say little of its own covariance, and one for all says nothing of it.
         temperature: scale of the deviation from a Gaussian's mean when dreaming; 1 as it was fitted.
         clip: keep every element of a dream between the least and the largest value that it had in real samples, so
             that pixels stay pixels and rectified features stay above 0.
 
     Raises:
-        ValueError: for fewer than one latent dimension or component, or a shared covariance of several components.
+        ValueError: for fewer than one latent dimension or component, a shared covariance of several components, or a
+            ``pooled`` that is no fraction or has nothing to be mixed with.
 
     >>> generator, rng = LatentGaussians((3,), 2), torch.Generator().manual_seed(0)
     >>> generator.end_experience([Batch(torch.rand(20, 3), torch.arange(20) % 2)], 0, rng)
@@ -59,6 +64,7 @@ class LatentGaussians(Generator):
         latent_dim: int = 64,
         components: int = 1,
         covariance: Covariance = "full",
+        pooled: float = 0.0,
         temperature: float = 1.0,
         clip: bool = True,
         store: Store = "float32",
@@ -69,6 +75,12 @@ class LatentGaussians(Generator):
             raise ValueError(f"expected latent_dim and components of at least 1, got {latent_dim} and {components}")
         if covariance == "shared" and components > 1:
             raise ValueError(f"expected components=1 with a shared covariance, got {components}")
+        fractions(pooled=pooled)
+        if pooled and (covariance != "full" or components > 1):
+            raise ValueError(
+                f"pooled={pooled} needs covariance='full' and components=1, got {covariance!r} and {components}"
+            )
+        self.pooled = pooled
         self.is_features = space == "features"
         # of the features unknown until the learner is attached
         self.latent_dim = 0 if self.is_features else min(latent_dim, math.prod(self.sample_shape))
@@ -144,6 +156,7 @@ class _Gaussians(GeneratorSnapshot):
         self.is_features = generator.is_features
         self.covariance = generator.covariance
         self.components = generator.components
+        self.pooled = generator.pooled
         self.temperature = generator.temperature
         self.clip = generator.clip
         rows, count, dims, size = len(classes), generator.components, generator.latent_dim, math.prod(self.shape)
@@ -173,8 +186,14 @@ class _Gaussians(GeneratorSnapshot):
             codes = z[row == index]
             found = fit_mixture(codes, self.components, rng, rounds, diagonal=self.covariance != "full")
             self._put(index, found)
+        if self.covariance == "shared" or self.pooled:
+            within = fit_mixture(z - self.mean[row, 0], 1, rng, 1).factor[0]
         if self.covariance == "shared":
-            self.spread[0, 0] = fit_mixture(z - self.mean[row, 0], 1, rng, 1).factor[0]
+            self.spread[0, 0] = within
+        elif self.pooled:
+            own = self.spread[:, 0].float()
+            mixed = torch.lerp(own @ own.mT, within @ within.T, self.pooled)
+            self.spread[:, 0] = torch.linalg.cholesky(mixed)
 
     def _put(self, row: int, found: Mixture) -> None:
         used = len(found.weight)

@@ -29,6 +29,9 @@ _AXES = {
     "sleep/night": ("sleep/gain", "sleep/dreams", "sleep/*", "dreams/*"),
 }
 
+_begun: list[Any] = []
+"""The logger that was begun last in this process."""
+
 
 def wandb_logger(
     out: str | Path,
@@ -50,6 +53,7 @@ def wandb_logger(
     """
     from pytorch_lightning.loggers import WandbLogger
 
+    _end_earlier()
     mode = os.environ.get("WANDB_MODE", "online").lower()
     reason = why_offline(timeout) if mode == "online" else "WANDB_MODE says so" if mode in _OFFLINE_MODES else None
     # in full: W&B's service, which writes the files, may have been begun elsewhere by the process that began this one
@@ -61,6 +65,7 @@ def wandb_logger(
         project=project, save_dir=out, name=name, group=group, job_type=job_type, config=dict(config or {}), mode=mode
     )
     _define_axes(logger)
+    _begun.append(logger)
     if reason is not None:
         _report_offline(logger, reason)
     return logger
@@ -117,6 +122,17 @@ def log_table(
 def finish(logger: WandbLogger, failed: bool = False) -> None:
     """End the run, so that the next run of this process begins one of its own."""
     logger.experiment.finish(exit_code=int(failed))
+
+
+@rank_zero_only
+def _end_earlier() -> None:
+    """End the run that was begun here before: W&B would go on with it, and several seeds be one run."""
+    import wandb
+
+    for earlier in _begun:
+        if wandb.run is not None and wandb.run is earlier._experiment:
+            wandb.run.finish()
+    _begun.clear()
 
 
 @rank_zero_only

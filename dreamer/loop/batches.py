@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch, DreamBlock, SleepContext, Stage, Step
-from dreamer.loop.plan import StageSpec
+from dreamer.loop.plan import StageSpec, folded
 from dreamer.streams.base import Samples, groups_of
 
 _READ_AT_ONCE = 1024
@@ -23,12 +23,14 @@ class RankInfo(NamedTuple):
     Attributes:
         rank: number of this process, from 0.
         ranks: processes that divide the experience among them.
+        fold: a last batch of one sample joins the one before it, see :func:`dreamer.loop.plan.folds`.
     """
 
     seed: int
     device: torch.device
     rank: int = 0
     ranks: int = 1
+    fold: bool = False
 
 
 def stage_steps(
@@ -76,7 +78,7 @@ def real_batches(stage: Stage, batch_size: int, samples: Samples, info: RankInfo
             number, batch = divmod(step, per_pass)
             if number != ordered:
                 order, ordered = pass_order(len(samples), stage.experience, number, info), number
-            yield order[batch * batch_size : (batch + 1) * batch_size]
+            yield order[batch * batch_size : None if batch == per_pass - 1 else (batch + 1) * batch_size]
 
     return samples.batches(indices())
 
@@ -90,7 +92,9 @@ def seen_batches(
         per_group: take so many samples of each class, or domain, instead.
     """
     if per_group is None:
-        count = min((stage.first_step + stage.steps) * batch_size, local_count(len(samples), info))
+        steps, count = stage.first_step + stage.steps, local_count(len(samples), info)
+        if steps < steps_per_pass(len(samples), batch_size, info):
+            count = min(steps * batch_size, count)
         index = pass_order(len(samples), stage.experience, 0, info)[:count]
     else:
         groups = groups_of(samples).cpu()
@@ -109,7 +113,7 @@ def pass_order(count: int, experience: int, number: int, info: RankInfo) -> Tens
 
 def steps_per_pass(count: int, batch_size: int, info: RankInfo) -> int:
     """Steps that one pass over an experience of so many samples takes; the last may be smaller than the others."""
-    return math.ceil(math.ceil(count / info.ranks) / batch_size)
+    return math.ceil(folded(math.ceil(count / info.ranks), batch_size, info.fold) / batch_size)
 
 
 def local_count(count: int, info: RankInfo) -> int:

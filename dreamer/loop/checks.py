@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dreamer.core.hypnogram import Hypnogram
+from dreamer.core.limits import expect, expect_each
 from dreamer.core.modes import evaluating
+from dreamer.generators import Generator
 from dreamer.loop.plan import Parts, StageSpec, few_samples, plan_run
+from dreamer.loop.values import within
+from dreamer.memory import Memory
 from dreamer.networks.base import Featured
 from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
 from dreamer.perturbations import Perturbation, scaled
+from dreamer.plasticity import Plasticity
+from dreamer.schedules import Schedule
 from dreamer.stages import Hebbian, Wake
+from dreamer.stages.base import Sleep
 from dreamer.stages.replay import Replayer
 from dreamer.streams.base import Stream
-
-_SLACK = 1e-3
-"""What rounding may add to a range of values."""
 
 
 def checked_plan(stream: Stream, parts: Parts, cycles: int, devices: int = 1) -> Hypnogram:
@@ -35,6 +40,25 @@ def checked_plan(stream: Stream, parts: Parts, cycles: int, devices: int = 1) ->
     return plan_run(stream, parts, cycles, devices)
 
 
+def check_kinds(
+    network: object,
+    wake: object,
+    night: object,
+    memory: object,
+    generator: object,
+    plasticity: object = (),
+    schedule: object = None,
+) -> None:
+    """Raise a ValueError when an argument is not the part that it is called."""
+    expect("network", network, nn.Module, "MLP((1, 28, 28), 10)")
+    expect("wake", wake, Wake, "Wake(epochs=1)")
+    expect_each("night", night, (Sleep, Hebbian), "NREM(), REM()")  # type: ignore[arg-type]
+    expect("memory", memory, Memory, "ClassBalanced(200)")
+    expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
+    expect_each("plasticity", plasticity, Plasticity, "MovingAverage()")  # type: ignore[arg-type]
+    expect("schedule", schedule, Schedule, "Boundary()")
+
+
 def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
     """Refuse what makes no sense together.
 
@@ -45,18 +69,28 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
         ValueError: with the reason.
     """
     _check_stream(stream, parts)
-    _check_values(stream, parts, x)
     for stage in (parts.wake, *parts.night):
         stage.check(parts.network)
+    check_replay(stream, parts, x)
     _check_wake(stream, parts, x)
     _check_learning(parts)
     for where, stage, replayer in parts.replayers():
-        _check_source(where, replayer, parts)
-        _check_perturbations(where, replayer, parts)
-        _try_replay(where, replayer, parts, stream, x)
         _check_objectives(where, stage, replayer, parts)
         _check_from_scratch(where, stage, replayer, parts)
     _check_features(parts)
+
+
+def check_replay(stream: Stream, parts: Parts, x: Tensor) -> None:
+    """Refuse what cannot be kept, dreamt or perturbed, whoever computes the losses; arguments as for check_parts.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    _check_values(stream, parts, x)
+    for where, _, replayer in parts.replayers():
+        _check_source(where, replayer, parts)
+        _check_perturbations(where, replayer, parts)
+        _try_replay(where, replayer, parts, stream, x)
 
 
 def _check_stream(stream: Stream, parts: Parts) -> None:
@@ -130,15 +164,14 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
                 "expected a generator of the learner's features (latent_gaussians with space='features'), or a memory"
             )
         return
-    least, largest = float(x.min()), float(x.max())
+    has = f"{stream.name} has {float(x.min()):.3g} to {float(x.max()):.3g}"
     for part in sources:
         ends = getattr(part, "bounds", None)
-        if ends is not None and (least < ends[0] - _SLACK or largest > ends[1] + _SLACK):
+        if ends is not None and not within(x, ends):
             option = next(key for key in ("likelihood", "span", "values", "store") if hasattr(part, key))
             other = {"likelihood": "'gaussian'", "store": "'float32'", "span": "None", "values": "'any'"}[option]
             raise ValueError(
-                f"{type(part).__name__} is for values in [{ends[0]:g}, {ends[1]:g}], {stream.name} has {least:.3g} to "
-                f"{largest:.3g}: expected {option}={other}"
+                f"{type(part).__name__} is for values in [{ends[0]:g}, {ends[1]:g}], {has}: expected {option}={other}"
             )
     named = [
         (where, perturbation)
@@ -147,10 +180,12 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
     ]
     for where, perturbation in [*named, *(("wake", perturbation) for perturbation in parts.wake.perturbations)]:
         clip = getattr(perturbation, "clip", None) if perturbation.space == "pixel" else None
-        if clip is not None and (least < clip[0] - _SLACK or largest > clip[1] + _SLACK):
+        if clip is not None and not within(x, clip):
+            name = type(perturbation).__name__
+            can = "clip" in inspect.signature(type(perturbation)).parameters
             raise ValueError(
-                f"{where}: {type(perturbation).__name__} clips to [{clip[0]:g}, {clip[1]:g}], {stream.name} has "
-                f"{least:.3g} to {largest:.3g}: expected clip=None"
+                f"{where}: {name} clips to [{clip[0]:g}, {clip[1]:g}], {has}: expected "
+                + ("clip=None" if can else "pixels in [0, 1], normalised within the network, or another perturbation")
             )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.types import Classes, Stage
@@ -91,16 +92,26 @@ def plan_run(stream: Stream, parts: Parts, cycles: int, devices: int = 1) -> Hyp
                 raise ValueError(
                     f"{type(stage).__name__} learns without gradients, which {devices} devices cannot average"
                 )
-    before = 0
+    before, fold = 0, folds(parts.network)
     stretches = []
     for experience in stream.experiences:
         samples = len(training_samples(stream, experience.index, parts.wake))
-        steps = parts.wake.length(-(-samples // devices))
+        steps = parts.wake.length(folded(-(-samples // devices), parts.wake.batch_size, fold))
         stretches.append(parts.schedule.cut(steps, before, last=experience.index == len(stream) - 1))
         before += steps
     plan = Hypnogram.plan(stretches, [(stage.kind, stage.steps) for stage in parts.night], cycles)
     _check_dawn(plan, parts)
     return plan
+
+
+def folded(count: int, batch_size: int, fold: bool) -> int:
+    """How many samples of a pass count towards its steps: one that would be left for a last batch does not."""
+    return count - 1 if fold and count > batch_size and count % batch_size == 1 else count
+
+
+def folds(network: nn.Module) -> bool:
+    """Whether a network needs two samples in a batch, as batch norm does."""
+    return any(isinstance(part, _BatchNorm) for part in network.modules())
 
 
 def _check_dawn(plan: Hypnogram, parts: Parts) -> None:

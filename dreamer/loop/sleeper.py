@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
-from dreamer.core.modes import evaluating
+from dreamer.core.modes import evaluating, resting_norms
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch, Classes, Dream, Losses, SleepContext, Stage, Step
 from dreamer.loop.batches import RankInfo, local_count, stage_steps, steps_per_pass
@@ -27,6 +27,10 @@ from dreamer.streams.base import Samples
 def itself(value: Tensor) -> Tensor:
     """The mean over the processes, where there is one."""
     return value
+
+
+_SINGLE = "Expected more than 1 value per channel"
+"""What torch says of a single sample in batch norm."""
 
 
 class Sleeper:
@@ -162,9 +166,7 @@ class Sleeper:
             mean_over_ranks: means of the same tensor on all processes, for schedules that watch.
         """
         context = self.context if network is None else replace(self.context, network=network)
-        keys = (self.stage.index, step.step, self.info.rank)
-        rng = randoms(self.info.seed, Purpose.PERTURB, *keys, device=self.info.device)
-        losses = self._with_penalties(self.spec.losses(context, self._taught(step), rng))
+        losses = self._with_penalties(self._losses(context, self._taught(step)))
         if step.real is not None:
             self.offer(step, offered, losses.outputs)
             self._observe(step.real, losses, mean_over_ranks)
@@ -173,6 +175,17 @@ class Sleeper:
             for weight, delta in losses.changes:
                 weight.add_(delta)
         return losses
+
+    def _losses(self, context: SleepContext, step: Step) -> Losses:
+        """The stage's losses; where a single sample enters batch norm, that rests on its running statistics."""
+        keys = (self.info.seed, Purpose.PERTURB, self.stage.index, step.step, self.info.rank)
+        try:
+            return self.spec.losses(context, step, randoms(*keys, device=self.info.device))
+        except ValueError as error:
+            if _SINGLE not in str(error):
+                raise
+        with resting_norms(context.network):
+            return self.spec.losses(context, step, randoms(*keys, device=self.info.device))
 
     def _taught(self, step: Step) -> Step:
         """The step with the teachers' outputs for its dreams; of all steps whose dreams were drawn together at once."""
@@ -212,8 +225,9 @@ class Sleeper:
         size = self.parts.wake.batch_size
         done = self.stage.first_step + step.step + self.ledger.ahead
         number, batch = divmod(done, steps_per_pass(self._samples, size, self.info))
-        left = local_count(self._samples, self.info) - batch * size
-        return min(max(left, 0), size) if self.offers(number) else 0
+        left = max(0, local_count(self._samples, self.info) - batch * size)
+        last = batch == steps_per_pass(self._samples, size, self.info) - 1
+        return (left if last else min(left, size)) if self.offers(number) else 0
 
     def offer(self, step: Step, count: int, outputs: Tensor | None = None) -> None:
         """Offer real samples of a step to the memory.
@@ -227,7 +241,9 @@ class Sleeper:
             return
         rng = randoms(self.info.seed, Purpose.MEMORY, step.stage, step.step, self.info.rank)
         logits = outputs[:count] if memory.logits and outputs is not None else None
-        memory.add(real.x[:count], real.y[:count], rng, logits, None if real.group is None else real.group[:count])
+        fields = {name: column[:count] for name, column in (real.fields or {}).items()}
+        group = None if real.group is None else real.group[:count]
+        memory.add(real.x[:count], real.y[:count], rng, logits, group, **({"fields": fields} if fields else {}))
 
     def _observe(self, real: Batch, losses: Losses, mean_over_ranks: Callable[[Tensor], Tensor]) -> None:
         """Show a wake step to a schedule that watches, the same on all processes."""

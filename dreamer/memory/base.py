@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dreamer.core.types import Batch, Dream
 from dreamer.memory._shards import Hand, Key, Piles, deal, part
@@ -15,6 +16,9 @@ Store = Literal["float32", "float16", "uint8"]
 
 _SLACK = 1e-3
 _BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
+_FIELD = "field "
+_IGNORED = -100
+"""The target that torch's cross-entropy leaves out, ``ignore_index``."""
 
 
 @runtime_checkable
@@ -64,7 +68,13 @@ class Memory(Protocol):
         ...
 
     def add(
-        self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None, group: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        rng: torch.Generator,
+        logits: Tensor | None = None,
+        group: Tensor | None = None,
+        fields: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Offer real samples: each of them once or, where :attr:`every_pass`, once in every pass.
 
@@ -74,6 +84,7 @@ class Memory(Protocol):
             rng: generator on the CPU.
             logits: (B, K) the learner's output for them, where :attr:`logits`.
             group: (B,) int64 domains by which they are balanced; None balances by label.
+            fields: what else belongs to them, by name, each with B entries; drawn with them.
         """
         ...
 
@@ -197,6 +208,11 @@ class Buffer:
         return sum(self.size * column[0].numel() * column.element_size() for column in self.held.values())
 
     @property
+    def fields(self) -> frozenset[str]:
+        """Names of what is kept beside samples and targets."""
+        return frozenset(name.removeprefix(_FIELD) for name in self.held if name.startswith(_FIELD))
+
+    @property
     def bounds(self) -> tuple[float, float] | None:
         """Least and largest value that it can store; None for any."""
         return (0.0, 1.0) if self.store == "uint8" else None
@@ -208,9 +224,17 @@ class Buffer:
         return self.total * (elements * each + target_bytes + (4 * outputs if self.logits else 0))
 
     def add(
-        self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None, group: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        rng: torch.Generator,
+        logits: Tensor | None = None,
+        group: Tensor | None = None,
+        fields: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Offer samples, each of which is kept or not; see :meth:`Memory.add`.
+
+        Rows of sequences may differ in their length, from one batch to the next: the shorter ones are filled up.
 
         Raises:
             ValueError: when logits are to be kept and none come.
@@ -228,6 +252,7 @@ class Buffer:
             raise ValueError("the memory keeps the learner's logits, but none came with the samples")
         rows = {"x": x, "y": y} | ({"logits": logits.float()} if self.logits and logits is not None else {})
         rows |= {} if group is None else {"group": group}
+        rows |= {f"{_FIELD}{name}": column for name, column in (fields or {}).items()}
         self._write(list(kept), {name: row[list(kept.values())] for name, row in rows.items()})
 
     def _slot(self, label: int, rng: torch.Generator) -> int | None:
@@ -252,7 +277,8 @@ class Buffer:
             index = torch.randint(self.size, (count,), generator=rng, device=rng.device)
         drawn = self._rows(index)
         logits, group = drawn.get("logits"), drawn.get("group")
-        return Dream(drawn["x"], drawn["y"], logits=logits, is_features=self.is_features, group=group)
+        fields = {name.removeprefix(_FIELD): rows for name, rows in drawn.items() if name.startswith(_FIELD)} or None
+        return Dream(drawn["x"], drawn["y"], logits=logits, is_features=self.is_features, group=group, fields=fields)
 
     def to(self, device: torch.device | str) -> None:
         """Move what is held to a device."""
@@ -299,7 +325,8 @@ class Buffer:
         for key, (pile, turn) in deal(tables, self.rank, self.ranks).items():
             hands[key] = Hand(list(range(len(rows), len(rows) + len(pile))), turn)
             rows += pile
-        held = {name: torch.cat([column[name] for column in columns])[rows] for name in columns[0]} if rows else {}
+        joined = {name: _levelled([column[name] for column in columns], name) for name in columns[0]} if rows else {}
+        held = {name: torch.cat(pieces)[rows] for name, pieces in joined.items()}
         offered = part(sum(state["offered"] for state in states), self.rank, self.ranks)
         return {"held": held, "size": len(rows), "offered": offered} | self._regrouped(states, hands)
 
@@ -341,6 +368,7 @@ class Buffer:
             self.held = {name: _room(self.capacity, row) for name, row in rows.items()}
         index = torch.tensor(slots, device=rows["y"].device)
         for name, row in rows.items():
+            self.held[name], row = _levelled([self.held[name], row], name)
             self.held[name][index] = row
 
     def _encode(self, x: Tensor) -> Tensor:
@@ -365,6 +393,20 @@ class Buffer:
 def below(bound: int, rng: torch.Generator) -> int:
     """A random whole number in [0, bound)."""
     return int(torch.randint(bound, (1,), generator=rng))
+
+
+def _levelled(pieces: Sequence[Tensor], name: str) -> list[Tensor]:
+    """Rows of one length: those of shorter sequences are filled up, targets with what a cross-entropy leaves out."""
+    if len({piece.shape[1:] for piece in pieces}) == 1:
+        return list(pieces)
+    if min(piece.ndim for piece in pieces) < 2 or len({piece.shape[2:] for piece in pieces}) > 1:
+        shapes = " and ".join(str(tuple(piece.shape[1:])) for piece in pieces)
+        raise ValueError(f"expected {name.removeprefix(_FIELD)} of one shape in a memory, got {shapes}")
+    width = max(piece.shape[1] for piece in pieces)
+    fill = _IGNORED if name == "y" and not pieces[0].is_floating_point() else 0
+    return [
+        functional.pad(piece, (0, 0) * (piece.ndim - 2) + (0, width - piece.shape[1]), value=fill) for piece in pieces
+    ]
 
 
 def _room(capacity: int, rows: Tensor) -> Tensor:

@@ -87,7 +87,13 @@ class ClassStatistics:
         return self.ranks * (outputs * (8 + 8 + 4 * dims) + 4 * spread[self.covariance])
 
     def add(
-        self, x: Tensor, y: Tensor, rng: torch.Generator, logits: Tensor | None = None, group: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        rng: torch.Generator,
+        logits: Tensor | None = None,
+        group: Tensor | None = None,
+        fields: Mapping[str, Tensor] | None = None,
     ) -> None:
         """See :meth:`dreamer.memory.Memory.add`; nothing is kept while awake."""
 

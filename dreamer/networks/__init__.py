@@ -5,9 +5,12 @@ from dreamer.networks.base import Featured
 from dreamer.networks.heads import GrowingHead
 from dreamer.networks.likelihood_classifier import LikelihoodClassifier
 from dreamer.networks.mlp import MLP
+from dreamer.networks.nearest_class_mean import NearestClassMean
 from dreamer.networks.random_fourier_lda import RandomFourierLDA
+from dreamer.networks.random_projection_ridge import RandomProjectionRidge
 from dreamer.networks.resnet18 import ResNet18
 from dreamer.networks.small_conv import SmallConv
+from dreamer.networks.streaming_lda import StreamingLDA
 
 __all__ = [
     "MLP",
@@ -15,7 +18,10 @@ __all__ = [
     "Featured",
     "GrowingHead",
     "LikelihoodClassifier",
+    "NearestClassMean",
     "RandomFourierLDA",
+    "RandomProjectionRidge",
     "ResNet18",
     "SmallConv",
+    "StreamingLDA",
 ]

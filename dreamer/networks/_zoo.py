@@ -1,34 +1,63 @@
-"""Networks of torchvision and timm by name. Both are imported here, inside a function; nothing is downloaded."""
+"""Networks by name, and weights from files. torchvision, timm and safetensors are imported here, inside functions.
+
+Nothing is downloaded.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from dreamer.core.suggest import nearest
+from dreamer.networks._efficientnet_lite import EfficientNetLite0
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_TIMM = "timm/"
 
 
-def headless(name: str) -> tuple[nn.Module, frozenset[str]]:
-    """An untrained network without its last layer, and the keys that its state has lost with it.
+class Headless(NamedTuple):
+    """An untrained network without its last layer.
+
+    Attributes:
+        spare: the keys that its state has lost with that layer.
+        mean: what the network wants to be taken off each channel of pixels in [0, 1].
+        std: by what it wants them to be divided then.
+    """
+
+    network: nn.Module
+    spare: frozenset[str]
+    mean: tuple[float, ...] = _IMAGENET[0]
+    std: tuple[float, ...] = _IMAGENET[1]
+
+
+def headless(name: str) -> Headless:
+    """A network by name, without its last layer.
 
     Args:
-        name: of a classifier of torchvision (``resnet18``), or else of timm.
+        name: ``efficientnet_lite0``, or of a classifier of torchvision (``resnet18``), or else of timm;
+            ``timm/efficientnet_lite0`` is timm's, whoever else has one of that name.
 
     Raises:
-        ValueError: when neither has one of that name, or it does not end in a linear layer.
+        ValueError: when nobody has one of that name, or it does not end in a linear layer.
     """
     from torchvision import models
 
+    if name == "efficientnet_lite0":
+        lite = EfficientNetLite0()
+        spare = frozenset(lite.state_dict()) - frozenset(EfficientNetLite0(outputs=None).state_dict())
+        lite._fc = nn.Identity()
+        return Headless(lite, spare, (127 / 255,) * 3, (128 / 255,) * 3)
     known = models.list_models(module=models)
     if name in known:
         # a second classifier in the middle would give outputs beside the last one's while training
         single = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
         network = models.get_model(name, weights=None, **single)
-        return _cut(network, name)
+        return Headless(*_cut(network, name))
+    name = name.removeprefix(_TIMM)
     if importlib.util.find_spec("timm") is None:
         near = nearest(name, known)
         hint = "" if near is None else f", whose nearest is {near!r}"
@@ -42,20 +71,23 @@ def headless(name: str) -> tuple[nn.Module, frozenset[str]]:
     made: Any = timm.create_model(name, pretrained=False)
     whole = set(made.state_dict())
     made.reset_classifier(0)
-    return made, frozenset(whole - set(made.state_dict()))
+    # what the authors normalised with stands beside each of timm's networks
+    mean, std = made.pretrained_cfg["mean"], made.pretrained_cfg["std"]
+    return Headless(made, frozenset(whole - set(made.state_dict())), tuple(mean), tuple(std))
 
 
 def load_weights(network: nn.Module, path: str | Path, spare: frozenset[str] = frozenset()) -> None:
-    """Load a state dictionary that ``torch.save`` wrote, safely.
+    """Load a state dictionary that ``torch.save`` or safetensors wrote, safely.
 
     Args:
+        path: a file that ends in ``.safetensors`` is read as one, any other as one of torch.
         spare: keys that may be there and are left aside.
 
     Raises:
         ValueError: when there is no such file, or it holds other weights.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _read(Path(path))
     except Exception as error:  # damaged files make torch raise errors of many types
         why = " ".join(str(error).split())[:120]
         raise ValueError(f"cannot read weights in {str(path)!r}: expected a state dict of tensors ({why})") from error
@@ -71,6 +103,16 @@ def load_weights(network: nn.Module, path: str | Path, spare: frozenset[str] = f
             f"{wrong[0]!r} is the first"
         )
     network.load_state_dict(own)
+
+
+def _read(path: Path) -> Any:
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    if importlib.util.find_spec("safetensors") is None:
+        raise ValueError("safetensors is not installed: pip install 'dreamer[backbones]'")
+    from safetensors.torch import load_file
+
+    return load_file(path)
 
 
 def _cut(network: nn.Module, name: str) -> tuple[nn.Module, frozenset[str]]:

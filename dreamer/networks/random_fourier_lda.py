@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from dreamer.networks.base import doubled
+from dreamer.networks.streaming_lda import Shrinkage, StreamingLDA
 
 
-class RandomFourierLDA(nn.Module):
+class RandomFourierLDA(StreamingLDA):
     """Random Fourier features under a linear discriminant whose statistics are gathered sample by sample (RanDumb).
 
     Prabhu et al. 2024, arXiv 2402.08823. The features approximate the kernel ``exp(-gamma * mean((x - x')^2))`` (Rahimi
-    and Recht 2007: ``sqrt(2 / H) cos(w x + b)``, w normal, b uniform). :meth:`absorb` takes samples into the classes'
-    means and into one scatter matrix within all classes, by the pairwise update of Chan, Golub and LeVeque (1979): any
-    order and any cut into batches give the same classifier, up to rounding. A logit is
-    ``mu' C^-1 h - mu' C^-1 mu / 2``: the class with the nearest mean in Mahalanobis distance wins, however many
-    samples it has. As in the official legacy_model.py the shrinkage is estimated from all samples around the means of
-    their classes; the official main.py shrinks one covariance per class.
+    and Recht 2007: ``sqrt(2 / H) cos(w x + b)``, w normal, b uniform); what is done with them is
+    :class:`dreamer.networks.streaming_lda.StreamingLDA`'s. As in the official legacy_model.py the shrinkage is
+    estimated from all samples around the means of their classes; the official main.py shrinks one covariance per class.
 
     What it keeps is float32 and counts as its bytes: H x H numbers (100 MB for 5 000 features, 2.5 GB for 25 000), a
-    mean for every class, and the frequencies. Every checkpoint holds them. They are solved in float64 when logits are
-    first computed after something was absorbed: H^3 / 3 multiplications, and 16 H^2 bytes for as long as that takes.
+    mean for every class, and the frequencies.
 
     Args:
         sample_shape: *S; samples are flattened.
@@ -34,22 +29,15 @@ class RandomFourierLDA(nn.Module):
         features: H; the paper's tables have 25 000.
         gamma: inverse squared width of the kernel per element of a sample. The default is that of the official code on
             MNIST (``gamma="scale"`` of scikit-learn: 1 over the variance of a pixel, whose deviation is 0.308).
-        shrinkage: fraction of the mean variance's identity in the covariance, in (0, 1], or ``oas``: estimated (Chen et
-            al. 2010, as scikit-learn has it), which is what the official code does.
+        shrinkage: see :class:`dreamer.networks.streaming_lda.StreamingLDA`; the official code estimates it (``oas``).
         seed: of frequencies and phases.
 
     Raises:
         ValueError: when a number is out of its range.
     """
 
-    needs_classes = True
     frequencies: Tensor
     phases: Tensor
-    count: Tensor
-    mean: Tensor
-    scatter: Tensor
-    weight: Tensor
-    bias: Tensor
 
     def __init__(
         self,
@@ -57,92 +45,23 @@ class RandomFourierLDA(nn.Module):
         num_classes: int,
         features: int = 5000,
         gamma: float = 10.5,
-        shrinkage: Literal["oas"] | float = "oas",
+        shrinkage: Shrinkage = "oas",
         seed: int = 0,
     ):
-        super().__init__()
         if features < 1:
             raise ValueError(f"expected at least 1 feature, got {features}")
         if gamma <= 0:
             raise ValueError(f"expected a positive gamma, got {gamma}")
-        if shrinkage != "oas" and not 0 < float(shrinkage) <= 1:
-            raise ValueError(f"expected 'oas' or a shrinkage in (0, 1], got {shrinkage}")
-        self.shrinkage = shrinkage
+        super().__init__((features,), num_classes, shrinkage)
         size = math.prod(sample_shape)
         rng = torch.Generator().manual_seed(seed)
         frequencies = math.sqrt(2 * gamma / size) * torch.randn(features, size, generator=rng)
         # kept in checkpoints, though the seed would bring them back: another release of torch may draw other numbers
         self.register_buffer("frequencies", frequencies)
         self.register_buffer("phases", 2 * math.pi * torch.rand(features, generator=rng))
-        self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(num_classes, features))
-        self.register_buffer("scatter", torch.zeros(features, features))
-        self.register_buffer("weight", torch.zeros(num_classes, features), persistent=False)
-        self.register_buffer("bias", torch.zeros(num_classes), persistent=False)
-        self._solved = False
 
     def features(self, x: Tensor) -> Tensor:
         """Map (B, *S) samples to (B, H) random Fourier features in [-sqrt(2 / H), sqrt(2 / H)]."""
         with torch.autocast(x.device.type, enabled=False):
             angles = functional.linear(x.flatten(1).float(), self.frequencies, self.phases)
         return math.sqrt(2 / len(self.phases)) * angles.cos()
-
-    @torch.no_grad()
-    def absorb(self, x: Tensor, y: Tensor) -> None:
-        """Take samples into the statistics, each of them once.
-
-        Args:
-            x: (B, *S) samples.
-            y: (B,) int64 labels.
-        """
-        h = self.features(x)
-        member = functional.one_hot(y, len(self.count)).to(h.dtype)
-        # differences of nearly equal numbers: half precision would leave nothing of them
-        with torch.autocast(x.device.type, enabled=False):
-            fresh = member.sum(dim=0)
-            total = self.count + fresh
-            fraction = fresh / total.clamp_min(1)
-            mean = member.T @ h / fresh.clamp_min(1)[:, None]
-            shift = mean - self.mean
-            rows = torch.cat([h - mean[y], (self.count * fraction).sqrt()[:, None] * shift])
-            self.scatter.addmm_(rows.T, rows)
-        self.mean += fraction[:, None] * shift
-        self.count += fresh.to(self.count.dtype)
-        self._solved = False
-
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits; those of classes that were never absorbed are the lowest number."""
-        if not self._solved:
-            self._solve()
-        with torch.autocast(h.device.type, enabled=False):
-            logits = functional.linear(h, self.weight, self.bias)
-        return logits.masked_fill(self.count == 0, torch.finfo(logits.dtype).min)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, K) logits."""
-        return self.classify(self.features(x))
-
-    @torch.no_grad()
-    def _solve(self) -> None:
-        covariance = doubled(self.scatter) / int(self.count.sum().clamp_min(1))
-        # a variance of 0 (one sample per class) leaves the nearest mean in Euclidean distance
-        level = covariance.diagonal().mean().clamp_min(1e-12)
-        fraction = self._fraction(covariance, level)
-        covariance.mul_(1 - fraction).diagonal().add_(fraction * level)
-        mean = doubled(self.mean)
-        weight = torch.cholesky_solve(mean.T, torch.linalg.cholesky(covariance)).T
-        self.weight.copy_(weight)
-        self.bias.copy_(-0.5 * (mean * weight).sum(dim=1))
-        self._solved = True
-
-    def _fraction(self, covariance: Tensor, level: Tensor) -> float:
-        """The shrinkage: the given one, or the oracle approximating one of Chen et al. (2010)."""
-        if self.shrinkage != "oas":
-            return float(self.shrinkage)
-        power = torch.linalg.vector_norm(covariance).square() / covariance.numel()
-        excess = (int(self.count.sum()) + 1) * (power - level.square() / len(covariance))
-        return float(((power + level.square()) / excess).clamp_max(1)) if excess > 0 else 1.0
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        self._solved = False
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

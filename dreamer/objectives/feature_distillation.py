@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,4 +53,6 @@ class FeatureDistillation(Objective):
         if self.distance == "cosine":
             alike = functional.cosine_similarity(output.features, target.teacher_features, dim=1)
             return self.weight * (1 - alike).mean()
-        return self.weight * functional.mse_loss(output.features, target.teacher_features)
+        # older versions of torch cannot differentiate a difference of two types
+        features = output.features.to(torch.promote_types(output.features.dtype, target.teacher_features.dtype))
+        return self.weight * functional.mse_loss(features, target.teacher_features)

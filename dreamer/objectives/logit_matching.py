@@ -55,7 +55,7 @@ class LogitMatching(Objective):
         if active is not None:
             counted = counted & active
         # both before they are compared: infinity leaves NaN in the gradient even where it is not counted
-        error = functional.mse_loss(
-            output.logits.masked_fill(~counted, 0), wanted.masked_fill(~counted, 0), reduction="sum"
-        )
+        # older versions of torch cannot differentiate a difference of two types
+        logits = output.logits.to(torch.promote_types(output.logits.dtype, wanted.dtype))
+        error = functional.mse_loss(logits.masked_fill(~counted, 0), wanted.masked_fill(~counted, 0), reduction="sum")
         return self.weight * error / wanted.numel()

@@ -24,6 +24,7 @@ class Perturbation(Protocol):
     that say how strong it is, 0 for no change; where multiplying them is not right, it also has a method
     ``scaled(strength)``, which returns what :func:`scaled` does. One that needs the learner has a method
     ``bind_model(network)`` that returns a copy bound to it (:func:`bound`); calling it unbound raises a RuntimeError.
+    One that brings samples into a range of values names it in ``clip``, None for none.
 
     Attributes:
         space: what is perturbed: ``pixel`` (B, *S) samples, ``latent`` (B, D) codes, or ``noise``, the (B, D) standard

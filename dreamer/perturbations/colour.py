@@ -35,6 +35,7 @@ class Colour:
 
     space: Literal["pixel"] = "pixel"
     amounts = ("brightness", "contrast", "saturation", "hue")
+    clip = (0.0, 1.0)
 
     def __init__(self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.1):
         at_least(0, brightness=brightness, contrast=contrast, saturation=saturation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +39,37 @@ class Tally:
     def value(self) -> float | None:
         """The score; None of nothing."""
         return self.total / self.weight if self.weight else None
+
+
+class GroupedTally(Tally):
+    """A score for each group while it is being counted; the value is their mean, however many samples they have.
+
+    Attributes:
+        parts: the tally of each group that occurred, by number.
+
+    >>> (Tally() + GroupedTally({0: Tally(3, 4)}) + GroupedTally({1: Tally(1, 4)})).value
+    0.5
+    """
+
+    parts: dict[int, Tally]
+
+    def __init__(self, parts: Mapping[int, Tally]):
+        super().__init__(sum(part.total for part in parts.values()), sum(part.weight for part in parts.values()))
+        # a tally is frozen
+        object.__setattr__(self, "parts", dict(parts))
+
+    def __add__(self, other: Tally) -> GroupedTally:
+        theirs = other.parts if isinstance(other, GroupedTally) else {}
+        groups = sorted({*self.parts, *theirs})
+        return GroupedTally({group: self.parts.get(group, Tally()) + theirs.get(group, Tally()) for group in groups})
+
+    __radd__ = __add__
+
+    @property
+    def value(self) -> float | None:
+        """The mean of the groups' scores; None of nothing."""
+        values = [part.value for part in self.parts.values() if part.value is not None]
+        return sum(values) / len(values) if values else None
 
 
 class Problem(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from dreamer.core.limits import above
 from dreamer.core.types import Dream, Output
-from dreamer.problems.base import Groups, Problem, Tally
+from dreamer.problems.base import GroupedTally, Groups, Problem, Tally
 from dreamer.problems.softmax import cross_entropy, softened_divergence
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class Classification(Problem):
 
     Args:
         temperature: of the distillation; 2 as in learning without forgetting and in van de Ven et al. (2020).
+        average: of what the accuracy is the mean: of all ``samples``, or of the accuracies of the ``classes``, however
+            many samples each of them has.
 
     Raises:
         ValueError: when the temperature is not positive.
@@ -39,9 +41,10 @@ class Classification(Problem):
     unit = "%"
     higher_is_better = True
 
-    def __init__(self, temperature: float = 2.0):
+    def __init__(self, temperature: float = 2.0, average: Literal["samples", "classes"] = "samples"):
         above(0, temperature=temperature)
         self.temperature = temperature
+        self.average = average
 
     def check(self, stream: Stream) -> None:
         if stream.groups != "class":
@@ -80,7 +83,11 @@ class Classification(Problem):
         """How many samples have the largest logit at their class."""
         if active is not None:
             outputs = outputs.masked_fill(~active, -torch.inf)
-        return Tally(int((outputs.argmax(dim=1) == y).sum()), len(y))
+        right = outputs.argmax(dim=1) == y
+        if self.average == "samples":
+            return Tally(int(right.sum()), len(y))
+        members = {label: right[y == label] for label in y.unique().tolist()}
+        return GroupedTally({label: Tally(int(own.sum()), len(own)) for label, own in members.items()})
 
     def taken_for(self, outputs: Tensor, y: Tensor, active: Tensor | None, classes: Tensor) -> Tally:
         """How many samples of other classes have their largest logit at one of some classes."""

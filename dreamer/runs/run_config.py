@@ -21,6 +21,7 @@ from dreamer.core.suggest import one_of
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.loggers.wandb import wandb_logger
 from dreamer.problems import Classification
+from dreamer.runs._pretrained import on_backbone
 from dreamer.streams import registry as streams
 from dreamer.streams.base import Stream
 from dreamer.training.data import StreamDataModule
@@ -81,18 +82,19 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
 
     Args:
         plain: plain values, as :func:`dreamer.config.yaml.read` gives them. Besides ``name``, ``stream``, ``data``,
-            ``trainer``, ``logger``, ``out``, ``dream_quality`` and ``continual_evaluation`` it may hold every argument
-            of :class:`dreamer.training.module.WakeSleepModule`.
+            ``backbone``, ``trainer``, ``logger``, ``out``, ``dream_quality`` and ``continual_evaluation`` it may hold
+            every argument of :class:`dreamer.training.module.WakeSleepModule`.
 
     Raises:
         ConfigError: for an unknown key, a wrong type, a missing value.
     """
-    own = ("name", "stream", "data", "trainer", "logger", "out", "dream_quality", "continual_evaluation")
+    own = ("name", "stream", "data", "backbone", "trainer", "logger", "out", "dream_quality", "continual_evaluation")
     of_module = parameters(WakeSleepModule)
     for key in plain:
         if key not in own and key not in of_module:
             raise ConfigError(f"{key}: unknown key; {one_of(str(key), [*own, *of_module])}")
-    options = {key: value for key, value in plain.items() if key in of_module and key != "optimizer"}
+    whole = on_backbone(plain)
+    options = {key: value for key, value in whole.items() if key in of_module and key != "optimizer"}
     module = bind(WakeSleepModule, options, given=(*_FROM_STREAM, "optimizer"), title="the run")
     if plain.get("optimizer") is not None:
         factory = _optimizer(plain["optimizer"], of_module["optimizer"].default)
@@ -104,7 +106,7 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
         name=_name(plain.get("name") or "run"),
         seed=seed,
         out=check(plain.get("out"), str | None, "out"),
-        stream=_stream(plain.get("stream"), {"seed": seed, **reading}),
+        stream=_stream(whole.get("stream"), {"seed": seed, **reading}),
         datamodule=datamodule,
         module=module,
         trainer=bind(pl.Trainer, plain.get("trainer") or {}, "trainer", refused=OWNED).options,

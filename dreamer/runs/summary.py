@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.loop.plan import few_samples, kept_bytes
 from dreamer.networks.base import feature_shape
@@ -27,6 +29,20 @@ def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | No
     )
 
 
+def data_line(stream: Stream, most: int = 6) -> str:
+    """Shape of the samples, and the first classes with their numbers of training samples, in one line."""
+    shape = " x ".join(map(str, stream.sample_shape)) or "one number"
+    if stream.passing or stream.groups != "class":
+        return f"samples: {shape}"
+    labels = torch.cat([each.train.y.cpu() for each in stream.experiences])
+    present, counts = labels.unique(return_counts=True)
+    named = dict(enumerate(stream.class_names))
+    pairs = list(zip(present.tolist(), counts.tolist(), strict=True))
+    shown = [f"{named.get(label, str(label))} ({count:,})" for label, count in pairs[:most]]
+    more = ["..."] if len(pairs) > most else []
+    return f"samples: {shape}; {len(pairs)} classes: {', '.join([*shown, *more])}"
+
+
 def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
     """Bytes that the run will hold at its end: network, memory, generator, teachers, plasticity."""
     sizes = module.bytes()
@@ -50,7 +66,7 @@ def summary(stream: Stream, module: WakeSleepModule, plan: Hypnogram, stream_see
     if grows(module.network):
         seen = [set().union(*stream.class_order[: index + 1]) for index in range(len(stream))]
         lines.append(f"outputs: {' '.join(str(len(classes)) for classes in seen)}, as classes are seen")
-    return "\n".join([*lines, protocol_line(stream, module, stream_seed)])
+    return "\n".join([*lines, data_line(stream), protocol_line(stream, module, stream_seed)])
 
 
 def _short(order: tuple[tuple[int, ...], ...], most: int = 10) -> list[tuple[object, ...]]:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from dreamer.core.limits import expect, expect_each
 from dreamer.core.types import Dream, Losses, SleepContext, Step
 from dreamer.networks.base import check_resettable, forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
@@ -65,7 +66,10 @@ class Sleep:
     by_gradient: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        expect_each(f"{self.kind}: perturbations", self.perturbations, Perturbation, "Affine()")
+        expect_each(f"{self.kind}: objectives", self.objectives, Objective, "CrossEntropy()")
         for name in ("steps", "batch_size", "steps_per_dream"):
+            expect(f"{self.kind}: {name}", getattr(self, name), int, "100")
             if getattr(self, name) < 1:
                 raise ValueError(f"{self.kind}: expected {name} of at least 1, got {getattr(self, name)}")
         if self.source == "day":

@@ -13,6 +13,7 @@ from torch import Tensor
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch
 
+_PLAIN = {torch.float64: torch.float32, torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 Scenario = Literal["class", "domain", "task"]
 Groups = Literal["class", "domain"]
 
@@ -121,8 +122,8 @@ class TensorSamples:
 
 
 def single(x: Tensor) -> Tensor:
-    """The tensor, in float32 where it is float64 (tables and numpy arrays often are)."""
-    return x.to(torch.float32) if x.dtype == torch.float64 else x
+    """The tensor in a type that torch computes with: float32 for float64, a signed one for 16 bits and more."""
+    return x.to(_PLAIN.get(x.dtype, x.dtype))
 
 
 def targets(y: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorD
 
 from dreamer.core.types import Batch
 from dreamer.streams.base import Samples, TensorSamples, single
+from dreamer.streams.labels import label_of
 from dreamer.streams.pixels import pixels
 
 LIMIT_BYTES = 2 * 2**30
@@ -269,10 +270,24 @@ def _sample(item: Any) -> Any:
 
 
 def _label(item: Any) -> int | None:
-    if not isinstance(item, (tuple, list)) or len(item) < 2:
+    found = label_of(item)
+    return found if isinstance(found, int) else None
+
+
+def text_labels(dataset: Any, targets: Callable[[Any], Any] | None = None) -> list[str] | None:
+    """The labels of a map-style dataset where they are texts; None where they are not. Its items may be read."""
+    if not size_of(dataset):
         return None
-    found = _integers([item[1]], 1)
-    return None if found is None else int(found[0])
+    given: list[Any] = (
+        [targets(dataset)] if targets is not None else [getattr(dataset, name, None) for name in _ATTRIBUTES]
+    )
+    for values in given:
+        if not isinstance(values, str) and hasattr(values, "__len__") and len(values) == size_of(dataset):
+            if all(isinstance(value, str) for value in values):
+                return list(values)
+    if targets is not None or find_labels(dataset) is not None or not isinstance(label_of(dataset[0]), str):
+        return None
+    return [str(label_of(dataset[position])) for position in range(size_of(dataset))]
 
 
 def _tensor(sample: Any) -> Tensor:

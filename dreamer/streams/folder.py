@@ -1,4 +1,4 @@
-"""A folder of pictures as a stream: one sub-folder per class."""
+"""A folder of pictures as a stream: one sub-folder per class, or a file with their labels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch.utils.data import Dataset
 
 from dreamer.streams.base import DataNotFound, Samples, Scenario, Stream, TensorSamples
 from dreamer.streams.dataset_samples import LIMIT_BYTES, DatasetSamples
+from dreamer.streams.folder_layout import find_layout
 from dreamer.streams.pixels import coloured, open_image, pixels, readable
 from dreamer.streams.split import split_stream
 from dreamer.streams.tensors import split_off
 
-_TEST_NAMES = ("test", "val", "valid", "validation")
 _MOST_EXPERIENCES = 10
 
 
@@ -27,6 +27,7 @@ def folder(
     root: str | Path | None = None,
     experiences: int | None = None,
     size: int = 32,
+    crop: bool = False,
     channels: int | None = None,
     seed: int = 0,
     shuffle: bool = True,
@@ -37,15 +38,19 @@ def folder(
     test: float = 0.2,
     limit_bytes: int = LIMIT_BYTES,
     workers: int = 4,
+    label: str | None = None,
 ) -> Stream:
-    """A folder of pictures, ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*``.
+    """A folder of pictures, ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*``, or with a file of labels.
 
     Classes are numbered in the order of their names. Pictures of any size and mode become squares of 8-bit pixels.
+    See :func:`dreamer.streams.folder_layout.find_layout` for the folders that are understood.
 
     Args:
         root: the folder; None means the environment variable ``DREAMER_DATA``.
         experiences: how many; None deals out about two classes each, in at least two experiences and at most ten.
         size: side of the square that every picture is resized to, in pixels.
+        crop: take the largest square in the middle of a picture, as pretrained networks are evaluated; False stretches
+            pictures that are no squares.
         channels: 1 (grey) or 3 (RGB); None means 3 where any picture is coloured, else 1.
         seed: decides the order of the classes.
         shuffle: False keeps their order.
@@ -56,25 +61,32 @@ def folder(
         test: fraction of each class that becomes test data where there is no test part, in (0, 1).
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
+        label: column of the labels, where a csv file names the pictures; None finds it.
 
     Returns:
         Samples of shape (channels, size, size), float32 pixels in [0, 1].
 
     Raises:
         DataNotFound: when there is no such folder.
-        ValueError: when it holds no classes of pictures, a class only in one part, or a picture that cannot be read.
+        ValueError: when its classes cannot be told, a class is only in one part, or a picture cannot be read.
     """
     if channels not in (None, 1, 3) or size < 1:
         raise ValueError(
             f"stream 'folder': expected channels 1, 3 or null and a size of at least 1, got {channels}, {size}"
         )
     place = _place(root)
-    train_files, test_files = _parts(place)
-    names = sorted(train_files)
+    train_files, test_files = find_layout(place, label)
+    names = list(train_files)
     if channels is None:
         everything = (path for part in (train_files, test_files) for paths in part.values() for path in paths)
         channels = 3 if any(map(_is_coloured, everything)) else 1
-    reading: dict[str, Any] = {"size": size, "channels": channels, "limit_bytes": limit_bytes, "workers": workers}
+    reading: dict[str, Any] = {
+        "size": size,
+        "crop": crop,
+        "channels": channels,
+        "limit_bytes": limit_bytes,
+        "workers": workers,
+    }
     train = read_images(*_listed(train_files, names), **reading)
     if test_files:
         tested = read_images(*_listed(test_files, names), **reading)
@@ -109,6 +121,7 @@ def read_images(
     *,
     size: int | None,
     channels: int,
+    crop: bool = False,
     limit_bytes: int = LIMIT_BYTES,
     workers: int = 4,
 ) -> Samples:
@@ -117,11 +130,12 @@ def read_images(
     Args:
         size: side of the square that every picture is resized to; None where they all have the first one's size.
         channels: 1 or 3.
+        crop: take the largest square in the middle first.
 
     Raises:
         ValueError: when a file cannot be read, naming it.
     """
-    files = _ImageFiles(paths, size, channels)
+    files = _ImageFiles(paths, size, channels, crop)
     shape = files[0].shape
     if len(files) * shape.numel() > limit_bytes:
         return DatasetSamples(files, y, scale=1 / 255, workers=workers)
@@ -148,10 +162,11 @@ def read_images(
 class _ImageFiles(Dataset):
     """(C, H, W) uint8 pixels of picture files."""
 
-    def __init__(self, paths: Sequence[str | Path], size: int | None, channels: int):
+    def __init__(self, paths: Sequence[str | Path], size: int | None, channels: int, crop: bool):
         self.paths = [str(path) for path in paths]
         self.size = size
         self.channels = channels
+        self.crop = crop
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -159,7 +174,7 @@ class _ImageFiles(Dataset):
     def __getitem__(self, position: int) -> Tensor:
         path = self.paths[position]
         with readable(path):
-            return pixels(open_image(path), self.channels, self.size)
+            return pixels(open_image(path), self.channels, self.size, self.crop)
 
 
 def _place(root: str | Path | None) -> Path:
@@ -170,54 +185,6 @@ def _place(root: str | Path | None) -> Path:
     if not place.is_dir():
         raise DataNotFound(f"stream 'folder' sought pictures in {str(place)!r}, which is no folder: correct data.root")
     return place
-
-
-def _parts(place: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Files of each class in the training part and in the test part; the latter is empty where there is none."""
-    train = place / "train"
-    tests = [place / name for name in _TEST_NAMES if _has_folders(place / name)]
-    if not _has_folders(train):
-        if _has_folders(place / "test") and len(_folders(place)) <= len(tests):
-            raise ValueError(f"expected {str(train)!r} beside the test part {str(tests[0])!r}, found none")
-        return _classes(place), {}
-    train_files = _classes(train)
-    test_files = _classes(tests[0]) if tests else {}
-    for name in sorted(set(train_files) ^ set(test_files)) if test_files else ():
-        there, missing = (train, tests[0]) if name in train_files else (tests[0], train)
-        raise ValueError(f"class {name!r} has pictures in {str(there)!r}, none in {str(missing)!r}: add or remove them")
-    return train_files, test_files
-
-
-def _classes(place: Path) -> dict[str, list[str]]:
-    """Sorted picture files of every sub-folder: at least two of them, none without pictures."""
-    folders = _folders(place)
-    if len(folders) < 2:
-        found = f"only {folders[0].name!r}" if folders else "none"
-        raise ValueError(f"expected at least two class folders of pictures in {str(place)!r}, found {found}")
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    files = {}
-    for each in folders:
-        files[each.name] = _pictures(each, endings)
-        if not files[each.name]:
-            raise ValueError(f"expected pictures (.png, .jpg, ...) in the class folder {str(each)!r}, found none")
-    return files
-
-
-def _pictures(place: Path, endings: set[str]) -> list[str]:
-    return sorted(
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(place)
-        for name in names
-        if not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
-    )
-
-
-def _folders(place: Path) -> list[Path]:
-    return sorted(child for child in place.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
-def _has_folders(place: Path) -> bool:
-    return place.is_dir() and bool(_folders(place))
 
 
 def _listed(files: dict[str, list[str]], names: list[str]) -> tuple[list[str], Tensor]:

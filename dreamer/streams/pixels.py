@@ -14,7 +14,7 @@ from torch import Tensor
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def pixels(image: Image.Image, channels: int | None = None, size: int | None = None) -> Tensor:
+def pixels(image: Image.Image, channels: int | None = None, size: int | None = None, crop: bool = False) -> Tensor:
     """The pixels of one image.
 
     Transparent parts show a white ground; 16-bit greys are scaled down to 8 bits.
@@ -23,6 +23,7 @@ def pixels(image: Image.Image, channels: int | None = None, size: int | None = N
         image: in any of PIL's modes but 32-bit floats.
         channels: 1 (grey) or 3 (RGB); None keeps a grey image grey and makes anything else RGB.
         size: side of the square that the image is resized to (bilinear, antialiased); None keeps its size.
+        crop: take the largest square in the middle of the image first; False stretches what is no square.
 
     Returns:
         (C, H, W) uint8.
@@ -33,6 +34,10 @@ def pixels(image: Image.Image, channels: int | None = None, size: int | None = N
     image = _eight_bits(image)
     mode = {None: "L" if image.mode == "L" else "RGB", 1: "L", 3: "RGB"}[channels]
     image = image if image.mode == mode else image.convert(mode)
+    if crop:
+        side = min(image.size)
+        left, top = ((length - side) // 2 for length in image.size)
+        image = image.crop((left, top, left + side, top + side))
     if size is not None and image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     array = np.array(image, dtype=np.uint8)

@@ -33,10 +33,10 @@ def deal_order(classes: Sequence[int], seed: int, shuffle: bool, class_order: Se
 
 def split_stream(
     name: str,
-    train: Samples,
-    test: Samples,
+    train: Samples | None = None,
+    test: Samples | None = None,
     *,
-    experiences: int,
+    experiences: int = 0,
     seed: int = 0,
     shuffle: bool = True,
     class_order: Sequence[int] | None = None,
@@ -64,6 +64,12 @@ def split_stream(
     Raises:
         ValueError: when an option is impossible for these classes.
     """
+    if not (isinstance(name, str) and isinstance(train, Samples) and isinstance(test, Samples) and experiences):
+        given = next((each for each in (name, train, test) if not isinstance(each, str | Samples)), None)
+        raise ValueError(
+            "expected split_stream(name, train, test, experiences=...) with samples as materialise(dataset) gives "
+            f"them, got {'too little' if given is None else type(given).__name__}"
+        )
     check_scenario(scenario)
     order = deal_order(train.y.unique().tolist(), seed, shuffle, class_order)
     dealt = split_by_class(train, test, experiences, order)

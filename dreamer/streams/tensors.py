@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dreamer.streams.base import Samples, Scenario, Stream, TensorSamples, hold_out
-from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise, size_of
+from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise, size_of, text_labels
 from dreamer.streams.fields import Inputs, picked
+from dreamer.streams.labels import integer_labels, numeric
 from dreamer.streams.split import chain_stream, split_stream
 
 
 def from_tensors(
-    x: Tensor | np.ndarray,
-    y: Tensor | np.ndarray,
-    test_x: Tensor | np.ndarray | None = None,
-    test_y: Tensor | np.ndarray | None = None,
+    x: Any,
+    y: Any,
+    test_x: Any = None,
+    test_y: Any = None,
     *,
     experiences: int,
     name: str = "tensors",
@@ -37,8 +38,9 @@ def from_tensors(
     """A stream out of tensors, or arrays; their classes are dealt out to experiences.
 
     Args:
-        x: (N, *S) samples of any dtype (float64 becomes float32); pixels lie in [0, 1] after ``scale``.
-        y: (N,) integer labels, at least 0.
+        x: (N, *S) samples of any dtype (float64 becomes float32), a tensor, an array or a frame of numbers; pixels lie
+            in [0, 1] after ``scale``.
+        y: (N,) labels: whole numbers of at least 0, texts, which are numbered in their order, or (N, K) one-hot rows.
         test_x: (M, *S) samples to be evaluated on; without them a fraction is split off.
         test_y: (M,) labels of these.
         experiences: how many.
@@ -56,17 +58,17 @@ def from_tensors(
     Raises:
         ValueError: when lengths differ, a class is too small to be split, or an option is impossible.
     """
-    x, y = torch.as_tensor(x), torch.as_tensor(y)
-    test_x, test_y = (None if given is None else torch.as_tensor(given) for given in (test_x, test_y))
-    named: list[tuple[str, Any]] = [("y", y), ("test_y", test_y)]
-    for label_name, labels in named:
-        if labels is not None and (labels.is_floating_point() or labels.ndim != 1 or (labels < 0).any()):
-            raise ValueError(f"stream {name!r}: expected {label_name} to hold one integer label >= 0 per sample")
+    try:
+        x, test_x = numeric("x", x), None if test_x is None else numeric("test_x", test_x)
+        y, class_names = integer_labels("y", y, class_names)
+        test_y = None if test_y is None else integer_labels("test_y", test_y, class_names)[0]
+    except ValueError as error:
+        raise ValueError(f"stream {name!r}: {error}") from None
     if (test_x is None) != (test_y is None):
         raise ValueError(f"stream {name!r}: expected test_x and test_y together, got one of them")
     train: Samples = TensorSamples(x, y, scale)
     if test_x is not None and test_y is not None:
-        tested: Samples = TensorSamples(torch.as_tensor(test_x), torch.as_tensor(test_y), scale)
+        tested: Samples = TensorSamples(test_x, test_y, scale)
     else:
         train, tested = split_off(name, train, test, split_seed)
     return split_stream(
@@ -120,11 +122,22 @@ def from_datasets(
     """
     label, given = (targets, None) if isinstance(targets, str) else (None, targets)
 
-    def read(part: Dataset) -> Samples:
-        chosen = part if isinstance(part, Samples) or not size_of(part) else picked(part, inputs, label)
-        return materialise(chosen, limit_bytes, targets=given, workers=workers)
+    def chosen(part: Any) -> Any:
+        part = _map_style(name, part)
+        return part if isinstance(part, Samples) or not size_of(part) else picked(part, inputs, label)
 
-    read_pairs = [(read(train), read(test)) for train, test in pairs]
+    parts = [[chosen(train), chosen(test)] for train, test in _pairs(name, pairs)]
+    texts = {id(part): found for part in itertools.chain(*parts) if (found := _texts(part, given)) is not None}
+    class_names = tuple(class_names) or tuple(sorted(set(itertools.chain(*texts.values()))))
+
+    def read(part: Any) -> Samples:
+        own = given
+        if id(part) in texts:
+            numbers, _ = integer_labels(f"labels of the stream {name!r}", texts[id(part)], class_names)
+            own = functools.partial(_same, numbers)
+        return materialise(part, limit_bytes, targets=own, workers=workers)
+
+    read_pairs = [(read(train), read(test)) for train, test in parts]
     return chain_stream(
         name,
         read_pairs,
@@ -135,6 +148,38 @@ def from_datasets(
         num_classes=num_classes,
         class_names=class_names,
     )
+
+
+def _pairs(name: str, given: Any) -> list[tuple[Any, Any]]:
+    """The (train, test) pairs, or a ValueError that says what was given in their place."""
+    pairs = list(given) if isinstance(given, list | tuple) else []
+    if not pairs or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        got = type(given).__name__ if not pairs else f"a list of {type(pairs[0]).__name__}"
+        raise ValueError(
+            f"stream {name!r}: expected a list of (train, test) datasets, a pair for each experience, got {got}; "
+            "split_stream(name, train, test, experiences=...) deals out the classes of one"
+        )
+    return pairs
+
+
+def _map_style(name: str, part: Any) -> Any:
+    """A dataset that can be read in any order; that of a loader is taken out of it."""
+    part = part.dataset if isinstance(part, DataLoader) else part
+    if isinstance(part, IterableDataset) or not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
+        if not isinstance(part, Samples):
+            raise ValueError(
+                f"stream {name!r}: a {type(part).__name__} can only be read once and in order: expected a map-style "
+                "dataset, or from_iterable(...)"
+            )
+    return part
+
+
+def _texts(part: Any, targets: Callable[[Any], Any] | None) -> list[str] | None:
+    return None if isinstance(part, Samples) else text_labels(part, targets)
+
+
+def _same(numbers: Tensor, _: Any) -> Tensor:
+    return numbers
 
 
 def split_off(name: str, whole: Samples, fraction: float, seed: int) -> tuple[Samples, Samples]:

@@ -17,8 +17,17 @@ from dreamer.core.randomness import Purpose, mix, seed_global
 from dreamer.core.types import Batch, Dream, Losses, Stage, Step
 from dreamer.generators import Generator
 from dreamer.loop.batches import RankInfo
-from dreamer.loop.checks import checked_plan
-from dreamer.loop.plan import ActiveOutputs, Parts, SleepStage, classes_at, evaluated_classes, kept_bytes, seen_classes
+from dreamer.loop.checks import check_kinds, checked_plan
+from dreamer.loop.plan import (
+    ActiveOutputs,
+    Parts,
+    SleepStage,
+    classes_at,
+    evaluated_classes,
+    folds,
+    kept_bytes,
+    seen_classes,
+)
 from dreamer.loop.sleeper import Sleeper
 from dreamer.memory import Memory
 from dreamer.metrics import AccuracyRow
@@ -32,8 +41,10 @@ from dreamer.streams.base import Stream
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
+from dreamer.training.monitors import count_evaluations, monitored, warn_of_early_stop
+from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import load_run, save_run
-from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups
+from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups, planned_steps
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
@@ -103,6 +114,7 @@ class WakeSleepModule(pl.LightningModule):
         seed: int = 0,
     ):
         super().__init__()
+        check_kinds(network, wake, night, memory, generator, plasticity, schedule)
         replays = memory is not None or generator is not None
         night = night if night is not None else (NREM(), REM()) if replays else ()
         self.network = network
@@ -227,15 +239,15 @@ class WakeSleepModule(pl.LightningModule):
     def stage_loader(self, index: int) -> StageLoader:
         """The loader of one stage."""
         stage = self.hypnogram[index]
+        # no closure, which could not be pickled with the Trainer
+        return StageLoader(stage, functools.partial(self._steps, stage))
 
-        def steps() -> Iterator[Step]:
-            # called for the first batch, when a checkpoint has been loaded: the ledger says where to begin
-            done = self.ledger.step if self.ledger.stage == stage.index else 0
-            self.sleeper.enter(stage, classes_at(self.stream, stage.experience, self.active_outputs, self.device))
-            samples = self._data.training_samples(stage.experience, self.wake, self.device)
-            return self.sleeper.steps(samples if stage.kind == "wake" else None, done)
-
-        return StageLoader(stage, steps)
+    def _steps(self, stage: Stage) -> Iterator[Step]:
+        """The steps that are left of a stage; called for the first batch, when a checkpoint has been loaded."""
+        done = self.ledger.step if self.ledger.stage == stage.index else 0
+        self.sleeper.enter(stage, classes_at(self.stream, stage.experience, self.active_outputs, self.device))
+        samples = self._data.training_samples(stage.experience, self.wake, self.device)
+        return self.sleeper.steps(samples if stage.kind == "wake" else None, done)
 
     def training_step(self, batch: Step, batch_idx: int) -> Tensor | None:
         """Compute the stage's loss of the batch; Lightning calls backward, unless there is nothing to differentiate."""
@@ -247,7 +259,8 @@ class WakeSleepModule(pl.LightningModule):
         losses = sleeper.train_step(batch, sleeper.offered(batch), mean_over_ranks=mean)
         self.ledger.finished = self.trainer.is_last_batch
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a Lightning connector sets it
-        if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
+        # a barebones Trainer logs nothing, and says so with 0
+        if every and (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self._log_losses(sleeper.stage, losses)
         return losses.total
 
@@ -272,7 +285,9 @@ class WakeSleepModule(pl.LightningModule):
 
         No later hook would do: Lightning leaves a fit whose epochs are all counted without calling any.
         """
-        self.sleeper.info = RankInfo(self.seed, self.device, self.global_rank, self.trainer.world_size)
+        self.sleeper.info = RankInfo(
+            self.seed, self.device, self.global_rank, self.trainer.world_size, folds(self.network)
+        )
         if self.memory is not None:
             self.memory.to(self.device)
             self.sleeper.bytes_elsewhere = held_elsewhere(self.memory)
@@ -280,6 +295,12 @@ class WakeSleepModule(pl.LightningModule):
             self.ledger.rows.append(self._row(None, 0))
         if self.ledger.finished:
             self._close(self.hypnogram[self.ledger.stage], self.ledger.saved_at)
+
+    def on_train_start(self) -> None:
+        """Refuse a learning rate schedule that would run out of steps in a stage to come."""
+        steps = planned_steps(self.trainer, self.hypnogram)
+        certain = self.trainer.max_steps < 0 and not any(stage.tentative for stage in self.hypnogram)
+        check_total_steps(self.trainer, steps, certain, "all stages", f"total_steps={steps}")
 
     def on_train_epoch_start(self) -> None:
         """Begin a stage, and an experience: the teacher of the old classes is copied before they are overwritten."""
@@ -297,14 +318,18 @@ class WakeSleepModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Close the stage, unless the Trainer stopped it half-way."""
         if self.ledger.finished:
+            rows, key = len(self.ledger.rows), monitored(self.problem)
             self._close(self.hypnogram[self.ledger.stage], self.global_step)
+            measured = len(self.ledger.rows) > rows
             held = seen_average(self.ledger.rows[-1], self.stream.origins, "validation")
-            if held is not None:
+            if held is not None and (measured or key not in self.trainer.callback_metrics):
                 # only held-out training data may steer callbacks; test scores go to the loggers alone
-                self.log(f"val/{self.problem.key}", held, batch_size=1, sync_dist=True)
+                self.log(key, held, batch_size=1, sync_dist=True)
+            count_evaluations(self.trainer, key, measured)
 
     def on_train_end(self) -> None:
         """Evaluate where the run was stopped between two evaluations, so that its results say where it got."""
+        warn_of_early_stop(self.trainer, self.ledger.stage, len(self.hypnogram))
         if self.ledger.rows[-1]["global_step"] != self.global_step:
             stage = self.hypnogram[self.ledger.stage - (self.ledger.step == 0)]
             self._last_row = self._row(stage, self.global_step)
@@ -325,7 +350,7 @@ class WakeSleepModule(pl.LightningModule):
         ledger.opened_at = global_step
 
     def _end_day(self, stage: Stage) -> None:
-        data, whole = self._data, RankInfo(self.seed, self.device)
+        data, whole = self._data, RankInfo(self.seed, self.device, fold=folds(self.network))
         where = stage.shifted(self.ledger.ahead)
         own = data.seen_batches(where, self.wake, self.sleeper.info)
         self.sleeper.end_day(stage, own, data.seen_batches(where, self.wake, whole) or ())

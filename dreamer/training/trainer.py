@@ -14,6 +14,7 @@ from dreamer.core.hypnogram import Hypnogram
 from dreamer.loop.plan import Parts
 from dreamer.training.data import StreamDataModule
 from dreamer.training.distributed import allow_idle_parameters
+from dreamer.training.monitors import check_monitors
 
 if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
@@ -23,7 +24,9 @@ def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
     """The plan of a run within a Trainer's limits; the Trainer is checked, and gets the number of stages."""
     check_data(trainer)
     module.check_trainer(trainer)
+    check_monitors(trainer, module.problem, module.stream)
     plan = limited_plan(trainer, module.plan(module.stream, trainer.world_size))
+    check_fraction(trainer, plan)
     allow_stages_without_gradients(trainer, module.parts)
     return plan
 
@@ -83,6 +86,27 @@ def limited_plan(trainer: pl.Trainer, plan: Hypnogram) -> Hypnogram:
             stacklevel=2,
         )
     return plan
+
+
+def planned_steps(trainer: pl.Trainer, plan: Hypnogram) -> int:
+    """Optimiser steps of a plan within the Trainer's limits; what was accumulated makes a step at each stage's end."""
+    limit, each = trainer.limit_train_batches, trainer.accumulate_grad_batches
+    total = 0
+    for stage in plan[: trainer.max_epochs]:
+        batches = min(stage.steps, limit) if isinstance(limit, int) else int(stage.steps * (limit or 1.0))
+        total += -(-batches // each)
+    return total if trainer.max_steps < 0 else min(total, trainer.max_steps)
+
+
+def check_fraction(trainer: pl.Trainer, plan: Hypnogram) -> None:
+    """Raise a ValueError when ``limit_train_batches``, as a fraction, leaves nothing of a stage."""
+    limit = trainer.limit_train_batches
+    shortest = min(plan, key=lambda stage: stage.steps)
+    if isinstance(limit, float) and 0 < limit * shortest.steps < 1:
+        raise ValueError(
+            f"limit_train_batches={limit} leaves nothing of the {shortest.steps} steps of stage {shortest.index} "
+            f"({shortest.kind}): expected a number of batches, or a fraction of at least {1 / shortest.steps:.3g}"
+        )
 
 
 def change_plan(trainer: pl.Trainer, before: Hypnogram, after: Hypnogram) -> None:

@@ -639,7 +639,7 @@ X, Y = torch.arange(12.0).view(4, 3), torch.arange(4)
     ],
 )
 def test_a_dream_has_the_structure_of_the_day(batch: Any, where: dict[str, Any]) -> None:
-    fields = BatchFields(**{"inputs": 0, "targets": 1, "extras": "refuse", **where})
+    fields = BatchFields(**{"inputs": 0, "targets": 1, "extras": "keep", **where})
     x, y = fields.read(batch)
     assert torch.equal(x, X)
     dream = fields.rebuild(batch, 10 + X[:2].double(), y[1:3])
@@ -674,7 +674,7 @@ def test_batches_of_any_kind_are_slept_upon(pl: Any, kind: type) -> None:
 
 
 def test_several_views_stay_together() -> None:
-    fields = BatchFields(lambda batch: batch[0], 1, "refuse")
+    fields = BatchFields(lambda batch: batch[0], 1, "keep")
     x, y = fields.read(((X, X + 1), Y))
     assert x.shape == (4, 2, 3)
     views, label = fields.rebuild(((X, X + 1), Y), x[[2, 0]], y[[2, 0]])
@@ -717,9 +717,7 @@ def test_what_views_do_not_bear_is_refused(pl1: Any, perturbation: Any, message:
 
 
 @pytest.mark.parametrize("extra", [torch.arange(4), ["a", "b", "c", "d"]])
-def test_fields_of_each_sample_are_refused_or_repeated(extra: Any) -> None:
-    with pytest.raises(ValueError, match=r"batch\[2\] has an entry for every sample"):
-        BatchFields(0, 1, "refuse").rebuild((X, Y, extra), X, Y)
+def test_fields_of_each_sample_can_be_repeated(extra: Any) -> None:
     dream = BatchFields(0, 1, "repeat").rebuild((X, Y, extra), torch.cat([X, X]), torch.cat([Y, Y]))
     assert list(dream[2]) == [*extra, *extra]
 
@@ -736,12 +734,12 @@ def test_fields_of_each_sample_are_refused_or_repeated(extra: Any) -> None:
         ((X, Y[:3]), {}, r"got \(3,\)"),
         (([X, X[:2]], Y), {}, "expected tensors of one shape"),
         ((X, Y), {"inputs": lambda batch: batch[0] + 1}, "expected tensors that lie in the batch itself"),
-        ((X, Y), {"extras": "drop"}, "expected extras to be 'refuse' or 'repeat'"),
+        ((X, Y), {"extras": "drop"}, "expected extras to be 'keep' or 'repeat'"),
     ],
 )
 def test_what_is_not_found_is_said(batch: Any, where: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        fields = BatchFields(**{"inputs": 0, "targets": 1, "extras": "refuse", **where})
+        fields = BatchFields(**{"inputs": 0, "targets": 1, "extras": "keep", **where})
         fields.rebuild(batch, *fields.read(batch))
 
 

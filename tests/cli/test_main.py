@@ -56,6 +56,27 @@ class TestFromPython:
         assert list(tmp_path.iterdir()) == []
 
 
+class TestWords:
+    def test_keys_may_be_typed_as_options_as_sweeps_of_wandb_do(self, typed, tmp_path):
+        typed_so = typed(tmp_path, "plan", "digits", "--wake.steps=4", "--stream.experiences=2", "--seed=3")
+        plain = typed(tmp_path, "plan", "digits", "wake.steps=4", "stream.experiences=2", "seed=3")
+        assert typed_so == plain and plain.returncode == 0
+        assert "steps: wake 8," in plain.stdout
+
+    def test_a_wrong_key_is_named_whichever_way_it_is_typed(self, typed, tmp_path):
+        done = typed(tmp_path, "run", "digits", "--wake.stps=4")
+        assert done.returncode == 2
+        assert done.stderr.startswith("dreamer: wake.stps: unknown key")
+
+    def test_options_of_a_command_stay_options(self):
+        assert cli.plain_words(["run", "--out=here", "--wake.steps=4", "--quiet"]) == [
+            "run",
+            "--out=here",
+            "wake.steps=4",
+            "--quiet",
+        ]
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("words", "message"),

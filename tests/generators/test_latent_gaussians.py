@@ -198,3 +198,24 @@ def test_what_cannot_be_is_refused() -> None:
         LatentGaussians((6,), 8, space="features").end_experience([day((0,))], 0, rng())
     with pytest.raises(ValueError, match="attach"):
         LatentGaussians((6,), 8, space="features").planned_bytes([[0]])
+
+
+@pytest.mark.parametrize("pooled", [0.25, 1.0])
+def test_covariances_are_mixed_with_that_within_all_classes(pooled: float) -> None:
+    options = {"latent_dim": 6, "clip": False}
+    own = [torch.cov(dreams(trained([[0, 1]], **options), label).T) for label in (0, 1)]
+    mixed = trained([[0, 1]], pooled=pooled, **options)
+    assert (own[0] - own[1]).abs().max() > 1
+    for label in (0, 1):
+        expected = (1 - pooled) * own[label] + pooled * (own[0] + own[1]) / 2
+        found = dreams(mixed, label)
+        assert torch.allclose(torch.cov(found.T), expected, atol=0.08 * float(expected.diagonal().max()))
+        assert torch.allclose(found.mean(dim=0), day([label]).x.mean(dim=0), atol=0.2)
+
+
+def test_what_has_nothing_to_be_mixed_with_is_refused() -> None:
+    for options in ({"covariance": "shared"}, {"covariance": "diagonal"}, {"components": 2}):
+        with pytest.raises(ValueError, match=r"pooled=0.5 needs covariance='full' and components=1"):
+            LatentGaussians((6,), 8, pooled=0.5, **options)
+    with pytest.raises(ValueError, match=r"expected pooled in \[0, 1\], got 2"):
+        LatentGaussians((6,), 8, pooled=2)

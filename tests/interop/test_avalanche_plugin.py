@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from dreamer.loop.batches import RankInfo, real_batches
 from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, FeatureDistillation, LogitMatching
-from dreamer.perturbations import Affine, LatentMixing
+from dreamer.perturbations import Affine, Colour, LatentMixing
 from dreamer.problems import Classification
 from dreamer.stages import NREM, REM, Absorb, Wake
 from dreamer.streams.base import Samples, Stream
@@ -155,7 +156,7 @@ class Fed(Naive):
             def __iter__(self) -> Iterator[list[torch.Tensor]]:
                 begun = next(passes) * per_pass
                 batches = real_batches(stage, size, samples, place, begun)
-                for x, y, _ in itertools.islice(batches, per_pass):
+                for x, y, *_ in itertools.islice(batches, per_pass):
                     yield [x, y, torch.zeros_like(y)]
 
         self.dataloader = Loader()
@@ -486,7 +487,7 @@ def test_an_untrained_generator_is_refused():
 
 def test_task_labels_and_growing_or_several_heads_are_refused():
     stream = tiny_stream()
-    with pytest.raises(ValueError, match=r"works without task labels.*labels differ \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"works without task labels, but those of the benchmark differ \(0, 1\)"):
         train(naive(stream, [plugin_for(stream)]), benchmark_of(stream, task_labels=True).train_stream)
     heads = MultiHeadClassifier(16, 6, masking=False)
     with pytest.raises(ValueError, match="a head for each task"):
@@ -561,3 +562,30 @@ def plugin_accuracy(stream: Stream, seed: int, kind: type) -> float:
         scored = strategy.eval(benchmark.test_stream)
     names = [f"Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp{index:03d}" for index in range(len(stream))]
     return 100 * sum(scored[name] for name in names) / len(names)
+
+
+def test_normalised_images_are_dreamt_in_their_range():
+    stream = tiny_stream(experiences=1)
+    normal = replace(stream, experiences=tuple(_normalised(each) for each in stream.experiences))
+    plugin = plugin_for(
+        stream, wake_replay=0, night=[REM(2, 16, source="generator"), REM(2, 8, perturbations=(Colour(),))]
+    )
+    strategy = naive(normal, [plugin])
+    train(strategy, benchmark_of(normal).train_stream[0])
+    assert plugin._sleeper is not None
+    made = plugin._sleeper.parts.generator.dream(torch.tensor([0, 1] * 20), torch.Generator().manual_seed(0)).x
+    assert float(made.min()) < -0.5
+
+
+def _normalised(each: Any) -> Any:
+    train, test = (type(part)((part.x - 0.5) / 0.5, part.y) for part in (each.train, each.test))
+    return replace(each, train=train, test=test)
+
+
+def test_a_plugin_that_mixes_old_samples_into_batches_is_refused_at_once():
+    with quiet():
+        from avalanche.training.plugins import ReplayPlugin
+    stream = tiny_stream(experiences=2)
+    strategy = naive(stream, [ReplayPlugin(10), plugin_for(stream)])
+    with pytest.raises(ValueError, match="ReplayPlugin mixes old samples into the strategy's batches"):
+        train(strategy, benchmark_of(stream).train_stream[0])

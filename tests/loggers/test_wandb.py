@@ -195,3 +195,16 @@ def test_disabled_writes_nothing_and_disturbs_nothing(monkeypatch, tmp_path, no_
     door.finish(logger)
     assert messages == [] and (out / "results.json").is_file()
     assert not list(out.glob("wandb/*run-*"))
+
+
+def test_each_logger_of_a_process_is_a_run_of_its_own(no_network, tmp_path):
+    stream = tiny_stream(1)
+    runs = []
+    for seed in range(3):
+        logger = door.wandb_logger(tmp_path / "here", name=f"seed{seed}")
+        train(tiny_module(stream, seed, night=[]), stream, logger=logger)
+        runs.append((logger.experiment.id, logger.experiment.name))
+    door.finish(logger)
+    assert [name for _, name in runs] == ["seed0", "seed1", "seed2"]
+    assert len({run for run, _ in runs}) == 3
+    assert len(list((tmp_path / "here" / "wandb").glob("offline-run-*"))) == 3

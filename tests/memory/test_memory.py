@@ -85,7 +85,7 @@ def together(days: Sequence[Batch]) -> Batch:
 
 
 def offer(memory: Memory, offered: Batch, generator: torch.Generator, network: nn.Module | None = None) -> None:
-    for x, y, group in batches(offered):
+    for x, y, group, _ in batches(offered):
         memory.add(x, y, generator, None if network is None else network(x).detach(), group)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.covariance import OAS
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.neighbors import NearestCentroid
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 from torch.nn import functional
@@ -19,7 +22,10 @@ from dreamer.generators.vae_per_class import VAEPerClass
 from dreamer.networks import MLP, Featured
 from dreamer.networks.base import module_bytes
 from dreamer.networks.likelihood_classifier import LikelihoodClassifier
+from dreamer.networks.nearest_class_mean import NearestClassMean
 from dreamer.networks.random_fourier_lda import RandomFourierLDA
+from dreamer.networks.random_projection_ridge import RandomProjectionRidge
+from dreamer.networks.streaming_lda import StreamingLDA
 from dreamer.stages.absorb import Absorb
 from dreamer.streams.digits import digits
 
@@ -41,7 +47,7 @@ def joined(split: str) -> tuple[Tensor, Tensor]:
     return torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches])
 
 
-def absorbed(network: RandomFourierLDA, x: Tensor, y: Tensor, size: int = 64) -> RandomFourierLDA:
+def absorbed(network: Any, x: Tensor, y: Tensor, size: int = 64) -> Any:
     for part in zip(x.split(size), y.split(size), strict=True):
         network.absorb(*part)
     return network
@@ -49,6 +55,65 @@ def absorbed(network: RandomFourierLDA, x: Tensor, y: Tensor, size: int = 64) ->
 
 def lda(**options: object) -> RandomFourierLDA:
     return RandomFourierLDA((1, 8, 8), 10, **{"features": 200, "gamma": 7.0, **options})
+
+
+# ---------------------------------------------------------------- on samples as they are
+
+
+@pytest.mark.parametrize("shrinkage", [0.02, 0.3])
+def test_streaming_lda_is_that_of_scikit_learn_class_after_class(shrinkage: float) -> None:
+    network = StreamingLDA((1, 8, 8), 10, shrinkage=shrinkage)
+    for batch in everything("train"):
+        absorbed(network, batch.x, batch.y, size=1 if shrinkage == 0.3 else 50)
+    x, y = joined("train")
+    tested = joined("test")[0].flatten(1).double().numpy()
+    reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(x.flatten(1).double().numpy(), y)
+    # ours takes every class to be equally likely
+    expected = torch.from_numpy(reference.decision_function(tested)) - torch.from_numpy(reference.priors_).log()
+    assert torch.allclose(network(joined("test")[0]).double(), expected, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:self.within_class_std_dev_ has at least 1 zero:UserWarning")
+def test_the_nearest_mean_is_that_of_scikit_learn() -> None:
+    network = NearestClassMean((1, 8, 8), 10)
+    for batch in everything("train"):
+        absorbed(network, batch.x, batch.y, size=7)
+    (x, y), (tested, _) = joined("train"), joined("test")
+    reference = NearestCentroid().fit(x.flatten(1).double().numpy(), y)
+    assert (network(tested).argmax(dim=1).numpy() == reference.predict(tested.flatten(1).double().numpy())).all()
+    assert np.allclose(network.mean.numpy(), reference.centroids_, atol=1e-5)
+
+
+def test_the_ridge_is_its_closed_form() -> None:
+    network = RandomProjectionRidge((1, 8, 8), 10, features=120, ridge=0.01)
+    for batch in everything("train"):
+        absorbed(network, batch.x, batch.y, size=33)
+    (x, y), (tested, labels) = joined("train"), joined("test")
+    w = network.projection.double().numpy()
+    h = np.maximum(x.flatten(1).double().numpy() @ w.T, 0)
+    gram = h.T @ h
+    weight = np.linalg.solve(gram + 0.01 * np.trace(gram) / 120 * np.eye(120), h.T @ np.eye(10)[y.numpy()])
+    expected = torch.from_numpy(np.maximum(tested.flatten(1).double().numpy() @ w.T, 0) @ weight)
+    assert torch.allclose(network(tested).double(), expected, atol=1e-3)
+    assert (network(tested).argmax(dim=1) == labels).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("network", [StreamingLDA, NearestClassMean, RandomProjectionRidge])
+def test_what_was_never_absorbed_never_wins_and_state_is_all_there_is(network: Any) -> None:
+    one, other = network((1, 8, 8), 10), network((1, 8, 8), 10)
+    x, y = joined("test")
+    assert torch.equal(one(x[:3]), torch.full((3, 10), LOWEST))
+    absorbed(one, x[y < 3], y[y < 3])
+    assert (one(x)[:, 3:] == LOWEST).all() and (one(x).argmax(dim=1) < 3).all()
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one(x), other(x))
+    absorbed(one, x[y == 3], y[y == 3])
+    assert (one(x[y == 3]).argmax(dim=1) == 3).any(), "what is absorbed counts at once"
+
+
+def test_a_ridge_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a ridge above 0, got 0"):
+        RandomProjectionRidge((4,), 2, ridge=0)
 
 
 # ---------------------------------------------------------------- random Fourier features

@@ -23,6 +23,7 @@ def build(name: str) -> nn.Module:
     small: dict[str, dict[str, object]] = {
         "backbone": {"model": trunk},
         "random_fourier_lda": {"features": 200},
+        "random_projection_ridge": {"features": 200},
         "resnet18": {"width": 16},
     }
     network = registry.resolve("networks", name)(SHAPE, K, **small.get(name, {}))

@@ -11,7 +11,7 @@ from torch import Tensor
 from dreamer.config import registry
 from dreamer.core.types import Dream, Output
 from dreamer.objectives import HardTargets, SoftTargets
-from dreamer.problems import Problem, Tally
+from dreamer.problems import Classification, Problem, Tally
 from dreamer.streams import Stream, TensorSamples, make_stream
 
 EVERY = pytest.mark.parametrize("name", registry.names("problems"))
@@ -136,3 +136,17 @@ def test_losses_do_not_change_what_they_look_at(name: str) -> None:
     problem.soft_loss(Output(outputs), dream, None)
     problem.tally(outputs, dream.y, None)
     assert all(torch.equal(a, b) for a, b in zip(before, (outputs, dream.y, dream.teacher), strict=True))
+
+
+def test_classes_can_count_alike_however_many_samples_they_have() -> None:
+    logits = torch.eye(3)[[0, 0, 0, 1, 2, 2]]
+    y = torch.tensor([0, 0, 0, 0, 1, 2])
+    batches = [slice(0, 2), slice(2, 5), slice(5, 6)]
+
+    def counted(problem: Problem) -> float | None:
+        return sum((problem.tally(logits[rows], y[rows], None) for rows in batches), Tally()).value
+
+    # three of four, none of one, one of one
+    assert counted(Classification(average="classes")) == pytest.approx((3 / 4 + 0 + 1) / 3)
+    assert counted(Classification()) == pytest.approx(4 / 6)
+    assert sum([], Tally()).value is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reproductions import nights, pad_probe, papers, stability_gap, studies
+from reproductions import caltech, nights, pad_probe, papers, stability_gap, studies
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = ROOT / "docs" / "measurements"
@@ -139,3 +139,18 @@ def test_the_page_of_the_studies_prints_what_they_wrote_down(study: str, data: s
 def test_the_page_of_the_studies_prints_the_probe_of_rescaled_codes() -> None:
     page = (ROOT / "docs" / "studies_results.md").read_text(encoding="utf-8")
     assert pad_probe.table(pad_probe.recorded()) in page
+
+
+def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
+    record = caltech.recorded()
+    page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
+    assert caltech.table(record) in page
+    measured = [(run["arm"], run["seed"]) for run in record["runs"]]
+    assert len(set(measured)) == len(measured) and {arm for arm, _ in measured} <= set(caltech.ARMS)
+    # in a closed form the order of the classes changes nothing
+    assert len(set(caltech.scores(record, "SLDA").values())) == 1
+    extraction = record["extraction"]
+    each = 1000 * extraction["cpu_seconds"] / extraction["images"]
+    assert (
+        f"{extraction['cpu_seconds']:.0f} CPU seconds for {extraction['images']:,} images, {each:.0f} ms each" in page
+    )

@@ -253,3 +253,24 @@ def test_cifar10_as_pictures(data_root: Path):
     assert all(len(e.train) == 9000 and len(e.validation) == 1000 and len(e.test) == 2000 for e in stream.experiences)
     x = next(stream.experiences[0].train.batches([torch.arange(0, 9000, 90)])).x
     assert x.shape == (100, 3, 32, 32) and 0.3 < float(x.mean()) < 0.6
+
+
+def test_a_picture_is_cropped_to_the_square_in_its_middle_or_stretched():
+    wide = Image.fromarray(np.arange(12, dtype=np.uint8)[None].repeat(4, axis=0))
+    assert torch.equal(pixels(wide, crop=True), torch.arange(4, 8, dtype=torch.uint8).expand(1, 4, 4))
+    assert torch.equal(
+        pixels(wide.transpose(Image.Transpose.ROTATE_90), crop=True)[0, :, 0].flip(0), torch.arange(4, 8)
+    )
+    assert pixels(wide, size=2, crop=True).flatten()[0] >= 4 > pixels(wide, size=2).flatten()[0]
+
+
+def test_a_folder_crops_its_pictures(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(5):
+            picture(index, (20, 8)).save(tmp_path / name / f"{index}.png")
+    cropped, whole = folder(tmp_path, size=8, crop=True), folder(tmp_path, size=8)
+    x = torch.cat([everything(each.train)[0] for each in cropped.experiences])
+    expected = {pixels(picture(index, (20, 8)).crop((6, 0, 14, 8))).numpy().tobytes() for index in range(5)}
+    assert {(255 * row).round().to(torch.uint8).numpy().tobytes() for row in x} <= expected
+    assert not same(cropped, whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import time
 from datetime import timedelta
@@ -151,10 +152,42 @@ def test_too_few_epochs_for_the_plan_warn() -> None:
 def test_callbacks_may_watch_held_out_data_only() -> None:
     stream = tiny_stream()
     stop = EarlyStopping("val/accuracy", patience=0, min_delta=2.0, strict=False)
-    trainer = train(tiny_module(stream), stream, callbacks=[stop])
-    assert trainer.current_epoch < 9, "no accuracy ever rises by 2"
+    with pytest.warns(UserWarning, match=r"EarlyStopping has ended the run after 3 of 9 stages, because val/accuracy"):
+        trainer = train(tiny_module(stream), stream, callbacks=[stop])
+    # the second evaluation comes after the first night
+    assert trainer.current_epoch == 3, "no accuracy ever rises by 2"
     assert "val/accuracy" in trainer.callback_metrics
     assert not [name for name in trainer.callback_metrics if name.startswith(("test", "stream"))]
+
+
+@pytest.mark.filterwarnings("ignore:EarlyStopping has ended the run")
+@pytest.mark.parametrize(("patience", "stages"), [(1, 3), (2, 4), (3, 6), (9, 9)])
+def test_patience_counts_evaluations(patience: int, stages: int) -> None:
+    stream = tiny_stream()
+    trainer = train(tiny_module(stream), stream, callbacks=[EarlyStopping("val/accuracy", 2.0, patience, mode="max")])
+    assert trainer.current_epoch == stages
+
+
+def test_the_score_on_held_out_data_is_logged_where_it_was_measured(tmp_path: Path) -> None:
+    stream = tiny_stream()
+    module = tiny_module(stream)
+    train(module, stream, logger=CSVLogger(tmp_path, name="", version=""))
+    with (tmp_path / "metrics.csv").open() as file:
+        logged = [row for row in csv.DictReader(file) if row["val/accuracy"]]
+    assert len(logged) == len(module.results()["accuracy_matrix"]["rows"]) - 1
+
+
+@pytest.mark.parametrize(
+    ("monitor", "validation", "message"),
+    [
+        ("val/accuracy", 0.0, "EarlyStopping monitors val/accuracy, but tiny has no held-out data"),
+        ("stream/average_accuracy", 0.25, "a test score, which steers nothing: expected val/accuracy"),
+    ],
+)
+def test_what_may_not_be_monitored_is_refused(monitor: str, validation: float, message: str) -> None:
+    stream = tiny_stream(validation=validation)
+    with pytest.raises(ValueError, match=message):
+        train(tiny_module(stream), stream, callbacks=[EarlyStopping(monitor)])
 
 
 def test_validate_and_test_read_the_experiences() -> None:

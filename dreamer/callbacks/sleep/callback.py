@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamer.callbacks.sleep.batch_fields import BatchFields, Extras, Where
+from dreamer.callbacks.sleep.batch_fields import BatchFields, Extras, Place, Where
 from dreamer.callbacks.sleep.epochs import Epochs, SleepOptions
 from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
 from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint
@@ -18,10 +18,12 @@ from dreamer.callbacks.sleep.loader import with_nights
 from dreamer.callbacks.sleep.model_adapter import Logits, forward_logits
 from dreamer.callbacks.sleep.stages import DreamStage, check_parts, check_schedule, without_objectives
 from dreamer.callbacks.sleep.state import SleepState
+from dreamer.core.limits import expect, expect_each
 from dreamer.generators import Generator
 from dreamer.memory import ClassBalanced, Memory, Reservoir
 from dreamer.schedules import Schedule
 from dreamer.training.distributed import all_gather, restore
+from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import reopen_epoch
 
 
@@ -49,14 +51,16 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             never on data that stay the same, and not after the first day); a number n after every n-th; or a
             :class:`dreamer.schedules.Schedule`, for which an epoch is an experience.
         inputs: where a batch has its samples: an index, a key, the name of an attribute, or a callable on the batch.
-            Several tensors of one shape there, as views, stay together; stages perturb each for itself.
+            Several tensors of one shape there, as views, stay together; stages perturb each for itself. A list of keys
+            names several; where they are no views, the first is the sample.
         targets: where it has its targets, in the same way; None where it has none.
         logits: maps module and (B, *S) samples to (B, K) logits, for generators whose dreams have no labels, and for
             perturbations that need the learner's outputs.
-        extras: what dreams have in further fields with an entry for every sample: ``refuse`` such batches, or
-            ``repeat`` what the day's last batch has there.
+        extras: what dreams have in further fields with an entry for every sample, such as masks and names: ``keep``
+            those of their sample, in the memory too, or ``repeat`` what the day's last batch has there.
         generator_optimizer: called with the generator's parameters, and otherwise with its own defaults.
-        day_capacity: samples of a day that are kept until dusk, for the generator.
+        day_capacity: samples of a day that are kept until dusk, for the generator; a checkpoint within a day has them.
+        day_bytes: of these samples together, in the type in which the loader gives them.
         seed: of all that is drawn here.
 
     Raises:
@@ -70,14 +74,19 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         generator: Generator | None = None,
         schedule: Schedule | int | None = None,
         inputs: Where = 0,
-        targets: Where | None = 1,
+        targets: Place | None = 1,
         logits: Logits = forward_logits,
-        extras: Extras = "refuse",
+        extras: Extras = "keep",
         generator_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         day_capacity: int = 5000,
+        day_bytes: int = 2**28,
         seed: int = 0,
     ):
         super().__init__()
+        expect_each("stages", stages, object, "NREM(100)")
+        expect("memory", memory, Memory, "ClassBalanced(200)")
+        expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
+        expect("schedule", schedule, (Schedule, int), "1, or Drift()")
         check_schedule(schedule, targets)
         if memory is None:
             memory = Reservoir(200) if targets is None else ClassBalanced(200)
@@ -87,7 +96,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self.seed = seed
         self.state = SleepState()
         self._generator_trainer = (
-            None if generator is None else GeneratorTrainer(generator, generator_optimizer, day_capacity)
+            None if generator is None else GeneratorTrainer(generator, generator_optimizer, day_capacity, day_bytes)
         )
         self.options = SleepOptions(
             stages=None if stages is None else without_objectives(stages, generator),
@@ -134,6 +143,14 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         """Move the memory to the device where dreams are made, and define the axis of nights for W&B."""
         self.memory.to(self._running.sleeper.info.device)
         define_axis(trainer.loggers)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Refuse a learning rate schedule that would run out of steps in a night to come."""
+        certain = trainer.max_steps < 0 and self._running.nights_foreseen()
+        advice = "total_steps=trainer.estimated_stepping_batches"
+        planned = trainer.estimated_stepping_batches
+        if planned != float("inf"):
+            check_total_steps(trainer, planned, certain, "nights", advice)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Dawn, unless a checkpoint was resumed in the middle of an epoch."""

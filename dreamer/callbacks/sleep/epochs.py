@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,12 +19,20 @@ from dreamer.callbacks.sleep.views import view_by_view
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch, Classes, Dream, Stage, Step
 from dreamer.loop.batches import RankInfo
+from dreamer.loop.checks import check_replay
 from dreamer.loop.plan import Parts
 from dreamer.loop.sleeper import Sleeper
+from dreamer.loop.values import Values, stage_for
 from dreamer.memory import Memory
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, Wake
+from dreamer.streams.base import Stream
 from dreamer.training.distributed import rebalance
+
+_WIDTH = "width"
+"""The field that says how long a sample's batch was."""
+_SEQUENCES = (2, 3)
+"""Dimensions of batches whose second one may be time."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ class Epochs:
             return
         self.state.begin_epoch()
         if self.options.generator_trainer is not None:
-            self.options.generator_trainer.dawn()
+            self.options.generator_trainer.forget_day()
 
     def epoch_batches(self, day: Iterator[Any], length: int | None) -> Iterator[Any]:
         """The day's batches, and the night's behind them; see :class:`dreamer.callbacks.sleep.loader.EpochSource`."""
@@ -138,10 +146,13 @@ class Epochs:
         x, y = options.fields.read(batch)
         if self._shape is None:
             self._check_first(batch, x, y)
-        if tuple(x.shape[1:]) != self._shape:
-            raise ValueError(f"expected samples of one shape, got {self._shape} first and {tuple(x.shape[1:])} now")
+        others = options.fields.read_others(batch)
+        self._check_shape(x, y, others)
         x, y = x.to(info.device), y.to(info.device)
-        self.sleeper.offer(Step(state.epochs, state.awake, Batch(x, y), None), len(x))
+        kept = {name: column.to(info.device) for name, column in others.items()}
+        if _are_sequences(x, y, others):
+            kept[_WIDTH] = torch.full((len(x),), x.shape[1], device=info.device)
+        self.sleeper.offer(Step(state.epochs, state.awake, Batch(x, y, fields=kept), None), len(x))
         if options.generator_trainer is not None:
             keys = (state.epochs, state.awake, info.rank)
             rng = randoms(info.seed, Purpose.PERTURB, *keys, device=info.device)
@@ -156,14 +167,42 @@ class Epochs:
     def _check_first(self, batch: Any, x: Tensor, y: Tensor) -> None:
         """Refuse, at the first batch, parts that cannot replay it."""
         options = self.options
-        options.fields.rebuild(batch, x, y)
+        if getattr(options.memory, "held", None):
+            options.fields.names = options.memory.fields - {_WIDTH}  # type: ignore[attr-defined]
+        others = options.fields.read_others(batch)
+        made = any(stage.replayer.source != "memory" for stage in options.stages or (NREM(),))
+        options.fields.rebuild(batch, x, y, None if self._generator is not None and made else others)
         held = getattr(options.memory, "held", {}).get("x", x)
         self._shape = tuple(held.shape[1:])
-        self._fitted(batch, options.stages or ())
         whole = not (y.is_floating_point() or y.is_complex())
         self._has_classes = options.fields.targets is not None and y.ndim == 1 and whole
         if not self._has_classes and options.fields.targets is not None:
             check_classless(y, options.schedule, options.memory, self._generator, options.stages or ())
+        if not self.state.drawn:
+            values = Values.of(x.flatten(0, 1) if options.fields.views(batch) else x)
+            self.state.values = None if values is None else values.state_dict()
+        self._fit_values()
+        stages = self._fitted(batch, options.stages or ())
+        outputs = 1 + int(y.max()) if self._has_classes else 1
+        stream = Stream("the day", (), outputs, tuple(x.shape[1:]))
+        check_replay(stream, replace(self.sleeper.parts, night=stages), x.cpu())
+
+    def _check_shape(self, x: Tensor, y: Tensor, others: Mapping[str, Tensor]) -> None:
+        """Raise a ValueError unless samples are as the first ones; sequences may have another length."""
+        shape, first = tuple(x.shape[1:]), self._shape
+        assert first is not None, "the first batch is checked before"
+        if shape != first and not (_are_sequences(x, y, others) and first and shape[1:] == first[1:]):
+            raise ValueError(f"expected samples of one shape, got {first} first and {shape} now")
+
+    def _fit_values(self) -> None:
+        """Let the generator work on the range of values of the first batch."""
+        if self.options.generator_trainer is not None:
+            generator = self.options.generator_trainer.fit_values(self._values)
+            self.sleeper.parts = replace(self.sleeper.parts, generator=generator)
+
+    @property
+    def _values(self) -> Values | None:
+        return None if self.state.values is None else Values(**self.state.values)
 
     def end_day(self) -> frozenset[int]:
         """Dusk. Gives the classes that were seen before the day."""
@@ -173,6 +212,7 @@ class Epochs:
         if learner is not None and state.awake:
             stage = Stage(state.epochs, "wake", state.experience, state.awake)
             self.sleeper.end_day(stage, None, learner.batches())
+            learner.forget_day()
         return seen
 
     def _decide(self, seen: frozenset[int]) -> None:
@@ -200,10 +240,22 @@ class Epochs:
         schedule = self.options.schedule
         if self.trainer.fast_dev_run:
             return True
+        if schedule is None and not self.state.seen and self._data_stay(ahead):
+            return False
         if schedule is None and ahead:
             return None
         number, seen = self.state.epochs + ahead, frozenset(self.state.seen)
         return sleeps(schedule, Day(steps, before, number, self._is_last(ahead), seen))
+
+    def _data_stay(self, ahead: int) -> bool:
+        """Whether the loader is still the fit's first one so many days ahead, and so brings the same classes."""
+        every = self.trainer.reload_dataloaders_every_n_epochs
+        return bool(every == 0 or self.trainer.current_epoch + ahead < every)
+
+    def nights_foreseen(self) -> bool:
+        """Whether the schedule says before the first epoch which nights will come."""
+        schedule = self.options.schedule
+        return isinstance(schedule, int) or (isinstance(schedule, Schedule) and not schedule.data_driven)
 
     def _is_last(self, ahead: int) -> bool:
         return bool(self.trainer.current_epoch + ahead + 1 == self.trainer.max_epochs)
@@ -224,6 +276,7 @@ class Epochs:
         stages = self._fitted(self._like, self.options.stages or (NREM(batch_size=state.largest, objectives=()),))
         classes = self._classes()
         network, namer = self._adapters(len(classes.old))
+        self._fit_values()
         sleeper.parts = replace(sleeper.parts, network=network, night=stages)
         for number, (spec, steps) in enumerate(zip(stages, state.night, strict=True)):
             index = night * len(stages) + number
@@ -232,10 +285,12 @@ class Epochs:
             start, done = min(done, steps), max(0, done - steps)
             for step in sleeper.steps(done=start):
                 assert step.dream is not None
-                yield fields.rebuild(self._like, step.dream.x, _label(step.dream))
+                dream = _trimmed(step.dream)
+                yield fields.rebuild(self._like, dream.x, _label(dream), dream.fields)
 
     def _fitted(self, batch: Any, stages: tuple[DreamStage, ...]) -> tuple[DreamStage, ...]:
         """The stages of a night, for samples as those of a batch."""
+        stages = tuple(stage_for(stage, self._values) for stage in stages)
         return tuple(map(view_by_view, stages)) if self.options.fields.views(batch) else stages
 
     def _classes(self) -> Classes:
@@ -252,6 +307,26 @@ class Epochs:
         """The module as the learner, and as the teacher that names dreams without labels."""
         module, logits = self.module, self.options.logits
         return ModelAdapter(module, logits, outputs=outputs), ModelAdapter(module, logits, rests=True, outputs=outputs)
+
+
+def _are_sequences(x: Tensor, y: Tensor, others: Mapping[str, Tensor]) -> bool:
+    """Whether (B, L) or (B, L, F) samples are tokens, or steps of which a mask or target says which count."""
+    steps = [each.shape[:2] for each in (y, *others.values()) if each.ndim > 1]
+    return x.ndim in _SEQUENCES and (not x.is_floating_point() or x.shape[:2] in steps)
+
+
+def _trimmed(dream: Dream) -> Dream:
+    """Sequences that were filled up to the longest in the memory, cut to the longest in the batch."""
+    fields = dict(dream.fields or {})
+    widths = fields.pop(_WIDTH, None)
+    whole, width = dream.x.shape[1] if dream.x.ndim > 1 else 0, 0 if widths is None else int(widths.max())
+    if not width or width == whole:
+        return dream._replace(fields=fields)
+
+    def cut(part: Tensor) -> Tensor:
+        return part[:, :width] if part.ndim > 1 and part.shape[1] == whole else part
+
+    return dream._replace(x=cut(dream.x), y=cut(dream.y), fields={name: cut(part) for name, part in fields.items()})
 
 
 def _label(dream: Dream) -> Tensor:

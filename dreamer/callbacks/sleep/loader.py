@@ -45,6 +45,11 @@ class _Nightly:
             raise TypeError("the length of the train loader is not known")
         return self._source.epoch_length(length)
 
+    def __reduce__(self) -> Any:
+        # of a Trainer that is copied or pickled after its fit: its nights are over
+        parent: Any = next(each for each in type(self).__mro__ if each.__name__ == "CombinedLoader")
+        return parent, (self.iterables, self._mode)  # type: ignore[attr-defined]
+
     def __iter__(self) -> Any:
         super().__iter__()  # type: ignore[misc]
         # drawn when the first batch is needed: by then a checkpoint has been loaded

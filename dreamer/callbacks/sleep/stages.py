@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from dreamer.callbacks.sleep.batch_fields import Where
+from dreamer.callbacks.sleep.batch_fields import Place
 from dreamer.generators import Generator
 from dreamer.memory import ClassBalanced, Memory
 from dreamer.memory.base import Buffer
@@ -39,7 +39,7 @@ def perturbs(stage: DreamStage) -> bool:
     return stage.replayer.perturbations is None or bool(stage.replayer.perturbations)
 
 
-def check_schedule(schedule: Schedule | int | None, targets: Where | None) -> None:
+def check_schedule(schedule: Schedule | int | None, targets: Place | None) -> None:
     """Raise a ValueError when a schedule cannot work with what the callback sees."""
     if schedule is None and targets is None:
         raise ValueError("the default schedule watches classes: with targets=None say when to sleep, e.g. schedule=1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from dreamer.core.ledger import Ledger
 
 
@@ -26,6 +28,7 @@ class SleepState(Ledger):
         day_over: True when the epoch's day is over.
         night: steps of each stage of the night behind it; empty without one.
         epoch_over: True when the epoch is over, and before the first.
+        values: ``low`` and ``high`` ends of the first batch's samples; None where they lie in [0, 1].
     """
 
     epochs: int = 0
@@ -40,6 +43,7 @@ class SleepState(Ledger):
     day_over: bool = False
     night: list[int] = field(default_factory=list)
     epoch_over: bool = True
+    values: dict[str, Tensor] | None = None
 
     def begin_epoch(self) -> None:
         """A new epoch begins with its day."""

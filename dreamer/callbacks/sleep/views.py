@@ -36,6 +36,7 @@ class _EachView:
     def __init__(self, part: Perturbation):
         self.part = part
         self.space = part.space
+        self.clip = getattr(part, "clip", None)
 
     def scaled(self, strength: float) -> _EachView:
         return _EachView(scaled(self.part, strength))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dreamer.core.ledger import Ledger
+from dreamer.core.limits import expect
 from dreamer.core.types import Batch, Classes, Dream, Output, Stage
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
@@ -33,9 +34,10 @@ from dreamer.interop.avalanche.wiring import (
     take_step,
 )
 from dreamer.loop.batches import RankInfo
-from dreamer.loop.checks import check_parts
+from dreamer.loop.checks import check_kinds, check_parts
 from dreamer.loop.plan import Parts, SleepStage
 from dreamer.loop.sleeper import Sleeper, restore_rates
+from dreamer.loop.values import Values, generator_for, stage_for
 from dreamer.memory import Memory
 from dreamer.objectives import Objective
 from dreamer.schedules import Boundary
@@ -112,6 +114,8 @@ class DreamPlugin:
         seed: int = 0,
     ):
         super().__init__()
+        check_kinds(None, None, night, memory, generator)
+        expect("wake_replay", wake_replay, (int, Wake), "32, or Wake(replay=32)")
         if memory is None and generator is None:
             raise ValueError("DreamPlugin dreams from a memory or a generator, but was given neither")
         if cycles < 1:
@@ -222,21 +226,35 @@ class DreamPlugin:
         with quiet():
             from avalanche.models import MultiTaskModule
         self._tasks |= set(getattr(strategy.experience, "task_labels", ()))
-        if len(self._tasks) > 1 or isinstance(strategy.model, MultiTaskModule):
+        wanted = "expected one head, and a benchmark made with task_labels=False"
+        if isinstance(strategy.model, MultiTaskModule):
             raise ValueError(
-                "DreamPlugin works without task labels, but the learner has a head for each task, or the benchmark's "
-                f"labels differ ({', '.join(map(str, sorted(self._tasks)))}): expected one head, and a benchmark made "
-                "with task_labels=False"
+                f"DreamPlugin works without task labels, but the learner has a head for each task: {wanted}"
+            )
+        if len(self._tasks) > 1:
+            labels = ", ".join(map(str, sorted(self._tasks)))
+            raise ValueError(
+                f"DreamPlugin works without task labels, but those of the benchmark differ ({labels}): {wanted}"
+            )
+        mixing = [type(plugin).__name__ for plugin in strategy.plugins if hasattr(plugin, "storage_policy")]
+        if mixing:
+            raise ValueError(
+                f"{mixing[0]} mixes old samples into the strategy's batches, which DreamPlugin would take for new "
+                "ones: expected one of the two"
             )
 
     def _make_sleeper(self, strategy: Any, sample: Tensor, outputs: int) -> Sleeper:
         """Parts, learner and benchmark see each other, once."""
-        parts = Parts(strategy.model, self.wake, self.night, self.memory, self.generator, (), Boundary())
+        x = next(read_experience(strategy)).x.cpu()
+        values = Values.of(x)
+        night = tuple(stage_for(stage, values) for stage in self.night)
+        generator = generator_for(self.generator, values)
+        parts = Parts(strategy.model, stage_for(self.wake, values), night, self.memory, generator, (), Boundary())
         sleeper = Sleeper(parts, RankInfo(self.seed, strategy.device), self.ledger)
         if self.generator is not None:
             self.generator.to(strategy.device)
         sleeper.attach()
-        check_parts(Stream("the benchmark", (), outputs, tuple(sample.shape)), parts, sample[None])
+        check_parts(Stream("the benchmark", (), outputs, tuple(sample.shape)), parts, x)
         if self.memory is not None:
             self.memory.to(strategy.device)
         sleeper.make_teachers()
