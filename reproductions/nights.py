@@ -52,12 +52,12 @@ class Protocol:
 # in every arm the samples that are replayed, awake and asleep, are as many as in the nights of `dreams`
 STREAMS = {
     "split_mnist": Protocol(
-        tuple(range(21, 26)),
+        tuple(range(21, 24)),
         {
             "no sleep": ("fine_tune",),
             "nights, verbatim": ("verbatim",),
             OURS: (),
-            REFERENCE: ("interleaved", "night.1.steps=500"),
+            REFERENCE: ("interleaved",),
         },
     ),
     "digits": Protocol(
@@ -67,7 +67,7 @@ STREAMS = {
             "nights, verbatim": ("verbatim", "night.0.steps=460"),
             OURS: (),
             # not `interleaved`, whose maps are too large for 8 x 8 pixels
-            REFERENCE: ("wake.replay=64", "night.1.steps=250"),
+            REFERENCE: ("wake.replay=64", "night.1.steps=250", "night.0.lr_scale=1", "night.1.lr_scale=1"),
         },
     ),
 }
