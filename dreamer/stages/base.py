@@ -40,8 +40,7 @@ class Sleep:
             training).
         from_scratch: re-initialise the learner first, so that it learns everything in this stage.
         anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
-        lr_scale: factor of the optimiser's learning rate in this stage. The noise of large steps keeps a learner from
-            learning the flaws of its dreams by heart.
+        lr_scale: factor of the optimiser's learning rate in this stage.
         steps_per_dream: steps whose dreams are made at once.
 
     Raises:
