@@ -23,9 +23,10 @@ def arms(strategy: str, *words: str) -> dict[str, dict[str, Any]]:
 
 
 def test_each_part_of_a_night_is_taken_out_by_itself() -> None:
-    perturbed = "night.1.perturbations=[latent_mixing,affine,occlusion,noise]"
+    names = ("latent_mixing", "affine", "occlusion", "noise")
+    perturbed = f"night.1.perturbations=[{', '.join(f'{{name: {name}}}' for name in names)}]"
     found = arms("dreams", perturbed)
-    parts = ["nights", "nrem", "rem", "latent_mixing", "affine", "occlusion", "noise", "perturbations", "teachers"]
+    parts = ["nights", "nrem", "rem", *names, "perturbations", "teachers"]
     assert list(found) == [ablation.FULL, *(f"without {part}" for part in parts)]
     nrem, rem = config.read("digits", "dreams", perturbed)["night"]
     assert found["without nrem"] == {"night": [rem]}
