@@ -435,7 +435,7 @@ def test_likelihoods_learn_the_digits_class_by_class() -> None:
     network.attach(vae)
     optimizer = torch.optim.Adam(vae.parameters(), lr=3e-3)
     generator = rng()
-    for experience, (x, y, _) in enumerate(everything("train")):
+    for experience, (x, y, *_) in enumerate(everything("train")):
         for _ in range(150):
             chosen = torch.randint(len(y), (64,), generator=generator)
             optimizer.zero_grad()
