@@ -214,7 +214,7 @@ def draw(measured: Sequence[dict[str, Any]], path: Path) -> None:
         for night in range(5):
             axes.axvspan(night + 0.5, night + 1, color="#2b3a67", alpha=0.08, linewidth=0)
         axes.set_xticks([night + 0.25 for night in range(5)], [f"day {night + 1}" for night in range(5)])
-        axes.set_xlim(0.3, 5.1)
+        axes.set_xlim(0, 5.1)
         axes.spines[["top", "right"]].set_visible(False)
     whole.set_ylabel("test accuracy on all classes seen so far (%)")
     whole.set_ylim(0, 102)

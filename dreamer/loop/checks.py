@@ -71,8 +71,8 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
     _check_stream(stream, parts)
     for stage in (parts.wake, *parts.night):
         stage.check(parts.network)
-    check_replay(stream, parts, x)
     _check_wake(stream, parts, x)
+    check_replay(stream, parts, x)
     _check_learning(parts)
     for where, stage, replayer in parts.replayers():
         _check_objectives(where, stage, replayer, parts)

@@ -212,7 +212,10 @@ class WakeSleepModule(pl.LightningModule):
 
     def check_trainer(self, trainer: pl.Trainer) -> None:
         """Raise a ValueError when a Trainer's precision does not suit the run."""
-        check_precision(trainer, self.configure_optimizers().param_groups)
+        # whoever overrides it may give a schedule of the learning rate too
+        configured: Any = self.configure_optimizers()
+        optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+        check_precision(trainer, optimizer.param_groups)
 
     def setup(self, stage: str) -> None:
         """Plan the run and set the Trainer's number of epochs to that of its stages."""

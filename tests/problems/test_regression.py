@@ -166,8 +166,9 @@ def test_a_teacher_says_what_the_targets_of_dreams_are(kind: Any) -> None:
     assert sorted(set(dream.group.tolist())) == [0, 1, 2] and dream.p is None
     assert torch.equal(dream.y, sleep_context.dusk(dream.x).squeeze(1))
     new = dream.group == 2
-    assert torch.equal(dream.teacher[new], sleep_context.dusk(dream.x)[new])
-    assert torch.equal(dream.teacher[~new], sleep_context.dawn(dream.x)[~new])
+    # each teacher is shown its own dreams alone, and the rounding of a batch depends on its size
+    torch.testing.assert_close(dream.teacher[new], sleep_context.dusk(dream.x)[new])
+    torch.testing.assert_close(dream.teacher[~new], sleep_context.dawn(dream.x)[~new])
 
 
 def test_mixing_samples_mixes_their_targets() -> None:

@@ -28,6 +28,7 @@ OTHER = (
     r"arXiv \d+\.\d+",
     r"pytorch-lightning( \d+\.\d+\.\d+,?)*( and \d+\.\d+\.\d+)?",
     r"cannot bring below 0.05",
+    r"with its 95 % interval",
     *map(re.escape, PUBLISHED),
 )
 
