@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def measure(root: str, weights: str, only: str) -> None:
-    """Make the runs that are not on record, arm by arm within a seed, so that rivals run in turn."""
+    """Make the runs that are not on record, seed by seed, so that the arms of a seed run in turn."""
     record = recorded()
     record["machine"] = records.machine()
     start = time.process_time()

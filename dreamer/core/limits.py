@@ -40,7 +40,7 @@ def expect(name: str, value: object, kind: type | tuple[type, ...], example: str
         raise ValueError(f"expected {name} to be such as {example}, got {value!r}")
 
 
-def expect_each(name: str, values: Iterable[object] | None, kind: type | tuple[type, ...], example: str) -> None:
+def expect_each(name: str, values: object, kind: type | tuple[type, ...], example: str) -> None:
     """Raise a ValueError unless values are None, or a list of things of a kind."""
     if values is None:
         return

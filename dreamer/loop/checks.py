@@ -52,10 +52,10 @@ def check_kinds(
     """Raise a ValueError when an argument is not the part that it is called."""
     expect("network", network, nn.Module, "MLP((1, 28, 28), 10)")
     expect("wake", wake, Wake, "Wake(epochs=1)")
-    expect_each("night", night, (Sleep, Hebbian), "NREM(), REM()")  # type: ignore[arg-type]
+    expect_each("night", night, (Sleep, Hebbian), "NREM(), REM()")
     expect("memory", memory, Memory, "ClassBalanced(200)")
     expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
-    expect_each("plasticity", plasticity, Plasticity, "MovingAverage()")  # type: ignore[arg-type]
+    expect_each("plasticity", plasticity, Plasticity, "MovingAverage()")
     expect("schedule", schedule, Schedule, "Boundary()")
 
 

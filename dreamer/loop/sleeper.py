@@ -243,6 +243,7 @@ class Sleeper:
         logits = outputs[:count] if memory.logits and outputs is not None else None
         fields = {name: column[:count] for name, column in (real.fields or {}).items()}
         group = None if real.group is None else real.group[:count]
+        # a memory of somebody's own that knows of no fields serves samples that have none
         memory.add(real.x[:count], real.y[:count], rng, logits, group, **({"fields": fields} if fields else {}))
 
     def _observe(self, real: Batch, losses: Losses, mean_over_ranks: Callable[[Tensor], Tensor]) -> None:

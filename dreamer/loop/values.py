@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators import Generator
 from dreamer.perturbations import Perturbation, scaled
-from dreamer.stages.replay import Replayer
+from dreamer.stages.replay import Stage
 
 UNIT = (0.0, 1.0)
 SLACK = 1e-3
@@ -57,9 +57,6 @@ class Values:
         return {"low": self.low, "high": self.high}
 
 
-Stage = TypeVar("Stage")
-
-
 def within(x: Tensor, ends: Sequence[float]) -> bool:
     """Whether all values lie in a range, give or take what rounding adds."""
     return bool(x.amin() >= ends[0] - SLACK) and bool(x.amax() <= ends[1] + SLACK)
@@ -67,7 +64,7 @@ def within(x: Tensor, ends: Sequence[float]) -> bool:
 
 def stage_for(stage: Stage, values: Values | None) -> Stage:
     """A copy of a stage whose perturbations of pixels see them in [0, 1]; the stage itself where they lie there."""
-    replayer: Replayer = stage.replayer  # type: ignore[attr-defined]
+    replayer = stage.replayer
     if values is None or not replayer.perturbations:
         return stage
     fitted: Any = copy.copy(stage)

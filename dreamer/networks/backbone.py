@@ -74,7 +74,8 @@ class Backbone(TrunkAndHead):
         if inner and trainable_blocks is None:
             raise ValueError("inner needs trainable_blocks: a model that is frozen as a whole leaves nothing to train")
         named = headless(model) if isinstance(model, str) else None
-        whole: nn.Module = model if isinstance(model, nn.Module) else named.network  # type: ignore[union-attr]
+        whole = model if named is None else named.network
+        assert isinstance(whole, nn.Module)
         if weights is not None:
             load_weights(whole, weights, frozenset() if named is None else named.spare)
         # classifiers of colour images are shown a grey one in each of their three channels

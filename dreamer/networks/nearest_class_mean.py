@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from dreamer.networks._closed_form import ClosedForm
 
-class NearestClassMean(nn.Module):
+
+class NearestClassMean(ClosedForm):
     """The class with the nearest mean in Euclidean distance (Mensink et al. 2013, IEEE TPAMI 35:2624).
 
     :meth:`absorb` takes samples into the means; any order and any cut into batches give the same classifier, up to
@@ -26,18 +28,11 @@ class NearestClassMean(nn.Module):
     tensor([0, 1])
     """
 
-    needs_classes = True
-    count: Tensor
     mean: Tensor
 
     def __init__(self, sample_shape: Sequence[int], num_classes: int):
-        super().__init__()
-        self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
+        super().__init__(num_classes)
         self.register_buffer("mean", torch.zeros(num_classes, math.prod(sample_shape)))
-
-    def features(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, H) features."""
-        return x.flatten(1).float()
 
     @torch.no_grad()
     def absorb(self, x: Tensor, y: Tensor) -> None:
@@ -48,14 +43,8 @@ class NearestClassMean(nn.Module):
             fresh = member.sum(dim=0)
             total = (self.count + fresh).clamp_min(1)
             self.mean += (member.T @ h - fresh[:, None] * self.mean) / total[:, None]
-        self.count += fresh.to(self.count.dtype)
+        self.gathered(fresh)
 
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits; those of classes that were never absorbed are the lowest number."""
-        with torch.autocast(h.device.type, enabled=False):
-            logits = functional.linear(h, self.mean, -0.5 * self.mean.square().sum(dim=1))
-        return logits.masked_fill(self.count == 0, torch.finfo(logits.dtype).min)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, K) logits."""
-        return self.classify(self.features(x))
+    def line(self) -> tuple[Tensor, Tensor]:
+        """(K, H) weights and (K,) bias of the logits."""
+        return self.mean, -0.5 * self.mean.square().sum(dim=1)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from dreamer.core.limits import at_least
+from dreamer.networks._closed_form import ClosedForm
 from dreamer.networks.base import doubled
 
 
-class RandomProjectionRidge(nn.Module):
+class RandomProjectionRidge(ClosedForm):
     """Ridge regression from ``relu(W x)``, W random and fixed, to the classes' indicators (as RanPAC).
 
     McDonnell et al. 2023, arXiv 2307.02251 (``RanPAC.py`` of RanPAC/RanPAC: ``replace_fc``). :meth:`absorb` adds to the
@@ -37,9 +37,7 @@ class RandomProjectionRidge(nn.Module):
         ValueError: when a number is out of its range.
     """
 
-    needs_classes = True
     projection: Tensor
-    count: Tensor
     gram: Tensor
     sums: Tensor
     weight: Tensor
@@ -47,7 +45,7 @@ class RandomProjectionRidge(nn.Module):
     def __init__(
         self, sample_shape: Sequence[int], num_classes: int, features: int = 3000, ridge: float = 1.0, seed: int = 0
     ):
-        super().__init__()
+        super().__init__(num_classes)
         at_least(1, features=features)
         if ridge <= 0:
             raise ValueError(f"expected a ridge above 0, got {ridge}")
@@ -56,11 +54,9 @@ class RandomProjectionRidge(nn.Module):
         rng = torch.Generator().manual_seed(seed)
         # kept in checkpoints, though the seed would bring it back: another release of torch may draw other numbers
         self.register_buffer("projection", torch.randn(features, size, generator=rng) / math.sqrt(size))
-        self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("gram", torch.zeros(features, features))
         self.register_buffer("sums", torch.zeros(num_classes, features))
         self.register_buffer("weight", torch.zeros(num_classes, features), persistent=False)
-        self._solved = False
 
     def features(self, x: Tensor) -> Tensor:
         """Map (B, *S) samples to (B, H) rectified projections."""
@@ -75,29 +71,15 @@ class RandomProjectionRidge(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             self.gram.addmm_(h.T, h)
             self.sums.addmm_(member.T.to(h.dtype), h)
-        self.count += member.sum(dim=0)
-        self._solved = False
+        self.gathered(member.sum(dim=0))
 
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits; those of classes that were never absorbed are the lowest number."""
-        if not self._solved:
-            self._solve()
-        with torch.autocast(h.device.type, enabled=False):
-            logits = functional.linear(h, self.weight)
-        return logits.masked_fill(self.count == 0, torch.finfo(logits.dtype).min)
+    def line(self) -> tuple[Tensor, None]:
+        """(K, H) weights of the logits, which have no bias."""
+        return self.weight, None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, K) logits."""
-        return self.classify(self.features(x))
-
-    @torch.no_grad()
-    def _solve(self) -> None:
+    def solve(self) -> None:
+        """Compute the weights from the statistics, in float64."""
         gram = doubled(self.gram)
         # before anything was absorbed every weight is 0, whatever the ridge
         gram.diagonal().add_(self.ridge * gram.diagonal().mean().clamp_min(1e-12))
         self.weight.copy_(torch.cholesky_solve(doubled(self.sums).T, torch.linalg.cholesky(gram)).T)
-        self._solved = True
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        self._solved = False
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from dreamer.networks._closed_form import ClosedForm
 from dreamer.networks.base import doubled
 
 Shrinkage = Literal["oas"] | float
 
 
-class StreamingLDA(nn.Module):
+class StreamingLDA(ClosedForm):
     """Means of the classes and one covariance within all of them, from which a linear discriminant follows.
 
     Deep streaming LDA over features of a frozen network (Hayes and Kanan 2020, arXiv 1909.01520; ``SLDA_Model.py`` of
@@ -43,29 +44,21 @@ class StreamingLDA(nn.Module):
     tensor([0, 1])
     """
 
-    needs_classes = True
-    count: Tensor
     mean: Tensor
     scatter: Tensor
     weight: Tensor
     bias: Tensor
 
     def __init__(self, sample_shape: Sequence[int], num_classes: int, shrinkage: Shrinkage = "oas"):
-        super().__init__()
+        super().__init__(num_classes)
         if shrinkage != "oas" and not 0 < float(shrinkage) <= 1:
             raise ValueError(f"expected 'oas' or a shrinkage in (0, 1], got {shrinkage}")
         self.shrinkage = shrinkage
         features = math.prod(sample_shape)
-        self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("mean", torch.zeros(num_classes, features))
         self.register_buffer("scatter", torch.zeros(features, features))
         self.register_buffer("weight", torch.zeros(num_classes, features), persistent=False)
         self.register_buffer("bias", torch.zeros(num_classes), persistent=False)
-        self._solved = False
-
-    def features(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, H) features."""
-        return x.flatten(1).float()
 
     @torch.no_grad()
     def absorb(self, x: Tensor, y: Tensor) -> None:
@@ -87,23 +80,14 @@ class StreamingLDA(nn.Module):
             rows = torch.cat([h - mean[y], (self.count * fraction).sqrt()[:, None] * shift])
             self.scatter.addmm_(rows.T, rows)
         self.mean += fraction[:, None] * shift
-        self.count += fresh.to(self.count.dtype)
-        self._solved = False
+        self.gathered(fresh)
 
-    def classify(self, h: Tensor) -> Tensor:
-        """Map (B, H) features to (B, K) logits; those of classes that were never absorbed are the lowest number."""
-        if not self._solved:
-            self._solve()
-        with torch.autocast(h.device.type, enabled=False):
-            logits = functional.linear(h, self.weight, self.bias)
-        return logits.masked_fill(self.count == 0, torch.finfo(logits.dtype).min)
+    def line(self) -> tuple[Tensor, Tensor]:
+        """(K, H) weights and (K,) bias of the logits."""
+        return self.weight, self.bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, *S) samples to (B, K) logits."""
-        return self.classify(self.features(x))
-
-    @torch.no_grad()
-    def _solve(self) -> None:
+    def solve(self) -> None:
+        """Compute weights and bias from the statistics, in float64."""
         covariance = doubled(self.scatter) / int(self.count.sum().clamp_min(1))
         # a variance of 0 (one sample per class) leaves the nearest mean in Euclidean distance
         level = covariance.diagonal().mean().clamp_min(1e-12)
@@ -113,7 +97,6 @@ class StreamingLDA(nn.Module):
         weight = torch.cholesky_solve(mean.T, torch.linalg.cholesky(covariance)).T
         self.weight.copy_(weight)
         self.bias.copy_(-0.5 * (mean * weight).sum(dim=1))
-        self._solved = True
 
     def _fraction(self, covariance: Tensor, level: Tensor) -> float:
         """The shrinkage: the given one, or the oracle approximating one of Chen et al. (2010)."""
@@ -122,7 +105,3 @@ class StreamingLDA(nn.Module):
         power = torch.linalg.vector_norm(covariance).square() / covariance.numel()
         excess = (int(self.count.sum()) + 1) * (power - level.square() / len(covariance))
         return float(((power + level.square()) / excess).clamp_max(1)) if excess > 0 else 1.0
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        self._solved = False
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -7,6 +7,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from dreamer.core.types import Dream, Output
@@ -56,3 +57,9 @@ def total_loss(objectives: Sequence[Objective], output: Output, target: Dream, a
     """Sum the losses of several objectives; None where there are none."""
     losses = [objective(output, target, active) for objective in objectives]
     return functools.reduce(operator.add, losses) if losses else None
+
+
+def of_one_type(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the wider of their types: older versions of torch cannot differentiate a difference of two."""
+    wider = torch.promote_types(output.dtype, target.dtype)
+    return output.to(wider), target.to(wider)

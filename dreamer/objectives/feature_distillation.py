@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from dreamer.core.types import Dream, Output
-from dreamer.objectives.base import Objective
+from dreamer.objectives.base import Objective, of_one_type
 
 
 class FeatureDistillation(Objective):
@@ -53,6 +52,4 @@ class FeatureDistillation(Objective):
         if self.distance == "cosine":
             alike = functional.cosine_similarity(output.features, target.teacher_features, dim=1)
             return self.weight * (1 - alike).mean()
-        # older versions of torch cannot differentiate a difference of two types
-        features = output.features.to(torch.promote_types(output.features.dtype, target.teacher_features.dtype))
-        return self.weight * functional.mse_loss(features, target.teacher_features)
+        return self.weight * functional.mse_loss(*of_one_type(output.features, target.teacher_features))

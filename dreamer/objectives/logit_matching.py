@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamer.core.types import Dream, Output
-from dreamer.objectives.base import Objective
+from dreamer.objectives.base import Objective, of_one_type
 
 
 class LogitMatching(Objective):
@@ -55,7 +55,6 @@ class LogitMatching(Objective):
         if active is not None:
             counted = counted & active
         # both before they are compared: infinity leaves NaN in the gradient even where it is not counted
-        # older versions of torch cannot differentiate a difference of two types
-        logits = output.logits.to(torch.promote_types(output.logits.dtype, wanted.dtype))
+        logits, wanted = of_one_type(output.logits, wanted)
         error = functional.mse_loss(logits.masked_fill(~counted, 0), wanted.masked_fill(~counted, 0), reduction="sum")
         return self.weight * error / wanted.numel()

@@ -21,7 +21,7 @@ from dreamer.problems import Classification, Problem
 
 Source = Literal["auto", "memory", "generator", "both", "day"]
 Teacher = Literal["dawn", "dusk", "both", "average"]
-Stage = TypeVar("Stage", bound="_Replaying")
+Stage = TypeVar("Stage", bound="Replaying")
 
 
 @dataclass(frozen=True)
@@ -202,23 +202,19 @@ class Replayer:
             return self._best_average(context, x, samples, features)
         dawn = None if self.teacher == "dusk" else context.dawn
         dusk = None if self.teacher == "dawn" else context.dusk
-        if dawn is None and dusk is None:
-            raise ValueError(f"a stage has teacher={self.teacher!r}, but there is none yet")
+        if dusk is None:
+            if dawn is None:
+                raise ValueError(f"a stage has teacher={self.teacher!r}, but there is none yet")
+            return self._output(dawn, x, samples, features, context.old_classes)
         if dawn is None:
             return self._output(dusk, x, samples, features, context.seen_classes)
-        if dusk is None:
-            return self._output(dawn, x, samples, features, context.old_classes)
         # of a class that came back in another domain dusk is the teacher
         old = (context.old_classes & ~context.new_classes)[samples.groups]
         parts = ((dawn, old, context.old_classes), (dusk, ~old, context.new_classes))
-        return _scattered(
-            # not every network takes an empty batch
-            [
-                (rows, self._output(teacher, x[rows], samples, features, seen))
-                for teacher, rows, seen in parts
-                if rows.any()
-            ]
-        )
+        # not every network takes an empty batch
+        shown = [(teacher, rows.nonzero().flatten(), seen) for teacher, rows, seen in parts if rows.any()]
+        outputs = [self._output(teacher, x[rows], samples, features, seen) for teacher, rows, seen in shown]
+        return _in_order([rows for _, rows, _ in shown], outputs)
 
     def _best_average(self, context: SleepContext, x: Tensor, samples: Dream, features: bool) -> Output:
         """For each sample the moving average that agrees best with its target (CLS-ER, Arani et al. 2022)."""
@@ -230,12 +226,12 @@ class Replayer:
         restricted = [output._replace(logits=self.problem.restrict(output.logits, seen)) for output in outputs]
         return _choose(agreement.argmax(dim=0), restricted)
 
-    def _output(self, teacher: Any, x: Tensor, samples: Dream, features: bool, seen: Tensor) -> Output:
+    def _output(self, teacher: torch.nn.Module, x: Tensor, samples: Dream, features: bool, seen: Tensor) -> Output:
         output = forward(teacher, x, samples.is_features, features)
         return output._replace(logits=self.problem.restrict(output.logits, seen))
 
 
-class _Replaying(Protocol):
+class Replaying(Protocol):
     """A stage, as far as it replays."""
 
     replayer: Replayer
@@ -279,17 +275,12 @@ def wants_features(objectives: Sequence[Objective]) -> bool:
     return any(objective.needs_features for objective in objectives)
 
 
-def _scattered(parts: Sequence[tuple[Tensor, Output]]) -> Output:
-    """The outputs for disjoint (B,) bool rows, in one batch."""
-
-    def joined(tensors: Sequence[Tensor]) -> Tensor:
-        whole = tensors[0].new_empty(len(parts[0][0]), *tensors[0].shape[1:])
-        for (rows, _), tensor in zip(parts, tensors, strict=True):
-            whole[rows] = tensor
-        return whole
-
-    features = [output.features for _, output in parts if output.features is not None]
-    return Output(joined([output.logits for _, output in parts]), joined(features) if features else None)
+def _in_order(rows: Sequence[Tensor], outputs: Sequence[Output]) -> Output:
+    """The outputs for disjoint (N,) int64 rows of a batch, joined in the order of the batch."""
+    order = torch.cat(list(rows)).argsort()
+    features = [output.features for output in outputs if output.features is not None]
+    logits = torch.cat([output.logits for output in outputs])[order]
+    return Output(logits, torch.cat(features)[order] if features else None)
 
 
 def _choose(index: Tensor, outputs: Sequence[Output]) -> Output:

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _ENDINGS = (".csv", ".tsv")
-_LABELS = (
-    "label", "labels", "class", "classname", "target", "category", "y", "breed", "species", "labelname", "classid",
-)  # fmt: skip
+_LABELS = tuple("label labels class classname target category y breed species labelname classid".split())
 
 
 def label_files(place: Path) -> list[Path]:

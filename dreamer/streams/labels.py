@@ -29,7 +29,9 @@ def integer_labels(what: str, given: Any, names: Sequence[str] = ()) -> tuple[Te
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.dtype.kind in "OUS" and values.ndim == 1 and all(isinstance(value, str | bytes) for value in values):
-        return _numbered(what, [str(value) for value in values], names)
+        return _numbered(
+            what, [value.decode() if isinstance(value, bytes) else value for value in values.tolist()], names
+        )
     if values.dtype.kind not in "biuf" or values.ndim not in (1, 2):
         raise ValueError(
             f"expected {what} to hold one label for each sample, a whole number or a text, got {values.dtype} of shape "

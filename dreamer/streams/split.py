@@ -64,9 +64,7 @@ def split_stream(
     Raises:
         ValueError: when an option is impossible for these classes.
     """
-    if not (
-        isinstance(name, str) and isinstance(train, Samples) and isinstance(test, Samples) and experiences is not None
-    ):
+    if not (isinstance(name, str) and isinstance(train, Samples) and isinstance(test, Samples)):
         given = next((each for each in (name, train, test) if not isinstance(each, str | Samples)), None)
         raise ValueError(
             "expected split_stream(name, train, test, experiences=...) with samples as materialise(dataset) gives "

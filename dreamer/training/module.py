@@ -44,7 +44,14 @@ from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tall
 from dreamer.training.monitors import count_evaluations, monitored, warn_of_early_stop
 from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import load_run, save_run
-from dreamer.training.trainer import change_plan, check_precision, fit_plan, parameter_groups, planned_steps
+from dreamer.training.trainer import (
+    change_plan,
+    check_precision,
+    fit_plan,
+    optimizers_in,
+    parameter_groups,
+    planned_steps,
+)
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
@@ -212,10 +219,8 @@ class WakeSleepModule(pl.LightningModule):
 
     def check_trainer(self, trainer: pl.Trainer) -> None:
         """Raise a ValueError when a Trainer's precision does not suit the run."""
-        # whoever overrides it may give a schedule of the learning rate too
-        configured: Any = self.configure_optimizers()
-        optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-        check_precision(trainer, optimizer.param_groups)
+        found = optimizers_in(self.configure_optimizers())
+        check_precision(trainer, [group for optimizer in found for group in optimizer.param_groups])
 
     def setup(self, stage: str) -> None:
         """Plan the run and set the Trainer's number of epochs to that of its stages."""

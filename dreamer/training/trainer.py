@@ -56,6 +56,17 @@ def check_precision(trainer: pl.Trainer, groups: Sequence[Mapping[str, Any]]) ->
         )
 
 
+def optimizers_in(configured: Any) -> list[torch.optim.Optimizer]:
+    """The optimisers in what ``configure_optimizers`` gives, in any of the forms that Lightning takes."""
+    if isinstance(configured, torch.optim.Optimizer):
+        return [configured]
+    if isinstance(configured, Mapping):
+        return optimizers_in(configured.get("optimizer"))
+    if isinstance(configured, list | tuple):
+        return [optimizer for part in configured for optimizer in optimizers_in(part)]
+    return []
+
+
 def parameter_groups(
     network: nn.Module, generator: nn.Module | None, generator_lr: float | None
 ) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamer.core.text import MINUS
 from reproductions import caltech, nights, pad_probe, papers, stability_gap, studies
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,13 @@ MEASUREMENTS = ROOT / "docs" / "measurements"
 @pytest.mark.parametrize("stream", nights.STREAMS)
 def test_the_readme_prints_the_tables_of_the_script(stream: str) -> None:
     assert nights.table(nights.recorded(), stream) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_strategies_prints_the_differences_of_the_script() -> None:
+    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").replace(MINUS, "-")
+    for stream in nights.STREAMS:
+        found = nights.contrasts(nights.recorded(), stream)[nights.REFERENCE]
+        assert f"{found.difference:+.2f} points, 95 % interval {found.low:+.2f} to {found.high:+.2f}" in page
 
 
 def test_every_arm_was_run_with_every_seed_and_as_many_samples() -> None:

@@ -118,7 +118,7 @@ def claims() -> list[tuple[str, list[float | None]]]:
         ("falls from 93 to 34 %", [snake("real_100", "recall"), snake("replace", "recall")]),
         ("with perturbed codes to 61 %", [snake("perturbed_codes", "recall")]),
         (f"of Split MNIST {by_day(ours):.1f} % are left", [by_day(ours)]),
-        (f"brings back {percent(ours, 'sleep_gain'):.1f} points", [percent(ours, "sleep_gain")]),
+        (f"A night recovers {percent(ours, 'sleep_gain'):.1f} points", [percent(ours, "sleep_gain")]),
         (
             f"ends at {percent(ours):.1f} %; with verbatim (unperturbed) dreams in nights of equal length at "
             f"{percent('nights, verbatim'):.1f} %, without sleep at {percent('no sleep'):.1f} %",

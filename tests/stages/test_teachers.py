@@ -35,9 +35,18 @@ def taught(y: list[int], new: Tensor = ~OLD) -> tuple[Dream, Tensor, Frozen, Fro
         dawn, dusk = Frozen(Counting(1)), Frozen(Counting(2))
     x = torch.randn(len(y), 3, generator=torch.Generator().manual_seed(0))
     context = SleepContext(
-        network=nn.Identity(), dawn=dawn, dusk=dusk, averages=(), memory=None, generator=None, old_classes=OLD,
-        new_classes=new, active=None, experiences_seen=2, night=1,
-    )  # fmt: skip
+        network=nn.Identity(),
+        dawn=dawn,
+        dusk=dusk,
+        averages=(),
+        memory=None,
+        generator=None,
+        old_classes=OLD,
+        new_classes=new,
+        active=None,
+        experiences_seen=2,
+        night=1,
+    )
     dream = NREM().teach(context, Dream(x, torch.tensor(y)))
     assert dream.teacher is not None
     return dream, x, dawn, dusk

@@ -39,7 +39,7 @@ def test_numbers_of_any_type_are_labels(y: Any) -> None:
     assert labels_of(y) == (Y.tolist(), ("0", "1", "2", "3"))
 
 
-@pytest.mark.parametrize("y", [NAMES, NAMES.tolist(), NAMES.astype(object)])
+@pytest.mark.parametrize("y", [NAMES, NAMES.tolist(), NAMES.astype(object), NAMES.astype(bytes)])
 def test_texts_are_numbered_in_their_order_and_kept(y: Any) -> None:
     numbers, names = labels_of(y)
     assert names == ("ant", "bee", "cat", "dog")

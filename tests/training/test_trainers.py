@@ -16,10 +16,32 @@ from torch.utils.data import DataLoader
 from dreamer import NREM, SleepCallback
 from dreamer.generators import ClassConditionalVAE
 from dreamer.training.data import StreamDataModule
+from dreamer.training.trainer import optimizers_in
 from tests.callbacks.test_sleep import QUIET, samples
 from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
+
+
+ADAM = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
+FALLING = torch.optim.lr_scheduler.ConstantLR(ADAM)
+
+
+@pytest.mark.parametrize(
+    ("configured", "count"),
+    [
+        (ADAM, 1),
+        ([ADAM], 1),
+        ((ADAM, ADAM), 2),
+        (([ADAM], [FALLING]), 1),
+        ([[ADAM], [{"scheduler": FALLING, "interval": "step"}]], 1),
+        ({"optimizer": ADAM, "lr_scheduler": FALLING}, 1),
+        ([{"optimizer": ADAM}, {"optimizer": ADAM}], 2),
+        (None, 0),
+    ],
+)
+def test_optimizers_are_found_in_all_that_configure_optimizers_may_give(configured: Any, count: int) -> None:
+    assert optimizers_in(configured) == [ADAM] * count
 
 
 def test_a_barebones_trainer_runs_the_whole_plan() -> None:

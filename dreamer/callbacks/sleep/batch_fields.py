@@ -56,20 +56,21 @@ class BatchFields:
             )
         return x.detach(), y.detach()
 
+    def keep(self, names: frozenset[str]) -> None:
+        """Say which further fields are kept, in place of the first batch: those that a memory holds already."""
+        self.names = names
+
     def read_others(self, batch: Any) -> dict[str, Tensor]:
         """What else has an entry for every sample, by its place in the batch; texts as numbers.
 
         Raises:
             ValueError: when an entry can be kept in no tensor, or a field of the first batch is none now.
         """
-        pairs = [(old, old) for old in self._taken(batch)]
-        rows = len(pairs[0][0])
+        taken = self._taken(batch)
         if self.extras == "repeat":
             return {}
-        found = {
-            path: part for path, part in _others(batch, "batch", [old for old, _ in pairs], rows)
-            if self.names is None or path in self.names
-        }  # fmt: skip
+        every = dict(_others(batch, "batch", taken, len(taken[0])))
+        found = {path: part for path, part in every.items() if self.names is None or path in self.names}
         missing = sorted((self.names or frozenset()) - set(found))
         if missing:
             raise ValueError(

@@ -24,6 +24,7 @@ from dreamer.loop.plan import Parts
 from dreamer.loop.sleeper import Sleeper
 from dreamer.loop.values import Values, stage_for
 from dreamer.memory import Memory
+from dreamer.memory.base import Buffer
 from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, Wake
 from dreamer.streams.base import Stream
@@ -167,13 +168,13 @@ class Epochs:
     def _check_first(self, batch: Any, x: Tensor, y: Tensor) -> None:
         """Refuse, at the first batch, parts that cannot replay it."""
         options = self.options
-        if getattr(options.memory, "held", None):
-            options.fields.names = options.memory.fields - {_WIDTH}  # type: ignore[attr-defined]
+        held = options.memory.held if isinstance(options.memory, Buffer) else {}
+        if isinstance(options.memory, Buffer) and held:
+            options.fields.keep(options.memory.fields - {_WIDTH})
         others = options.fields.read_others(batch)
         made = any(stage.replayer.source != "memory" for stage in options.stages or (NREM(),))
         options.fields.rebuild(batch, x, y, None if self._generator is not None and made else others)
-        held = getattr(options.memory, "held", {}).get("x", x)
-        self._shape = tuple(held.shape[1:])
+        self._shape = tuple(held.get("x", x).shape[1:])
         whole = not (y.is_floating_point() or y.is_complex())
         self._has_classes = options.fields.targets is not None and y.ndim == 1 and whole
         if not self._has_classes and options.fields.targets is not None:
