@@ -25,6 +25,7 @@ from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
 from dreamer.config.binding import ConfigError, at
+from dreamer.core.denormals import flushed_denormals
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.randomness import Purpose, mix
 from dreamer.loggers import wandb
@@ -145,7 +146,7 @@ def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
         config.save(prepared.config.plain, prepared.directory / CONFIG)
     os.environ[_CHOSEN] = str(prepared.directory)
     saved = prepared.checkpoint.path if resume and prepared.checkpoint.path.is_file() else None
-    with _logged(prepared), _stoppable(prepared):
+    with flushed_denormals(), _logged(prepared), _stoppable(prepared):
         prepared.trainer.fit(prepared.module, datamodule=prepared.datamodule, ckpt_path=saved)
     # the first process writes; the results of another one cover its own part of the data, and go to its caller alone
     return read_results(prepared.directory) if prepared.trainer.is_global_zero else prepared.module.results()
