@@ -166,6 +166,12 @@ def test_no_other_number_is_claimed() -> None:
     assert re.findall(r"[^ ]* ?-?\d+\.\d+[^ ]*|\d+ %", rest) == []
 
 
+def test_the_callback_promises_what_its_example_does() -> None:
+    promised = re.findall(r"^with.*: +accuracy.*$", README, flags=re.MULTILINE)
+    assert len(promised) == 2
+    assert set(promised) <= {line.strip() for line in (ROOT / "examples" / "sleep_callback.py").read_text().split("\n")}
+
+
 def test_in_every_seed_is_in_every_seed() -> None:
     def higher(name: str, data: str, arm: str, other: str, measure: str, seeds: int) -> bool:
         ours, theirs = (by_seed(name, data, each, measure) for each in (arm, other))
