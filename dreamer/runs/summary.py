@@ -51,7 +51,11 @@ def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
             shape, itemsize = feature_shape(module.network, stream.sample_shape), 4
         else:
             shape, itemsize = stream.sample_shape, few_samples(stream, 1).element_size()
-        sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes, itemsize)
+        outputs, target_bytes = stream.num_classes, 8
+        if stream.targets == "tokens":
+            # a next token for each token, and a domain
+            outputs, target_bytes = outputs * shape[0], 8 * shape[0] + 8
+        sizes["memory"] = module.memory.planned_bytes(shape, outputs, itemsize, target_bytes)
     sizes["memory"] += kept_bytes(stream, len(stream) - 1, module.wake)
     if module.generator is not None:
         sizes["generator"] = module.generator.planned_bytes(stream.class_order)
