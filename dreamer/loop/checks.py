@@ -163,6 +163,12 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
             f"{type(parts.generator).__name__} writes tokens, but the targets of {stream.name} are {stream.targets}"
         )
     if not x.is_floating_point():
+        store = getattr(parts.memory, "store", "float32") if parts.memory in sources else "float32"
+        if store != "float32":
+            raise ValueError(
+                f"{type(parts.memory).__name__} has store={store!r}, which keeps floating-point samples, but "
+                f"{stream.name} gives {x.dtype}: expected store='float32', which keeps whole numbers as they come"
+            )
         if parts.generator in sources and not writes:
             raise ValueError(
                 f"{type(parts.generator).__name__} makes floating-point samples, {stream.name} gives {x.dtype}: "

@@ -1,5 +1,6 @@
 """Streams: sequences of experiences, seen one after the other and never again."""
 
+from dreamer.streams.arithmetic import arithmetic
 from dreamer.streams.base import (
     DataNotFound,
     Experience,
@@ -35,6 +36,7 @@ __all__ = [
     "Scenario",
     "Stream",
     "TensorSamples",
+    "arithmetic",
     "blurred",
     "classic",
     "core50",

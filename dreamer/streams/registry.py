@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer.core.suggest import one_of
+from dreamer.streams.arithmetic import arithmetic
 from dreamer.streams.base import Stream
 from dreamer.streams.blurred import blurred
 from dreamer.streams.classic import CLASSIC, function_of
@@ -21,6 +22,7 @@ from dreamer.streams.online import online
 from dreamer.streams.repeated import repeated
 
 _OWN: dict[str, Callable[..., Stream]] = {
+    "arithmetic": arithmetic,
     "diabetes": diabetes,
     "digits": digits,
     "folder": folder,
