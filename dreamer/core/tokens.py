@@ -14,7 +14,7 @@ class Tokens:
     """The vocabulary of a stream of text, and how its texts begin and end.
 
     Attributes:
-        texts: V texts, what each token stands for; pictures and files of dreams are written with them.
+        texts: V texts, what each token stands for, as :func:`as_text` gives them; dreams are written with them.
         sizes: V numbers, the bytes of text that each token stands for; 0 for marks such as a domain's.
         openings: for each domain the tokens with which its texts begin, at least one: what a model is given when it
             writes of the domain. The name of the domain, or a mark of beginning that all of them have in common.
@@ -60,7 +60,7 @@ class Tokens:
             marks: tokens that stand for no text at all.
         """
         empty = frozenset(marks)
-        sizes = tuple(0 if token in empty else len(text.encode()) for token, text in enumerate(texts))
+        sizes = tuple(0 if token in empty else len(_raw(text)) for token, text in enumerate(texts))
         return cls(tuple(texts), sizes, tuple(map(tuple, openings)), end, answer)
 
     @property
@@ -70,4 +70,14 @@ class Tokens:
 
     def write(self, tokens: Iterable[int]) -> str:
         """The text of tokens; positions that do not count are left out."""
-        return "".join(self.texts[token] for token in tokens if token != IGNORED)
+        joined = "".join(self.texts[token] for token in tokens if token != IGNORED)
+        return _raw(joined).decode("utf-8", "replace")
+
+
+def as_text(raw: bytes) -> str:
+    """Bytes as a text, also those that are a part of a letter; texts that are joined give the letter back."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -26,6 +26,7 @@ from dreamer.streams.passing import from_iterable
 from dreamer.streams.repeated import repeated
 from dreamer.streams.split import split_stream
 from dreamer.streams.tensors import from_datasets, from_tensors
+from dreamer.streams.text import from_texts, text
 
 __all__ = [
     "CLASSIC",
@@ -48,6 +49,7 @@ __all__ = [
     "from_datasets",
     "from_iterable",
     "from_tensors",
+    "from_texts",
     "hold_out",
     "hugging_face",
     "make_stream",
@@ -58,4 +60,5 @@ __all__ = [
     "rotated_mnist",
     "split_by_class",
     "split_stream",
+    "text",
 ]

@@ -20,6 +20,7 @@ from dreamer.streams.folder import folder
 from dreamer.streams.hugging_face import hugging_face
 from dreamer.streams.online import online
 from dreamer.streams.repeated import repeated
+from dreamer.streams.text import text
 
 _OWN: dict[str, Callable[..., Stream]] = {
     "arithmetic": arithmetic,
@@ -27,6 +28,7 @@ _OWN: dict[str, Callable[..., Stream]] = {
     "digits": digits,
     "folder": folder,
     "hugging_face": hugging_face,
+    "text": text,
 }
 _CHANGES: dict[str, Callable[..., Stream]] = {
     "blurred": blurred,
