@@ -42,6 +42,8 @@ class OwnWords(Generator):
         top_p: draw among the most likely tokens whose probabilities first add up to so much, in (0, 1]; None among all.
         length: tokens that are written, the opening not counted; None fills the sample.
         at_once: texts that are written together at most.
+        logits: keep the writer's logits with the words, so that a stage that wants its distributions needs no further
+            pass of the teacher; False spares V numbers for each token.
 
     Raises:
         ValueError: when a number is out of its range, or there are no tokens.
@@ -61,6 +63,7 @@ class OwnWords(Generator):
         top_p: float | None = None,
         length: int | None = None,
         at_once: int = 2048,
+        logits: bool = True,
     ):
         super().__init__(sample_shape, num_classes, "grow")
         if tokens is None or len(sample_shape) != 1:
@@ -81,6 +84,7 @@ class OwnWords(Generator):
         self.top_p = top_p
         self.length = length
         self.at_once = at_once
+        self.logits = logits
         # in a tuple: the learner and its copies must not become parts of the generator
         self._writers: tuple[nn.Module, ...] = ()
         self._by_first: Tensor | None = None
@@ -138,20 +142,24 @@ class OwnWords(Generator):
         """The same, of domains that may be unknown to the writers."""
         if not self._writers:
             raise ValueError("OwnWords needs somebody who writes: expected attach(learner) to come first")
-        pieces = []
-        for domains in y.split(self.at_once):
-            by_first = torch.ones_like(domains, dtype=torch.bool) if self._by_first is None else self._by_first[domains]
-            block = domains.new_empty(len(domains), self.sample_shape[0] + 1)
-            for writer, rows in zip(self._writers, (by_first, ~by_first), strict=False):
-                where = rows.nonzero().flatten()
+        by_first = torch.ones_like(y, dtype=torch.bool) if self._by_first is None else self._by_first[y]
+        places, blocks, logits = [], [], []
+        for writer, rows in zip(self._writers, (by_first, ~by_first), strict=False):
+            for where in rows.nonzero().flatten().split(self.at_once):
                 if len(where):
-                    block[where] = self._written(writer, domains[where], rng, noise)
-            pieces.append(self._as_samples(block, domains))
-        x, targets = (torch.cat([getattr(piece, part) for piece in pieces]) for part in ("x", "y"))
-        return Dream(x, targets, group=y)
+                    block, said = self._written(writer, y[where], rng, noise)
+                    places.append(where)
+                    blocks.append(block)
+                    logits.append(said)
+        order = torch.cat(places).argsort()
+        block = torch.cat(blocks)[order]
+        teacher = torch.cat(logits)[order] if self.logits else None
+        return Dream(block[:, :-1], self._targets(block, y), teacher=teacher, group=y)
 
-    def _written(self, writer: nn.Module, domains: Tensor, rng: torch.Generator, noise: Perturb | None) -> Tensor:
-        """(B, T + 1) tokens by one writer."""
+    def _written(
+        self, writer: nn.Module, domains: Tensor, rng: torch.Generator, noise: Perturb | None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T + 1) tokens by one writer, and its (B, T, V) logits of all but the first, (B, 0) where not kept."""
         network = writer.network if isinstance(writer, Frozen) else writer
         assert isinstance(network, nn.Module) and isinstance(network, Writer)
         count, total = len(domains), self.sample_shape[0] + 1
@@ -159,6 +167,7 @@ class OwnWords(Generator):
         temperature = torch.full((count, 1), float(self.temperature), device=domains.device)
         if noise is not None:
             temperature = temperature * noise(torch.ones_like(temperature), temperature, rng)[0]
+        said = []
         with evaluating(network):
             cache = network.new_cache(count, total - 1)
             for place in range(1, total):
@@ -166,7 +175,8 @@ class OwnWords(Generator):
                 drawn = next_tokens(logits, temperature, self.top_k, self.top_p, rng)
                 given = block[:, place]
                 block[:, place] = torch.where(given == IGNORED, drawn, given)
-        return block
+                said += [logits.float()] if self.logits else []
+        return block, torch.stack(said, dim=1) if said else temperature[:, :0]
 
     def _openings(self, domains: Tensor, total: int) -> Tensor:
         """(B, total) int64, each domain's opening, and behind it what is to be written."""
@@ -175,8 +185,8 @@ class OwnWords(Generator):
             table[domain, : len(opening)] = torch.tensor(opening)
         return table.to(domains.device)[domains]
 
-    def _as_samples(self, block: Tensor, domains: Tensor) -> Dream:
-        """(B, T + 1) tokens as samples; behind the end of a text nothing counts."""
+    def _targets(self, block: Tensor, domains: Tensor) -> Tensor:
+        """(B, T) next tokens of (B, T + 1) tokens; behind the end of a text nothing counts."""
         wanted = block[:, 1:].clone()
         if self.tokens.end is not None:
             ended = wanted == self.tokens.end
@@ -185,7 +195,7 @@ class OwnWords(Generator):
             opened = torch.tensor([len(opening) for opening in self.tokens.openings], device=domains.device)[domains]
             places = torch.arange(1, block.shape[1], device=domains.device)
             wanted[places >= (opened + self.length)[:, None]] = IGNORED
-        return Dream(block[:, :-1], wanted, group=domains)
+        return wanted
 
 
 class _Domains(GeneratorSnapshot):

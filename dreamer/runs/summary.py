@@ -32,6 +32,12 @@ def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | No
 def data_line(stream: Stream, most: int = 6) -> str:
     """Shape of the samples, and the first classes with their numbers of training samples, in one line."""
     shape = " x ".join(map(str, stream.sample_shape)) or "one number"
+    if stream.tokens is not None:
+        names = [*stream.class_names[:most], *(["..."] if len(stream.class_names) > most else [])]
+        return f"samples: texts of {shape} tokens, of {stream.tokens.size}; domains: {', '.join(names)}"
+    if stream.tokens is not None:
+        names = [*stream.class_names[:most], *(["..."] if len(stream.class_names) > most else [])]
+        return f"samples: texts of {shape} tokens, of {stream.tokens.size}; domains: {', '.join(names)}"
     if stream.passing or stream.groups != "class":
         return f"samples: {shape}"
     labels = torch.cat([each.train.y.cpu() for each in stream.experiences])

@@ -192,11 +192,16 @@ class Replayer:
 
     def teach(self, context: SleepContext, dream: Dream, objectives: Sequence[Objective]) -> Dream:
         """The dream with the teachers' outputs, as far as its objectives need them."""
-        if not wants_teacher(objectives):
+        if not wants_teacher(objectives) or self._knows_its_teacher(dream):
             return dream
         shown = dream.x if self.teacher_sees_perturbed or dream.clean is None else dream.clean
         taught = self.soft_targets(context, shown, dream, wants_features(objectives))
         return dream._replace(teacher=taught.logits, teacher_features=taught.features)
+
+    def _knows_its_teacher(self, dream: Dream) -> bool:
+        """Whether whoever made the dream is its teacher, and has given its outputs for what a teacher is shown."""
+        perturbed = self.teacher_sees_perturbed and dream.clean is not None
+        return dream.teacher is not None and self.teacher != "average" and not perturbed
 
     def real_samples(self, context: SleepContext, x: Tensor, rng: torch.Generator, features: bool) -> Dream:
         """The real (B, *S) samples with the dawn teacher's outputs (learning without forgetting)."""

@@ -5,6 +5,7 @@ Its samples are tokens, and nothing of it is trained: the contract of the genera
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -189,6 +190,24 @@ def test_at_night_each_teacher_writes_of_its_own_domains(teacher: Any, writers: 
         own = dream.group == domain
         assert (dream.x[own, 2:] == token).all()
         assert (dream.teacher[own].argmax(dim=2) == token).all()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_writers_distributions_are_those_of_the_teacher(kept: bool) -> None:
+    generator = writing(decoder(), 0, 1, 2, logits=kept)
+    sleep = replace(context(generator), dawn=Frozen(decoder(1)), dusk=Frozen(decoder(2)))
+    stage = for_problem(NREM(batch_size=30), Language())
+    dream = stage.dream(sleep, 1, rng())
+    assert (dream.teacher is not None) == kept
+    taught, new = stage.teach(sleep, dream), dream.group == 2
+    for teacher, rows in ((sleep.dawn, ~new), (sleep.dusk, new)):
+        torch.testing.assert_close(taught.teacher[rows], teacher(dream.x[rows]))
+
+
+def test_an_average_teaches_what_others_have_written() -> None:
+    sleep = replace(context(writing(decoder(), 0, 1, 2)), averages=(Frozen(Always(6)),))
+    stage = for_problem(NREM(batch_size=30, teacher="average"), Language())
+    assert (stage.teach(sleep, stage.dream(sleep, 1, rng())).teacher.argmax(dim=2) == 6).all()
 
 
 def test_by_day_dawn_writes_of_the_old_domains() -> None:

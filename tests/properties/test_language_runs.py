@@ -9,14 +9,19 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.callbacks.run_folder import RunFolder
 from dreamer.core.types import Batch
 from dreamer.generators import ClassConditionalVAE, OwnWords
+from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.memory import ClassBalanced, ClassStatistics, Reservoir
 from dreamer.networks import MLP, Decoder
 from dreamer.objectives import CrossEntropy, Distillation, HardTargets, SoftTargets
 from dreamer.perturbations import Affine, Mixup, Noise, Temperature
 from dreamer.plasticity import MovingAverage
 from dreamer.problems import Classification, Language, Regression
+from dreamer.report.results import read_results
+from dreamer.report.table import plain_table
 from dreamer.stages import NREM, REM, Wake
 from dreamer.streams import arithmetic, digits
 from dreamer.streams.blurred import blurred
@@ -129,6 +134,25 @@ def test_texts_keep_their_domain_wherever_they_are_dealt() -> None:
     for experience in blurred(STREAM, fraction=0.4).experiences:
         (batch,) = experience.train.batches([torch.arange(len(experience.train))])
         assert isinstance(batch, Batch) and set(batch.groups.tolist()) == set(experience.classes)
+
+
+def test_the_run_folder_has_the_words_of_every_night_and_the_columns_of_the_score(tmp_path: Path) -> None:
+    callbacks = [RunFolder(tmp_path, dreams_per_class=2), DreamQuality()]
+    train(module(), STREAM, callbacks=callbacks, logger=ResumableCSVLogger(tmp_path))
+    for night in range(3):
+        lines = (tmp_path / "dreams" / f"night_{night:02d}.txt").read_text().splitlines()
+        heads = [line for line in lines if line.startswith("[")]
+        assert heads == [f"[{name}]" for name in STREAM.class_names[: night + 1]]
+        assert sum(line.startswith("reverse ") for line in lines) == 2
+    assert (tmp_path / "matrix.png").stat().st_size > 1000 and (tmp_path / "hypnogram.png").stat().st_size > 1000
+    header = (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"test/bits_per_byte/experience_2", "val/bits_per_byte", "sleep/gain"} <= set(header)
+    results = read_results(tmp_path)
+    text = plain_table(results)
+    assert "bits per byte, lower is better" in text and "average bits per byte" in text and "%" not in text
+    assert "forgetting (last - first)" in text
+    measured = results["dreams"][-1]
+    assert measured["fidelity"] is None and measured["frechet"] > 0 and measured["novelty"] >= 0
 
 
 def test_perplexity_and_answers_are_measured_by_the_same_run() -> None:
