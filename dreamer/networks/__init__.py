@@ -2,6 +2,7 @@
 
 from dreamer.networks.backbone import Backbone
 from dreamer.networks.base import Featured, Writer
+from dreamer.networks.causal_lm import CausalLM
 from dreamer.networks.decoder import Decoder
 from dreamer.networks.heads import GrowingHead
 from dreamer.networks.likelihood_classifier import LikelihoodClassifier
@@ -16,6 +17,7 @@ from dreamer.networks.streaming_lda import StreamingLDA
 __all__ = [
     "MLP",
     "Backbone",
+    "CausalLM",
     "Decoder",
     "Featured",
     "GrowingHead",

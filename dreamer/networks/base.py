@@ -87,8 +87,8 @@ class Frozen(nn.Module):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the parameters and buffers."""
-        return module_bytes(self.network)
+        """Bytes of the parameters and buffers, without those that it has in common with the learner."""
+        return module_bytes(self.network) - int(getattr(self.network, "common_bytes", 0))
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The copied network's output, without gradients."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from dreamer.core import transformers
 from dreamer.core.tokens import as_text
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -70,16 +71,10 @@ class BytePairs:
     end: int | None = None
 
     def __init__(self, text: str, size: int):
-        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
         if size < 256:
             raise ValueError(f"expected a vocabulary of at least the 256 bytes, got {size}")
-        self._pairs = Tokenizer(models.BPE())
-        self._pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
         # a line at a time: pairs do not reach over lines
-        self._pairs.train_from_iterator(text.splitlines(keepends=True), trainer)
+        self._pairs = transformers.byte_pairs(text.splitlines(keepends=True), size)
         numbers = self._pairs.get_vocab()
         self.texts = tuple(_of_bytes(name) for name in sorted(numbers, key=numbers.__getitem__))
 
@@ -108,19 +103,6 @@ class HuggingFace:
         read = _of_bytes if _is_byte_level(names, self.marks) else _of_pieces
         self.texts = tuple(name if token in self.marks else read(name) for token, name in enumerate(names))
 
-    @classmethod
-    def named(cls, name: str) -> HuggingFace:
-        """The tokeniser of a model, from a folder or the hub's cache; a ``ValueError`` when there is none."""
-        from transformers import AutoTokenizer
-
-        try:
-            return cls(AutoTokenizer.from_pretrained(name))
-        except (OSError, ValueError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise ValueError(
-                f"expected the folder or name of a tokeniser of transformers, got {name!r}: {first}"
-            ) from error
-
     def encode(self, text: str) -> Tensor:
         found = self.tokeniser(text, add_special_tokens=False, verbose=False)["input_ids"]
         return torch.tensor(found, dtype=torch.int64)
@@ -146,7 +128,7 @@ def tokeniser_of(given: str | Any, first: str) -> Tokeniser:
         if not size.isdigit():
             raise ValueError(f"expected pairs:SIZE, such as pairs:1024, got {given!r}")
         return BytePairs(first, int(size))
-    return HuggingFace.named(str(given))
+    return HuggingFace(transformers.tokeniser(str(given)))
 
 
 def _is_byte_level(names: Iterable[str], marks: frozenset[int]) -> bool:
