@@ -57,7 +57,7 @@ class OwnWords(Generator):
         self,
         sample_shape: Sequence[int],
         num_classes: int,
-        tokens: Tokens | None = None,
+        tokens: Tokens | None,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,

@@ -38,7 +38,9 @@ class Decoder(nn.Module):
         sample_shape: (T,), the tokens of a block.
         outputs: V, the size of the vocabulary.
         size: width, layers and heads together: ``mini`` (64, 2, 4), ``small`` (128, 3, 4) or ``medium`` (256, 6, 8).
-        width, layers, heads: in place of those of ``size``.
+        width: in place of that of ``size``, a multiple of twice the heads.
+        layers: in place of those of ``size``.
+        heads: in place of those of ``size``.
         positions: ``rotary`` or ``learned``.
         base: of the rotary embedding: its slowest turn takes about 2 pi times as many tokens. 10000 as in the paper; a
             tenth of that and less tells the places of short texts apart better.

@@ -23,7 +23,7 @@ _TEXTS = ("", *(f"{task} " for task in TASKS), " , ", " = ", "_", ".", *map(str,
 
 def arithmetic(
     tasks: Sequence[Task] = TASKS,
-    samples: int = 65536,
+    samples: int | Sequence[int] = 65536,
     test: int = 4096,
     validation: float = 0.02,
     seed: int = 0,
@@ -39,7 +39,7 @@ def arithmetic(
 
     Args:
         tasks: ``add``, ``reverse``, ``sort``, ``add_modulo``, in the order in which they are learnt.
-        samples: training texts of each task, with those that are held out.
+        samples: training texts of each task, with those that are held out; a list gives a number for each.
         test: test texts of each task.
         validation: fraction of the training texts that is held out, in [0, 1).
         seed: decides the training texts.
@@ -49,7 +49,7 @@ def arithmetic(
         Samples of shape (13,), int64 tokens, and as many next tokens, see :class:`dreamer.problems.Language`.
 
     Raises:
-        ValueError: for an unknown task, one that comes twice, or none.
+        ValueError: for an unknown task, one that comes twice, or none, and for a list of numbers of another length.
 
     Source:
         M. Marek et al. 2026, arXiv 2605.26097; official code ``experiments/toy_continual/train.py`` of
@@ -59,15 +59,20 @@ def arithmetic(
     >>> stream.sample_shape, stream.num_classes, stream.class_names
     ((13,), 19, ('add', 'reverse', 'sort', 'add modulo 1000'))
     """
-    at_least(1, samples=samples, test=test)
+    counts = [samples] * len(tasks) if isinstance(samples, int) else list(samples)
+    at_least(1, samples=min(counts, default=1), test=test)
     if not tasks or len(set(tasks)) < len(tasks) or not set(tasks) <= set(TASKS):
         raise ValueError(f"stream 'arithmetic': expected some of {', '.join(TASKS)}, each once, got {list(tasks)}")
+    if len(counts) != len(tasks):
+        raise ValueError(
+            f"stream 'arithmetic': expected samples of each of {len(tasks)} tasks, got {len(counts)} numbers"
+        )
     pairs = []
-    for task in tasks:
+    for task, texts in zip(tasks, counts, strict=True):
         number = TASKS.index(task)
         blocks = [
             _texts(task, count, randoms(seed_, Purpose.TEXT, number, part))
-            for part, (count, seed_) in enumerate(((samples, seed), (test, split_seed)))
+            for part, (count, seed_) in enumerate(((texts, seed), (test, split_seed)))
         ]
         train, tested = (TensorSamples(block[:, :-1], block[:, 1:]) for block in blocks)
         pairs.append((train, tested))

@@ -67,7 +67,16 @@ def test_tasks_can_be_chosen_and_ordered() -> None:
     assert all(line.startswith("sort ") for line in texts(stream)[0])
 
 
-@pytest.mark.parametrize("wrong", [{"tasks": []}, {"tasks": ["add", "add"]}, {"tasks": ["divide"]}, {"samples": 0}])
+def test_a_task_can_have_more_texts_than_another() -> None:
+    stream = arithmetic(tasks=["sort", "add"], samples=[20, 40], test=10, validation=0.1)
+    assert [len(experience.train) for experience in stream.experiences] == [18, 36]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tasks": []}, {"tasks": ["add", "add"]}, {"tasks": ["divide"]}, {"samples": 0}, {"samples": [9, 0, 9, 9]},
+     {"samples": [9, 9]}],
+)  # fmt: skip
 def test_what_it_cannot_be_is_one_sentence(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         arithmetic(**wrong)
