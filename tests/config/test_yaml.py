@@ -14,7 +14,7 @@ from dreamer import config
 from dreamer.config import registry
 from dreamer.config.binding import ConfigError, bind, check
 from dreamer.runs.run_config import run_config
-from dreamer.streams import TensorSamples, arithmetic, make_stream
+from dreamer.streams import TensorSamples, arithmetic, from_texts, make_stream
 from dreamer.training.module import WakeSleepModule
 
 TOYS = '''
@@ -260,6 +260,9 @@ def planned(*items: str):
     name = config.read(*items)["stream"]["name"]
     if name == "arithmetic":
         stream = arithmetic(samples=40, test=10)
+        return plan.build_module(stream).plan(stream)
+    if name == "text":
+        stream = from_texts({"one": "some words " * 90, "other": "further words " * 90})
         return plan.build_module(stream).plan(stream)
     shape = next((shape for word, shape in SHAPES.items() if word in name), (3, 32, 32))
     labels = [torch.tensor([0, 1] * 4) + 2 * i for i in range(2)]
