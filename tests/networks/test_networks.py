@@ -14,8 +14,8 @@ from dreamer.networks import Featured, ResNet18
 from dreamer.networks.base import module_bytes, reset_parameters
 
 SHAPE, K = (1, 8, 8), 10
-NAMES = [name for name in registry.names("networks") if name != "decoder"]
-"""All but the one that reads tokens, which has a contract of its own in test_decoder.py."""
+NAMES = [name for name in registry.names("networks") if name not in ("causal_lm", "decoder")]
+"""All but those that read tokens, which have contracts of their own in test_causal_lm.py and test_decoder.py."""
 
 
 def build(name: str) -> nn.Module:

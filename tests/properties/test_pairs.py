@@ -42,7 +42,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "model_inversion": [{"conditional": False}],
 }
 
-OF_TEXT = ("decoder", "own_words")
+OF_TEXT = ("causal_lm", "decoder", "own_words")
 """Parts that read and write tokens, which the learner and the samples here are not; see test_language_runs.py."""
 
 ENTERED_BEHIND = "what is replayed there enters behind them"
