@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from dreamer import metrics
 from dreamer.core.limits import at_least
@@ -28,6 +28,8 @@ MEASURES = ("frechet", "precision", "recall", "fidelity", "coverage", "balance",
 """What is measured of a night's dreams; all but ``frechet``, ``diversity`` and ``novelty`` are fractions of 1."""
 _NEIGHBOURS = 5
 _BATCH = 500
+_TEXTS = 32
+"""Texts that are read at once: they have an output for each token of the vocabulary at each position."""
 
 
 class DreamQuality(Callback):
@@ -38,7 +40,8 @@ class DreamQuality(Callback):
     run without held-out data is not measured. The random numbers are the callback's own and the network is called in
     evaluation mode: the run comes out the same with it and without it.
 
-    In the features of the learner as the night left it (its logits, where it has no features):
+    In the features of the learner as the night left it (its logits, where it has no features; of texts, how likely each
+    token is on average):
 
     - ``frechet``: Fréchet distance of dreams to held-out data, over the total variance of the latter; 0 is best.
     - ``precision``, ``recall``: dreams among held-out data, held-out data among dreams (5 nearest neighbours).
@@ -120,7 +123,7 @@ class DreamQuality(Callback):
         named = {f"dreams/{name}": value for name, value in found.items() if value is not None}
         for logger in trainer.loggers:
             logger.log_metrics({**named, "sleep/night": float(stage.night)}, step=step)
-        if self.directory is None or not _has_classes(module):
+        if self.directory is None or not len(logits):
             return
         sure = logits.softmax(dim=1).gather(1, dreams.y[:, None])[:, 0]
         path = self.directory / "dream_quality" / f"night_{stage.night:02d}.png"
@@ -130,7 +133,7 @@ class DreamQuality(Callback):
 
 def _measured(module: WakeSleepModule, dreams: Batch, real: Batch) -> tuple[dict[str, float | None], Tensor]:
     """All measures, and the (N, K) logits of the dreams."""
-    (logits, h), (_, held) = (_outputs(module.network, x, module.device) for x in (dreams.x, real.x))
+    (logits, h), (_, held) = (_outputs(module, x) for x in (dreams.x, real.x))
     found: dict[str, float | None] = dict.fromkeys(MEASURES)
     if not all(values.isfinite().all() for values in (dreams.x, logits, h, held)):
         rank_zero_warn("this night's dreams are not measured: they, or the learner's outputs, are NaN or infinite")
@@ -159,9 +162,11 @@ def _has_classes(module: WakeSleepModule) -> bool:
 
 
 def _novelty(dreams: Tensor, real: Tensor) -> float | None:
+    # of tokens, which are names and no amounts, by how many of them two texts differ
+    norm = 2.0 if real.is_floating_point() else 0.0
     dreams, real = dreams.flatten(1).double(), real.flatten(1).double()
-    others = torch.cdist(real, real).fill_diagonal_(float("inf")).amin(dim=1).median()
-    return float(torch.cdist(dreams, real).amin(dim=1).median() / others) if others > 0 else None
+    others = torch.cdist(real, real, p=norm).fill_diagonal_(float("inf")).amin(dim=1).median()
+    return float(torch.cdist(dreams, real, p=norm).amin(dim=1).median() / others) if others > 0 else None
 
 
 def _held_out(module: WakeSleepModule, experience: int, most: int) -> Batch | None:
@@ -188,9 +193,14 @@ def _sample(batch: Batch, count: int, rng: torch.Generator) -> Batch:
 
 
 @torch.no_grad()
-def _outputs(network: nn.Module, x: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(N, K) logits and (N, H) features of (N, *S) samples, on the CPU."""
-    outputs = [forward(network, part.to(device), features=isinstance(network, Featured)) for part in x.split(_BATCH)]
-    logits = torch.cat([output.logits.cpu() for output in outputs])
-    features = [output.logits if output.features is None else output.features for output in outputs]
-    return logits, torch.cat([part.cpu() for part in features]).flatten(1)
+def _outputs(module: WakeSleepModule, x: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, K) logits, empty where there are no classes, and (N, H) features of (N, *S) samples, on the CPU."""
+    network, problem, featured = module.network, module.problem, isinstance(module.network, Featured)
+    logits, features = [], []
+    for part in x.split(_TEXTS if module.stream.targets == "tokens" else _BATCH):
+        output = forward(network, part.to(module.device), features=featured)
+        h = problem.signature(output.logits) if output.features is None else output.features.flatten(1)
+        features.append(h.cpu())
+        if _has_classes(module):
+            logits.append(output.logits.cpu())
+    return torch.cat(logits) if logits else torch.empty(0), torch.cat(features)

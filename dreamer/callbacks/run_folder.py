@@ -15,6 +15,7 @@ from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.loggers.csv import write_metrics
 from dreamer.loggers.pictures import log_pictures
+from dreamer.report.dream_texts import write_dreams
 from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
 from dreamer.report.results import compose, write_results
 
@@ -31,7 +32,7 @@ class RunFolder(Callback):
         metrics.csv      everything that was logged (when the Trainer's logger is a ResumableCSVLogger of this folder)
         hypnogram.png    stages over time, accuracy under them
         matrix.png       accuracy matrix after each wake and each night
-        dreams/night_00.png ...
+        dreams/night_00.png ...   night_00.txt ... where samples are texts
 
     Where the Trainer has a :class:`dreamer.callbacks.DreamQuality`, its rows are ``dreams`` in the results, and drawn
     under the hypnogram; where it has a :class:`dreamer.callbacks.ContinualEvaluation`, its rows are ``continual``, and
@@ -92,11 +93,14 @@ class RunFolder(Callback):
         dream = module.gallery(self.dreams_per_class) if module.hypnogram.closes_night(stage) else None
         if dream is None:
             return
-        path = self.directory / "dreams" / f"night_{stage.night:02d}.png"
+        path, stream = self.directory / "dreams" / f"night_{stage.night:02d}.png", module.stream
+        if stream.tokens is not None:
+            write_dreams(dream.x, dream.y, path.with_suffix(".txt"), stream.tokens, stream.class_names)
+            return
         sure = None
         if dream.teacher is not None:
             sure = dream.teacher.softmax(1).gather(1, dream.y[:, None])[:, 0]
-        if draw_dreams(dream.x, dream.y, path, module.stream.class_names, sure) is not None:
+        if draw_dreams(dream.x, dream.y, path, stream.class_names, sure) is not None:
             log_pictures(trainer.loggers, {"sleep/dreams": path}, step, {"sleep/night": stage.night})
         else:
             _LOG.info(

@@ -12,7 +12,7 @@ from dreamer import config
 from dreamer.compare.budget import Limits, equalise
 from dreamer.compare.cells import AVALANCHE, Cell
 from dreamer.config import registry
-from dreamer.config.binding import ConfigError, at, check, parameters
+from dreamer.config.binding import ConfigError, at, bind, check, parameters
 from dreamer.core.suggest import one_of
 from dreamer.interop.avalanche import options as avalanche_options
 from dreamer.jobs import manifest
@@ -196,11 +196,14 @@ def _cell(
 def _check_score(plain: Mapping[str, Any]) -> None:
     """Refuse a problem whose scores are better when smaller: tables and verdicts rank accuracies."""
     node = plain.get("problem") or "classification"
-    name = node if isinstance(node, str) else str(node.get("name", "classification"))
+    options = {"name": node} if isinstance(node, str) else dict(node)
+    name = str(options.pop("name", "classification"))
     try:
-        problem: Any = registry.resolve("problems", name)
+        kind = registry.resolve("problems", name)
     except registry.UnknownPart as error:
         raise ConfigError(f"problem.name: {error}") from None
+    # a problem may be scored in one of several ways
+    problem = bind(kind, options, "problem").build()
     if problem.score != "accuracy":
         raise ConfigError(f"problem: expected one that is scored by accuracy, got {name} ({problem.score})")
 

@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     CUT = 14
     EVALUATION = 15
     DREAM_QUALITY = 16
+    TEXT = 17
 
 
 def mix(*keys: int) -> int:

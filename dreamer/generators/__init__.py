@@ -7,6 +7,7 @@ from dreamer.generators.flow_matching import FlowMatching
 from dreamer.generators.gan import GAN
 from dreamer.generators.latent_gaussians import LatentGaussians
 from dreamer.generators.model_inversion import ModelInversion
+from dreamer.generators.own_words import OwnWords
 from dreamer.generators.vae import VAE
 from dreamer.generators.vae_per_class import VAEPerClass
 
@@ -20,6 +21,7 @@ __all__ = [
     "Generator",
     "LatentGaussians",
     "ModelInversion",
+    "OwnWords",
     "UntrainedError",
     "VAEPerClass",
 ]

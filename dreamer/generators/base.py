@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,20 @@ from dreamer.networks.base import module_bytes
 Continual = Literal["grow", "rehearse"]
 Store = Literal["float16", "float32"]
 _UNPERTURBED = Perturbations()
+
+
+class Teachers(NamedTuple):
+    """Frozen copies of the learner that write dreams.
+
+    Attributes:
+        dawn: from before the experience; None where there is none.
+        dusk: from after it; None where there is none.
+        old: (G,) bool, the domains that dawn writes of where both are there.
+    """
+
+    dawn: nn.Module | None
+    dusk: nn.Module | None
+    old: Tensor
 
 
 class UntrainedError(RuntimeError):
@@ -75,6 +89,8 @@ class Generator(nn.Module, ABC):
         conditional: False when dreams cannot be of a chosen class; a teacher then names them.
         is_features: True when it dreams features of the learner rather than samples.
         bounds: least and largest value of the samples that it can learn; None for any.
+        by_teachers: True when copies of the learner make the dreams, see :meth:`written_by`.
+        own_targets: True when its dreams come with their targets, as texts do: nobody needs to name them.
         experience: scalar int64, the number of the last experience that had a dusk; -1 before the first.
     """
 
@@ -82,6 +98,8 @@ class Generator(nn.Module, ABC):
     conditional: bool = True
     is_features: bool = False
     bounds: tuple[float, float] | None = None
+    by_teachers: bool = False
+    own_targets: bool = False
     experience: Tensor
 
     def __init__(
@@ -125,6 +143,10 @@ class Generator(nn.Module, ABC):
 
     def attach(self, learner: nn.Module) -> None:
         """Take the learner, once, when the module is built; a ``ValueError`` when it cannot work with this one."""
+
+    def written_by(self, teachers: Teachers) -> Generator:
+        """The generator whose dreams are made by these teachers; itself, unless :attr:`by_teachers`."""
+        return self
 
     # ---------------------------------------------------------------- what stages call
 

@@ -157,8 +157,19 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
 def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
     """Refuse parts that are made for other values than those of a few samples of the stream."""
     sources = [part for part in (parts.memory, parts.generator) if part is not None and not part.is_features]
+    writes = parts.generator is not None and parts.generator.by_teachers
+    if writes and stream.targets != "tokens":
+        raise ValueError(
+            f"{type(parts.generator).__name__} writes tokens, but the targets of {stream.name} are {stream.targets}"
+        )
     if not x.is_floating_point():
-        if parts.generator in sources:
+        store = getattr(parts.memory, "store", "float32") if parts.memory in sources else "float32"
+        if store != "float32":
+            raise ValueError(
+                f"{type(parts.memory).__name__} has store={store!r}, which keeps floating-point samples, but "
+                f"{stream.name} gives {x.dtype}: expected store='float32', which keeps whole numbers as they come"
+            )
+        if parts.generator in sources and not writes:
             raise ValueError(
                 f"{type(parts.generator).__name__} makes floating-point samples, {stream.name} gives {x.dtype}: "
                 "expected a generator of the learner's features (latent_gaussians with space='features'), or a memory"
@@ -305,7 +316,11 @@ def _try_perturbations(
 ) -> None:
     """Perturb two blank samples, as strongly as each night will: a perturbation of other samples raises now."""
     x = torch.zeros(2, *stream.sample_shape, dtype=x.dtype)
-    p = torch.full((2, stream.num_classes), 1 / stream.num_classes)
+    p = (
+        torch.zeros_like(x)
+        if stream.targets == "tokens"
+        else torch.full((2, stream.num_classes), 1 / stream.num_classes)
+    )
     for part in parts:
         try:
             for strength in strengths:

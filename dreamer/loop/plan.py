@@ -69,6 +69,8 @@ class Parts:
             awake = stage is self.wake
             if replayer.unlabelled(self.generator) or (awake and replayer.source == "day"):
                 needed |= {"dawn"} if awake else {"dusk"}
+            if replayer.written(self.generator):
+                needed |= {"dawn"} if awake else {replayer.teacher} & {"dawn", "dusk"} or {"dawn", "dusk"}
             if stage.needs_teacher and replayer.teacher != "average":
                 needed |= {"dawn", "dusk"} if replayer.teacher == "both" else {replayer.teacher}
         if self.memory is not None and self.memory.needs_dawn:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.tokens import IGNORED
 from dreamer.core.types import Batch, Dream
 from dreamer.memory._shards import Hand, Key, Piles, deal, part
 
@@ -17,8 +18,6 @@ Store = Literal["float32", "float16", "uint8"]
 _SLACK = 1e-3
 _BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
 _FIELD = "field "
-_IGNORED = -100
-"""The target that torch's cross-entropy leaves out, ``ignore_index``."""
 
 
 @runtime_checkable
@@ -403,7 +402,7 @@ def _levelled(pieces: Sequence[Tensor], name: str) -> list[Tensor]:
         shapes = " and ".join(str(tuple(piece.shape[1:])) for piece in pieces)
         raise ValueError(f"expected {name.removeprefix(_FIELD)} of one shape in a memory, got {shapes}")
     width = max(piece.shape[1] for piece in pieces)
-    fill = _IGNORED if name == "y" and not pieces[0].is_floating_point() else 0
+    fill = IGNORED if name == "y" and not pieces[0].is_floating_point() else 0
     return [
         functional.pad(piece, (0, 0) * (piece.ndim - 2) + (0, width - piece.shape[1]), value=fill) for piece in pieces
     ]

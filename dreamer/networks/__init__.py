@@ -1,7 +1,9 @@
-"""Plain modules to start from; any ``nn.Module`` that maps (B, *S) to (B, K) logits serves as a learner."""
+"""Plain modules to start from; any ``nn.Module`` that maps (B, *S) samples to logits serves as a learner."""
 
 from dreamer.networks.backbone import Backbone
-from dreamer.networks.base import Featured
+from dreamer.networks.base import Featured, Writer
+from dreamer.networks.causal_lm import CausalLM
+from dreamer.networks.decoder import Decoder
 from dreamer.networks.heads import GrowingHead
 from dreamer.networks.likelihood_classifier import LikelihoodClassifier
 from dreamer.networks.mlp import MLP
@@ -15,6 +17,8 @@ from dreamer.networks.streaming_lda import StreamingLDA
 __all__ = [
     "MLP",
     "Backbone",
+    "CausalLM",
+    "Decoder",
     "Featured",
     "GrowingHead",
     "LikelihoodClassifier",
@@ -24,4 +28,5 @@ __all__ = [
     "ResNet18",
     "SmallConv",
     "StreamingLDA",
+    "Writer",
 ]

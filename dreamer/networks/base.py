@@ -28,6 +28,19 @@ class Featured(Protocol):
         ...
 
 
+@runtime_checkable
+class Writer(Protocol):
+    """A language model that writes token by token: what it has read stays in a cache."""
+
+    def new_cache(self, count: int, length: int) -> Any:
+        """Room for what ``count`` texts of ``length`` tokens leave behind when they are read."""
+        ...
+
+    def extend(self, tokens: Tensor, cache: Any) -> Tensor:
+        """Read (B, t) further tokens into the cache; gives the (B, V) logits of the token behind them."""
+        ...
+
+
 class TrunkAndHead(nn.Module):
     """A network whose trunk gives features, which its head classifies: :class:`Featured`."""
 
@@ -74,8 +87,8 @@ class Frozen(nn.Module):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the parameters and buffers."""
-        return module_bytes(self.network)
+        """Bytes of the parameters and buffers, without those that it has in common with the learner."""
+        return module_bytes(self.network) - int(getattr(self.network, "common_bytes", 0))
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The copied network's output, without gradients."""

@@ -2,6 +2,7 @@
 
 from dreamer.problems.base import Problem, Tally
 from dreamer.problems.classification import Classification
+from dreamer.problems.language import Language
 from dreamer.problems.regression import Regression
 
-__all__ = ["Classification", "Problem", "Regression", "Tally"]
+__all__ = ["Classification", "Language", "Problem", "Regression", "Tally"]

@@ -83,7 +83,8 @@ class Problem(ABC):
     Attributes:
         groups: what balances a replay: the ``class`` of a sample, which is its target, or its ``domain``.
         score: what the score is called.
-        unit: in what it is counted; ``%`` for fractions of 1, which are written times 100.
+        unit: in what it is counted; ``%`` for fractions of 1, which are written times 100; empty where the score's name
+            says it.
         higher_is_better: which way the score is better.
     """
 
@@ -116,7 +117,8 @@ class Problem(ABC):
             groups: G.
 
         Returns:
-            (B, K) floating numbers; ``samples.p`` itself where that is set.
+            (B, K) floating numbers, or (B, T) next tokens, which nothing mixes but a perturbation of texts may change;
+            ``samples.p`` itself where that is set.
         """
 
     # ---------------------------------------------------------------- the losses of an output
@@ -180,6 +182,10 @@ class Problem(ABC):
         """(B,) how well outputs agree with targets ``y``, the larger the better; the surest teacher speaks."""
 
     # ---------------------------------------------------------------- how it is scored
+
+    def signature(self, outputs: Tensor) -> Tensor:
+        """(B, H) by which samples are compared where a learner has no features: its outputs."""
+        return outputs.flatten(1)
 
     @abstractmethod
     def tally(self, outputs: Tensor, y: Tensor, active: Tensor | None) -> Tally:

@@ -47,8 +47,10 @@ class Classification(Problem):
         self.average = average
 
     def check(self, stream: Stream) -> None:
-        if stream.groups != "class":
-            raise ValueError(f"classification needs integer labels, but the targets of {stream.name} are numbers")
+        if stream.targets != "labels":
+            raise ValueError(
+                f"classification needs integer labels, but the targets of {stream.name} are {stream.targets}"
+            )
 
     def output_shape(self, stream: Stream) -> tuple[int, ...]:
         return (stream.num_classes,)

@@ -37,8 +37,10 @@ class Regression(Problem):
         self.unit = unit
 
     def check(self, stream: Stream) -> None:
-        if stream.groups != "domain":
-            raise ValueError(f"regression needs targets that are floating numbers, but {stream.name} has labels")
+        if stream.targets != "numbers":
+            raise ValueError(
+                f"regression needs targets that are floating numbers, but those of {stream.name} are {stream.targets}"
+            )
 
     def output_shape(self, stream: Stream) -> tuple[int, ...]:
         return (stream.num_classes,)

@@ -15,7 +15,8 @@ class Score:
 
     Attributes:
         name: such as ``accuracy``.
-        unit: ``%`` for fractions of 1, which are written times 100; else in what it is counted.
+        unit: ``%`` for fractions of 1, which are written times 100; else in what it is counted, empty where the name
+            says it.
         higher_is_better: which way it is better.
 
     >>> Score().write(0.123), Score("mean squared error", "mg", higher_is_better=False).write(1234.5678)
@@ -48,7 +49,8 @@ class Score:
     def heading(self) -> str:
         """Name and unit, and which way is better where that is the lower one."""
         lower = "" if self.higher_is_better else ", lower is better"
-        return f"{self.name} in {self.unit}{lower}"
+        unit = f" in {self.unit}" if self.unit else ""
+        return f"{self.name}{unit}{lower}"
 
     def write(self, value: float | None, digits: int = 1) -> str:
         """A value, or a difference of two, with so many decimals in per cent, or with four digits that count."""

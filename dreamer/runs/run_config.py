@@ -37,7 +37,7 @@ OWNED = (
 )
 """Arguments of the Trainer that a run sets itself."""
 
-_FROM_STREAM = ("sample_shape", "num_classes", "outputs")
+_FROM_STREAM = ("sample_shape", "num_classes", "outputs", "tokens")
 _READING: dict[str, Any] = {"root": str | None, "workers": int, "limit_bytes": int}
 
 
@@ -47,7 +47,7 @@ class RunConfig:
 
     Attributes:
         plain: the resolved configuration, its seed written out.
-        module: builds the module, given ``sample_shape``, ``num_classes`` (or domains) and ``outputs``.
+        module: builds the module, given ``sample_shape``, ``num_classes`` (or domains), ``outputs`` and ``tokens``.
         loggers: build the loggers, given the run folder and the configuration.
         dream_quality: builds the callback that measures dreams, given the run folder; None where none is wanted.
         continual_evaluation: builds the callback that evaluates within stages; None where none is wanted.
@@ -68,13 +68,15 @@ class RunConfig:
     def build_module(self, stream: Stream) -> WakeSleepModule:
         """The module, its parts made for a stream; a ``ConfigError`` when it has other targets than the problem."""
         problem = self.module.options.get("problem")
-        predicted = Classification() if problem is None else problem.build()
+        predicted = Classification() if problem is None else problem.build(tokens=stream.tokens)
         try:
             predicted.check(stream)
         except ValueError as error:
             raise ConfigError(at("problem", str(error))) from error
         outputs = predicted.output_shape(stream)[-1]
-        return self.module.build(sample_shape=stream.sample_shape, num_classes=stream.num_groups, outputs=outputs)
+        return self.module.build(
+            sample_shape=stream.sample_shape, num_classes=stream.num_groups, outputs=outputs, tokens=stream.tokens
+        )
 
 
 def run_config(plain: Mapping[str, Any]) -> RunConfig:

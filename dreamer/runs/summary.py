@@ -32,6 +32,12 @@ def protocol_line(stream: Stream, module: WakeSleepModule, stream_seed: int | No
 def data_line(stream: Stream, most: int = 6) -> str:
     """Shape of the samples, and the first classes with their numbers of training samples, in one line."""
     shape = " x ".join(map(str, stream.sample_shape)) or "one number"
+    if stream.tokens is not None:
+        names = [*stream.class_names[:most], *(["..."] if len(stream.class_names) > most else [])]
+        return f"samples: texts of {shape} tokens, of {stream.tokens.size}; domains: {', '.join(names)}"
+    if stream.tokens is not None:
+        names = [*stream.class_names[:most], *(["..."] if len(stream.class_names) > most else [])]
+        return f"samples: texts of {shape} tokens, of {stream.tokens.size}; domains: {', '.join(names)}"
     if stream.passing or stream.groups != "class":
         return f"samples: {shape}"
     labels = torch.cat([each.train.y.cpu() for each in stream.experiences])
@@ -51,7 +57,11 @@ def budget(stream: Stream, module: WakeSleepModule) -> dict[str, int]:
             shape, itemsize = feature_shape(module.network, stream.sample_shape), 4
         else:
             shape, itemsize = stream.sample_shape, few_samples(stream, 1).element_size()
-        sizes["memory"] = module.memory.planned_bytes(shape, stream.num_classes, itemsize)
+        outputs, target_bytes = stream.num_classes, 8
+        if stream.targets == "tokens":
+            # a next token for each token, and a domain
+            outputs, target_bytes = outputs * shape[0], 8 * shape[0] + 8
+        sizes["memory"] = module.memory.planned_bytes(shape, outputs, itemsize, target_bytes)
     sizes["memory"] += kept_bytes(stream, len(stream) - 1, module.wake)
     if module.generator is not None:
         sizes["generator"] = module.generator.planned_bytes(stream.class_order)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dreamer.core.types import Dream, Output, Perturbations, SleepContext
 from dreamer.generators import Generator
+from dreamer.generators.base import Teachers
 from dreamer.networks.base import forward
 from dreamer.objectives.base import Objective
 from dreamer.perturbations import LatentMixing, Noise, Perturbation, perturb
@@ -100,8 +101,13 @@ class Replayer:
 
     def unlabelled(self, generator: Generator | None) -> bool:
         """True when a teacher must name the targets of dreams, because the generator does not know them."""
-        knows = generator is None or (generator.conditional and self.problem.groups == "class")
-        return not knows and self.source not in ("memory", "day")
+        if generator is None or self.source in ("memory", "day"):
+            return False
+        return not (generator.own_targets or (generator.conditional and self.problem.groups == "class"))
+
+    def written(self, generator: Generator | None) -> bool:
+        """True when what is replayed is made by copies of the learner."""
+        return generator is not None and generator.by_teachers and self.source not in ("memory", "day")
 
     def perturbations_at(self, context: SleepContext) -> tuple[Perturbation, ...]:
         """The perturbations that apply in this night, bound to the learner where they need its outputs."""
@@ -137,8 +143,19 @@ class Replayer:
         by_space = {space: [part for part in perturbations if part.space == space] for space in ("noise", "latent")}
         applied = {space: functools.partial(perturb, parts) if parts else None for space, parts in by_space.items()}
         labels = balanced_labels(classes, count, rng)
-        dream: Dream = context.generator.dream(labels, rng, Perturbations(**applied))
+        dream: Dream = self._generator(context).dream(labels, rng, Perturbations(**applied))
         return self._named(context, dream, labels) if self.unlabelled(context.generator) else dream
+
+    def _generator(self, context: SleepContext) -> Generator:
+        """The generator, with those who make its dreams where copies of the learner do."""
+        generator: Generator = context.generator
+        if not generator.by_teachers:
+            return generator
+        dawn = None if self.teacher == "dusk" else context.dawn
+        dusk = None if self.teacher == "dawn" else context.dusk
+        if dawn is None and dusk is None:
+            raise ValueError("copies of the learner write what is replayed, but there is none yet")
+        return generator.written_by(Teachers(dawn, dusk, context.old_classes & ~context.new_classes))
 
     def _named(self, context: SleepContext, dream: Dream, drawn: Tensor) -> Dream:
         """Dreams whose targets nobody knows, with those that the teacher gives them; perturbations need them.
@@ -175,11 +192,16 @@ class Replayer:
 
     def teach(self, context: SleepContext, dream: Dream, objectives: Sequence[Objective]) -> Dream:
         """The dream with the teachers' outputs, as far as its objectives need them."""
-        if not wants_teacher(objectives):
+        if not wants_teacher(objectives) or self._knows_its_teacher(dream):
             return dream
         shown = dream.x if self.teacher_sees_perturbed or dream.clean is None else dream.clean
         taught = self.soft_targets(context, shown, dream, wants_features(objectives))
         return dream._replace(teacher=taught.logits, teacher_features=taught.features)
+
+    def _knows_its_teacher(self, dream: Dream) -> bool:
+        """Whether whoever made the dream is its teacher, and has given its outputs for what a teacher is shown."""
+        perturbed = self.teacher_sees_perturbed and dream.clean is not None
+        return dream.teacher is not None and self.teacher != "average" and not perturbed
 
     def real_samples(self, context: SleepContext, x: Tensor, rng: torch.Generator, features: bool) -> Dream:
         """The real (B, *S) samples with the dawn teacher's outputs (learning without forgetting)."""

@@ -1,5 +1,6 @@
 """Streams: sequences of experiences, seen one after the other and never again."""
 
+from dreamer.streams.arithmetic import arithmetic
 from dreamer.streams.base import (
     DataNotFound,
     Experience,
@@ -25,6 +26,7 @@ from dreamer.streams.passing import from_iterable
 from dreamer.streams.repeated import repeated
 from dreamer.streams.split import split_stream
 from dreamer.streams.tensors import from_datasets, from_tensors
+from dreamer.streams.text import from_texts, text
 
 __all__ = [
     "CLASSIC",
@@ -35,6 +37,7 @@ __all__ = [
     "Scenario",
     "Stream",
     "TensorSamples",
+    "arithmetic",
     "blurred",
     "classic",
     "core50",
@@ -46,6 +49,7 @@ __all__ = [
     "from_datasets",
     "from_iterable",
     "from_tensors",
+    "from_texts",
     "hold_out",
     "hugging_face",
     "make_stream",
@@ -56,4 +60,5 @@ __all__ = [
     "rotated_mnist",
     "split_by_class",
     "split_stream",
+    "text",
 ]

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from dreamer.core.randomness import Purpose, randoms
+from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.core.types import Batch
 
 _PLAIN = {torch.float64: torch.float32, torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 Scenario = Literal["class", "domain", "task"]
 Groups = Literal["class", "domain"]
+Targets = Literal["labels", "numbers", "tokens"]
 
 
 class DataNotFound(FileNotFoundError):
@@ -27,7 +29,8 @@ class Samples(Protocol):
     """Samples with targets that can be read in any order.
 
     Attributes:
-        y: (N,) int64 labels, or floating targets, (N,) or (N, K); on the CPU or on the training device.
+        y: (N,) int64 labels, floating targets, (N,) or (N, K), or (N, T) int64 next tokens; on the CPU or on the
+            training device.
     """
 
     y: Tensor
@@ -59,7 +62,7 @@ class TensorSamples:
 
     Args:
         x: (N, *S) samples of any dtype; float64 becomes float32, the type of a network's weights.
-        y: (N,) integer labels; or targets that are floating numbers, (N,) or (N, K).
+        y: (N,) integer labels; targets that are floating numbers, (N,) or (N, K); or (N, T) next tokens.
         scale: factor by which samples are multiplied (as float32) when read: ``1 / 255`` for pixels stored as uint8;
             None leaves them as they are.
         group: (N,) int64, the domain of each sample; None where labels are the groups that balance a replay.
@@ -232,7 +235,8 @@ class Stream:
     Attributes:
         name: how it is called in tables.
         experiences: in their order.
-        num_classes: K, the outputs that a learner of the whole stream needs: classes, or numbers of a target.
+        num_classes: K, the outputs that a learner of the whole stream needs: classes, numbers of a target, or tokens of
+            the vocabulary.
         sample_shape: *S.
         scenario: ``class`` (new classes come), ``domain`` (the same question in new looks) or ``task`` (the experience
             is known at test time, so only its own classes are active).
@@ -240,6 +244,7 @@ class Stream:
         passing: True where an experience is read when it begins, and is gone when the next one does.
         groups: what balances a replay: the ``class`` of a sample, which is its target; or its ``domain``, where targets
             are no labels.
+        tokens: the vocabulary of a stream of text; None of any other.
     """
 
     name: str
@@ -250,9 +255,15 @@ class Stream:
     class_names: tuple[str, ...] = ()
     passing: bool = False
     groups: Groups = "class"
+    tokens: Tokens | None = None
 
     def __len__(self) -> int:
         return len(self.experiences)
+
+    @property
+    def targets(self) -> Targets:
+        """What a target is: one of the ``labels`` of classes, ``numbers``, or the next ``tokens`` of a text."""
+        return "labels" if self.groups == "class" else "numbers" if self.tokens is None else "tokens"
 
     @property
     def num_groups(self) -> int:
@@ -393,10 +404,11 @@ def make_stream(
     num_classes: int | None = None,
     class_names: Sequence[str] = (),
     origins: Sequence[int | None] | None = None,
+    tokens: Tokens | None = None,
 ) -> Stream:
     """Build a stream from (train, test) pairs, one per experience, and hold out validation data from each.
 
-    Where targets are floating numbers, each experience is a domain.
+    Where targets are floating numbers, or the tokens of texts, each experience is a domain.
 
     Args:
         name: how the stream is called in tables.
@@ -407,6 +419,8 @@ def make_stream(
         num_classes: K; by default one more than the largest label.
         class_names: names of the classes, or of the domains; by default the numbers.
         origins: of each experience, see :class:`Experience`.
+        tokens: the vocabulary, where samples are blocks of tokens and targets the next ones (see
+            :class:`dreamer.problems.Language` for their layout).
 
     Raises:
         ValueError: when there is no experience, one is empty, or their sample shapes or kinds of targets differ.
@@ -419,7 +433,12 @@ def make_stream(
         raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")
     given: Sequence[int | None] = [None] * len(pairs) if origins is None else origins
     domains = [index if (origin := given[index]) is None else int(origin) for index in range(len(pairs))]
-    k, groups = _outputs(name, parts) if num_classes is None or not are_labels(parts[0].y) else (num_classes, "class")
+    if tokens is not None:
+        k, groups = _vocabulary(name, parts, tokens, 1 + max(domains))
+    elif num_classes is None or not are_labels(parts[0].y):
+        k, groups = _outputs(name, parts)
+    else:
+        k, groups = num_classes, "class"
     if groups == "domain":
         pairs = [
             (_in_domain(name, train, number), _in_domain(name, test, number))
@@ -440,7 +459,29 @@ def make_stream(
     experiences = [e if e.origin is None else replace(e, validation=shared[e.origin]) for e in experiences]
     count = k if groups == "class" else 1 + max(domains)
     names = tuple(class_names) or tuple(str(number) for number in range(count))
-    return Stream(name, tuple(experiences), k, shapes.pop(), scenario, names, groups=groups)
+    return Stream(name, tuple(experiences), k, shapes.pop(), scenario, names, groups=groups, tokens=tokens)
+
+
+def _vocabulary(name: str, parts: Sequence[Samples], tokens: Tokens, domains: int) -> tuple[int, Groups]:
+    """V, and what balances a replay of texts, once the blocks are known to be of this vocabulary."""
+    if len(tokens.openings) != domains:
+        raise ValueError(
+            f"stream {name!r}: expected an opening for each of {domains} domains, got {len(tokens.openings)}"
+        )
+    for part in parts:
+        if part.y.is_floating_point() or tuple(part.y.shape[1:]) != part.sample_shape:
+            raise ValueError(
+                f"stream {name!r}: expected (T,) tokens and as many next tokens for each sample, got samples of shape "
+                f"{part.sample_shape} and targets of shape {tuple(part.y.shape[1:])}"
+            )
+        counted = part.y[part.y != IGNORED]
+        low, high = (int(end) for end in counted.aminmax()) if len(counted) else (0, 0)
+        if low < 0 or high >= tokens.size:
+            raise ValueError(
+                f"stream {name!r}: expected next tokens in [0, {tokens.size}), or {IGNORED} where no loss is taken, "
+                f"got {low} to {high}"
+            )
+    return tokens.size, "domain"
 
 
 def _outputs(name: str, parts: Sequence[Samples]) -> tuple[int, Groups]:
@@ -457,5 +498,7 @@ def _outputs(name: str, parts: Sequence[Samples]) -> tuple[int, Groups]:
 
 def _in_domain(name: str, samples: Samples, number: int) -> Samples:
     if not isinstance(samples, TensorSamples):
-        raise ValueError(f"stream {name!r}: expected floating targets in tensors, got {type(samples).__name__}")
+        raise ValueError(
+            f"stream {name!r}: expected targets that are no labels in tensors, got {type(samples).__name__}"
+        )
     return samples.in_domain(number)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer.core.suggest import one_of
+from dreamer.streams.arithmetic import arithmetic
 from dreamer.streams.base import Stream
 from dreamer.streams.blurred import blurred
 from dreamer.streams.classic import CLASSIC, function_of
@@ -19,12 +20,15 @@ from dreamer.streams.folder import folder
 from dreamer.streams.hugging_face import hugging_face
 from dreamer.streams.online import online
 from dreamer.streams.repeated import repeated
+from dreamer.streams.text import text
 
 _OWN: dict[str, Callable[..., Stream]] = {
+    "arithmetic": arithmetic,
     "diabetes": diabetes,
     "digits": digits,
     "folder": folder,
     "hugging_face": hugging_face,
+    "text": text,
 }
 _CHANGES: dict[str, Callable[..., Stream]] = {
     "blurred": blurred,

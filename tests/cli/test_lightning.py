@@ -61,6 +61,10 @@ NEEDED: dict[str, Any] = {
     "model": {"class_path": "torch.nn.Flatten"},
     "network": {"class_path": "dreamer.networks.MLP", "init_args": {"sample_shape": [1, 8, 8], "outputs": 10}},
 }
+OF_TEXT: dict[str, Any] = {
+    "sample_shape": [8],
+    "tokens": {"texts": ["a", "b"], "sizes": [1, 1], "openings": [[0]] * 10},
+}
 
 
 def name_of(part: Callable[..., Any]) -> str:
@@ -225,7 +229,8 @@ def test_every_argument_has_a_type_and_says_what_it_is(part: Callable[..., Any])
 def test_what_is_printed_of_a_part_reads_back(part: type) -> None:
     parser = parser_of(part)
     needs = [name for name, each in inspect.signature(part).parameters.items() if each.default is each.empty]
-    given = parser.parse_object({"part": {name: NEEDED[name] for name in needs}})
+    needed = NEEDED | (OF_TEXT if name_of(part) in ("Decoder", "OwnWords") else {})
+    given = parser.parse_object({"part": {name: needed[name] for name in needs}})
     printed = parser.dump(given)
     again = parser.parse_string(printed)
     assert parser.dump(again) == printed

@@ -193,3 +193,13 @@ def test_the_fingerprint_sees_what_runs_and_not_what_shows(tmp_path: Path, monke
 def test_a_problem_with_another_score_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected one that is scored by accuracy, got regression"):
         grid.read({"arms": ["er"], "streams": ["diabetes"], "set": ["memory.store=float32"]})
+    bits = {"arms": ["fine_tune"], "streams": ["arithmetic"], "set": ["problem.score=bits_per_byte"]}
+    with pytest.raises(ConfigError, match=r"got language \(bits per byte\)"):
+        grid.read(bits)
+
+
+def test_a_language_model_that_is_scored_by_its_answers_can_be_compared() -> None:
+    found = grid.read(
+        {"arms": ["own_words", "own_words_by_day", "fine_tune"], "streams": ["arithmetic"], "seeds": [1, 2]}
+    )
+    assert len(found.cells) == 6

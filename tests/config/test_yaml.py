@@ -14,7 +14,7 @@ from dreamer import config
 from dreamer.config import registry
 from dreamer.config.binding import ConfigError, bind, check
 from dreamer.runs.run_config import run_config
-from dreamer.streams.base import TensorSamples, make_stream
+from dreamer.streams import TensorSamples, arithmetic, from_texts, make_stream
 from dreamer.training.module import WakeSleepModule
 
 TOYS = '''
@@ -250,6 +250,7 @@ SHAPES = {
     "tinyimagenet": (3, 64, 64),
 }
 STRATEGIES = sorted(name for name, path in config.catalog().items() if path.parent.name == "strategies")
+OF_TEXT = [name for name in STRATEGIES if name.startswith("own_words")]
 RUNS = sorted(set(config.catalog()) - set(STRATEGIES))
 
 
@@ -257,6 +258,12 @@ def planned(*items: str):
     """The plan of a configuration's run on two made-up experiences of the stream's shape."""
     plan = run_config(config.read(*items))
     name = config.read(*items)["stream"]["name"]
+    if name == "arithmetic":
+        stream = arithmetic(samples=40, test=10)
+        return plan.build_module(stream).plan(stream)
+    if name == "text":
+        stream = from_texts({"one": "some words " * 90, "other": "further words " * 90})
+        return plan.build_module(stream).plan(stream)
     shape = next((shape for word, shape in SHAPES.items() if word in name), (3, 32, 32))
     labels = [torch.tensor([0, 1] * 4) + 2 * i for i in range(2)]
     targets = [y.float() for y in labels] if name == "diabetes" else labels
@@ -273,10 +280,24 @@ class TestShelf:
         kinds = {stage.kind for stage in planned(name)}
         assert kinds == {"wake", "nrem", "rem"}
 
-    @pytest.mark.parametrize("strategy", STRATEGIES)
+    @pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in OF_TEXT])
     @pytest.mark.parametrize("name", ["split_mnist", "split_cifar10"])
     def test_every_strategy_combines_with_every_run(self, name, strategy):
         assert planned(name, strategy)[0].kind == "wake"
+
+    @pytest.mark.parametrize("strategy", [*OF_TEXT, "fine_tune", "cumulative", "joint"])
+    def test_strategies_of_text_combine_with_text(self, strategy):
+        assert planned("arithmetic", strategy)[0].kind == "wake"
+
+    @pytest.mark.parametrize("strategy", OF_TEXT)
+    def test_strategies_of_text_are_refused_where_samples_are_images(self, strategy):
+        with pytest.raises(ConfigError, match=r"^generator: OwnWords writes tokens"):
+            planned("split_mnist", strategy)
+
+    def test_real_texts_are_rehearsed_where_a_memory_keeps_them_as_they_come(self):
+        assert planned("arithmetic", "er", "memory.store=float32")[0].kind == "wake"
+        with pytest.raises(ValueError, match="expected store='float32'"):
+            planned("arithmetic", "er")
 
     @pytest.mark.parametrize("strategy", STRATEGIES)
     def test_the_header_names_the_outputs_that_are_active(self, strategy):

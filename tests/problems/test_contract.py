@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from dreamer.config import registry
+from dreamer.core.tokens import Tokens
 from dreamer.core.types import Dream, Output
 from dreamer.objectives import HardTargets, SoftTargets
-from dreamer.problems import Classification, Problem, Tally
+from dreamer.problems import Classification, Language, Problem, Tally
 from dreamer.streams import Stream, TensorSamples, make_stream
 
 EVERY = pytest.mark.parametrize("name", registry.names("problems"))
@@ -21,15 +22,21 @@ def make(name: str) -> Problem:
     return registry.resolve("problems", name)()
 
 
+TOKENS = Tokens.of("abcde", openings=[[0], [1], [2]])
+
+
 def stream(problem: Problem) -> Stream:
-    """Three experiences with targets of the problem: labels or numbers."""
+    """Three experiences with targets of the problem: labels, numbers, or the next tokens."""
     rng = torch.Generator().manual_seed(0)
+    text = isinstance(problem, Language)
     parts = []
     for index in range(3):
-        x = torch.randn(12, 4, generator=rng)
-        y = torch.arange(12) % 2 + 2 * index if problem.groups == "class" else x.sum(dim=1)
+        x = torch.randint(5, (12, 4), generator=rng) if text else torch.randn(12, 4, generator=rng)
+        y = x.roll(-1, dims=1) if text else x.sum(dim=1)
+        if problem.groups == "class":
+            y = torch.arange(12) % 2 + 2 * index
         parts.append((TensorSamples(x[:8], y[:8]), TensorSamples(x[8:], y[8:])))
-    return make_stream("made up", parts, validation=0.25)
+    return make_stream("made up", parts, validation=0.25, tokens=TOKENS if text else None)
 
 
 def batch(problem: Problem) -> tuple[Tensor, Dream]:
@@ -45,13 +52,15 @@ def batch(problem: Problem) -> tuple[Tensor, Dream]:
 def perfect(problem: Problem, outputs: Tensor, y: Tensor) -> Tensor:
     """The outputs that deserve the best score."""
     exact = torch.zeros_like(outputs)
+    if isinstance(problem, Language):
+        return exact.scatter_(2, y[:, :, None], 9.0)
     return exact.scatter_(1, y[:, None], 9.0) if problem.groups == "class" else exact + y.reshape(outputs.shape)
 
 
 @EVERY
 def test_it_says_what_it_is_scored_by(name: str) -> None:
     problem = make(name)
-    assert problem.score and problem.unit and problem.key.isidentifier()
+    assert problem.score and isinstance(problem.unit, str) and problem.key.isidentifier()
     assert isinstance(problem.higher_is_better, bool) and problem.groups in ("class", "domain")
 
 
@@ -60,7 +69,7 @@ def test_it_takes_its_own_streams_and_refuses_others(name: str) -> None:
     problem = make(name)
     problem.check(stream(problem))
     for other in map(make, registry.names("problems")):
-        if other.groups != problem.groups:
+        if type(other) is not type(problem):
             with pytest.raises(ValueError, match="targets"):
                 problem.check(stream(other))
 
@@ -87,10 +96,15 @@ def test_mixed_targets_have_the_loss_of_plain_ones_where_nothing_is_mixed(name: 
     problem = make(name)
     outputs, dream = batch(problem)
     soft = problem.soft_targets(dream, stream(problem).num_groups)
-    assert soft.shape == outputs.shape and soft.is_floating_point()
+    if isinstance(problem, Language):
+        assert torch.equal(soft, dream.y), "tokens are not mixed"
+    else:
+        assert soft.shape == outputs.shape and soft.is_floating_point()
     assert problem.soft_targets(dream._replace(p=soft), 1) is soft
     plain = problem.hard_loss(Output(outputs), dream, None)
-    mixed = problem.hard_loss(Output(outputs), dream._replace(p=soft.double()), None)
+    mixed = problem.hard_loss(
+        Output(outputs), dream._replace(p=soft.double() if soft.is_floating_point() else soft), None
+    )
     torch.testing.assert_close(plain, mixed)
 
 
@@ -117,7 +131,8 @@ def test_what_a_teacher_says_can_be_a_target(name: str) -> None:
     named = problem.name(problem.restrict(perfect(problem, outputs, dream.y), every[0]), every)
     torch.testing.assert_close(named.to(dream.y.dtype), dream.y)
     assert named.shape == dream.y.shape
-    sure = problem.sureness(torch.stack([perfect(problem, outputs, dream.y), outputs]).flatten(0, 1), dream.y.repeat(2))
+    twice = torch.cat([dream.y, dream.y])
+    sure = problem.sureness(torch.cat([perfect(problem, outputs, dream.y), outputs]), twice)
     assert (sure[:6] > sure[6:]).all()
 
 

@@ -202,7 +202,9 @@ def test_what_makes_sense_of_classes_alone_is_refused(parts: dict[str, Any], mes
 
 
 def test_labels_are_no_numbers() -> None:
-    with pytest.raises(ValueError, match="regression needs targets that are floating numbers, but digits has labels"):
+    with pytest.raises(
+        ValueError, match="regression needs targets that are floating numbers, but those of digits are labels"
+    ):
         WakeSleepModule(MLP((1, 8, 8), 10), problem=Regression()).plan(digits())
     with pytest.raises(ConfigError, match="problem: regression needs targets"):
         runs.prepare(config.read("digits", "problem=regression"))

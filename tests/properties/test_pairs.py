@@ -42,16 +42,24 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "model_inversion": [{"conditional": False}],
 }
 
+OF_TEXT = ("causal_lm", "decoder", "own_words")
+"""Parts that read and write tokens, which the learner and the samples here are not; see test_language_runs.py."""
+
 ENTERED_BEHIND = "what is replayed there enters behind them"
 ARE_FEATURES = "what is replayed there are features of the learner"
 NOT_KEPT = r"matches the logits that were kept with a sample: .*logits=True"
 NO_CODES = "what is replayed there has none"
 
 
+def names(family: str) -> list[str]:
+    """Every part of a family that is for samples of any kind."""
+    return [name for name in registry.names(family) if name not in OF_TEXT]
+
+
 def kinds(family: str, splitting: Sequence[str] = SPLITTING) -> list[tuple[str, dict[str, Any]]]:
     """Every part of a family, in each of its kinds."""
     found = []
-    for name in registry.names(family):
+    for name in names(family):
         choices = {
             option: get_args(parameter.annotation)
             for option, parameter in parameters(registry.resolve(family, name)).items()
@@ -301,7 +309,7 @@ def wakes() -> Iterator[tuple[str, Wake]]:
 
 
 @pytest.mark.parametrize(("kind", "wake"), [pytest.param(*each, id=each[0]) for each in wakes()])
-@pytest.mark.parametrize("name", registry.names("networks"))
+@pytest.mark.parametrize("name", names("networks"))
 def test_every_network_trains_in_a_wake_stage_that_serves_it(name: str, kind: str, wake: Wake) -> None:
     network = make("networks", name)
     calls_generator = hasattr(network, "attach")
@@ -322,7 +330,7 @@ def test_every_network_trains_in_a_wake_stage_that_serves_it(name: str, kind: st
             WakeSleepModule(**parts, night=()).plan(STREAM)
 
 
-@pytest.mark.parametrize("generator", registry.names("generators"))
+@pytest.mark.parametrize("generator", names("generators"))
 def test_the_same_seed_gives_the_same_run(generator: str) -> None:
     def numbers(seed: int) -> tuple[list[list[float]], list[torch.Tensor]]:
         torch.rand(seed + 3)  # the global random state before a run does not matter

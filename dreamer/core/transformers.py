@@ -1,0 +1,124 @@
+"""What is taken from transformers, tokenizers and peft; they are imported here alone, and where they are needed."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+EXTRA = "pip install 'dreamer[language]'"
+
+
+def pretrained(model: str) -> nn.Module:
+    """A causal language model with its weights, from a folder, a ``.gguf`` file, or the hub and its cache.
+
+    Raises:
+        ValueError: when there is none, or a library is missing.
+    """
+    with _reading(f"a language model, got {model!r}"):
+        from transformers import AutoModelForCausalLM
+
+        place, options = _place(model)
+        # in the type of the learner's other weights; what a file has is often half as precise
+        return AutoModelForCausalLM.from_pretrained(place, dtype="float32", **options)
+
+
+def untrained(config: Mapping[str, Any]) -> nn.Module:
+    """A causal language model with random weights.
+
+    Args:
+        config: ``model_type``, such as ``gpt2`` or ``llama``, and what its configuration is to differ in.
+
+    Raises:
+        ValueError: when there is no such model, or a library is missing.
+    """
+    options = dict(config)
+    kind = options.pop("model_type", None)
+    with _reading(f"the configuration of a language model with its model_type, got {dict(config)}"):
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options))
+
+
+def with_lora(model: nn.Module, rank: int, alpha: float, dropout: float) -> nn.Module:
+    """The model with low-rank adapters on all its linear layers but the last; all other weights are frozen.
+
+    Source: Hu et al. 2021, arXiv 2106.09685; the library ``peft``.
+    """
+    with _reading("peft"), warnings.catch_warnings():
+        # what peft has to catch up with in transformers is theirs to mend, and the layers of GPT-2 are told apart right
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
+        from peft import LoraConfig, get_peft_model
+
+        # peft says int, and takes any number
+        scale: Any = alpha
+        wanted = LoraConfig(
+            r=rank, lora_alpha=scale, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+        return get_peft_model(model, wanted)
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Let a model keep few activations and compute the others anew in the backward pass."""
+    new: Any = getattr(model, "activation_checkpointing_enable", None)
+    (new or model.gradient_checkpointing_enable)()  # type: ignore[operator]
+
+
+def cache_argument(model: nn.Module) -> str:
+    """What the model's ``forward`` calls a cache."""
+    named = inspect.signature(model.forward).parameters
+    return "cache" if "cache" in named else "past_key_values"
+
+
+def new_cache() -> Any:
+    """Room for keys and values of what a model has read."""
+    from transformers import DynamicCache
+
+    return DynamicCache()
+
+
+def tokeniser(name: str) -> Any:
+    """A tokeniser, from a folder, a ``.gguf`` file, or the hub and its cache; a ``ValueError`` when there is none."""
+    with _reading(f"the folder or name of a tokeniser, got {name!r}"):
+        from transformers import AutoTokenizer
+
+        place, options = _place(name)
+        return AutoTokenizer.from_pretrained(place, **options)
+
+
+def byte_pairs(lines: Iterable[str], size: int) -> Any:
+    """Byte-level pairs, trained; a ``tokenizers.Tokenizer``."""
+    with _reading("tokenizers"):
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+        pairs = Tokenizer(models.BPE())
+        pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        pairs.train_from_iterator(
+            lines, trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+        )
+        return pairs
+
+
+def _place(name: str) -> tuple[str, dict[str, Any]]:
+    path = Path(name)
+    return (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (name, {})
+
+
+@contextmanager
+def _reading(expected: str) -> Iterator[None]:
+    """Turn what a library raises into one sentence: what was expected, and the first line of why not."""
+    try:
+        yield
+    except ImportError as error:
+        missing = error.name or expected
+        raise ValueError(f"language models need {missing}, which is not installed: {EXTRA}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"expected {expected}: {first}") from error

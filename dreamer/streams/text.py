@@ -1,0 +1,269 @@
+"""Text files, folders and lists of strings as a stream of domains for a language model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dreamer.core.limits import at_least, fractions
+from dreamer.core.tokens import IGNORED, Tokens
+from dreamer.streams.base import DataNotFound, Samples, Stream, TensorSamples, make_stream
+from dreamer.streams.tokenisers import Tokeniser, tokeniser_of
+
+Opening = Literal["mark", "beginning", "name"]
+ENDINGS = (".txt", ".md", ".rst", ".py")
+"""What a file of text is called."""
+_STRAY = 0.01
+"""Fraction of the bytes that a tokeniser may lose or add before bits per byte mean nothing."""
+
+
+def text(
+    root: str | Path | None = None,
+    domains: Sequence[str] | None = None,
+    tokeniser: str = "bytes",
+    block: int = 128,
+    opening: Opening = "mark",
+    test: float = 0.05,
+    validation: float = 0.05,
+    split_seed: int = 0,
+) -> Stream:
+    """A folder of texts, a domain for each ``<domain>.txt`` or each folder ``<domain>/`` of such files.
+
+    See :func:`from_texts` for how texts become samples, and what is held out.
+
+    Args:
+        root: the folder; None means the environment variable ``DREAMER_DATA``.
+        domains: names, in the order in which they are learnt; None takes all in the order of their names.
+        tokeniser, block, opening, test, validation, split_seed: see :func:`from_texts`.
+
+    Raises:
+        DataNotFound: when there is no such folder.
+        ValueError: when it holds no text, a domain is missing, or a file is no text.
+    """
+    place = Path(root or os.environ.get("DREAMER_DATA") or ".")
+    if not place.is_dir():
+        raise DataNotFound(f"stream 'text': there is no folder {place}; set data.root, or DREAMER_DATA")
+    found = _files(place)
+    chosen = list(found) if domains is None else list(domains)
+    for name in chosen:
+        if name not in found:
+            raise ValueError(f"stream 'text': {place} has no domain {name!r}, only {', '.join(found) or 'none'}")
+    if not chosen:
+        raise ValueError(f"stream 'text': expected <domain>.txt or <domain>/*.txt in {place}, found neither")
+    texts = {name: [_read(path) for path in found[name]] for name in chosen}
+    return from_texts(
+        texts,
+        tokeniser=tokeniser,
+        block=block,
+        opening=opening,
+        test=test,
+        validation=validation,
+        split_seed=split_seed,
+    )
+
+
+def from_texts(
+    domains: Mapping[str, str | Iterable[Any]],
+    tokeniser: str | Any = "bytes",
+    block: int = 128,
+    opening: Opening = "mark",
+    test: float = 0.05,
+    validation: float = 0.05,
+    split_seed: int = 0,
+    column: str = "text",
+) -> Stream:
+    """Texts by domain, each domain an experience; packed into blocks, every token predicted once.
+
+    The documents of a domain are joined, by the tokeniser's mark of end where it has one, and cut into blocks. A block
+    begins with the opening of its domain, which is given: no loss is taken there. The last block is filled up, and what
+    fills it does not count. Test data are the documents in the middle or, of a domain with too few of them, the
+    characters in the middle of each. Some training blocks are held out for validation.
+
+    Args:
+        domains: the texts by name: one string, an iterable of strings, or a data set of Hugging Face.
+        tokeniser: ``bytes``; ``pairs:SIZE``, byte pairs trained on the first domain; a folder or a name of a tokeniser
+            of ``transformers``, or one itself.
+        block: T, the tokens that a network reads of a sample.
+        opening: ``mark`` adds a token to the vocabulary for each domain. ``beginning`` opens all with the tokeniser's
+            mark of beginning and adds nothing, as a pretrained model needs it. ``name`` opens with the tokens of
+            the domain's name and the end of a line.
+        test: fraction of each domain that is test data, in (0, 1); with fewer than 1 / (2 * test) documents, of each.
+        validation: fraction of the training blocks that is held out, in [0, 1).
+        split_seed: decides which.
+        column: that of the texts, in a data set.
+
+    Returns:
+        Samples of shape (block,), int64 tokens, and as many next tokens: see :class:`dreamer.problems.Language`.
+
+    Raises:
+        ValueError: when a domain has no text, or too little of it, or the tokeniser lacks what the opening needs or
+            loses bytes.
+
+    >>> stream = from_texts({"cats": "miaow " * 100, "dogs": "wow " * 200}, block=16)
+    >>> stream.sample_shape, stream.num_classes, stream.class_names
+    ((16,), 258, ('cats', 'dogs'))
+    """
+    at_least(1, block=block)
+    fractions(test=test, validation=validation)
+    if not domains:
+        raise ValueError("stream 'text': expected at least one domain, got none")
+    whole = {name: _documents(name, given, column) for name, given in domains.items()}
+    parts = {name: _divided(documents, test) for name, documents in whole.items()}
+    chosen = tokeniser_of(tokeniser, "".join(piece for piece, _ in next(iter(parts.values()))[0]))
+    openings, texts, marks = _openings(chosen, list(domains), opening)
+    tokens = Tokens.of(texts, openings, marks)
+    longest = max(map(len, openings))
+    if longest > block:
+        raise ValueError(f"stream 'text': expected blocks longer than the opening of {longest} tokens, got {block}")
+    pairs: list[tuple[Samples, Samples]] = []
+    for (name, pieces), start in zip(parts.items(), openings, strict=True):
+        learnt, tested = (_joined(chosen, piece, name) for piece in pieces)
+        if not len(learnt) or not len(tested):
+            raise ValueError(f"stream 'text': domain {name!r} has too little text to hold {test:.0%} of it out")
+        pairs.append((_packed(learnt, start, block), _packed(tested, start, block)))
+    return make_stream(
+        "text",
+        pairs,
+        validation=validation,
+        split_seed=split_seed,
+        scenario="domain",
+        class_names=list(domains),
+        tokens=tokens,
+    )
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _files(place: Path) -> dict[str, list[Path]]:
+    """The files of each domain, by its name."""
+    found = {}
+    for entry in sorted(place.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_file() and entry.suffix in ENDINGS:
+            found[entry.stem] = [entry]
+        elif entry.is_dir():
+            files = sorted(path for path in entry.rglob("*") if path.is_file() and path.suffix in ENDINGS)
+            if files:
+                found[entry.name] = files
+    return found
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"stream 'text': {path} is no text in UTF-8: {error.reason} at byte {error.start}") from error
+    if "\0" in content:
+        raise ValueError(f"stream 'text': {path} is no text: it holds zero bytes")
+    return content
+
+
+def _documents(name: str, given: str | Iterable[Any], column: str) -> list[str]:
+    if isinstance(given, str):
+        documents = [given]
+    else:
+        documents = [_document(name, row, column) for row in given]
+    if not any(document.strip() for document in documents):
+        raise ValueError(f"stream 'text': domain {name!r} has no text")
+    return documents
+
+
+def _document(name: str, row: Any, column: str) -> str:
+    found = row[column] if isinstance(row, Mapping) and column in row else row
+    if not isinstance(found, str):
+        raise ValueError(
+            f"stream 'text': domain {name!r}: expected strings, or rows with a column {column!r}, "
+            f"got {type(found).__name__}"
+        )
+    return found
+
+
+# ---------------------------------------------------------------- packing
+
+
+Piece = tuple[str, bool]
+"""A text, and whether a document ends with it."""
+
+
+def _divided(documents: Sequence[str], test: float) -> tuple[list[Piece], list[Piece]]:
+    """The texts for training and those for the test, from the middle: whole documents where there are enough."""
+    count = round(len(documents) * test)
+    if count:
+        start = (len(documents) - count) // 2
+        pieces = [(document, True) for document in documents]
+        return [*pieces[:start], *pieces[start + count :]], pieces[start : start + count]
+    learnt, tested = [], []
+    for document in documents:
+        length = round(len(document) * test)
+        start = (len(document) - length) // 2
+        learnt += [(document[:start], False), (document[start + length :], True)]
+        tested.append((document[start : start + length], False))
+    return learnt, tested
+
+
+def _openings(chosen: Tokeniser, names: Sequence[str], opening: Opening) -> tuple[list[list[int]], list[str], set[int]]:
+    """Each domain's opening, and the vocabulary with what it adds."""
+    texts, marks, size = list(chosen.texts), set(chosen.marks), len(chosen.texts)
+    if opening == "mark":
+        return (
+            [[size + index] for index in range(len(names))],
+            [*texts, *map("<{}>".format, names)],
+            {
+                *marks,
+                *range(size, size + len(names)),
+            },
+        )
+    if opening == "name":
+        return [chosen.encode(f"{name}\n").tolist() for name in names], texts, marks
+    if chosen.beginning is None:
+        raise ValueError(
+            "stream 'text': opening='beginning' needs a tokeniser with a mark of beginning or end, expected "
+            f"opening='mark' or 'name' with {type(chosen).__name__}"
+        )
+    return [[chosen.beginning]] * len(names), texts, marks
+
+
+def _joined(chosen: Tokeniser, pieces: Iterable[Piece], name: str) -> Tensor:
+    """(N,) tokens of the pieces, with the mark of end behind each document."""
+    end = torch.tensor([] if chosen.end is None else [chosen.end], dtype=torch.int64)
+    texts = [(piece, ends) for piece, ends in pieces if piece]
+    encoded = [chosen.encode(piece) for piece, _ in texts]
+    if not encoded:
+        return end[:0]
+    sizes = torch.tensor(Tokens.of(chosen.texts, [[0]], chosen.marks).sizes)
+    held = int(sizes[torch.cat(encoded)].sum())
+    written = sum(len(piece.encode()) for piece, _ in texts)
+    if abs(held - written) > _STRAY * written:
+        raise ValueError(
+            f"stream 'text': domain {name!r} has {written} bytes, and its tokens stand for {held}: bits per byte need "
+            "a tokeniser that keeps every byte"
+        )
+    return torch.cat([torch.cat([tokens, end[:ends]]) for tokens, (_, ends) in zip(encoded, texts, strict=True)])
+
+
+def _packed(tokens: Tensor, opening: Sequence[int], block: int) -> TensorSamples:
+    """Blocks in which every token is predicted once, behind the opening.
+
+    Args:
+        tokens: (N,).
+
+    Returns:
+        Samples of shape (block,) with as many next tokens.
+    """
+    room = block + 1 - len(opening)
+    count = -(-len(tokens) // room)
+    text = torch.full((count * room,), IGNORED, dtype=torch.int64)
+    text[: len(tokens)] = tokens
+    start = torch.tensor(opening, dtype=torch.int64).expand(count, -1)
+    blocks = torch.cat([start, text.view(count, room)], dim=1)
+    targets = blocks[:, 1:].clone()
+    targets[:, : len(opening) - 1] = IGNORED
+    # what a filled-up place holds is not seen by what counts
+    return TensorSamples(blocks[:, :-1].clamp(min=0), targets)

@@ -1,0 +1,210 @@
+"""A language model in the whole cycle: it sleeps on its own words, resumes bit-equal, and what cannot be is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.callbacks.run_folder import RunFolder
+from dreamer.core.types import Batch
+from dreamer.generators import ClassConditionalVAE, OwnWords
+from dreamer.loggers.csv import ResumableCSVLogger
+from dreamer.memory import ClassBalanced, ClassStatistics, Reservoir
+from dreamer.networks import MLP, Decoder
+from dreamer.objectives import CrossEntropy, Distillation, HardTargets, SoftTargets
+from dreamer.perturbations import Affine, Mixup, Noise, Temperature
+from dreamer.plasticity import MovingAverage
+from dreamer.problems import Classification, Language, Regression
+from dreamer.report.results import read_results
+from dreamer.report.table import plain_table
+from dreamer.stages import NREM, REM, Wake
+from dreamer.streams import arithmetic, digits
+from dreamer.streams.blurred import blurred
+from dreamer.streams.online import online
+from dreamer.training.module import WakeSleepModule
+from tests.helpers.tiny_runs import train
+
+STREAM = arithmetic(tasks=("reverse", "sort", "add"), samples=60, test=20, validation=0.1)
+
+
+def own_words(**options: Any) -> OwnWords:
+    return OwnWords(STREAM.sample_shape, STREAM.num_groups, tokens=STREAM.tokens, **options)
+
+
+def learner(**options: Any) -> Decoder:
+    torch.manual_seed(0)
+    return Decoder(STREAM.sample_shape, STREAM.num_classes, width=16, layers=1, heads=2, dropout=0.1, **options)
+
+
+def module(**changes: Any) -> WakeSleepModule:
+    """Replay by day of its own words and of a memory, then a night of clean words and of hotter ones."""
+    parts: dict[str, Any] = {
+        "wake": Wake(steps=4, batch_size=9, replay=8, replay_objectives=(HardTargets(), SoftTargets())),
+        "night": [
+            NREM(3, 8, steps_per_dream=2),
+            REM(3, 8, source="generator", perturbations=(Temperature(0.8, 1.5),), steps_per_dream=2),
+        ],
+        "memory": ClassBalanced(12),
+        "generator": own_words(),
+        "problem": Language(tokens=STREAM.tokens),
+    }
+    return WakeSleepModule(learner(), **(parts | changes))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[WakeSleepModule, Path]:
+    """An undisturbed run, and a checkpoint of each of its steps."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+    run = module()
+    train(run, STREAM, callbacks=[saves])
+    return run, folder
+
+
+# wake, its last step, and the middle of nrem and rem, in the second experience and the last
+@pytest.mark.parametrize("step", [2, 4, 6, 9, 12, 15, 16, 18, 20, 26, 29])
+def test_stopped_anywhere_it_resumes_bit_equal(step: int, reference: tuple[WakeSleepModule, Path]) -> None:
+    whole, folder = reference
+    run = module()
+    train(
+        run,
+        STREAM,
+        str(folder / f"step={step}.ckpt"),
+        callbacks=[ModelCheckpoint(folder, every_n_train_steps=1, save_top_k=0)],
+    )
+    assert run.results()["complete"] and whole.results()["complete"]
+    assert run.results()["accuracy_matrix"] == whole.results()["accuracy_matrix"]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, run.state_dict()[name]), name
+
+
+def test_scores_are_bits_of_which_less_is_better(reference: tuple[WakeSleepModule, Path]) -> None:
+    results = reference[0].results()
+    protocol, rows = results["protocol"], results["accuracy_matrix"]["rows"]
+    assert (protocol["score"], protocol["higher_is_better"]) == ("bits per byte", False)
+    assert len(rows[0]["accuracy"]) == 3 and all(value > 0 for row in rows for value in row["accuracy"])
+
+
+def test_a_night_needs_no_network_beside_its_two_teachers(reference: tuple[WakeSleepModule, Path]) -> None:
+    sizes = reference[0].bytes()
+    assert sizes["teacher"] == 2 * sizes["network"] and sizes["generator"] < 200
+
+
+def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        run = module(seed=seed)
+        train(run, STREAM)
+        return torch.cat([p.detach().flatten() for p in run.network.parameters()])
+
+    first = weights(0)
+    assert torch.equal(first, weights(0)) and not torch.equal(first, weights(1))
+
+
+@pytest.mark.parametrize("memory", [ClassBalanced(12), Reservoir(12), ClassBalanced(12, logits=True)], ids=str)
+def test_real_texts_can_be_rehearsed(memory: Any) -> None:
+    run = module(
+        generator=None,
+        memory=memory,
+        wake=Wake(steps=4, batch_size=9, replay=8, replay_objectives=(HardTargets(),)),
+        night=[NREM(3, 8)],
+    )
+    train(run, STREAM)
+    drawn = memory.draw(12, torch.Generator().manual_seed(0))
+    assert drawn.x.dtype == drawn.y.dtype == torch.int64 and torch.equal(drawn.x[:, 1:], drawn.y[:, :-1])
+    opening = torch.tensor([opening[0] for opening in STREAM.tokens.openings])
+    assert torch.equal(drawn.x[:, 0], opening[drawn.group])
+
+
+def test_without_forgetting_and_with_an_average_teacher() -> None:
+    plain = {"generator": None, "memory": None, "night": []}
+    train(module(**plain, wake=Wake(steps=3, batch_size=9, source="day")), STREAM)
+    averaged = Wake(steps=3, batch_size=9, replay=4, teacher="average")
+    train(
+        module(wake=averaged, memory=ClassBalanced(12), generator=None, night=[], plasticity=[MovingAverage()]), STREAM
+    )
+
+
+def test_texts_keep_their_domain_wherever_they_are_dealt() -> None:
+    assert online(STREAM, size=20).tokens is STREAM.tokens
+    for experience in blurred(STREAM, fraction=0.4).experiences:
+        (batch,) = experience.train.batches([torch.arange(len(experience.train))])
+        assert isinstance(batch, Batch) and set(batch.groups.tolist()) == set(experience.classes)
+
+
+def test_the_run_folder_has_the_words_of_every_night_and_the_columns_of_the_score(tmp_path: Path) -> None:
+    callbacks = [RunFolder(tmp_path, dreams_per_class=2), DreamQuality()]
+    train(module(), STREAM, callbacks=callbacks, logger=ResumableCSVLogger(tmp_path))
+    for night in range(3):
+        lines = (tmp_path / "dreams" / f"night_{night:02d}.txt").read_text().splitlines()
+        heads = [line for line in lines if line.startswith("[")]
+        assert heads == [f"[{name}]" for name in STREAM.class_names[: night + 1]]
+        assert sum(line.startswith("reverse ") for line in lines) == 2
+    assert (tmp_path / "matrix.png").stat().st_size > 1000 and (tmp_path / "hypnogram.png").stat().st_size > 1000
+    header = (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"test/bits_per_byte/experience_2", "val/bits_per_byte", "sleep/gain"} <= set(header)
+    results = read_results(tmp_path)
+    text = plain_table(results)
+    assert "bits per byte, lower is better" in text and "average bits per byte" in text and "%" not in text
+    assert "forgetting (last - first)" in text
+    measured = results["dreams"][-1]
+    assert measured["fidelity"] is None and measured["frechet"] > 0 and measured["novelty"] >= 0
+
+
+def test_perplexity_and_answers_are_measured_by_the_same_run() -> None:
+    for score, better in (("perplexity", False), ("answers", True)):
+        run = module(problem=Language(score, tokens=STREAM.tokens), wake=Wake(steps=2), night=[], generator=None)
+        train(run, STREAM)
+        protocol = run.results()["protocol"]
+        assert protocol["higher_is_better"] is better and protocol["unit"] == ("%" if better else "")
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"problem": Classification()}, "classification needs integer labels.* arithmetic are tokens"),
+        ({"problem": Regression()}, "regression needs .* those of arithmetic are tokens"),
+        ({"wake": Wake(objectives=[CrossEntropy()])}, "CrossEntropy needs classes, but Language has none"),
+        ({"night": [NREM(objectives=[Distillation()])]}, "Distillation needs classes, but Language has none"),
+        ({"memory": ClassStatistics(space="samples")}, "ClassStatistics needs classes"),
+        ({"memory": ClassBalanced(9, store="uint8")}, "store='uint8'.*int64"),
+        ({"memory": ClassBalanced(9, store="float16")}, "store='float16'.*int64"),
+        ({"night": [REM(perturbations=[Noise()])]}, "Noise perturbs floating-point samples, got torch.int64"),
+        ({"night": [REM()]}, r"floating-point samples, got torch.int64; perturbations=\[\] replays it as it was"),
+        ({"night": [REM(perturbations=[Mixup()])]}, "Mixup perturbs floating-point samples"),
+        ({"night": [REM(perturbations=[Affine()])]}, "Affine perturbs images"),
+        ({"wake": Wake(perturbations=[Noise()])}, "Noise perturbs floating-point samples"),
+        ({"active_outputs": "seen"}, "Language has no classes: expected active_outputs='all'"),
+        (
+            {"generator": ClassConditionalVAE((13,), 3, latent_dim=2, hidden=(4,))},
+            "makes floating-point samples, arithmetic gives torch.int64",
+        ),
+    ],
+)
+def test_what_makes_no_sense_of_text_is_one_sentence(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        module(**parts).plan(STREAM)
+
+
+def test_a_learner_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="OwnWords needs a network that writes"):
+        WakeSleepModule(MLP((13,), 19), generator=own_words(), problem=Language())
+    with pytest.raises(ValueError, match=r"expected MLP to map|MLP cannot take"):
+        WakeSleepModule(MLP((13,), 19), problem=Language()).plan(STREAM)
+
+
+def test_a_vocabulary_larger_than_the_networks_is_one_sentence() -> None:
+    small = Decoder(STREAM.sample_shape, 5, width=16, layers=1, heads=2)
+    with pytest.raises(ValueError, match=r"Decoder cannot take .* torch.int64|expected Decoder to map"):
+        WakeSleepModule(small, problem=Language()).plan(STREAM)
+
+
+def test_own_words_are_refused_where_samples_are_images() -> None:
+    stream = digits()
+    generator = OwnWords((13,), 10, tokens=STREAM.tokens)
+    with pytest.raises(ValueError, match="shape"):
+        WakeSleepModule(learner(), generator=generator).plan(stream)

@@ -1,0 +1,145 @@
+"""Texts become blocks in which every token is predicted once, and nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamer.core.tokens import IGNORED
+from dreamer.problems import Language
+from dreamer.streams import Stream, from_texts, text
+from dreamer.streams.base import Samples
+
+POEM = "Tyger Tyger, burning bright,\nIn the forests of the night; é ü 山\n" * 12
+PROSE = "It was the best of times, it was the worst of times, naïve or not. " * 9
+
+
+def read(samples: Samples) -> tuple[Tensor, Tensor]:
+    batch = next(iter(samples.batches([torch.arange(len(samples))])))
+    return batch.x, batch.y
+
+
+def written(stream: Stream, samples: Samples) -> str:
+    assert stream.tokens is not None
+    _, y = read(samples)
+    return stream.tokens.write(y.flatten().tolist())
+
+
+@pytest.mark.parametrize("opening", ["mark", "name"])
+@pytest.mark.parametrize("tokeniser", ["bytes", "pairs:300"])
+def test_every_character_is_a_target_once(opening: Any, tokeniser: str) -> None:
+    if tokeniser != "bytes":
+        pytest.importorskip("tokenizers")
+    stream = from_texts({"poem": POEM, "prose": PROSE}, tokeniser, block=16, opening=opening, validation=0)
+    for experience, whole in zip(stream.experiences, (POEM, PROSE), strict=True):
+        length = round(0.05 * len(whole))
+        start = (len(whole) - length) // 2
+        assert written(stream, experience.test) == whole[start : start + length]
+        assert written(stream, experience.train) == whole[:start] + whole[start + length :]
+
+
+def test_of_many_documents_whole_ones_are_held_out() -> None:
+    documents = [f"document {number:03d} of the collection. " for number in range(100)]
+    stream = from_texts({"many": documents}, block=16, validation=0)
+    assert written(stream, stream.experiences[0].test) == "".join(documents[47:52])
+    assert written(stream, stream.experiences[0].train) == "".join([*documents[:47], *documents[52:]])
+
+
+def test_an_input_is_the_target_of_the_place_before() -> None:
+    stream = from_texts({"poem": POEM}, block=16, validation=0)
+    x, y = read(stream.experiences[0].train)
+    assert torch.equal(x[:-1, 1:], y[:-1, :-1])
+    assert set(x[:, 0].tolist()) == {256}
+
+
+def test_at_the_name_of_a_domain_no_loss_is_taken() -> None:
+    stream = from_texts({"poem": POEM}, block=16, opening="name", validation=0)
+    x, y = read(stream.experiences[0].train)
+    assert bytes(x[0, :5].tolist()) == b"poem\n"
+    assert (y[:, :4] == IGNORED).all() and (y[:, 4] != IGNORED).all()
+
+
+def test_bits_per_byte_are_over_the_bytes_of_the_text() -> None:
+    """An output without a preference costs log2 V bits a token, whatever the tokeniser."""
+    pytest.importorskip("tokenizers")
+    stream = from_texts({"poem": POEM}, "pairs:300", block=16, validation=0)
+    _, y = read(stream.experiences[0].test)
+    tally = Language(tokens=stream.tokens).tally(torch.zeros(*y.shape, stream.num_classes), y, None)
+    held_out = written(stream, stream.experiences[0].test).encode()
+    tokens = int((y != IGNORED).sum())
+    assert tokens < len(held_out)
+    assert tally.value == pytest.approx(tokens * torch.log2(torch.tensor(float(stream.num_classes))) / len(held_out))
+
+
+def test_a_folder_has_a_domain_for_each_file_and_each_folder(tmp_path: Path) -> None:
+    (tmp_path / "poem.txt").write_text(POEM, encoding="utf-8")
+    (tmp_path / "code").mkdir()
+    for name in ("a.py", "b.py"):
+        (tmp_path / "code" / name).write_text("import this\n" * 40, encoding="utf-8")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    assert text(tmp_path).class_names == ("code", "poem")
+    assert text(tmp_path, domains=["poem", "code"]).class_names == ("poem", "code")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"domains": {}}, "at least one domain"),
+        ({"domains": {"poem": "  \n"}}, "'poem' has no text"),
+        ({"domains": {"poem": [3]}}, "expected strings"),
+        ({"domains": {"poem": "too short"}}, "too little text"),
+        ({"domains": {"poem": POEM}, "opening": "beginning"}, "mark of beginning"),
+        ({"domains": {"poem": POEM}, "opening": "name", "block": 3}, "longer than the opening"),
+        ({"domains": {"poem": POEM}, "tokeniser": "pairs:many"}, "pairs:SIZE"),
+        ({"domains": {"poem": POEM}, "block": 0}, "block"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        from_texts(**given)
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"\xff\xfe\x00", "UTF-8"), (b"a\0b", "zero bytes")])
+def test_a_file_that_is_no_text_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "poem.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"poem\.txt.*{said}"):
+        text(tmp_path)
+
+
+def test_a_tokeniser_of_transformers_brings_its_marks() -> None:
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    pairs = tokenizers.Tokenizer(tokenizers.models.BPE())
+    pairs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=320, initial_alphabet=alphabet, special_tokens=["<end>"], show_progress=False
+    )
+    pairs.train_from_iterator([PROSE], trainer)
+    tokeniser = transformers.PreTrainedTokenizerFast(tokenizer_object=pairs, eos_token="<end>")
+    documents = [PROSE, POEM]
+    stream = from_texts({"both": documents}, tokeniser, block=16, opening="beginning", validation=0)
+    assert stream.tokens is not None and stream.tokens.size == len(tokeniser)
+    end = tokeniser.eos_token_id
+    x, y = read(stream.experiences[0].train)
+    assert set(x[:, 0].tolist()) == {end}
+    assert int((y == end).sum()) == 2, "behind each document, and not where the test was cut out"
+    assert stream.tokens.sizes[end] == 0
+    assert written(stream, stream.experiences[0].train).count("山") > 0
+
+
+def test_a_tokeniser_that_loses_bytes_is_refused() -> None:
+    class Deaf:
+        texts = ("a", "b")
+        marks: frozenset[int] = frozenset()
+        beginning = end = None
+
+        def encode(self, text: str) -> Tensor:
+            return torch.zeros(1, dtype=torch.int64)
+
+    with pytest.raises(ValueError, match="keeps every byte"):
+        from_texts({"poem": POEM}, Deaf())
