@@ -27,17 +27,27 @@ def run(
 
     runs.quiet_lightning()
     if resume is not None:
-        prepared = _resumed(resume, items or [], out, seed, quiet)
-        if prepared is None:
-            return
-    else:
-        plain = read(items, out=None if out is None else str(out), seed=seed)
-        prepared = runs.prepare(plain, progress=not quiet)
+        if out is not None or seed is not None:
+            raise ConfigError("--resume continues a run as it was: it takes neither --out nor --seed")
+        if runs.finished(resume) is None:
+            with runs.reopened(resume, *(items or [])):
+                if runs.finished(resume) is None:
+                    return _train(runs.resume(resume, *(items or []), progress=not quiet), quiet, resumed=True)
+        typer.echo(f"the run in {resume} is complete already")
+        return _show_results(runs.finished(resume) or {}, resume)
+    plain = read(items, out=None if out is None else str(out), seed=seed)
+    with runs.owned(runs.prepare(plain, progress=not quiet)) as prepared:
+        _train(prepared, quiet)
+
+
+def _train(prepared: Run, quiet: bool, resumed: bool = False) -> None:
+    from dreamer.runs import run as runs
+
     first = prepared.trainer.is_global_zero
     if first and not quiet:
         show_schedule(prepared)
     try:
-        results = runs.execute(prepared, resume=resume is not None)
+        results = runs.execute(prepared, resume=resumed)
     except runs.Interrupted:
         typer.echo(f"stopped; continue with: dreamer run --resume {prepared.directory}", err=True)
         raise typer.Exit(130) from None
@@ -53,20 +63,6 @@ def show_schedule(prepared: Run) -> None:
     while "stream" in source.options:  # a changed stream: the order of its classes is that of the one below
         source = source.options["stream"]
     typer.echo(summary(prepared.stream, prepared.module, prepared.hypnogram, source.options.get("seed")))
-
-
-def _resumed(directory: Path, items: list[str], out: Path | None, seed: int | None, quiet: bool) -> Run | None:
-    """The run of a folder, ready to continue; None when it is complete, which is printed."""
-    from dreamer.runs import run as runs
-
-    if out is not None or seed is not None:
-        raise ConfigError("--resume continues a run as it was: it takes neither --out nor --seed")
-    results = runs.finished(directory)
-    if results is None:
-        return runs.resume(directory, *items, progress=not quiet)
-    typer.echo(f"the run in {directory} is complete already")
-    _show_results(results, directory)
-    return None
 
 
 def _show_results(results: Mapping[str, Any], directory: Path) -> None:

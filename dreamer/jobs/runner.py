@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dreamer.config.binding import ConfigError
+from dreamer.core.lock import locked
 from dreamer.jobs import manifest, pool
 from dreamer.jobs.display import Display
 from dreamer.jobs.job import LOG, REFUSED, last_word
-from dreamer.jobs.lock import locked
 from dreamer.jobs.manifest import Program, completed
 from dreamer.jobs.watchdog import die_with_parent
 

@@ -8,8 +8,8 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,6 +18,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerStatus
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dreamer import config
@@ -26,18 +27,17 @@ from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
 from dreamer.config.binding import ConfigError, at
 from dreamer.core.hypnogram import Hypnogram
+from dreamer.core.lock import InUse, locked
 from dreamer.core.randomness import Purpose, mix
 from dreamer.loggers import wandb
 from dreamer.report.results import FILE_NAME, read_results
+from dreamer.runs._folders import CHECKPOINTS, CONFIG, clear, folders, free_folder, holds_run
 from dreamer.runs.run_config import RunConfig, run_config
 from dreamer.streams.base import DataNotFound, Stream
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
-CONFIG = "config.yaml"
-CHECKPOINTS = "checkpoints"
 _CHOSEN = "DREAMER_RUN_FOLDER"
-
 
 # Lightning's, on its own dependencies and on stages that are shorter than its logging interval
 _REMARKS = (
@@ -57,6 +57,7 @@ class Run:
     Attributes:
         hypnogram: all stages, planned.
         checkpoint: keeps what is needed to resume.
+        progress: whether it shows how far it is.
     """
 
     config: RunConfig
@@ -67,6 +68,7 @@ class Run:
     hypnogram: Hypnogram
     directory: Path
     checkpoint: RunCheckpoint
+    progress: bool = False
 
 
 def quiet_lightning() -> None:
@@ -91,7 +93,8 @@ def run(*items: str | Path | Mapping[str, Any], progress: bool = False, **overri
         ConfigError: when it cannot run as configured; nothing is written then.
         Interrupted: when it was stopped by hand.
     """
-    return execute(prepare(config.read(*items, **overrides), progress=progress))
+    with owned(prepare(config.read(*items, **overrides), progress=progress)) as prepared:
+        return execute(prepared)
 
 
 def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: bool = False) -> Run:
@@ -112,24 +115,51 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(checked.seed, Purpose.INIT))
         module = checked.build_module(stream)
-    checkpoint = RunCheckpoint(directory / CHECKPOINTS)
-    watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), checkpoint]
-    if checked.dream_quality is not None:
-        watchers.append(checked.dream_quality.build(directory=directory))
-    if checked.continual_evaluation is not None:
-        watchers.append(checked.continual_evaluation.build())
-    trainer = _trainer(checked, directory, [RunProgress(), *watchers] if progress else watchers)
+    trainer, checkpoint = _watched(checked, directory, progress)
     try:
         module.check_trainer(trainer)
         hypnogram = module.plan(stream, trainer.world_size)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     datamodule = checked.datamodule.build(stream=stream)
-    return Run(checked, stream, module, datamodule, trainer, hypnogram, directory, checkpoint)
+    return Run(checked, stream, module, datamodule, trainer, hypnogram, directory, checkpoint, progress)
+
+
+@contextmanager
+def owned(prepared: Run) -> Iterator[Run]:
+    """Keep the folder of a new run to this process, while it is executed.
+
+    Two runs that are started together choose the same folder; the second one moves to the next that is free.
+
+    Raises:
+        ConfigError: when the configured ``out`` is in use or holds a run.
+    """
+    with ExitStack() as held:
+        yield _claimed(prepared, held) if prepared.trainer.is_global_zero else prepared
+
+
+@contextmanager
+def reopened(directory: Path, *words: str) -> Iterator[None]:
+    """Keep the folder of a run that is to be resumed to this process.
+
+    Args:
+        words: what :func:`resume` is going to be given.
+
+    Raises:
+        ConfigError: when it holds no run, another process is at work in it, or a word would make it another run.
+    """
+    for word in words:
+        if not word.startswith("data."):
+            raise ConfigError(f"{word}: a resumed run keeps its configuration; only data.* may change")
+    if not (directory / CONFIG).is_file():
+        raise ConfigError(f"there is no run to resume in {str(directory)!r}: it has no {CONFIG}")
+    # the processes that Lightning starts beside the first one belong to it
+    with nullcontext() if rank_zero_only.rank else locked(directory):  # type: ignore[attr-defined]
+        yield
 
 
 def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
-    """Train to the end.
+    """Train to the end; the folder is this process's own (see :func:`owned` and :func:`reopened`).
 
     Args:
         resume: continue from the run folder's last checkpoint, or from the start when there is none yet.
@@ -145,8 +175,15 @@ def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
         config.save(prepared.config.plain, prepared.directory / CONFIG)
     os.environ[_CHOSEN] = str(prepared.directory)
     saved = prepared.checkpoint.path if resume and prepared.checkpoint.path.is_file() else None
-    with _logged(prepared), _stoppable(prepared):
-        prepared.trainer.fit(prepared.module, datamodule=prepared.datamodule, ckpt_path=saved)
+    try:
+        with _logged(prepared), _stoppable(prepared):
+            prepared.trainer.fit(prepared.module, datamodule=prepared.datamodule, ckpt_path=saved)
+    except Interrupted:
+        raise
+    except BaseException:
+        if prepared.trainer.is_global_zero and not (resume or prepared.trainer.global_step):
+            clear(prepared.directory)
+        raise
     # the first process writes; the results of another one cover its own part of the data, and go to its caller alone
     return read_results(prepared.directory) if prepared.trainer.is_global_zero else prepared.module.results()
 
@@ -155,18 +192,13 @@ def resume(directory: Path, *words: str, progress: bool = False) -> Run:
     """Build the run of a run folder again, to continue it with ``execute(run, resume=True)``.
 
     Args:
+        directory: this process's own (see :func:`reopened`).
         words: ``data.`` settings, for data that have moved; all else is as it was.
 
     Raises:
-        ConfigError: when the folder holds no run, or a word would make it another run.
+        ConfigError: when it cannot be built.
     """
-    for word in words:
-        if not word.startswith("data."):
-            raise ConfigError(f"{word}: a resumed run keeps its configuration; only data.* may change")
-    written = directory / CONFIG
-    if not written.is_file():
-        raise ConfigError(f"there is no run to resume in {str(directory)!r}: it has no {CONFIG}")
-    return prepare(config.read(written, *words), directory, progress)
+    return prepare(config.read(directory / CONFIG, *words), directory, progress)
 
 
 def finished(directory: Path) -> dict[str, Any] | None:
@@ -192,26 +224,41 @@ def _trainer(checked: RunConfig, directory: Path, callbacks: list[pl.Callback]) 
         raise ConfigError(at("trainer", str(error).strip())) from error
 
 
+def _watched(checked: RunConfig, directory: Path, progress: bool) -> tuple[pl.Trainer, RunCheckpoint]:
+    """The Trainer with all that watches a run and writes into its folder."""
+    checkpoint = RunCheckpoint(directory / CHECKPOINTS)
+    watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), checkpoint]
+    if checked.dream_quality is not None:
+        watchers.append(checked.dream_quality.build(directory=directory))
+    if checked.continual_evaluation is not None:
+        watchers.append(checked.continual_evaluation.build())
+    return _trainer(checked, directory, [RunProgress(), *watchers] if progress else watchers), checkpoint
+
+
 def _new_folder(checked: RunConfig) -> Path:
     if int(os.environ.get("LOCAL_RANK", 0)) and _CHOSEN in os.environ:
         return Path(os.environ[_CHOSEN])  # a process that Lightning started beside the first one, which has chosen
-    if checked.out is not None:
-        if _holds_run(Path(checked.out)):
-            raise ConfigError(
-                f"out: {checked.out!r} holds another run, which is not overwritten: choose another folder, "
-                f"or continue it with dreamer run --resume {checked.out}"
-            )
-        return Path(checked.out)
-    base = Path("runs") / checked.name / f"seed{checked.seed}"
-    folder, number = base, 1
-    while _holds_run(folder):
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
+    return free_folder(checked.out, checked.name, checked.seed)
 
 
-def _holds_run(directory: Path) -> bool:
-    return any((directory / name).exists() for name in (CONFIG, FILE_NAME, CHECKPOINTS))
+def _claimed(prepared: Run, held: ExitStack) -> Run:
+    """The run in a folder that is locked and free; the lock is given to ``held``."""
+    checked = prepared.config
+    for directory in folders(checked.out, checked.name, checked.seed):
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(locked(directory))
+            except InUse:
+                if checked.out is not None:
+                    raise
+                continue
+            if not holds_run(directory):
+                held.push(lock.pop_all())
+                break
+    if directory == prepared.directory:
+        return prepared
+    trainer, checkpoint = _watched(checked, directory, prepared.progress)
+    return replace(prepared, trainer=trainer, checkpoint=checkpoint, directory=directory)
 
 
 @contextmanager
