@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.core.errors import Diverged
 from dreamer.loggers.csv import write_metrics
 from dreamer.loggers.pictures import log_pictures
 from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
@@ -73,14 +74,14 @@ class RunFolder(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
-            self._write(trainer, pl_module, broken=False)
+            self._write(trainer, pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: WakeSleepModule, exception: BaseException) -> None:  # type: ignore[override]
         """Write what there is of a run that breaks off, and never hide the reason."""
         if not trainer.is_global_zero:
             return
         try:
-            self._write(trainer, pl_module, broken=True)
+            self._write(trainer, pl_module, exception)
         except Exception as problem:
             rank_zero_warn(f"could not write what there is of this run to {self.directory}: {problem!r}")
 
@@ -103,7 +104,7 @@ class RunFolder(Callback):
                 "night %d has no picture: nothing is drawn of samples of shape %s", stage.night, dream.x.shape[1:]
             )
 
-    def _write(self, trainer: pl.Trainer, module: WakeSleepModule, broken: bool) -> None:
+    def _write(self, trainer: pl.Trainer, module: WakeSleepModule, broken: BaseException | None = None) -> None:
         _flush(trainer)
         write_metrics(self.directory)
         record = module.results()
@@ -113,7 +114,10 @@ class RunFolder(Callback):
             if isinstance(callback, ContinualEvaluation):
                 record["continual"] = callback.record()
                 record["metrics"] |= callback.stability(module)
-        results = compose(record, name=self.name, config=self.config, complete=bool(record["complete"]) and not broken)
+        if isinstance(broken, Diverged):
+            record["diverged"] = broken.where
+        complete = bool(record["complete"]) and broken is None
+        results = compose(record, name=self.name, config=self.config, complete=complete)
         path = write_results(results, self.directory)
         pictures = {
             "stream/hypnogram": draw_hypnogram(results, self.directory / "hypnogram.png"),

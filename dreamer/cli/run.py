@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamer.cli.common import Items, read
-from dreamer.config.binding import ConfigError
+from dreamer.core.errors import ConfigError, Diverged
 
 if TYPE_CHECKING:
     from dreamer.runs.run import Run
@@ -51,6 +51,9 @@ def _train(prepared: Run, quiet: bool, resumed: bool = False) -> None:
     except runs.Interrupted:
         typer.echo(f"stopped; continue with: dreamer run --resume {prepared.directory}", err=True)
         raise typer.Exit(130) from None
+    except Diverged as error:
+        typer.echo(f"dreamer: {error}; files: {prepared.directory}", err=True)
+        raise typer.Exit(1) from None
     if first:
         _show_results(results, prepared.directory)
 

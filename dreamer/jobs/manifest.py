@@ -25,8 +25,8 @@ _ASIDE = ("cli", "compare", "jobs", "report", "studies")
 class Program:
     """What runs a job: ``python -m MODULE FOLDER``, see :func:`dreamer.jobs.runner.main`.
 
-    Exit code 0 and complete results mean that the job is done, 2 that it cannot be run as configured, anything else
-    that it died.
+    Exit code 0 and complete results mean that the job is done, 2 that it cannot be run as configured, 3 that it
+    diverged, anything else that it died.
 
     Attributes:
         sources: files and folders of the package that take part in a job, beside those that every run needs.
