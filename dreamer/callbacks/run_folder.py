@@ -57,9 +57,11 @@ class RunFolder(Callback):
         self.config = dict(config or {})
         self.name = self.directory.resolve().name if name is None else name
         self.dreams_per_class = dreams_per_class
+        self._began = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
         """Draw the night that a killed process had finished but not closed."""
+        self._began = True
         self._draw_night(trainer, pl_module, pl_module.ledger.saved_at)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
@@ -78,7 +80,8 @@ class RunFolder(Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: WakeSleepModule, exception: BaseException) -> None:  # type: ignore[override]
         """Write what there is of a run that breaks off, and never hide the reason."""
-        if not trainer.is_global_zero:
+        # before the fit began, a checkpoint may not have been loaded: then what lies here says more than this module
+        if not (trainer.is_global_zero and self._began):
             return
         try:
             self._write(trainer, pl_module, exception)

@@ -20,6 +20,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME/seedN")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", show_default=False)] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
+    previous: Annotated[bool, typer.Option("--previous", help="Resume from the checkpoint before the last.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither the schedule nor progress.")] = False,
 ) -> None:
     """Train one configuration: print the schedule, train, evaluate, print results."""
@@ -32,9 +33,12 @@ def run(
         if runs.finished(resume) is None:
             with runs.reopened(resume, *(items or [])):
                 if runs.finished(resume) is None:
-                    return _train(runs.resume(resume, *(items or []), progress=not quiet), quiet, resumed=True)
+                    prepared = runs.resume(resume, *(items or []), progress=not quiet, previous=previous)
+                    return _train(prepared, quiet, resumed=True)
         typer.echo(f"the run in {resume} is complete already")
         return _show_results(runs.finished(resume) or {}, resume)
+    if previous:
+        raise ConfigError("--previous goes with --resume FOLDER")
     plain = read(items, out=None if out is None else str(out), seed=seed)
     with runs.owned(runs.prepare(plain, progress=not quiet)) as prepared:
         _train(prepared, quiet)

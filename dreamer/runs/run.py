@@ -174,7 +174,7 @@ def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
         prepared.directory.mkdir(parents=True, exist_ok=True)
         config.save(prepared.config.plain, prepared.directory / CONFIG)
     os.environ[_CHOSEN] = str(prepared.directory)
-    saved = prepared.checkpoint.path if resume and prepared.checkpoint.path.is_file() else None
+    saved = prepared.checkpoint.latest() if resume else None
     try:
         with _logged(prepared), _stoppable(prepared):
             prepared.trainer.fit(prepared.module, datamodule=prepared.datamodule, ckpt_path=saved)
@@ -188,16 +188,21 @@ def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
     return read_results(prepared.directory) if prepared.trainer.is_global_zero else prepared.module.results()
 
 
-def resume(directory: Path, *words: str, progress: bool = False) -> Run:
+def resume(directory: Path, *words: str, progress: bool = False, previous: bool = False) -> Run:
     """Build the run of a run folder again, to continue it with ``execute(run, resume=True)``.
 
     Args:
         directory: this process's own (see :func:`reopened`).
         words: ``data.`` settings, for data that have moved; all else is as it was.
+        previous: continue from the checkpoint before the last one, which is given up.
 
     Raises:
-        ConfigError: when it cannot be built.
+        ConfigError: when it cannot be built, or its checkpoint is damaged.
     """
+    checkpoint = RunCheckpoint(directory / CHECKPOINTS)
+    if previous:
+        checkpoint.fall_back()
+    checkpoint.latest()
     return prepare(config.read(directory / CONFIG, *words), directory, progress)
 
 

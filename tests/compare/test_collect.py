@@ -191,7 +191,5 @@ def test_an_arm_that_diverged_has_no_number(tmp_path: Path) -> None:
     standing = analyse(comparison).of(wanted.cells[-1].arm, "digits")
     assert standing.diverged and standing.accuracy.n == 0 and standing.accuracy.mean is None and standing.rank is None
     session.report(comparison, tmp_path)
-    line = next(
-        line for line in (tmp_path / "table.md").read_text().splitlines() if "1e30" in line and "|" in line
-    )
+    line = next(line for line in (tmp_path / "table.md").read_text().splitlines() if "1e30" in line and "|" in line)
     assert "diverged" in line and "%" not in line
