@@ -81,8 +81,8 @@ class RunCheckpoint(Checkpoint):
             raise Damaged(f"{error}; {self._instead(found)}") from None
         return found
 
-    def fall_back(self) -> None:
-        """Let the checkpoint before the last one take its place.
+    def before(self) -> Path:
+        """The checkpoint before the last one, whole.
 
         Raises:
             Damaged: when there is none, or it is not whole either.
@@ -90,6 +90,10 @@ class RunCheckpoint(Checkpoint):
         if not self.previous.exists():
             raise Damaged(f"there is no checkpoint before the last one: expected {self.previous}")
         check_sealed(self.previous)
+        return self.previous
+
+    def fall_back(self) -> None:
+        """Let the checkpoint before the last one take its place."""
         put_in_place(self.previous, self.path)
 
     def _instead(self, damaged: Path) -> str:

@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.callbacks.run_origin import RunOrigin
 from dreamer.core.errors import Diverged
 from dreamer.loggers.csv import write_metrics
 from dreamer.loggers.pictures import log_pictures
@@ -114,6 +115,8 @@ class RunFolder(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, DreamQuality):
                 record["dreams"] = callback.rows
+            if isinstance(callback, RunOrigin) and callback.forced:
+                record["forced"] = callback.forced
             if isinstance(callback, ContinualEvaluation):
                 record["continual"] = callback.record()
                 record["metrics"] |= callback.stability(module)

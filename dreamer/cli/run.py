@@ -21,6 +21,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", show_default=False)] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
     previous: Annotated[bool, typer.Option("--previous", help="Resume from the checkpoint before the last.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Resume although the run has changed; on record.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither the schedule nor progress.")] = False,
 ) -> None:
     """Train one configuration: print the schedule, train, evaluate, print results."""
@@ -33,12 +34,15 @@ def run(
         if runs.finished(resume) is None:
             with runs.reopened(resume, *(items or [])):
                 if runs.finished(resume) is None:
-                    prepared = runs.resume(resume, *(items or []), progress=not quiet, previous=previous)
+                    how = {"progress": not quiet, "previous": previous, "force": force}
+                    prepared = runs.resume(resume, *(items or []), **how)
+                    for note in prepared.notes:
+                        typer.echo(f"note: {note}: last bits may differ", err=True)
                     return _train(prepared, quiet, resumed=True)
         typer.echo(f"the run in {resume} is complete already")
         return _show_results(runs.finished(resume) or {}, resume)
-    if previous:
-        raise ConfigError("--previous goes with --resume FOLDER")
+    if previous or force:
+        raise ConfigError(f"--{'previous' if previous else 'force'} goes with --resume FOLDER")
     plain = read(items, out=None if out is None else str(out), seed=seed)
     with runs.owned(runs.prepare(plain, progress=not quiet)) as prepared:
         _train(prepared, quiet)

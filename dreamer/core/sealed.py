@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -70,14 +71,20 @@ def check_sealed(path: Path) -> None:
         raise Damaged(f"{path} is damaged: its bytes are not those that were written")
 
 
-def read_sealed(path: Path, map_location: Any = "cpu") -> Any:
+def read_sealed(path: Path, map_location: Any = "cpu", mmap: bool = False) -> Any:
     """What :func:`write_sealed` wrote, after a look at the checksum; no code of the file is run.
+
+    Args:
+        mmap: leave tensors in the file until they are read.
 
     Raises:
         Damaged: when it is not whole.
     """
     check_sealed(path)
-    return torch.load(path, map_location=map_location, weights_only=True)
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        raise Damaged(f"{path} is refused: it holds more than tensors and plain values") from error
 
 
 class _Summed:

@@ -25,13 +25,16 @@ from dreamer import config
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
+from dreamer.callbacks.run_origin import RunOrigin
 from dreamer.config.binding import ConfigError, at
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.lock import InUse, locked
 from dreamer.core.randomness import Purpose, mix
+from dreamer.jobs.manifest import code_fingerprint
 from dreamer.loggers import wandb
 from dreamer.report.results import FILE_NAME, read_results
 from dreamer.runs._folders import CHECKPOINTS, CONFIG, clear, folders, free_folder, holds_run
+from dreamer.runs._origin import continued
 from dreamer.runs.run_config import RunConfig, run_config
 from dreamer.streams.base import DataNotFound, Stream
 from dreamer.training.data import StreamDataModule
@@ -58,6 +61,7 @@ class Run:
         hypnogram: all stages, planned.
         checkpoint: keeps what is needed to resume.
         progress: whether it shows how far it is.
+        notes: on a resumed run: what differs in machine and software, and may change last bits.
     """
 
     config: RunConfig
@@ -69,6 +73,13 @@ class Run:
     directory: Path
     checkpoint: RunCheckpoint
     progress: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> RunOrigin:
+        """What its checkpoints say of it."""
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+        return next(callback for callback in callbacks if isinstance(callback, RunOrigin))
 
 
 def quiet_lightning() -> None:
@@ -115,7 +126,7 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(checked.seed, Purpose.INIT))
         module = checked.build_module(stream)
-    trainer, checkpoint = _watched(checked, directory, progress)
+    trainer, checkpoint = _watched(checked, stream, directory, progress)
     try:
         module.check_trainer(trainer)
         hypnogram = module.plan(stream, trainer.world_size)
@@ -188,30 +199,36 @@ def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
     return read_results(prepared.directory) if prepared.trainer.is_global_zero else prepared.module.results()
 
 
-def resume(directory: Path, *words: str, progress: bool = False, previous: bool = False) -> Run:
+def resume(directory: Path, *words: str, progress: bool = False, previous: bool = False, force: bool = False) -> Run:
     """Build the run of a run folder again, to continue it with ``execute(run, resume=True)``.
 
     Args:
         directory: this process's own (see :func:`reopened`).
         words: ``data.`` settings, for data that have moved; all else is as it was.
         previous: continue from the checkpoint before the last one, which is given up.
+        force: continue although configuration, stream or code have changed; the results record it.
 
     Raises:
-        ConfigError: when it cannot be built, or its checkpoint is damaged.
+        ConfigError: when it cannot be built, or its checkpoint is damaged or that of another run.
     """
     checkpoint = RunCheckpoint(directory / CHECKPOINTS)
+    path = checkpoint.before() if previous else checkpoint.latest()
+    prepared = prepare(config.read(directory / CONFIG, *words), directory, progress)
+    notes = [] if path is None else continued(prepared.origin, path, force)
     if previous:
         checkpoint.fall_back()
-    checkpoint.latest()
-    return prepare(config.read(directory / CONFIG, *words), directory, progress)
+    return replace(prepared, notes=tuple(notes))
 
 
 def finished(directory: Path) -> dict[str, Any] | None:
     """The results of a run folder whose run is complete, else None."""
     if not (directory / FILE_NAME).is_file():
         return None
-    results = read_results(directory)
-    return results if results["complete"] else None
+    try:
+        results = read_results(directory)
+    except ValueError:  # damaged: the checkpoint says where the run stands
+        return None
+    return results if results.get("complete") is True else None
 
 
 def _trainer(checked: RunConfig, directory: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -229,10 +246,11 @@ def _trainer(checked: RunConfig, directory: Path, callbacks: list[pl.Callback]) 
         raise ConfigError(at("trainer", str(error).strip())) from error
 
 
-def _watched(checked: RunConfig, directory: Path, progress: bool) -> tuple[pl.Trainer, RunCheckpoint]:
+def _watched(checked: RunConfig, stream: Stream, directory: Path, progress: bool) -> tuple[pl.Trainer, RunCheckpoint]:
     """The Trainer with all that watches a run and writes into its folder."""
     checkpoint = RunCheckpoint(directory / CHECKPOINTS)
-    watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), checkpoint]
+    origin = RunOrigin(checked.plain, stream, code_fingerprint())
+    watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), origin, checkpoint]
     if checked.dream_quality is not None:
         watchers.append(checked.dream_quality.build(directory=directory))
     if checked.continual_evaluation is not None:
@@ -262,7 +280,7 @@ def _claimed(prepared: Run, held: ExitStack) -> Run:
                 break
     if directory == prepared.directory:
         return prepared
-    trainer, checkpoint = _watched(checked, directory, prepared.progress)
+    trainer, checkpoint = _watched(checked, prepared.stream, directory, prepared.progress)
     return replace(prepared, trainer=trainer, checkpoint=checkpoint, directory=directory)
 
 
