@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
 
 
+def _as_stored(storage: Any, location: str) -> Any:
+    """What is loaded stays on the CPU, where it is deserialised."""
+    return storage
+
+
 class SealedIO(TorchCheckpointIO):
     """Lightning's files of a Trainer, with a checksum at their end (see :mod:`dreamer.core.sealed`).
 
@@ -36,10 +41,10 @@ class SealedIO(TorchCheckpointIO):
         else:
             write_sealed(checkpoint, Path(path))
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, map_location: Any = _as_stored, weights_only: Any = True) -> dict[str, Any]:
         if "://" in str(path) or Path(path).resolve().parent != self.directory:
-            return super().load_checkpoint(path, map_location=map_location or "cpu", weights_only=True)
-        return read_sealed(Path(path), map_location or "cpu")
+            return super().load_checkpoint(path, map_location=map_location, weights_only=True)
+        return read_sealed(Path(path), map_location)
 
 
 class RunCheckpoint(Checkpoint):
@@ -62,6 +67,7 @@ class RunCheckpoint(Checkpoint):
         self.previous = self.path.with_name("previous.ckpt")
         self.every_n_steps = every_n_steps
         self._saved_at = 0
+        self._closed: int | None = None
         self._stop = False
 
     def latest(self) -> Path | None:
@@ -134,6 +140,11 @@ class RunCheckpoint(Checkpoint):
         if pl_module.ledger.step == 0:
             self.save(trainer)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Save the end of a run that was killed in its last evaluation: there was no stage left to save after."""
+        if pl_module.ledger.step == 0 and pl_module.ledger.stage != self._closed:
+            self.save(trainer)
+
     def save(self, trainer: pl.Trainer) -> None:
         """Write the checkpoint now."""
         writing = self.path.with_suffix(".writing")
@@ -142,4 +153,6 @@ class RunCheckpoint(Checkpoint):
             if self.path.exists():
                 os.replace(self.path, self.previous)
             put_in_place(writing, self.path)
+        ledger = getattr(trainer.lightning_module, "ledger", None)
+        self._closed = ledger.stage if ledger is not None and ledger.step == 0 else None
         self._saved_at = trainer.global_step

@@ -50,15 +50,19 @@ def run(
 
 def _train(prepared: Run, quiet: bool, resumed: bool = False) -> None:
     from dreamer.runs import run as runs
+    from dreamer.runs import signals
 
     first = prepared.trainer.is_global_zero
     if first and not quiet:
         show_schedule(prepared)
     try:
         results = runs.execute(prepared, resume=resumed)
-    except runs.Interrupted:
+    except runs.Interrupted as stop:
+        job = signals.job_of_slurm() if stop.by.name == "SIGUSR1" else None
+        if first and job and signals.requeue(job):
+            typer.echo(f"stopped; Slurm's job {job} is in its queue again", err=True)
         typer.echo(f"stopped; continue with: dreamer run --resume {prepared.directory}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + stop.by) from None
     except Diverged as error:
         typer.echo(f"dreamer: {error}; files: {prepared.directory}", err=True)
         raise typer.Exit(1) from None

@@ -36,7 +36,7 @@ def write_sealed(content: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         summed = _Summed(file)
-        torch.save(content, summed)
+        torch.save(content, summed)  # type: ignore[arg-type]  # it writes, and asks for no more
         file.write(_MARK + summed.digest())
         file.flush()
         os.fsync(file.fileno())

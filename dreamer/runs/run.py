@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -36,6 +34,7 @@ from dreamer.report.results import FILE_NAME, read_results
 from dreamer.runs._folders import CHECKPOINTS, CONFIG, clear, folders, free_folder, holds_run
 from dreamer.runs._origin import continued
 from dreamer.runs.run_config import RunConfig, run_config
+from dreamer.runs.signals import StopSignals
 from dreamer.streams.base import DataNotFound, Stream
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
@@ -50,7 +49,15 @@ _REMARKS = (
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was stopped by hand; its folder holds what is needed to resume it."""
+    """A run was stopped by hand or by a batch system; its folder holds what is needed to resume it.
+
+    Attributes:
+        by: the signal that stopped it.
+    """
+
+    def __init__(self, directory: Path, by: signal.Signals = signal.SIGINT):
+        super().__init__(str(directory))
+        self.by = by
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def run(*items: str | Path | Mapping[str, Any], progress: bool = False, **overri
 
     Raises:
         ConfigError: when it cannot run as configured; nothing is written then.
-        Interrupted: when it was stopped by hand.
+        Interrupted: when it was stopped by a signal.
     """
     with owned(prepare(config.read(*items, **overrides), progress=progress)) as prepared:
         return execute(prepared)
@@ -179,7 +186,7 @@ def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
         The content of ``results.json``.
 
     Raises:
-        Interrupted: when it was stopped by hand, after the checkpoint was written.
+        Interrupted: when it was stopped by a signal, after the checkpoint was written.
     """
     if prepared.trainer.is_global_zero and not resume:
         prepared.directory.mkdir(parents=True, exist_ok=True)
@@ -308,27 +315,20 @@ def _logged(prepared: Run) -> Iterator[None]:
 
 @contextmanager
 def _stoppable(prepared: Run) -> Iterator[None]:
-    """Ctrl-C lets the step end, saves and stops; a second one stops at once, with the checkpoint before."""
-    stopping = False
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if stopping:
-            raise KeyboardInterrupt
-        stopping = True
-        prepared.checkpoint.stop()
-
-    here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, stop) if here else None
+    """A signal lets the step end, saves and stops; see :mod:`dreamer.runs.signals`."""
+    callbacks: list[pl.Callback] = prepared.trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+    signals = StopSignals(prepared.checkpoint.stop)
+    callbacks.append(signals)
+    stopped = False
     try:
-        yield
+        with signals:
+            yield
     except SystemExit:
         # Lightning turns an interruption into an exit of the process
         if prepared.trainer.state.status != TrainerStatus.INTERRUPTED:
             raise
-        stopping = True
+        stopped = True
     finally:
-        if here:
-            signal.signal(signal.SIGINT, before)
-    if stopping and finished(prepared.directory) is None:
-        raise Interrupted(str(prepared.directory))
+        callbacks.remove(signals)
+    if (stopped or signals.received) and finished(prepared.directory) is None:
+        raise Interrupted(prepared.directory, signals.received or signal.SIGINT)

@@ -342,8 +342,9 @@ class WakeSleepModule(pl.LightningModule):
             measured = len(self.ledger.rows) > rows
             held = seen_average(self.ledger.rows[-1], self.stream.origins, "validation")
             if held is not None and (measured or key not in self.trainer.callback_metrics):
-                # only held-out training data may steer callbacks; test scores go to the loggers alone
-                self.log(key, held, batch_size=1, sync_dist=True)
+                # only held-out training data may steer callbacks; test scores go to the loggers alone. After a resume
+                # callbacks are shown the last score again, so _close logs it and not this
+                self.log(key, held, batch_size=1, sync_dist=True, logger=False)
             count_evaluations(self.trainer, key, measured)
 
     def on_train_end(self) -> None:
@@ -364,11 +365,20 @@ class WakeSleepModule(pl.LightningModule):
                 self._end_day(stage)
         if stage.evaluated:
             ledger.rows.append(self._row(stage, global_step))
-            for logger in self.loggers:
-                logger.log_metrics(row_logs(ledger.rows, self.stream.origins, self.problem), step=global_step)
+            self._log_row(stage, global_step)
         ledger.nights += self.hypnogram.closes_night(stage)
         ledger.close(stage.kind, global_step - ledger.opened_at)
         ledger.opened_at = global_step
+
+    def _log_row(self, stage: Stage, global_step: int) -> None:
+        """Give loggers the last row; held-out scores at the stage's last step, as Lightning does at an epoch's end."""
+        rows, origins = self.ledger.rows, self.stream.origins
+        held = seen_average(rows[-1], origins, "validation")
+        for logger in self.loggers:
+            logger.log_metrics(row_logs(rows, origins, self.problem), step=global_step)
+            if held is not None:
+                named = {monitored(self.problem): float(torch.tensor(held)), "epoch": stage.index}
+                logger.log_metrics(named, step=global_step - 1)
 
     def _end_day(self, stage: Stage) -> None:
         data, whole = self._data, RankInfo(self.seed, self.device, fold=folds(self.network))

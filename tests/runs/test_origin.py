@@ -80,7 +80,9 @@ def test_another_learning_rate_cannot_be_forced(broken: Path) -> None:
 
 
 def test_the_checkpoint_of_another_recipe_is_refused(broken: Path, tmp_path: Path) -> None:
-    other = stop(runs.prepare(config.read(*SHORT, "memory={name: reservoir, capacity: 20}", out=str(tmp_path / "other"))))
+    other = stop(
+        runs.prepare(config.read(*SHORT, "memory={name: reservoir, capacity: 20}", out=str(tmp_path / "other")))
+    )
     shutil.copy(other / "checkpoints" / "last.ckpt", broken / "checkpoints" / "last.ckpt")
     with pytest.raises(dreamer.ConfigError, match=r"memory.*'reservoir'"):
         runs.resume(broken)
