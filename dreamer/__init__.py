@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dreamer.callbacks.sleep.callback import SleepCallback
-    from dreamer.config.binding import ConfigError
+    from dreamer.core.errors import ConfigError
     from dreamer.core.hypnogram import Hypnogram
     from dreamer.interop.avalanche.plugin import DreamPlugin
     from dreamer.runs.run import run
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ConfigError": "dreamer.config.binding",
+    "ConfigError": "dreamer.core.errors",
     "DreamPlugin": "dreamer.interop.avalanche.plugin",
     "Hypnogram": "dreamer.core.hypnogram",
     "NREM": "dreamer.stages",

@@ -13,6 +13,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
+from dreamer.callbacks.run_origin import RunOrigin
+from dreamer.core.errors import Diverged
 from dreamer.loggers.csv import write_metrics
 from dreamer.loggers.pictures import log_pictures
 from dreamer.report.dream_texts import write_dreams
@@ -57,9 +59,11 @@ class RunFolder(Callback):
         self.config = dict(config or {})
         self.name = self.directory.resolve().name if name is None else name
         self.dreams_per_class = dreams_per_class
+        self._began = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
         """Draw the night that a killed process had finished but not closed."""
+        self._began = True
         self._draw_night(trainer, pl_module, pl_module.ledger.saved_at)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
@@ -74,14 +78,15 @@ class RunFolder(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
-            self._write(trainer, pl_module, broken=False)
+            self._write(trainer, pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: WakeSleepModule, exception: BaseException) -> None:  # type: ignore[override]
         """Write what there is of a run that breaks off, and never hide the reason."""
-        if not trainer.is_global_zero:
+        # before the fit began, a checkpoint may not have been loaded: then what lies here says more than this module
+        if not (trainer.is_global_zero and self._began):
             return
         try:
-            self._write(trainer, pl_module, broken=True)
+            self._write(trainer, pl_module, exception)
         except Exception as problem:
             rank_zero_warn(f"could not write what there is of this run to {self.directory}: {problem!r}")
 
@@ -107,17 +112,22 @@ class RunFolder(Callback):
                 "night %d has no picture: nothing is drawn of samples of shape %s", stage.night, dream.x.shape[1:]
             )
 
-    def _write(self, trainer: pl.Trainer, module: WakeSleepModule, broken: bool) -> None:
+    def _write(self, trainer: pl.Trainer, module: WakeSleepModule, broken: BaseException | None = None) -> None:
         _flush(trainer)
         write_metrics(self.directory)
         record = module.results()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, DreamQuality):
                 record["dreams"] = callback.rows
+            if isinstance(callback, RunOrigin) and callback.forced:
+                record["forced"] = callback.forced
             if isinstance(callback, ContinualEvaluation):
                 record["continual"] = callback.record()
                 record["metrics"] |= callback.stability(module)
-        results = compose(record, name=self.name, config=self.config, complete=bool(record["complete"]) and not broken)
+        if isinstance(broken, Diverged):
+            record["diverged"] = broken.where
+        complete = bool(record["complete"]) and broken is None
+        results = compose(record, name=self.name, config=self.config, complete=complete)
         path = write_results(results, self.directory)
         pictures = {
             "stream/hypnogram": draw_hypnogram(results, self.directory / "hypnogram.png"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dreamer.cli.common import Items, read
-from dreamer.config.binding import ConfigError
+from dreamer.core.errors import ConfigError, Diverged
 
 if TYPE_CHECKING:
     from dreamer.runs.run import Run
@@ -20,6 +20,8 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME/seedN")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", show_default=False)] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
+    previous: Annotated[bool, typer.Option("--previous", help="Resume from the checkpoint before the last.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Resume although the run has changed; on record.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither the schedule nor progress.")] = False,
 ) -> None:
     """Train one configuration: print the schedule, train, evaluate, print results."""
@@ -27,20 +29,43 @@ def run(
 
     runs.quiet_lightning()
     if resume is not None:
-        prepared = _resumed(resume, items or [], out, seed, quiet)
-        if prepared is None:
-            return
-    else:
-        plain = read(items, out=None if out is None else str(out), seed=seed)
-        prepared = runs.prepare(plain, progress=not quiet)
+        if out is not None or seed is not None:
+            raise ConfigError("--resume continues a run as it was: it takes neither --out nor --seed")
+        if runs.finished(resume) is None:
+            with runs.reopened(resume, *(items or [])):
+                if runs.finished(resume) is None:
+                    how = {"progress": not quiet, "previous": previous, "force": force}
+                    prepared = runs.resume(resume, *(items or []), **how)
+                    for note in prepared.notes:
+                        typer.echo(f"note: {note}: last bits may differ", err=True)
+                    return _train(prepared, quiet, resumed=True)
+        typer.echo(f"the run in {resume} is complete already")
+        return _show_results(runs.finished(resume) or {}, resume)
+    if previous or force:
+        raise ConfigError(f"--{'previous' if previous else 'force'} goes with --resume FOLDER")
+    plain = read(items, out=None if out is None else str(out), seed=seed)
+    with runs.owned(runs.prepare(plain, progress=not quiet)) as prepared:
+        _train(prepared, quiet)
+
+
+def _train(prepared: Run, quiet: bool, resumed: bool = False) -> None:
+    from dreamer.runs import run as runs
+    from dreamer.runs import signals
+
     first = prepared.trainer.is_global_zero
     if first and not quiet:
         show_schedule(prepared)
     try:
-        results = runs.execute(prepared, resume=resume is not None)
-    except runs.Interrupted:
+        results = runs.execute(prepared, resume=resumed)
+    except runs.Interrupted as stop:
+        job = signals.job_of_slurm() if stop.by.name == "SIGUSR1" else None
+        if first and job and signals.requeue(job):
+            typer.echo(f"stopped; Slurm's job {job} is in its queue again", err=True)
         typer.echo(f"stopped; continue with: dreamer run --resume {prepared.directory}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + stop.by) from None
+    except Diverged as error:
+        typer.echo(f"dreamer: {error}; files: {prepared.directory}", err=True)
+        raise typer.Exit(1) from None
     if first:
         _show_results(results, prepared.directory)
 
@@ -53,20 +78,6 @@ def show_schedule(prepared: Run) -> None:
     while "stream" in source.options:  # a changed stream: the order of its classes is that of the one below
         source = source.options["stream"]
     typer.echo(summary(prepared.stream, prepared.module, prepared.hypnogram, source.options.get("seed")))
-
-
-def _resumed(directory: Path, items: list[str], out: Path | None, seed: int | None, quiet: bool) -> Run | None:
-    """The run of a folder, ready to continue; None when it is complete, which is printed."""
-    from dreamer.runs import run as runs
-
-    if out is not None or seed is not None:
-        raise ConfigError("--resume continues a run as it was: it takes neither --out nor --seed")
-    results = runs.finished(directory)
-    if results is None:
-        return runs.resume(directory, *items, progress=not quiet)
-    typer.echo(f"the run in {directory} is complete already")
-    _show_results(results, directory)
-    return None
 
 
 def _show_results(results: Mapping[str, Any], directory: Path) -> None:

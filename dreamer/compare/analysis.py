@@ -50,7 +50,7 @@ The same seed gives every arm the same class order, data order, initial weights 
 with {reference} seed by seed: what makes a seed hard for all drops out. The difference comes with its 95 % t interval,
 which is that of one difference by itself, and with Cohen's d_z, its mean over its standard deviation (undefined where
 all differences are equal). A seed that one of the two lacks is left out; one with a score that is NaN or infinite is a
-missing pair, and counted.
+missing pair, and counted. An arm of which a run diverged on a stream is called diverged there, and has no number.
 
 The test is Wilcoxon's signed-rank test, two-sided, which does not assume normal scores. Its p values are exact: equal
 differences have the same rank, and differences of zero are left out. Where all differences are equal the seeds have
@@ -116,6 +116,7 @@ class Standing:
         paired: against the reference; None for the reference itself.
         rank: mean rank on this stream; None where it has none.
         secondary: the other measures of a run by name, described and not tested.
+        diverged: whether one of its runs diverged; then it has no numbers.
     """
 
     arm: str
@@ -125,6 +126,7 @@ class Standing:
     rank: float | None
     costs: Costs
     secondary: Mapping[str, Summary]
+    diverged: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ def analyse(comparison: Comparison) -> Analysis:
     """Everything that can be said about a comparison.
 
     Cells without results are left out where they are missing: a mean takes the seeds that an arm has, a difference the
-    seeds that arm and reference have in common, a block of ranks needs all arms. A completed run whose score is no
+    seeds that arm and reference have in common, a block of ranks needs all arms. An arm of which one run diverged on a
+    stream has no number there. A completed run whose score is no
     number is left out likewise, and counted.
     """
     scores = {stream: comparison.scores(stream) for stream in comparison.streams}
@@ -188,6 +191,7 @@ def analyse(comparison: Comparison) -> Analysis:
             rankings[stream].mean_ranks.get(arm),
             mean_costs([costs(run.results) for run in comparison.of(arm, stream).values()]),
             _secondary([run.results for run in comparison.of(arm, stream).values()]),
+            comparison.diverged(arm, stream),
         )
         for stream, arm in grid
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dreamer import config
-from dreamer.compare.grid import Cell, read_cell
+from dreamer.compare.grid import PROGRAM, Cell, read_cell
 from dreamer.interop.avalanche import strategies as avalanche_strategies
-from dreamer.jobs import runner
+from dreamer.jobs import manifest, runner
 from dreamer.loggers.wandb import finish, keep_results, wandb_logger
 from dreamer.report.pictures import draw_hypnogram, draw_matrix
 from dreamer.report.results import compose, write_results
@@ -24,8 +24,11 @@ def run_cell(folder: Path) -> dict[str, Any]:
         return done
     if cell.avalanche is not None:
         return _run_avalanche(cell, folder)
-    begun = (folder / runs.CONFIG).is_file()
-    return runs.execute(runs.resume(folder) if begun else runs.prepare(cell.config, folder), resume=begun)
+    if not (folder / runs.CONFIG).is_file():
+        return runs.execute(runs.prepare(cell.config, folder))
+    # another version of dreamer comes this far with --mix alone
+    mixed = manifest.read(folder).get("code") != PROGRAM.fingerprint()
+    return runs.execute(runs.resume(folder, force=mixed), resume=True)
 
 
 def _run_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:

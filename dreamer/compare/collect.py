@@ -25,7 +25,8 @@ def of_grid(grid: Grid, folder: Path, command: str = "", reasons: dict[Path, str
         if completed(place):
             runs.append(CompletedRun(cell.arm, cell.stream, cell.seed, read_results(place), place))
         else:
-            missing.append(Missing(cell.arm, cell.stream, cell.seed, why_missing(place, reasons)))
+            reason, diverged = why_missing(place, reasons), _diverged(place)
+            missing.append(Missing(cell.arm, cell.stream, cell.seed, reason, diverged))
     warnings = (*grid.warnings, *differences(runs, grid.cells))
     return Comparison(grid.title, tuple(runs), tuple(missing), grid.reference, tuple(dict.fromkeys(warnings)), command)
 
@@ -78,6 +79,13 @@ def _results(folders: Sequence[Path]) -> Iterable[Path]:
         # that of a comparison itself describes many runs
         if results.get("complete") and "accuracy_matrix" in results:
             yield path
+
+
+def _diverged(folder: Path) -> bool:
+    try:
+        return "diverged" in read_results(folder)
+    except (OSError, ValueError):
+        return False
 
 
 def _of_wandb(path: Path) -> bool:

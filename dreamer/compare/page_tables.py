@@ -146,7 +146,7 @@ def _standing_row(row: Standing, reference: str) -> list[Entry]:
         Entry(row.arm, row.arm, "reference" if row.arm == reference else ""),
         number(row.accuracy.n),
         Entry(
-            plus_minus(row.accuracy.mean, row.accuracy.std, _percent),
+            "diverged" if row.diverged else plus_minus(row.accuracy.mean, row.accuracy.std, _percent),
             row.accuracy.mean,
             _interval(row.accuracy.low, row.accuracy.high, _percent),
         ),

@@ -65,8 +65,14 @@ class Comparison:
         """The streams in the order of the grid."""
         return list(dict.fromkeys(cell.stream for cell in self._cells))
 
+    def diverged(self, arm: str, stream: str) -> bool:
+        """Whether a run of an arm on a stream diverged: then it has no number there, whatever other seeds found."""
+        return any(cell.diverged for cell in self.missing if (cell.arm, cell.stream) == (arm, stream))
+
     def of(self, arm: str, stream: str) -> dict[int, CompletedRun]:
-        """The runs of an arm on a stream, by seed."""
+        """The runs of an arm on a stream, by seed; none of an arm that diverged there."""
+        if self.diverged(arm, stream):
+            return {}
         return {run.seed: run for run in self.runs if (run.arm, run.stream) == (arm, stream)}
 
     def outcomes(self, stream: str) -> dict[str, dict[int, float | None]]:

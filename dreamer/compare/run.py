@@ -13,8 +13,8 @@ from dreamer.compare.page import write_page
 from dreamer.compare.results import Comparison
 from dreamer.compare.tables import METRICS, print_comparison, write_tables
 from dreamer.config.binding import ConfigError
+from dreamer.core.lock import locked
 from dreamer.jobs import runner
-from dreamer.jobs.lock import locked
 from dreamer.jobs.runner import Resources
 
 GRID = "grid.yaml"

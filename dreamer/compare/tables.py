@@ -230,7 +230,7 @@ def _texts(standing: Standing) -> dict[str, str]:
     texts = {
         "arm": standing.arm,
         "n": str(standing.accuracy.n),
-        "accuracy": plus_minus(standing.accuracy.mean, standing.accuracy.std, _percent),
+        "accuracy": _accuracy(standing),
         "interval": interval(standing.accuracy.low, standing.accuracy.high, _percent),
         "steps": number(cost.steps),
         "samples": f"{number(cost.samples_real)} + {number(cost.replayed_and_dreamt)}",
@@ -249,6 +249,12 @@ def _texts(standing: Standing) -> dict[str, str]:
         "p_holm": p_value(paired.p_holm),
         "verdict": paired.verdict,
     }
+
+
+def _accuracy(standing: Standing) -> str:
+    if standing.diverged:
+        return "diverged"
+    return plus_minus(standing.accuracy.mean, standing.accuracy.std, _percent)
 
 
 def _csv_row(run: CompletedRun, folder: Path) -> dict[str, Any]:

@@ -18,15 +18,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from dreamer.config import registry
+from dreamer.core.errors import ConfigError as ConfigError
 from dreamer.core.suggest import nearest, one_of
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _MAPPINGS = (dict, collections.abc.Mapping)
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot run; the message names the key, the value and what is allowed."""
 
 
 class _Mismatch(Exception):

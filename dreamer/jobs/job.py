@@ -20,6 +20,8 @@ from dreamer.jobs.watchdog import VARIABLE
 LOG = "cell.log"
 REFUSED = 2
 """The exit code for a configuration that cannot be run."""
+DIVERGED = 3
+"""The exit code for a job that diverged: another attempt would, too."""
 _TAIL_BYTES = 1 << 16
 _REASON_LETTERS = 300
 _PACKAGES = str(Path(__file__).parents[2])
@@ -51,8 +53,8 @@ class Ending:
     """How an attempt ended.
 
     Attributes:
-        kind: ``done``: with complete results; ``refused``: the configuration cannot be run, so no other attempt will do
-            better; ``died``: anything else.
+        kind: ``done``: with complete results; ``refused``: the configuration cannot be run, or its training
+            diverges, so no other attempt will do better; ``died``: anything else.
     """
 
     kind: Literal["done", "refused", "died"]
@@ -176,7 +178,7 @@ class Attempt:
             return Ending("done", seconds)
         self.kill()  # what it left behind must not write into the folder of the next attempt
         word = last_word(self.folder / LOG, self._start)
-        if code == REFUSED:
+        if code in (REFUSED, DIVERGED):
             return Ending("refused", seconds, word or "refused without a reason")
         return Ending("died", seconds, f"{_manner(code)}: {word}" if word else _manner(code))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dreamer import __version__
 from dreamer.config.binding import ConfigError
+from dreamer.core.differences import differences, in_words
 from dreamer.core.files import write_text
 from dreamer.report.results import read_results
 
@@ -25,8 +26,8 @@ _ASIDE = ("cli", "compare", "jobs", "report", "studies")
 class Program:
     """What runs a job: ``python -m MODULE FOLDER``, see :func:`dreamer.jobs.runner.main`.
 
-    Exit code 0 and complete results mean that the job is done, 2 that it cannot be run as configured, anything else
-    that it died.
+    Exit code 0 and complete results mean that the job is done, 2 that it cannot be run as configured, 3 that it
+    diverged, anything else that it died.
 
     Attributes:
         sources: files and folders of the package that take part in a job, beside those that every run needs.
@@ -41,14 +42,23 @@ class Program:
 
     def fingerprint(self) -> str:
         """The version, and a hash of every source file that may change what a job finds."""
-        found = hashlib.sha256()
-        sources = [path for path in sorted(_PACKAGE.rglob("*.py")) if path.relative_to(_PACKAGE).parts[0] not in _ASIDE]
-        for name in self.sources:
-            place = _PACKAGE / name
-            sources += sorted(place.rglob("*.py")) if place.is_dir() else [place]
-        for path in sources:
-            found.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-        return f"{__version__}+{found.hexdigest()[:12]}"
+        return code_fingerprint(self.sources)
+
+
+def code_fingerprint(sources: Sequence[str] = ()) -> str:
+    """The version, and a hash of every source file that may change what a run finds.
+
+    Args:
+        sources: files and folders of the package beside those that every run needs.
+    """
+    found = hashlib.sha256()
+    paths = [path for path in sorted(_PACKAGE.rglob("*.py")) if path.relative_to(_PACKAGE).parts[0] not in _ASIDE]
+    for name in sources:
+        place = _PACKAGE / name
+        paths += sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    for path in paths:
+        found.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{__version__}+{found.hexdigest()[:12]}"
 
 
 def is_written(content: Mapping[str, Any], folder: Path, code: str, mix: bool = False) -> bool:
@@ -110,14 +120,4 @@ def slug(name: str) -> str:
 
 def _difference(there: Any, here: Any) -> str:
     """The first place at which two configurations differ, in words."""
-    for where, one, other in _differences(there, here, ""):
-        return f"{where}: {one!r} there, {other!r} now"
-    return "nothing"
-
-
-def _differences(there: Any, here: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
-        for key in {**there, **here}:
-            yield from _differences(there.get(key), here.get(key), f"{path}.{key}" if path else str(key))
-    elif there != here:
-        yield path, there, here
+    return next(map(in_words, differences(there, here)), "nothing")

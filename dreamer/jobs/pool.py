@@ -76,20 +76,23 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 @contextmanager
 def counted_interruptions() -> Iterator[Callable[[], int]]:
-    """Counts each Ctrl-C, instead of raising wherever this process is just then; only the main thread can."""
+    """Counts each Ctrl-C, instead of raising wherever this process is just then; only the main thread can.
+
+    SIGTERM, however often it comes, counts as the first.
+    """
     count = 0
 
     def add(signum: int, frame: FrameType | None) -> None:
         nonlocal count
-        count += 1
+        count = count + 1 if signum == signal.SIGINT else max(count, 1)
 
     here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, add) if here else None
+    before = {number: signal.signal(number, add) for number in (signal.SIGINT, signal.SIGTERM)} if here else {}
     try:
         yield lambda: count
     finally:
-        if here:
-            signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class WorkerPool:

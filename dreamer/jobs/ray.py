@@ -20,7 +20,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from dreamer.config.binding import ConfigError
-from dreamer.jobs import lock, manifest
+from dreamer.core import lock
+from dreamer.jobs import manifest
 from dreamer.jobs.job import LOG, Attempt, Ending, Event, Interrupted, JobTracker, Outcome
 from dreamer.jobs.manifest import Program
 from dreamer.jobs.pool import cores, counted_interruptions, thread_variables

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dreamer.config.binding import ConfigError
+from dreamer.core.errors import ConfigError, Diverged
+from dreamer.core.lock import locked
 from dreamer.jobs import manifest, pool
 from dreamer.jobs.display import Display
-from dreamer.jobs.job import LOG, REFUSED, last_word
-from dreamer.jobs.lock import locked
+from dreamer.jobs.job import DIVERGED, LOG, REFUSED, last_word
 from dreamer.jobs.manifest import Program, completed
 from dreamer.jobs.watchdog import die_with_parent
 
@@ -48,12 +48,14 @@ class Missing:
     Attributes:
         stream: the stream, or data set, that it belongs to.
         reason: why, in one line: it failed, or has not been run yet.
+        diverged: whether it came upon a loss or a weight that was no number.
     """
 
     arm: str
     stream: str
     seed: int
     reason: str
+    diverged: bool = False
 
 
 def write_down(jobs: Mapping[Path, Mapping[str, Any]], program: Program, mix: bool = False) -> None:
@@ -119,6 +121,9 @@ def main(run: Callable[[Path], object]) -> int:
     except ConfigError as error:
         print(f"dreamer: {error}", file=sys.stderr)
         return REFUSED
+    except Diverged as error:
+        print(f"dreamer: {error}", file=sys.stderr)
+        return DIVERGED
     except KeyboardInterrupt:
         return 130
     return 0

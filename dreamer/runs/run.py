@@ -5,40 +5,42 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerStatus
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dreamer import config
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
+from dreamer.callbacks.run_origin import RunOrigin
 from dreamer.config.binding import ConfigError, at
 from dreamer.core.denormals import flushed_denormals
 from dreamer.core.hypnogram import Hypnogram
+from dreamer.core.lock import InUse, locked
 from dreamer.core.randomness import Purpose, mix
+from dreamer.jobs.manifest import code_fingerprint
 from dreamer.loggers import wandb
 from dreamer.report.results import FILE_NAME, read_results
+from dreamer.runs._folders import CHECKPOINTS, CONFIG, clear, folders, free_folder, holds_run
+from dreamer.runs._origin import continued
 from dreamer.runs.run_config import RunConfig, run_config
+from dreamer.runs.signals import StopSignals
 from dreamer.streams.base import DataNotFound, Stream
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
-CONFIG = "config.yaml"
-CHECKPOINTS = "checkpoints"
 _CHOSEN = "DREAMER_RUN_FOLDER"
-
 
 # Lightning's, on its own dependencies and on stages that are shorter than its logging interval
 _REMARKS = (
@@ -48,7 +50,15 @@ _REMARKS = (
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was stopped by hand; its folder holds what is needed to resume it."""
+    """A run was stopped by hand or by a batch system; its folder holds what is needed to resume it.
+
+    Attributes:
+        by: the signal that stopped it.
+    """
+
+    def __init__(self, directory: Path, by: signal.Signals = signal.SIGINT):
+        super().__init__(str(directory))
+        self.by = by
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,8 @@ class Run:
     Attributes:
         hypnogram: all stages, planned.
         checkpoint: keeps what is needed to resume.
+        progress: whether it shows how far it is.
+        notes: on a resumed run: what differs in machine and software, and may change last bits.
     """
 
     config: RunConfig
@@ -68,6 +80,14 @@ class Run:
     hypnogram: Hypnogram
     directory: Path
     checkpoint: RunCheckpoint
+    progress: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> RunOrigin:
+        """What its checkpoints say of it."""
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+        return next(callback for callback in callbacks if isinstance(callback, RunOrigin))
 
 
 def quiet_lightning() -> None:
@@ -90,9 +110,10 @@ def run(*items: str | Path | Mapping[str, Any], progress: bool = False, **overri
 
     Raises:
         ConfigError: when it cannot run as configured; nothing is written then.
-        Interrupted: when it was stopped by hand.
+        Interrupted: when it was stopped by a signal.
     """
-    return execute(prepare(config.read(*items, **overrides), progress=progress))
+    with owned(prepare(config.read(*items, **overrides), progress=progress)) as prepared:
+        return execute(prepared)
 
 
 def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: bool = False) -> Run:
@@ -113,24 +134,51 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(checked.seed, Purpose.INIT))
         module = checked.build_module(stream)
-    checkpoint = RunCheckpoint(directory / CHECKPOINTS)
-    watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), checkpoint]
-    if checked.dream_quality is not None:
-        watchers.append(checked.dream_quality.build(directory=directory))
-    if checked.continual_evaluation is not None:
-        watchers.append(checked.continual_evaluation.build())
-    trainer = _trainer(checked, directory, [RunProgress(), *watchers] if progress else watchers)
+    trainer, checkpoint = _watched(checked, stream, directory, progress)
     try:
         module.check_trainer(trainer)
         hypnogram = module.plan(stream, trainer.world_size)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     datamodule = checked.datamodule.build(stream=stream)
-    return Run(checked, stream, module, datamodule, trainer, hypnogram, directory, checkpoint)
+    return Run(checked, stream, module, datamodule, trainer, hypnogram, directory, checkpoint, progress)
+
+
+@contextmanager
+def owned(prepared: Run) -> Iterator[Run]:
+    """Keep the folder of a new run to this process, while it is executed.
+
+    Two runs that are started together choose the same folder; the second one moves to the next that is free.
+
+    Raises:
+        ConfigError: when the configured ``out`` is in use or holds a run.
+    """
+    with ExitStack() as held:
+        yield _claimed(prepared, held) if prepared.trainer.is_global_zero else prepared
+
+
+@contextmanager
+def reopened(directory: Path, *words: str) -> Iterator[None]:
+    """Keep the folder of a run that is to be resumed to this process.
+
+    Args:
+        words: what :func:`resume` is going to be given.
+
+    Raises:
+        ConfigError: when it holds no run, another process is at work in it, or a word would make it another run.
+    """
+    for word in words:
+        if not word.startswith("data."):
+            raise ConfigError(f"{word}: a resumed run keeps its configuration; only data.* may change")
+    if not (directory / CONFIG).is_file():
+        raise ConfigError(f"there is no run to resume in {str(directory)!r}: it has no {CONFIG}")
+    # the processes that Lightning starts beside the first one belong to it
+    with nullcontext() if rank_zero_only.rank else locked(directory):  # type: ignore[attr-defined]
+        yield
 
 
 def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
-    """Train to the end.
+    """Train to the end; the folder is this process's own (see :func:`owned` and :func:`reopened`).
 
     Args:
         resume: continue from the run folder's last checkpoint, or from the start when there is none yet.
@@ -139,43 +187,56 @@ def execute(prepared: Run, resume: bool = False) -> dict[str, Any]:
         The content of ``results.json``.
 
     Raises:
-        Interrupted: when it was stopped by hand, after the checkpoint was written.
+        Interrupted: when it was stopped by a signal, after the checkpoint was written.
     """
     if prepared.trainer.is_global_zero and not resume:
         prepared.directory.mkdir(parents=True, exist_ok=True)
         config.save(prepared.config.plain, prepared.directory / CONFIG)
     os.environ[_CHOSEN] = str(prepared.directory)
-    saved = prepared.checkpoint.path if resume and prepared.checkpoint.path.is_file() else None
-    with flushed_denormals(), _logged(prepared), _stoppable(prepared):
-        prepared.trainer.fit(prepared.module, datamodule=prepared.datamodule, ckpt_path=saved)
+    saved = prepared.checkpoint.latest() if resume else None
+    try:
+        with flushed_denormals(), _logged(prepared), _stoppable(prepared):
+            prepared.trainer.fit(prepared.module, datamodule=prepared.datamodule, ckpt_path=saved)
+    except Interrupted:
+        raise
+    except BaseException:
+        if prepared.trainer.is_global_zero and not (resume or prepared.trainer.global_step):
+            clear(prepared.directory)
+        raise
     # the first process writes; the results of another one cover its own part of the data, and go to its caller alone
     return read_results(prepared.directory) if prepared.trainer.is_global_zero else prepared.module.results()
 
 
-def resume(directory: Path, *words: str, progress: bool = False) -> Run:
+def resume(directory: Path, *words: str, progress: bool = False, previous: bool = False, force: bool = False) -> Run:
     """Build the run of a run folder again, to continue it with ``execute(run, resume=True)``.
 
     Args:
+        directory: this process's own (see :func:`reopened`).
         words: ``data.`` settings, for data that have moved; all else is as it was.
+        previous: continue from the checkpoint before the last one, which is given up.
+        force: continue although configuration, stream or code have changed; the results record it.
 
     Raises:
-        ConfigError: when the folder holds no run, or a word would make it another run.
+        ConfigError: when it cannot be built, or its checkpoint is damaged or that of another run.
     """
-    for word in words:
-        if not word.startswith("data."):
-            raise ConfigError(f"{word}: a resumed run keeps its configuration; only data.* may change")
-    written = directory / CONFIG
-    if not written.is_file():
-        raise ConfigError(f"there is no run to resume in {str(directory)!r}: it has no {CONFIG}")
-    return prepare(config.read(written, *words), directory, progress)
+    checkpoint = RunCheckpoint(directory / CHECKPOINTS)
+    path = checkpoint.before() if previous else checkpoint.latest()
+    prepared = prepare(config.read(directory / CONFIG, *words), directory, progress)
+    notes = [] if path is None else continued(prepared.origin, path, force)
+    if previous:
+        checkpoint.fall_back()
+    return replace(prepared, notes=tuple(notes))
 
 
 def finished(directory: Path) -> dict[str, Any] | None:
     """The results of a run folder whose run is complete, else None."""
     if not (directory / FILE_NAME).is_file():
         return None
-    results = read_results(directory)
-    return results if results["complete"] else None
+    try:
+        results = read_results(directory)
+    except ValueError:  # damaged: the checkpoint says where the run stands
+        return None
+    return results if results.get("complete") is True else None
 
 
 def _trainer(checked: RunConfig, directory: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -193,26 +254,42 @@ def _trainer(checked: RunConfig, directory: Path, callbacks: list[pl.Callback]) 
         raise ConfigError(at("trainer", str(error).strip())) from error
 
 
+def _watched(checked: RunConfig, stream: Stream, directory: Path, progress: bool) -> tuple[pl.Trainer, RunCheckpoint]:
+    """The Trainer with all that watches a run and writes into its folder."""
+    checkpoint = RunCheckpoint(directory / CHECKPOINTS)
+    origin = RunOrigin(checked.plain, stream, code_fingerprint())
+    watchers: list[pl.Callback] = [RunFolder(directory, checked.plain, checked.name), origin, checkpoint]
+    if checked.dream_quality is not None:
+        watchers.append(checked.dream_quality.build(directory=directory))
+    if checked.continual_evaluation is not None:
+        watchers.append(checked.continual_evaluation.build())
+    return _trainer(checked, directory, [RunProgress(), *watchers] if progress else watchers), checkpoint
+
+
 def _new_folder(checked: RunConfig) -> Path:
     if int(os.environ.get("LOCAL_RANK", 0)) and _CHOSEN in os.environ:
         return Path(os.environ[_CHOSEN])  # a process that Lightning started beside the first one, which has chosen
-    if checked.out is not None:
-        if _holds_run(Path(checked.out)):
-            raise ConfigError(
-                f"out: {checked.out!r} holds another run, which is not overwritten: choose another folder, "
-                f"or continue it with dreamer run --resume {checked.out}"
-            )
-        return Path(checked.out)
-    base = Path("runs") / checked.name / f"seed{checked.seed}"
-    folder, number = base, 1
-    while _holds_run(folder):
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
+    return free_folder(checked.out, checked.name, checked.seed)
 
 
-def _holds_run(directory: Path) -> bool:
-    return any((directory / name).exists() for name in (CONFIG, FILE_NAME, CHECKPOINTS))
+def _claimed(prepared: Run, held: ExitStack) -> Run:
+    """The run in a folder that is locked and free; the lock is given to ``held``."""
+    checked = prepared.config
+    for directory in folders(checked.out, checked.name, checked.seed):
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(locked(directory))
+            except InUse:
+                if checked.out is not None:
+                    raise
+                continue
+            if not holds_run(directory):
+                held.push(lock.pop_all())
+                break
+    if directory == prepared.directory:
+        return prepared
+    trainer, checkpoint = _watched(checked, prepared.stream, directory, prepared.progress)
+    return replace(prepared, trainer=trainer, checkpoint=checkpoint, directory=directory)
 
 
 @contextmanager
@@ -239,27 +316,20 @@ def _logged(prepared: Run) -> Iterator[None]:
 
 @contextmanager
 def _stoppable(prepared: Run) -> Iterator[None]:
-    """Ctrl-C lets the step end, saves and stops; a second one stops at once, with the checkpoint before."""
-    stopping = False
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if stopping:
-            raise KeyboardInterrupt
-        stopping = True
-        prepared.checkpoint.stop()
-
-    here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, stop) if here else None
+    """A signal lets the step end, saves and stops; see :mod:`dreamer.runs.signals`."""
+    callbacks: list[pl.Callback] = prepared.trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+    signals = StopSignals(prepared.checkpoint.stop)
+    callbacks.append(signals)
+    stopped = False
     try:
-        yield
+        with signals:
+            yield
     except SystemExit:
         # Lightning turns an interruption into an exit of the process
         if prepared.trainer.state.status != TrainerStatus.INTERRUPTED:
             raise
-        stopping = True
+        stopped = True
     finally:
-        if here:
-            signal.signal(signal.SIGINT, before)
-    if stopping and finished(prepared.directory) is None:
-        raise Interrupted(str(prepared.directory))
+        callbacks.remove(signals)
+    if (stopped or signals.received) and finished(prepared.directory) is None:
+        raise Interrupted(prepared.directory, signals.received or signal.SIGINT)

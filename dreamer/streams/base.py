@@ -13,6 +13,7 @@ from torch import Tensor
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.core.types import Batch
+from dreamer.streams.finite import refuse_not_finite
 
 _PLAIN = {torch.float64: torch.float32, torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 Scenario = Literal["class", "domain", "task"]
@@ -423,11 +424,17 @@ def make_stream(
             :class:`dreamer.problems.Language` for their layout).
 
     Raises:
-        ValueError: when there is no experience, one is empty, or their sample shapes or kinds of targets differ.
+        ValueError: when there is no experience, one is empty, or their sample shapes or kinds of targets differ; when
+            samples or targets that are held in memory are NaN or infinite.
     """
     if not pairs:
         raise ValueError(f"stream {name!r}: expected at least one experience, got none")
     parts = [part for pair in pairs for part in pair if len(part)]
+    for index, (train, test) in enumerate(pairs):
+        for part, kind in ((train, "training"), (test, "test")):
+            if isinstance(part, TensorSamples):
+                refuse_not_finite(f"stream {name!r}: the {kind} samples of experience {index}", part.x)
+                refuse_not_finite(f"stream {name!r}: the {kind} targets of experience {index}", part.y)
     shapes = {part.sample_shape for part in parts}
     if len(shapes) != 1:
         raise ValueError(f"stream {name!r}: expected one sample shape in all experiences, got {sorted(shapes)}")

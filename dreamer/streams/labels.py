@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamer.streams.finite import refuse_not_finite
+
 
 def integer_labels(what: str, given: Any, names: Sequence[str] = ()) -> tuple[Tensor, tuple[str, ...]]:
     """Labels as integers.
@@ -42,6 +44,9 @@ def integer_labels(what: str, given: Any, names: Sequence[str] = ()) -> tuple[Te
         if not ones:
             raise ValueError(f"expected {what} of shape {values.shape} to be one-hot: one 1 in each row, 0 elsewhere")
         return torch.from_numpy(values.argmax(axis=1).astype(np.int64)), tuple(names)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(f"expected {what} to hold one integer label >= 0 per sample, got {values[row]} in row {row}")
     if values.size and (values < 0).any():
         raise ValueError(f"expected {what} to hold one integer label >= 0 per sample, got {values.min()}")
     if values.dtype.kind == "f" and not (values == np.floor(values)).all():
@@ -54,20 +59,22 @@ def numeric(what: str, given: Any) -> Tensor:
     """Samples as a tensor, of a frame too.
 
     Raises:
-        ValueError: when they are not numbers, with the column.
+        ValueError: when they are not numbers, with the column; when one is NaN or infinite, with row and column.
     """
-    columns = getattr(given, "dtypes", None)
+    columns, names = getattr(given, "dtypes", None), []
     if hasattr(given, "columns") and columns is not None:
         wrong = [str(name) for name in given.columns if given[name].to_numpy().dtype.kind not in "biuf"]
         if wrong:
             raise ValueError(f"expected {what} to hold numbers, got other values in the column {wrong[0]!r}")
-        given = given.to_numpy(dtype=np.float32)
-    if isinstance(given, Tensor):
-        return given
-    values = np.asarray(given)
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"expected {what} to hold numbers, got {values.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(values))
+        names, given = [*given.columns], given.to_numpy(dtype=np.float32)
+    if not isinstance(given, Tensor):
+        values = np.asarray(given)
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"expected {what} to hold numbers, got {values.dtype}")
+        given = torch.from_numpy(np.ascontiguousarray(values))
+    if given.ndim:
+        refuse_not_finite(what, given, names)
+    return given
 
 
 def label_of(item: Any) -> int | str | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dreamer import config
 from dreamer.config.binding import ConfigError
+from dreamer.core.lock import locked
 from dreamer.jobs import runner
-from dreamer.jobs.lock import locked
 from dreamer.jobs.manifest import Program
 from dreamer.jobs.runner import Resources
 from dreamer.studies.findings import Findings, find

@@ -18,6 +18,7 @@ from dreamer.core.types import Batch, Dream, Losses, Stage, Step
 from dreamer.generators import Generator
 from dreamer.loop.batches import RankInfo
 from dreamer.loop.checks import check_kinds, checked_plan
+from dreamer.loop.finite import FiniteWatch
 from dreamer.loop.plan import (
     ActiveOutputs,
     Parts,
@@ -148,6 +149,7 @@ class WakeSleepModule(pl.LightningModule):
         self._hypnogram: Hypnogram | None = None
         self._last_row: AccuracyRow | None = None
         self._schedule_start = dict(self.schedule.state_dict())
+        self._watch = FiniteWatch()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook on the module some forty times a step; torch would search every registry
@@ -229,6 +231,7 @@ class WakeSleepModule(pl.LightningModule):
         self._hypnogram = fit_plan(self.trainer, self)
         # every fit is a run of its own; a checkpoint, if any, is loaded after this hook and brings its ledger
         self.sleeper.parts, self.sleeper.ledger, self._last_row = self.parts, Ledger(), None
+        self._watch = FiniteWatch()
         self.schedule.load_state_dict(self._schedule_start)
         if self.memory is not None:
             self.memory.distribute(self.global_rank, self.trainer.world_size)
@@ -264,13 +267,21 @@ class WakeSleepModule(pl.LightningModule):
         seed_global(mix(self.seed, Purpose.NETWORK, batch.stage, batch.step, self.global_rank), self.device)
         sleeper.anneal(self.trainer.optimizers[0], batch.step)
         mean = functools.partial(mean_over_ranks, self.trainer)
+        if self._watch.due:
+            self._look(sleeper.stage)
         losses = sleeper.train_step(batch, sleeper.offered(batch), mean_over_ranks=mean)
+        self._watch.add(batch.step, losses.total)
         self.ledger.finished = self.trainer.is_last_batch
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a Lightning connector sets it
         # a barebones Trainer logs nothing, and says so with 0
         if every and (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self._log_losses(sleeper.stage, losses)
         return losses.total
+
+    def _look(self, stage: Stage) -> None:
+        """Raise ``Diverged`` when a loss since the last look, or a weight, is not finite."""
+        modules = (self.network,) if self.generator is None else (self.network, self.generator)
+        self._watch.look(stage, self.ledger.step, modules)
 
     def _log_losses(self, stage: Stage, losses: Losses) -> None:
         named = {f"{stage.kind}/{name}": value for name, value in losses.parts.items()}
@@ -331,12 +342,14 @@ class WakeSleepModule(pl.LightningModule):
             measured = len(self.ledger.rows) > rows
             held = seen_average(self.ledger.rows[-1], self.stream.origins, "validation")
             if held is not None and (measured or key not in self.trainer.callback_metrics):
-                # only held-out training data may steer callbacks; test scores go to the loggers alone
-                self.log(key, held, batch_size=1, sync_dist=True)
+                # only held-out training data may steer callbacks; test scores go to the loggers alone. After a resume
+                # callbacks are shown the last score again, so _close logs it and not this
+                self.log(key, held, batch_size=1, sync_dist=True, logger=False)
             count_evaluations(self.trainer, key, measured)
 
     def on_train_end(self) -> None:
         """Evaluate where the run was stopped between two evaluations, so that its results say where it got."""
+        self._look(self.hypnogram[min(self.ledger.stage, len(self.hypnogram) - 1)])
         warn_of_early_stop(self.trainer, self.ledger.stage, len(self.hypnogram))
         if self.ledger.rows[-1]["global_step"] != self.global_step:
             stage = self.hypnogram[self.ledger.stage - (self.ledger.step == 0)]
@@ -344,6 +357,7 @@ class WakeSleepModule(pl.LightningModule):
 
     def _close(self, stage: Stage, global_step: int) -> None:
         ledger = self.ledger
+        self._look(stage)
         if stage.kind == "wake":
             self._replan(self.sleeper.decide(self.hypnogram, stage))
             stage = self.hypnogram[stage.index]
@@ -351,11 +365,20 @@ class WakeSleepModule(pl.LightningModule):
                 self._end_day(stage)
         if stage.evaluated:
             ledger.rows.append(self._row(stage, global_step))
-            for logger in self.loggers:
-                logger.log_metrics(row_logs(ledger.rows, self.stream.origins, self.problem), step=global_step)
+            self._log_row(stage, global_step)
         ledger.nights += self.hypnogram.closes_night(stage)
         ledger.close(stage.kind, global_step - ledger.opened_at)
         ledger.opened_at = global_step
+
+    def _log_row(self, stage: Stage, global_step: int) -> None:
+        """Give loggers the last row; held-out scores at the stage's last step, as Lightning does at an epoch's end."""
+        rows, origins = self.ledger.rows, self.stream.origins
+        held = seen_average(rows[-1], origins, "validation")
+        for logger in self.loggers:
+            logger.log_metrics(row_logs(rows, origins, self.problem), step=global_step)
+            if held is not None:
+                named = {monitored(self.problem): float(torch.tensor(held)), "epoch": stage.index}
+                logger.log_metrics(named, step=global_step - 1)
 
     def _end_day(self, stage: Stage) -> None:
         data, whole = self._data, RankInfo(self.seed, self.device, fold=folds(self.network))
@@ -451,7 +474,12 @@ class WakeSleepModule(pl.LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add ledger, plan and memories; each process has to call it, as in ``Trainer.save_checkpoint``."""
+        """Add ledger, plan and memories; each process has to call it, as in ``Trainer.save_checkpoint``.
+
+        Nothing is saved of a run that has diverged: the checkpoint before is the last that can be used.
+        """
+        if self.planned:
+            self._look(self.hypnogram[min(self.ledger.stage, len(self.hypnogram) - 1)])
         save_run(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

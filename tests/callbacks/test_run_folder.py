@@ -11,8 +11,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.run_folder import RunFolder
+from dreamer.core.sealed import read_sealed
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.report.results import read_results
+from dreamer.training import evaluation
 from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
 PICTURES = ["hypnogram.png", "matrix.png", "dreams/night_00.png", "dreams/night_01.png", "dreams/night_02.png"]
@@ -100,6 +102,44 @@ def test_a_resumed_run_leaves_the_same_files(tmp_path):
     assert rows_of(whole) == rows_of(broken)
     for picture in PICTURES:
         assert (whole / picture).read_bytes() == (broken / picture).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder, stream = tmp_path_factory.mktemp("undisturbed"), tiny_stream()
+    watchers = [RunFolder(folder, name="x"), RunCheckpoint(folder / "checkpoints", every_n_steps=1)]
+    train(tiny_module(stream), stream, callbacks=watchers, logger=ResumableCSVLogger(folder))
+    return folder
+
+
+# the first evaluation scores six sets; then come a wake and a night of each of three experiences, also of six each
+@pytest.mark.parametrize("scored", [7, 13, 20, 26, 31, 37, 41])
+def test_killed_in_an_evaluation_a_run_leaves_the_same_metrics_and_last_checkpoint(
+    scored, undisturbed, tmp_path, monkeypatch
+):
+    def watched():
+        watchers = [RunFolder(tmp_path, name="x"), RunCheckpoint(tmp_path / "checkpoints", every_n_steps=1)]
+        return {"callbacks": watchers, "logger": ResumableCSVLogger(tmp_path)}
+
+    score, left = evaluation.score, [scored]
+
+    def dying(*args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return score(*args)
+
+    stream = tiny_stream()
+    monkeypatch.setattr(evaluation, "score", dying)
+    with pytest.raises(SystemExit):
+        train(tiny_module(stream), stream, **watched())
+    monkeypatch.undo()
+    train(tiny_module(stream), stream, str(tmp_path / "checkpoints" / "last.ckpt"), **watched())
+    assert rows_of(tmp_path) == rows_of(undisturbed)
+    ours, theirs = (read_sealed(folder / "checkpoints" / "last.ckpt") for folder in (tmp_path, undisturbed))
+    assert all(torch.equal(ours["state_dict"][name], value) for name, value in theirs["state_dict"].items())
+    assert ours["dreamer"]["ledger"]["stage"] == theirs["dreamer"]["ledger"]["stage"]
+    assert ours["dreamer"]["ledger"]["rows"] == theirs["dreamer"]["ledger"]["rows"]
 
 
 def test_a_night_that_was_completed_but_not_closed_is_drawn_on_resume(tmp_path):

@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from dreamer.compare import collect, grid
 from dreamer.compare import run as session
+from dreamer.compare.analysis import analyse
 from dreamer.compare.cell import run_cell
 from dreamer.compare.fairness import differences
 from dreamer.compare.grid import Grid
 from dreamer.compare.results import CompletedRun
-from dreamer.config.binding import ConfigError
+from dreamer.core.errors import ConfigError, Diverged
 from dreamer.jobs import manifest
-from dreamer.report.results import read_results
+from dreamer.report.results import read_results, write_results
 
 REQUEST = {
     "arms": ["er memory.capacity=40", "fine_tune"],
@@ -171,3 +173,23 @@ def test_differences_between_arms_are_reported(done: Path, wanted: Grid) -> None
     )
     versions = {**other.results["versions"], "torch": "1.0"}
     assert any("different versions" in line for line in differences([one, changed(other, versions=versions)]))
+
+
+def test_an_arm_that_diverged_has_no_number(tmp_path: Path) -> None:
+    words = {**REQUEST, "arms": ["fine_tune", "fine_tune optimizer.lr=1e30"]}
+    wanted = grid.read(words)
+    for cell in wanted.cells:
+        manifest.write(cell.plain(), tmp_path / cell.folder, grid.PROGRAM.fingerprint())
+        diverges = cell.arm.endswith("1e30") and cell.seed == 1
+        with pytest.raises(Diverged) if diverges else nullcontext():
+            if diverges or not cell.arm.endswith("1e30"):
+                run_cell(tmp_path / cell.folder)
+            else:
+                write_results(collect.of_grid(wanted, tmp_path).runs[0].results, tmp_path / cell.folder)
+    comparison = collect.of_grid(wanted, tmp_path)
+    assert [(cell.seed, cell.diverged) for cell in comparison.missing] == [(1, True)]
+    standing = analyse(comparison).of(wanted.cells[-1].arm, "digits")
+    assert standing.diverged and standing.accuracy.n == 0 and standing.accuracy.mean is None and standing.rank is None
+    session.report(comparison, tmp_path)
+    line = next(line for line in (tmp_path / "table.md").read_text().splitlines() if "1e30" in line and "|" in line)
+    assert "diverged" in line and "%" not in line

@@ -15,7 +15,7 @@ from dreamer.jobs.manifest import Program
 SOURCE = """
 import fcntl, json, os, pathlib, re, signal, subprocess, sys, time
 from dreamer.config.binding import ConfigError
-from dreamer.jobs.lock import locked
+from dreamer.core.lock import locked
 from dreamer.jobs.watchdog import die_with_parent
 
 folder = pathlib.Path(sys.argv[1])

@@ -9,8 +9,8 @@ import pytest
 
 from dreamer.compare.grid import PROGRAM
 from dreamer.config.binding import ConfigError
+from dreamer.core.lock import locked
 from dreamer.jobs.job import last_word
-from dreamer.jobs.lock import locked
 from dreamer.jobs.manifest import completed
 from dreamer.jobs.pool import cores, run_jobs
 from tests.helpers.stand_in_job import STAND_IN, cells

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,20 @@ class TestStoppedAndResumed:
         assert said.endswith("stopped; continue with: dreamer run --resume here\n")
         assert (folder / "here" / "checkpoints" / "last.ckpt").is_file()
         assert not json.loads((folder / "here" / "results.json").read_text())["complete"]
+
+    def test_sigterm_saves_too(self, tmp_path):
+        command = [sys.executable, "-m", "dreamer.cli", "run", "digits", *SHORT, "wake.steps=100000", "--out", "here"]
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as run:
+            while not list(tmp_path.glob("here/logs/part_000/metrics.csv")):
+                assert run.poll() is None
+                time.sleep(0.2)
+            run.send_signal(signal.SIGTERM)
+            said = run.stderr.read()
+        assert run.returncode == 143
+        assert said.endswith("stopped; continue with: dreamer run --resume here\n")
+        assert (tmp_path / "here" / "checkpoints" / "last.ckpt").is_file()
 
     def test_resumes_to_the_numbers_of_an_undisturbed_run(self, stopped):
         folder, _, _ = stopped

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,8 +19,8 @@ import pytest
 
 from dreamer.compare.grid import PROGRAM
 from dreamer.config.binding import ConfigError
+from dreamer.core.lock import locked
 from dreamer.jobs.job import Event, Interrupted
-from dreamer.jobs.lock import locked
 from dreamer.jobs.manifest import completed
 from dreamer.jobs.pool import run_jobs
 from tests.helpers.digits_cells import digits_cells, numbers
@@ -282,7 +283,9 @@ def test_an_attempt_waits_for_who_is_still_at_work_in_its_folder(tmp_path, monke
     with locked(waits):
         stuck, done = run_jobs([waits, goes], STAND_IN, workers=1)
     assert not stuck.done and stuck.attempts == 1
-    assert stuck.reason == f"dreamer: {waits} is in use by process {os.getpid()}: wait for it, or stop it"
+    assert stuck.reason.startswith(
+        f"dreamer: {waits} is in use by process {os.getpid()} on {socket.gethostname()} since "
+    )
     assert done.done and not (waits / "tries").exists()
     monkeypatch.setenv("PATIENCE", "60")
     lock = locked(waits)
@@ -296,7 +299,7 @@ def test_an_attempt_waits_for_who_is_still_at_work_in_its_folder(tmp_path, monke
 
 def test_a_comparison_is_run_by_one_engine_at_a_time(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from dreamer.jobs.lock import locked\n"
+        "import sys, time; from pathlib import Path; from dreamer.core.lock import locked\n"
         "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -304,14 +307,16 @@ def test_a_comparison_is_run_by_one_engine_at_a_time(tmp_path):
     with other, other.stdout:
         try:
             assert other.stdout.readline() == "locked\n"
-            with pytest.raises(ConfigError, match=rf"is in use by process {other.pid}: wait for it, or stop it"):
+            with pytest.raises(
+                ConfigError, match=rf"is in use by process {other.pid} on .* since .*: wait for it, or stop it"
+            ):
                 with locked(tmp_path):
                     pytest.fail("two engines in one folder")
         finally:
             other.kill()
             other.wait()
     for _ in range(2):  # what a killed engine, or one that ended, leaves behind locks nobody out
-        with locked(tmp_path), pytest.raises(ConfigError, match=rf"process {os.getpid()}:"), locked(tmp_path):
+        with locked(tmp_path), pytest.raises(ConfigError, match=rf"process {os.getpid()} on "), locked(tmp_path):
             pytest.fail("two engines in one folder")
 
 
@@ -320,7 +325,7 @@ def test_the_workers_do_not_hold_the_lock(tmp_path):
     orphan = SOURCE.replace("die_with_parent()", "")
     holder = (
         "import sys; from pathlib import Path; from dreamer.jobs.pool import run_jobs\n"
-        "from dreamer.jobs.lock import locked\n"
+        "from dreamer.core.lock import locked\n"
         "from tests.helpers.stand_in_job import StandIn\n"
         "folder, orphan = Path(sys.argv[1]), sys.argv[2]\n"
         "program = StandIn(lambda folder: [sys.executable, '-c', orphan, str(folder)])\n"

@@ -17,10 +17,10 @@ from dreamer.compare.tuning.results import BEST, TRIALS, Task, Trial, Tuned, wri
 from dreamer.compare.tuning.space import Range, Space, derive, nested, own
 from dreamer.config.binding import ConfigError, at
 from dreamer.core.files import write_text
+from dreamer.core.lock import locked
 from dreamer.core.randomness import mix
 from dreamer.jobs import runner
 from dreamer.jobs.display import Display
-from dreamer.jobs.lock import locked
 from dreamer.jobs.manifest import completed
 from dreamer.jobs.runner import Resources
 from dreamer.report.results import read_results
