@@ -60,7 +60,7 @@ def differences(runs: Iterable[CompletedRun], planned: Iterable[Cell] = ()) -> l
     found = []
     for stream, by_name in by_stream.items():
         arms, every = list(by_name.values()), [run for arm in by_name.values() for run in arm.runs]
-        lines = [*_amounts(arms), *_given(arms), *_pairing(every), *_versions(every)]
+        lines = [*_amounts(arms), *_given(arms), *_folders(every), *_pairing(every), *_versions(every)]
         found += [f"{stream}: {line}" if len(by_stream) > 1 else line for line in lines]
     return found
 
@@ -80,6 +80,21 @@ def _amounts(arms: list[_Arm]) -> list[str]:
         elif said and silent:
             found.append(f"arms may differ in {what}: {', '.join(silent)} does not say")
     return found
+
+
+def _folders(runs: list[CompletedRun]) -> list[str]:
+    """That what is called one stream was read from different folders of a user's own."""
+    places: dict[str, list[str]] = {}
+    for run in runs:
+        config = run.results.get("config") or {}
+        node, there = config.get("stream"), (config.get("data") or {}).get("root")
+        if (node.get("name") if isinstance(node, Mapping) else node) == "folder":
+            root = node.get("root", there) if isinstance(node, Mapping) else there
+            places.setdefault(str(root), []).append(run.arm)
+    if len(places) < 2:
+        return []
+    listed = "; ".join(f"{place}: {', '.join(dict.fromkeys(arms))}" for place, arms in places.items())
+    return [f"runs are not of one stream, but of different folders ({listed}): no difference says which arm is better"]
 
 
 def _given(arms: list[_Arm]) -> list[str]:

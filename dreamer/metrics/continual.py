@@ -2,7 +2,8 @@
 
 Notation: R is the (E, E) accuracy matrix, R[i, j] the accuracy on the test data of experience j at the end of
 experience i (after its last night, or after its last wake stage where no night followed), and b the (E,) accuracies of
-the untrained network. All are fractions of 1. A number that is not defined, such as the forgetting of a run of one
+the untrained network. All are fractions of 1. An experience without test data (a column of nothing) is left out of every
+mean over j. A number that is not defined, such as the forgetting of a run of one
 experience or anything of a run that was stopped, is None: never NaN and never a made-up 0.
 
 A problem may have another score than accuracy, and less of it may be better. The rows hold that score under the same
@@ -157,17 +158,17 @@ def average_accuracy(matrix: Tensor) -> float | None:
     >>> average_accuracy(torch.tensor([[1.0, 0.0], [0.5, 1.0]]))
     0.75
     """
-    return _mean(matrix[-1])
+    return _mean(matrix[-1][_measured(matrix)])
 
 
 def average_seen(accuracies: Sequence[float | None], experience: int) -> float | None:
-    """Mean accuracy over the experiences seen so far: ``1/(i+1) * sum_{j<=i} a_j``.
+    """Mean accuracy over the experiences seen so far that have test data: ``1/(i+1) * sum_{j<=i} a_j``.
 
     Args:
         accuracies: (E,) one row of the accuracy matrix.
         experience: i, the experience trained on last, from 0; with -1 none was seen and the mean is None.
     """
-    return _mean(_tensor(accuracies)[: experience + 1])
+    return _mean(_tensor([value for value in accuracies[: experience + 1] if value is not None]))
 
 
 def forgetting(matrix: Tensor) -> float | None:
@@ -180,7 +181,7 @@ def forgetting(matrix: Tensor) -> float | None:
     >>> forgetting(torch.tensor([[1.0, 0.0], [0.5, 1.0]]))
     0.5
     """
-    return _mean((matrix.diagonal() - matrix[-1])[:-1])
+    return _mean((matrix.diagonal() - matrix[-1])[:-1][_measured(matrix)[:-1]])
 
 
 def forgetting_max(matrix: Tensor) -> float | None:
@@ -190,7 +191,7 @@ def forgetting_max(matrix: Tensor) -> float | None:
     """
     if len(matrix) < 2:
         return None
-    return _mean((matrix[:-1].amax(0) - matrix[-1])[:-1])
+    return _mean((matrix[:-1].amax(0) - matrix[-1])[:-1][_measured(matrix)[:-1]])
 
 
 def backward_transfer(matrix: Tensor) -> float | None:
@@ -198,7 +199,7 @@ def backward_transfer(matrix: Tensor) -> float | None:
 
     Source: Lopez-Paz & Ranzato 2017, eq. 3.
     """
-    return _mean((matrix[-1] - matrix.diagonal())[:-1])
+    return _mean((matrix[-1] - matrix.diagonal())[:-1][_measured(matrix)[:-1]])
 
 
 def forward_transfer(matrix: Tensor, initial: Tensor) -> float | None:
@@ -210,7 +211,7 @@ def forward_transfer(matrix: Tensor, initial: Tensor) -> float | None:
         matrix: R, (E, E).
         initial: b, (E,).
     """
-    return _mean(matrix.diagonal(1) - initial[1:])
+    return _mean((matrix.diagonal(1) - initial[1:])[_measured(matrix)[1:]])
 
 
 def night_gains(rows: Sequence[AccuracyRow], higher_is_better: bool = True) -> list[float | None]:
@@ -293,6 +294,11 @@ def summarise(
 
 def _tensor(values: Sequence[float | None]) -> Tensor:
     return torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float64)
+
+
+def _measured(matrix: Tensor) -> Tensor:
+    """(E,) bool, the experiences that have test data."""
+    return ~matrix.isnan().all(dim=0)
 
 
 def _mean(values: Tensor) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -60,6 +60,10 @@ class TrunkAndHead(nn.Module):
         return self.classify(self.features(x))
 
 
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(part, "shape", None) for name, part in state.items()}
+
+
 class Frozen(nn.Module):
     """A frozen copy of a network, which always runs in evaluation mode.
 
@@ -82,8 +86,12 @@ class Frozen(nn.Module):
 
     @torch.no_grad()
     def copy_from(self, network: nn.Module) -> None:
-        """Take over the state of a network of the same architecture."""
-        self.network.load_state_dict(network.state_dict())
+        """Take over the state of a network of the same architecture; one that has grown since is copied anew."""
+        state = network.state_dict()
+        if _shapes(state) == _shapes(self.network.state_dict()):
+            self.network.load_state_dict(state)
+        else:
+            self.network = Frozen(network).network
 
     @property
     def nbytes(self) -> int:

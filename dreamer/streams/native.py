@@ -85,7 +85,7 @@ def cifar_source(classes: int) -> Source:
 OMNIGLOT = Source(
     "Omniglot",
     "omniglot",
-    "the folder omniglot-py/images_background",
+    "the folder omniglot-py/images_background, or omniglot/python/images_background",
     "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
     lambda place: any(each.is_dir() for each in _omniglot_places(place)),
     lambda place: _torchvision("Omniglot", place),
@@ -207,8 +207,9 @@ def omniglot_files(place: Path) -> tuple[Files, list[str]]:
 
 
 def _omniglot_places(place: Path) -> list[Path]:
-    # Avalanche joins the folder's name twice, torchvision once
-    return [place / "omniglot-py" / "images_background", place / "omniglot-py" / "omniglot-py" / "images_background"]
+    # torchvision, Avalanche (which joins the folder's name twice), the official repository and its archive, unpacked
+    above = ["omniglot-py", "omniglot-py/omniglot-py", "omniglot/python", "python", "omniglot", "."]
+    return [place / folder / "images_background" for folder in above]
 
 
 def core50_files(place: Path, pictures: Path, protocol: str, run: int) -> tuple[list[Files], Files]:

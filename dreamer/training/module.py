@@ -39,6 +39,7 @@ from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
 from dreamer.stages.replay import for_problem
 from dreamer.streams.base import Stream
+from dreamer.training.averaging import fingerprint
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
@@ -148,6 +149,7 @@ class WakeSleepModule(pl.LightningModule):
             raise ValueError("evaluated='average' needs a plasticity part that keeps a moving average of the learner")
         self._hypnogram: Hypnogram | None = None
         self._last_row: AccuracyRow | None = None
+        self._stage_weights: Tensor | None = None
         self._schedule_start = dict(self.schedule.state_dict())
         self._watch = FiniteWatch()
 
@@ -230,7 +232,8 @@ class WakeSleepModule(pl.LightningModule):
             return
         self._hypnogram = fit_plan(self.trainer, self)
         # every fit is a run of its own; a checkpoint, if any, is loaded after this hook and brings its ledger
-        self.sleeper.parts, self.sleeper.ledger, self._last_row = self.parts, Ledger(), None
+        self.sleeper.parts, self.sleeper.ledger = self.parts, Ledger()
+        self._last_row = self._stage_weights = None
         self._watch = FiniteWatch()
         self.schedule.load_state_dict(self._schedule_start)
         if self.memory is not None:
@@ -346,12 +349,18 @@ class WakeSleepModule(pl.LightningModule):
                 # callbacks are shown the last score again, so _close logs it and not this
                 self.log(key, held, batch_size=1, sync_dist=True, logger=False)
             count_evaluations(self.trainer, key, measured)
+        self._stage_weights = fingerprint(self.evaluated_network)
 
     def on_train_end(self) -> None:
-        """Evaluate where the run was stopped between two evaluations, so that its results say where it got."""
+        """Evaluate once more where the run was stopped between two evaluations, or a callback has averaged weights.
+
+        So the results describe the network that one has. Lightning calls this hook of callbacks before the module's.
+        """
         self._look(self.hypnogram[min(self.ledger.stage, len(self.hypnogram) - 1)])
         warn_of_early_stop(self.trainer, self.ledger.stage, len(self.hypnogram))
-        if self.ledger.rows[-1]["global_step"] != self.global_step:
+        before, now = self._stage_weights, fingerprint(self.evaluated_network)
+        changed = before is not None and not torch.equal(before, now)
+        if changed or self.ledger.rows[-1]["global_step"] != self.global_step:
             stage = self.hypnogram[self.ledger.stage - (self.ledger.step == 0)]
             self._last_row = self._row(stage, self.global_step)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.loop.plan import Parts
+from dreamer.training.averaging import check_averaging
 from dreamer.training.data import StreamDataModule
 from dreamer.training.distributed import allow_idle_parameters
 from dreamer.training.monitors import check_monitors
@@ -27,6 +28,7 @@ def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
     check_monitors(trainer, module.problem, module.stream)
     plan = limited_plan(trainer, module.plan(module.stream, trainer.world_size))
     check_fraction(trainer, plan)
+    check_averaging(trainer.callbacks, module, plan)  # type: ignore[attr-defined]  # a Lightning connector sets it
     allow_stages_without_gradients(trainer, module.parts)
     return plan
 

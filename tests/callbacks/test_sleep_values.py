@@ -90,3 +90,15 @@ def test_a_perturbation_of_other_samples_is_refused_at_the_first_batch() -> None
     x, y = samples(range(4)).tensors
     with pytest.raises(ValueError, match=r"night stage 0.*Colour perturbs images"):
         fit(pl, sleep(Colour()), data=DataLoader(TensorDataset(x.flatten(1), y), batch_size=32))
+
+
+def test_a_batch_of_one_sample_before_batch_norm_is_named() -> None:
+    x, y = samples(range(4)).tensors
+    module = make_module(pl)
+    module.body.append(torch.nn.BatchNorm1d(64))
+    loader = DataLoader(TensorDataset(x[:33], y[:33]), batch_size=32)
+    with (
+        pytest.warns(UserWarning, match=r"batch 1 of the loader has one sample.*drop_last=True"),
+        pytest.raises(ValueError, match="more than 1 value per channel"),
+    ):
+        fit(pl, sleep(), module, loader)

@@ -41,6 +41,16 @@ def changed(*path: str | int, value: Any) -> dict[str, Any]:
     return plain
 
 
+def test_runs_on_different_folders_are_not_of_one_stream() -> None:
+    def of(place: str, **data: str) -> dict[str, Any]:
+        return CONFIG | {"stream": {"name": "folder", "root": place} if place else "folder", "data": data}
+
+    line = "runs are not of one stream, but of different folders (/pets: a; /birds: b)"
+    for other in (of("/birds"), of("", root="/birds")):
+        assert any(found.startswith(line) for found in differences([run("a", of("/pets")), run("b", other)]))
+    assert not any("folders" in found for found in differences([run("a", of("/pets")), run("b", of("/pets"))]))
+
+
 def test_alike_arms_have_no_difference() -> None:
     assert differences([run("a"), run("b", copy.deepcopy(CONFIG))]) == []
 

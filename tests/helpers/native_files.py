@@ -68,9 +68,9 @@ def write_tiny_imagenet(root: Path, classes: int = 200) -> None:
     (place / "wnids.txt").write_text("\n".join(names) + "\n")
 
 
-def write_omniglot(root: Path, twice: bool = False) -> None:
-    """Two alphabets of three and two characters with five drawings each."""
-    place = root / "omniglot-py" / ("omniglot-py/images_background" if twice else "images_background")
+def write_omniglot(root: Path, above: str = "omniglot-py") -> None:
+    """Two alphabets of three and two characters with five drawings each, in a folder of the root."""
+    place = root / above / "images_background"
     for a, (alphabet, characters) in enumerate((("Alpha", 3), ("Beta", 2))):
         for c in range(1, characters + 1):
             for drawing in range(5):

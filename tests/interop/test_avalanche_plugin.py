@@ -41,7 +41,6 @@ with quiet():
     from avalanche.core import SupervisedPlugin
     from avalanche.evaluation.metrics import accuracy_metrics, loss_metrics
     from avalanche.logging import BaseLogger
-    from avalanche.models import IncrementalClassifier, MultiHeadClassifier
     from avalanche.training.plugins import EvaluationPlugin, LRSchedulerPlugin
     from avalanche.training.supervised import Naive
 
@@ -485,18 +484,6 @@ def test_an_untrained_generator_is_refused():
         train(strategy, experiences[1])
 
 
-def test_task_labels_and_growing_or_several_heads_are_refused():
-    stream = tiny_stream()
-    with pytest.raises(ValueError, match=r"works without task labels, but those of the benchmark differ \(0, 1\)"):
-        train(naive(stream, [plugin_for(stream)]), benchmark_of(stream, task_labels=True).train_stream)
-    heads = MultiHeadClassifier(16, 6, masking=False)
-    with pytest.raises(ValueError, match="a head for each task"):
-        train(naive(stream, [DreamPlugin(ClassBalanced(3))], heads), benchmark_of(stream).train_stream)
-    growing = nn.Sequential(nn.Flatten(), IncrementalClassifier(16, initial_out_features=2, masking=False))
-    with pytest.raises(ValueError, match="outputs have grown from 2 to 4"):
-        train(naive(stream, [DreamPlugin(ClassBalanced(3))], growing), benchmark_of(stream).train_stream)
-
-
 def test_learners_that_give_no_logits_are_refused():
     class Maps(nn.Module):
         def __init__(self) -> None:
@@ -580,12 +567,3 @@ def test_normalised_images_are_dreamt_in_their_range():
 def _normalised(each: Any) -> Any:
     train, test = (type(part)((part.x - 0.5) / 0.5, part.y) for part in (each.train, each.test))
     return replace(each, train=train, test=test)
-
-
-def test_a_plugin_that_mixes_old_samples_into_batches_is_refused_at_once():
-    with quiet():
-        from avalanche.training.plugins import ReplayPlugin
-    stream = tiny_stream(experiences=2)
-    strategy = naive(stream, [ReplayPlugin(10), plugin_for(stream)])
-    with pytest.raises(ValueError, match="ReplayPlugin mixes old samples into the strategy's batches"):
-        train(strategy, benchmark_of(stream).train_stream[0])

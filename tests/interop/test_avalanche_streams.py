@@ -175,9 +175,9 @@ def test_split_tinyimagenet_equals_avalanche(tmp_path: Path):
     assert small.sample_shape == (3, 8, 8) and isinstance(small.experiences[0].train, DatasetSamples)
 
 
-@pytest.mark.parametrize("twice", [False, True])
-def test_split_omniglot_is_evaluated_on_its_own_characters(tmp_path: Path, twice: bool):
-    native_files.write_omniglot(tmp_path, twice)
+@pytest.mark.parametrize("above", ["omniglot-py", "omniglot-py/omniglot-py", "omniglot/python", "."])
+def test_split_omniglot_is_evaluated_on_its_own_characters(tmp_path: Path, above: str):
+    native_files.write_omniglot(tmp_path, above)
     stream = classic("split_omniglot", tmp_path, experiences=2, validation=0.25)
     check_stream(stream)
     assert stream.num_classes == 5 and stream.sample_shape == (1, 105, 105)

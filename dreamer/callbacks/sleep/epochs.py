@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dreamer.callbacks.sleep.batch_fields import BatchFields
 from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
@@ -147,6 +149,11 @@ class Epochs:
         x, y = options.fields.read(batch)
         if self._shape is None:
             self._check_first(batch, x, y)
+        if len(x) == 1 and self.module.training and any(isinstance(p, _BatchNorm) for p in self.module.modules()):
+            rank_zero_warn(
+                f"batch {state.awake} of the loader has one sample, of which batch norm can make no statistics: say "
+                "DataLoader(drop_last=True), or use another batch size"
+            )
         others = options.fields.read_others(batch)
         self._check_shape(x, y, others)
         x, y = x.to(info.device), y.to(info.device)

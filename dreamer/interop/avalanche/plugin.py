@@ -24,10 +24,14 @@ from dreamer.core.limits import expect
 from dreamer.core.types import Batch, Classes, Dream, Output, Stage
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
+from dreamer.interop.avalanche.learners import TASK, AdaptedLearner, has_heads, has_hooks, learner_of, show_tasks
+from dreamer.interop.avalanche.refusals import check_heads, check_strategy
 from dreamer.interop.avalanche.wiring import (
     CachedForward,
     CurrentBatch,
+    extra_fields,
     join_optimizer,
+    new_samples,
     probe,
     publish_loss,
     read_experience,
@@ -39,6 +43,7 @@ from dreamer.loop.plan import Parts, SleepStage
 from dreamer.loop.sleeper import Sleeper, restore_rates
 from dreamer.loop.values import Values, generator_for, stage_for
 from dreamer.memory import Memory
+from dreamer.memory.base import Buffer
 from dreamer.objectives import Objective
 from dreamer.schedules import Boundary
 from dreamer.stages import NREM, REM, Wake
@@ -98,6 +103,7 @@ class DreamPlugin:
     _steps: Any
     _step: Any
     _output: Any
+    _entered: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> DreamPlugin:
         """Make a plugin that is one of Avalanche's too."""
@@ -132,7 +138,6 @@ class DreamPlugin:
         self.experiences = 0
         self._sleeper: Sleeper | None = None
         self._old_classes = torch.empty(0, dtype=torch.bool)
-        self._tasks: set[int] = set()
         self._forget_experience()
 
     def __reduce__(self) -> Any:
@@ -157,16 +162,13 @@ class DreamPlugin:
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Dawn: the parts see the learner, and the teacher of the old classes is copied."""
-        self._check_tasks(strategy)
-        sample, outputs = probe(strategy)
+        check_strategy(strategy)
+        check_heads(strategy, self.memory, self.generator, self.wake)
+        learner = learner_of(strategy)
+        sample, outputs = probe(strategy, learner)
         if self._sleeper is None:
-            self._sleeper = self._make_sleeper(strategy, sample, outputs)
-            self._old_classes = torch.zeros(outputs, dtype=torch.bool, device=strategy.device)
-        if outputs != len(self._old_classes):
-            raise ValueError(
-                f"the learner's outputs have grown from {len(self._old_classes)} to {outputs}: DreamPlugin needs those "
-                "of all classes from the first experience on"
-            )
+            self._sleeper = self._make_sleeper(strategy, learner, sample, outputs)
+        self._check_growth(learner, outputs, strategy.device)
         if self.generator is not None:
             join_optimizer(strategy.optimizer, self.generator, self.generator_lr)
         new = torch.zeros_like(self._old_classes)
@@ -174,37 +176,63 @@ class DreamPlugin:
         self._classes = Classes(self._old_classes.clone(), new)
         stage = Stage(self.ledger.stage, "wake", self.experiences, _ENDLESS, opens=True)
         sleeper = self._sleeper
-        sleeper.parts = replace(sleeper.parts, network=strategy.model)
+        sleeper.parts = replace(sleeper.parts, network=learner)
         sleeper.begin_experience(stage)
         sleeper.enter(stage, self._classes)
         self._steps = sleeper.steps(self._batch)  # type: ignore[arg-type]
 
     def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Draw what is replayed, and let it enter the learner together with the strategy's batch."""
-        self._batch.current = Batch(strategy.mb_x, strategy.mb_y)
+        rows = slice(new_samples(strategy))
+        extras = extra_fields(strategy, rows)
+        self._batch.current = Batch(strategy.mb_x[rows], strategy.mb_y[rows], fields=self._kept(strategy, extras, rows))
         self._step = next(self._steps)
-        past = self._step.dream
-        if past is not None and not past.is_features and not wants_features(self.wake.replay_objectives):
-            strategy.mbatch[0] = torch.cat([strategy.mb_x, past.x])
+        self._entered, past = list(strategy.mbatch), self._step.dream
+        if past is None or past.is_features or wants_features(self.wake.replay_objectives):
+            return
+        if has_hooks(strategy.model):
+            # whoever watches the learner shall see the strategy's own batch, and last
+            self._output = self._past_output(strategy, past)
+            return
+        strategy.mbatch[0] = torch.cat([strategy.mb_x, past.x])
+        for name, column in (past.fields or {}).items():
+            place = -1 if name == TASK else int(name)
+            strategy.mbatch[place] = torch.cat([strategy.mbatch[place], column])
+
+    def _kept(self, strategy: Any, extras: dict[int, Tensor], rows: slice) -> dict[str, Tensor] | None:
+        """What the memory keeps with the samples: what else the benchmark gives, and the task where it has a head."""
+        if not isinstance(self.memory, Buffer):
+            return None
+        tasks = {TASK: strategy.mb_task_id[rows]} if has_heads(strategy.model) else {}
+        return {str(place): column for place, column in extras.items()} | tasks or None
+
+    def _past_output(self, strategy: Any, past: Dream) -> Tensor:
+        """The learner's (B, K) logits for what is replayed, in a pass of its own."""
+        tasks = [past.fields[TASK]] if past.fields and TASK in past.fields else []
+        output: Tensor = strategy.model(past.x, *tasks)
+        return output
 
     def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Keep the outputs for what is replayed for the loss; strategy and metrics see their own batch."""
-        real = self._batch.current
-        self._output = strategy.mb_output
-        strategy.mbatch[0], strategy.mb_output = real.x, self._output[: len(real.y)]
+        output, count, own = strategy.mb_output, len(self._entered[1]), len(self._batch.current.y)
+        past = output[count:] if self._output is None else self._output
+        self._output = torch.cat([output[:own], past]) if len(past) else output[:own]
+        strategy.mbatch, strategy.mb_output = self._entered, output[:count]
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Compute the wake stage's losses of learner and generator, and offer the strategy's batch to the memory."""
         self._criterion.loss = strategy.loss
         assert self._sleeper is not None
         offered = len(self._step.real.y) if self._sleeper.offers(strategy.clock.train_exp_epochs) else 0
+        if has_heads(strategy.model):
+            show_tasks(self._sleeper, self._step, self._classes, strategy.mb_task_id[: len(self._step.real.y)])
         network = CachedForward(strategy.model, self._output)
         strategy.loss = self._sleeper.train_step(self._step, offered, network).total
 
     def after_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Count a step, and let go of its tensors."""
         self.ledger.optimizer_steps["wake"] += 1
-        self._criterion.loss = self._output = self._step = None
+        self._criterion.loss = self._output = self._step = self._entered = None
         self._batch.current = None
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
@@ -222,34 +250,28 @@ class DreamPlugin:
 
     # ---------------------------------------------------------------- dawn and night
 
-    def _check_tasks(self, strategy: Any) -> None:
-        with quiet():
-            from avalanche.models import MultiTaskModule
-        self._tasks |= set(getattr(strategy.experience, "task_labels", ()))
-        wanted = "expected one head, and a benchmark made with task_labels=False"
-        if isinstance(strategy.model, MultiTaskModule):
+    def _check_growth(self, learner: Any, outputs: int, device: torch.device) -> None:
+        """Make room for the outputs that a learner has grown, where Avalanche adapts it."""
+        known = len(self._old_classes)
+        if isinstance(learner, AdaptedLearner):
+            outputs = max(outputs, known)
+            learner.outputs = outputs
+        elif known and outputs != known:
             raise ValueError(
-                f"DreamPlugin works without task labels, but the learner has a head for each task: {wanted}"
+                f"the learner's outputs have changed from {known} to {outputs}: expected those of all classes from the "
+                "first experience on, or a learner that Avalanche adapts (IncrementalClassifier)"
             )
-        if len(self._tasks) > 1:
-            labels = ", ".join(map(str, sorted(self._tasks)))
-            raise ValueError(
-                f"DreamPlugin works without task labels, but those of the benchmark differ ({labels}): {wanted}"
-            )
-        mixing = [type(plugin).__name__ for plugin in strategy.plugins if hasattr(plugin, "storage_policy")]
-        if mixing:
-            raise ValueError(
-                f"{mixing[0]} mixes old samples into the strategy's batches, which DreamPlugin would take for new "
-                "ones: expected one of the two"
-            )
+        self._old_classes = torch.cat(
+            [self._old_classes.to(device), torch.zeros(outputs - known, dtype=torch.bool, device=device)]
+        )
 
-    def _make_sleeper(self, strategy: Any, sample: Tensor, outputs: int) -> Sleeper:
+    def _make_sleeper(self, strategy: Any, learner: Any, sample: Tensor, outputs: int) -> Sleeper:
         """Parts, learner and benchmark see each other, once."""
         x = next(read_experience(strategy)).x.cpu()
         values = Values.of(x)
         night = tuple(stage_for(stage, values) for stage in self.night)
         generator = generator_for(self.generator, values)
-        parts = Parts(strategy.model, stage_for(self.wake, values), night, self.memory, generator, (), Boundary())
+        parts = Parts(learner, stage_for(self.wake, values), night, self.memory, generator, (), Boundary())
         sleeper = Sleeper(parts, RankInfo(self.seed, strategy.device), self.ledger)
         if self.generator is not None:
             self.generator.to(strategy.device)
@@ -263,7 +285,7 @@ class DreamPlugin:
     def _forget_experience(self) -> None:
         """Let go of what belongs to an experience: it is no part of a checkpoint."""
         self._batch = CurrentBatch()
-        self._classes = self._steps = self._step = self._output = self._criterion.loss = None
+        self._classes = self._steps = self._step = self._output = self._entered = self._criterion.loss = None
 
     def _sleep(self, strategy: Any, sleeper: Sleeper, cycle: int, number: int) -> None:
         """One stage of the night."""
@@ -283,6 +305,7 @@ class DreamPlugin:
         losses: list[Tensor] = []
         for step in sleeper.steps():
             sleeper.anneal(optimizer, step.step)
+            show_tasks(sleeper, step, self._classes)
             loss = sleeper.train_step(step).total
             if loss is not None:
                 take_step(strategy, loss)

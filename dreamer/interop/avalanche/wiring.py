@@ -16,6 +16,7 @@ from dreamer.core.modes import evaluating
 from dreamer.core.types import Batch
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
+from dreamer.interop.avalanche.learners import AdaptedLearner
 from dreamer.loop.plan import SleepStage
 from dreamer.networks.base import featured
 
@@ -61,13 +62,33 @@ class CurrentBatch:
             yield self.current
 
 
-def probe(strategy: Any) -> tuple[Tensor, int]:
+def new_samples(strategy: Any) -> int:
+    """How many samples of the strategy's batch, from its start, are of the experience: a ReplayPlugin's follow them."""
+    with quiet():
+        from avalanche.benchmarks.utils.data_loader import ReplayDataLoader
+    loader, count = strategy.dataloader, len(strategy.mb_y)
+    if not isinstance(loader, ReplayDataLoader):
+        return count
+    size = loader.batch_sizes[0]
+    left = len(loader.datasets[0]) - size * strategy.clock.train_epoch_iterations
+    return min(count, size, left)
+
+
+def extra_fields(strategy: Any, rows: slice) -> dict[int, Tensor]:
+    """What else the benchmark gives with some samples of the batch, by its place there; no task labels."""
+    labelled = hasattr(strategy.experience, "task_labels")
+    return {place: strategy.mbatch[place][rows] for place in range(2, len(strategy.mbatch) - labelled)}
+
+
+def probe(strategy: Any, learner: nn.Module) -> tuple[Tensor, int]:
     """A sample of the experience, and the number of the learner's outputs."""
-    sample = strategy.experience.dataset.eval()[0][0]
+    sample, *_, task = strategy.experience.dataset.eval()[0]
     if not isinstance(sample, Tensor):
         raise ValueError(f"expected a benchmark whose transforms give tensors, got {type(sample).__name__}")
-    with evaluating(strategy.model), torch.no_grad():
-        output = strategy.model(sample[None].to(strategy.device))
+    if isinstance(learner, AdaptedLearner):
+        learner.tasks = [torch.as_tensor([int(task)])]
+    with evaluating(learner), torch.no_grad():
+        output = learner(sample[None].to(strategy.device))
     if not isinstance(output, Tensor) or output.ndim != 2:
         what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"expected a learner that gives (B, K) logits, got {what}")
