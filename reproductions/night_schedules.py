@@ -86,9 +86,7 @@ def run(folders: Path, schedule: str, budget: int, seed: int) -> dict[str, Any]:
     given = settings(schedule, budget)
     folder = folders / f"{schedule.replace(' ', '_')}_{budget}_{seed}"
     nights = [f"{key}={value}" for key, value in given.items() if key != "schedule"]
-    plain = config.read(
-        "digits", {"schedule": given["schedule"]}, *nights, "dream_quality=null", seed=seed
-    )
+    plain = config.read("digits", {"schedule": given["schedule"]}, *nights, "dream_quality=null", seed=seed)
     results = runs.execute(runs.prepare(plain, folder))
     steps = results["cost"]["optimizer_steps"]
     return {
