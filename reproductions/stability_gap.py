@@ -28,6 +28,8 @@ ARMS = {
     "er": ("er", "memory.capacity=200"),
     "derpp": ("derpp", "memory.capacity=200", "wake.perturbations=[]", "wake.replay_perturbations=[]"),
     "bir": ("bir",),
+    # what a stream is configured with: `dreams`, on the digits with smaller maps and shorter nights
+    "nights": (),
 }
 STREAMS = {
     "digits": (("wake.steps=200", "continual_evaluation.every_n_steps=5"), (11, 12, 13)),
@@ -120,7 +122,7 @@ def table(measured: Sequence[Mapping[str, Any]]) -> str:
             spent = [statistics.mean(one[key] for one in mine) for key in ("evaluation_seconds", "training_seconds")]
             rows.append(
                 (
-                    f"`{' '.join(recipe)}`",
+                    f"`{' '.join(recipe)}`" if recipe else arm,
                     *(records.spread([100 * one[name] for one in mine], 1) for name in NUMBERS),
                     f"{mine[0]['optimizer_steps']:,}",
                     f"{mine[0]['evaluations']:,}",
