@@ -197,7 +197,7 @@ def _outputs(module: WakeSleepModule, x: Tensor) -> tuple[Tensor, Tensor]:
     """(N, K) logits, empty where there are no classes, and (N, H) features of (N, *S) samples, on the CPU."""
     network, problem, featured = module.network, module.problem, isinstance(module.network, Featured)
     logits, features = [], []
-    for part in x.split(_TEXTS if module.stream.targets == "tokens" else _BATCH):
+    for part in x.split(_BATCH if x.is_floating_point() else _TEXTS):
         output = forward(network, part.to(module.device), features=featured)
         h = problem.signature(output.logits) if output.features is None else output.features.flatten(1)
         features.append(h.cpu())

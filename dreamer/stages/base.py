@@ -100,6 +100,10 @@ class Sleep:
         if self.from_scratch:
             check_resettable(network)
 
+    def lr_scale_at(self, experience: int) -> float:
+        """The factor of the learning rate, the same after every experience."""
+        return self.lr_scale
+
     def stride(self, context: SleepContext) -> int:
         """Steps whose dreams are made at once: memory and generator rest in sleep, moving averages do not."""
         return 1 if self.needs_teacher and self.replayer.teacher == "average" else self.steps_per_dream

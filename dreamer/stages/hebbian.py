@@ -72,7 +72,6 @@ class Hebbian:
     by_gradient = False
     from_scratch = False
     anneal = 1.0
-    lr_scale = 1.0
 
     def __init__(
         self,
@@ -103,6 +102,10 @@ class Hebbian:
         self.thresholds = limits
         self.rule = Rule(increase, decrease, decay)
         self.window = window
+
+    def lr_scale_at(self, experience: int) -> float:
+        """The factor of the learning rate, which changes of weights without gradients do not have."""
+        return 1.0
 
     def stride(self, context: SleepContext) -> int:
         """Steps whose samples are drawn at once: one, for its thousands of ticks cost far more than the drawing."""

@@ -47,15 +47,17 @@ class Wake:
         perturbations: augmentation of the real samples.
         replay_perturbations: perturb the replayed samples; the teacher sees the clean ones.
         anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
+        lr_scale: factor of the optimiser's learning rate; a list gives one for each experience, the last for all
+            further ones. What is learnt more slowly overwrites less, and a night brings it back sooner.
         steps_per_dream: steps whose dreams are made at once, from a generator that rests meanwhile.
 
     Raises:
-        ValueError: when a count is not positive (``replay``, a ``replay_weight``: not negative).
+        ValueError: when a count is not positive (``replay``, a ``replay_weight``: not negative), or an ``lr_scale`` is
+            not above 0.
     """
 
     kind: Literal["wake"] = "wake"
     by_gradient: bool = True
-    lr_scale: float = 1.0
 
     def __init__(
         self,
@@ -72,11 +74,15 @@ class Wake:
         perturbations: Sequence[Perturbation] = (),
         replay_perturbations: Sequence[Perturbation] = (),
         anneal: float = 1.0,
+        lr_scale: float | Sequence[float] = 1.0,
         steps_per_dream: int = 16,
     ):
         at_least(1, epochs=epochs, steps=steps, batch_size=batch_size, steps_per_dream=steps_per_dream)
         at_least(0, replay=replay, replay_weight=None if isinstance(replay_weight, str) else replay_weight)
         check_anneal("wake", anneal)
+        scales = (float(lr_scale),) if isinstance(lr_scale, int | float) else tuple(map(float, lr_scale))
+        if not scales or not all(0 < scale < math.inf for scale in scales):
+            raise ValueError(f"wake: expected an lr_scale above 0 for each experience, got {lr_scale}")
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
@@ -89,6 +95,7 @@ class Wake:
         self.replayer = Replayer(source, tuple(replay_perturbations), teacher, teacher_sees_perturbed=False)
         self.from_scratch = False
         self.anneal = anneal
+        self.lr_scales = scales
         self.steps_per_dream = steps_per_dream
 
     @property
@@ -100,6 +107,10 @@ class Wake:
     def needs_teacher(self) -> bool:
         """True when a copy of the learner must be kept at dawn."""
         return self.replays and (self.replayer.source == "day" or wants_teacher(self.replay_objectives))
+
+    def lr_scale_at(self, experience: int) -> float:
+        """The factor of the learning rate in an experience."""
+        return self.lr_scales[min(experience, len(self.lr_scales) - 1)]
 
     def check(self, network: nn.Module) -> None:
         """Raise a ValueError when a learner cannot train like this; any can."""

@@ -122,16 +122,17 @@ def test_learning_rates_are_put_back_for_whoever_goes_on() -> None:
 
 def test_a_stage_scales_the_learning_rates_and_the_next_one_has_the_full_ones() -> None:
     stream = tiny_stream()
-    module = tiny_module(stream, night=[NREM(2, 8, lr_scale=3.0, anneal=0.5), REM(3, 8)])
+    wake = Wake(epochs=2, batch_size=9, replay=8, lr_scale=[1.0, 0.25])
+    module = tiny_module(stream, wake=wake, night=[NREM(2, 8, lr_scale=3.0, anneal=0.5), REM(3, 8)])
     optimizer = module.configure_optimizers()
     rates = [group["lr"] for group in optimizer.param_groups]
     sleeper = sleeper_for(module)
     plan = plan_run(stream, module.parts, cycles=1)
-    factors = {"wake": 1.0, "nrem": 3.0, "rem": 1.0}
+    factors = {"nrem": [3.0] * 3, "rem": [1.0] * 3, "wake": [1.0, 0.25, 0.25]}
     for stage in plan:
         sleeper.enter(stage, classes_at(stream, stage.experience, "all"))
         sleeper.anneal(optimizer, 0)
-        expected = [factors[stage.kind] * rate for rate in rates]
+        expected = [factors[stage.kind][stage.experience] * rate for rate in rates]
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(expected)
 
 
