@@ -2,9 +2,9 @@
 
 Notation: R is the (E, E) accuracy matrix, R[i, j] the accuracy on the test data of experience j at the end of
 experience i (after its last night, or after its last wake stage where no night followed), and b the (E,) accuracies of
-the untrained network. All are fractions of 1. An experience without test data (a column of nothing) is left out of every
-mean over j. A number that is not defined, such as the forgetting of a run of one
-experience or anything of a run that was stopped, is None: never NaN and never a made-up 0.
+the untrained network. All are fractions of 1. An experience without test data (a column of nothing) is left out of
+every mean over j. A number that is not defined, such as the forgetting of a run of one experience or anything of a run
+that was stopped, is None: never NaN and never a made-up 0.
 
 A problem may have another score than accuracy, and less of it may be better. The rows hold that score under the same
 key; forgetting is still how much worse it became, transfer and gain how much better (:func:`summarise`).
