@@ -20,10 +20,9 @@ def list_(
     """List configurations, studies, streams and parts, with one line about each."""
     from dreamer import config
     from dreamer.config import registry
-    from dreamer.streams import registry as streams
-    from dreamer.studies import study as studies
+    from dreamer.config.streams import STREAMS
 
-    catalogs: dict[str, Any] = {"configs": config.describe, "studies": studies.describe, "streams": streams.available}
+    catalogs: dict[str, Any] = {"configs": config.describe, "studies": config.describe_studies, "streams": STREAMS.copy}
     catalogs |= {name: lambda name=name: registry.describe(name) for name in registry.FAMILIES}
     if family is not None and family not in catalogs:
         raise ConfigError(f"there is no family {family!r}; {one_of(family, catalogs)}")

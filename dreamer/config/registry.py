@@ -5,6 +5,7 @@ A family is a folder of parts. There is no registry: a new file is a new part.
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import importlib.util
@@ -41,8 +42,7 @@ def names(family: str) -> list[str]:
     Raises:
         UnknownPart: when there is no such family.
     """
-    package = importlib.import_module(_package(family))
-    files = (file for folder in package.__path__ for file in Path(folder).glob("*.py"))
+    files = _folder(family).glob("*.py")
     return sorted(
         file.stem for file in files if not file.stem.startswith("_") and file.stem != "base" and _defines(file)
     )
@@ -80,8 +80,8 @@ def dotted(path: str) -> type:
 
 
 def describe(family: str) -> dict[str, str]:
-    """The first docstring line of every part of a family, by name."""
-    return {name: summary(resolve(family, name)) for name in names(family)}
+    """The first docstring line of every part of a family, by name; read, not imported."""
+    return {name: _summary(_file(family, name)) for name in names(family)}
 
 
 def summary(thing: object) -> str:
@@ -123,7 +123,22 @@ def _import(where: str, path: str) -> ModuleType:
 
 def _file(family: str, name: str) -> Path:
     """Where a part of that name would lie."""
-    return Path(importlib.import_module(_package(family)).__path__[0], f"{name}.py")
+    return _folder(family) / f"{name}.py"
+
+
+def _folder(family: str) -> Path:
+    """Where the parts of a family lie; found without importing them, which would import torch."""
+    spec = importlib.util.find_spec(_package(family))
+    assert spec is not None and spec.submodule_search_locations, "a family is a package"
+    return Path(spec.submodule_search_locations[0])
+
+
+def _summary(file: Path) -> str:
+    """The first docstring line of the class that a file is named after."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name.lower() == file.stem.replace("_", ""):
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
 
 
 @functools.cache

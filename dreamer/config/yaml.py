@@ -38,6 +38,12 @@ def describe() -> dict[str, str]:
     return described
 
 
+def describe_studies() -> dict[str, str]:
+    """The question of each study, by name: the second line of its opening comment; the first is the command."""
+    found = sorted((folder() / "studies").glob("*.yaml"))
+    return {path.stem: path.read_text(encoding="utf-8").splitlines()[1].lstrip("# ") for path in found}
+
+
 def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, Any]:
     """Merge configurations, left to right.
 

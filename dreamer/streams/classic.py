@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from dreamer.config.streams import STREAMS
 from dreamer.core.suggest import one_of
 from dreamer.streams import native
 from dreamer.streams.base import Samples, Scenario, Stream
@@ -262,7 +263,7 @@ _SPLITS = {
 }
 
 
-def _as(name: str, function: Callable[..., Stream], about: str) -> Callable[..., Stream]:
+def _as(name: str, function: Callable[..., Stream]) -> Callable[..., Stream]:
     """The function with its first argument filled in, named and described after it."""
 
     def stream(**options: Any) -> Stream:
@@ -271,24 +272,20 @@ def _as(name: str, function: Callable[..., Stream], about: str) -> Callable[...,
     whole = inspect.signature(function)
     stream.__name__ = stream.__qualname__ = name
     arguments = (inspect.getdoc(function) or "").partition("Args:\n")[2]
-    stream.__doc__ = f"{about}\n\nArgs:\n" + arguments.partition("\n")[2]
+    stream.__doc__ = f"{STREAMS[name]}\n\nArgs:\n" + arguments.partition("\n")[2]
     stream.__signature__ = whole.replace(parameters=list(whole.parameters.values())[1:])  # type: ignore[attr-defined]
     return stream
 
 
 _FUNCTIONS: dict[str, Callable[..., Stream]] = {
-    "split_mnist": _as("split_mnist", split, "MNIST, ten digits of 28 x 28 pixels, split by class."),
+    "split_mnist": _as("split_mnist", split),
     "permuted_mnist": permuted_mnist,
     "rotated_mnist": rotated_mnist,
-    "split_fmnist": _as(
-        "split_fmnist", split, "Fashion-MNIST, ten kinds of clothes of 28 x 28 pixels, split by class."
-    ),
-    "split_cifar10": _as("split_cifar10", split, "CIFAR-10, ten kinds of things of 32 x 32 pixels, split by class."),
-    "split_cifar100": _as("split_cifar100", split, "CIFAR-100, a hundred kinds of things, split by class."),
-    "split_tinyimagenet": _as(
-        "split_tinyimagenet", split_pictures, "Tiny ImageNet, 200 kinds of things, split by class."
-    ),
-    "split_omniglot": _as("split_omniglot", split_pictures, "Omniglot, 964 hand-drawn characters, split by class."),
+    "split_fmnist": _as("split_fmnist", split),
+    "split_cifar10": _as("split_cifar10", split),
+    "split_cifar100": _as("split_cifar100", split),
+    "split_tinyimagenet": _as("split_tinyimagenet", split_pictures),
+    "split_omniglot": _as("split_omniglot", split_pictures),
     "core50": core50,
 }
 

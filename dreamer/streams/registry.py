@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from dreamer.config.streams import STREAMS
 from dreamer.core.suggest import one_of
 from dreamer.streams.arithmetic import arithmetic
 from dreamer.streams.base import Stream
@@ -40,7 +41,7 @@ _CHANGES: dict[str, Callable[..., Stream]] = {
 
 def available() -> dict[str, str]:
     """What every stream is, in one line, by name."""
-    return {name: (inspect.getdoc(resolve(name)) or "").split("\n")[0] for name in (*_OWN, *CLASSIC)}
+    return dict(STREAMS)
 
 
 def resolve(name: str) -> Callable[..., Stream]:
@@ -49,7 +50,7 @@ def resolve(name: str) -> Callable[..., Stream]:
         return _OWN[name]
     if name in CLASSIC:
         return function_of(name)
-    return _dotted(name, "stream", available())
+    return _dotted(name, "stream", STREAMS)
 
 
 def resolve_change(name: str) -> Callable[..., Stream]:

@@ -93,11 +93,6 @@ def catalog() -> dict[str, Path]:
     return {path.stem: path for path in sorted((config.folder() / "studies").glob("*.yaml"))}
 
 
-def describe() -> dict[str, str]:
-    """The question of each study, by name: the second line of its opening comment; the first is the command."""
-    return {name: path.read_text(encoding="utf-8").splitlines()[1].lstrip("# ") for name, path in catalog().items()}
-
-
 def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:
     """Read a study.
 

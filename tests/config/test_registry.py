@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from dreamer.config import registry
+from dreamer.streams import registry as streams
 
 
 @pytest.fixture
@@ -75,3 +76,8 @@ def test_every_part_of_every_family_is_found_and_described(family):
     for name, line in described.items():
         assert line, f"{family}/{name} has no docstring"
         assert registry.name_of(registry.resolve(family, name)) == name
+
+
+def test_the_lines_about_streams_are_those_of_their_docstrings() -> None:
+    for name, line in streams.available().items():
+        assert registry.summary(streams.resolve(name)) == line

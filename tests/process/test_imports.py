@@ -34,9 +34,9 @@ def test_every_public_name_comes_without_avalanche_wandb_and_omegaconf():
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["run", "--help"], ["plan", "--help"], ["list", "--help"]]
+    "words", [["--help"], ["--version"], ["run", "--help"], ["plan", "--help"], ["list", "--help"], ["list"]]
 )
-def test_help_prints_without_torch(words):
+def test_help_and_lists_print_without_torch(words):
     code = (
         f"sys.argv = ['dreamer', *{words!r}]\nfrom dreamer.cli.main import main\n"
         "try: main()\nexcept SystemExit as left: assert not left.code"

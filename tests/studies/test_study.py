@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamer import config
 from dreamer.config.binding import ConfigError
 from dreamer.studies import study
 from tests.helpers.toy_study import request, toy_study
@@ -115,7 +116,7 @@ def test_a_study_that_is_not_there_names_those_that_are() -> None:
 def test_every_study_can_be_run_in_full_and_quick_and_has_a_question(name: str) -> None:
     first, second = study.catalog()[name].read_text().splitlines()[:2]
     assert first == f"# dreamer study {name}"
-    assert second == f"# {study.describe()[name]}"
+    assert second == f"# {config.describe_studies()[name]}"
     full, quick = study.load(name), study.load(name, quick=True)
     assert full.question and full.limits
     assert all(full.arms.values()) and all(full.data.values()), "an arm or data set is not described"
