@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dreamer.config.allowed import allow
 from dreamer.config.binding import ConfigError
 
 Items = Annotated[
@@ -17,6 +18,21 @@ Items = Annotated[
     typer.Argument(
         metavar="[NAME_OR_YAML ...] [KEY=VALUE ...]",
         help="Configurations by name or file, merged left to right, then single keys. Without any: the digits.",
+        show_default=False,
+    ),
+]
+
+
+def _allowed(packages: list[str] | None) -> list[str] | None:
+    allow(packages or ())
+    return packages
+
+
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A package whose parts a configuration may name, beside dreamer's and this folder's.",
+        callback=_allowed,
         show_default=False,
     ),
 ]

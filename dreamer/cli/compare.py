@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dreamer.cli.common import Gpus, Mix, Threads, Workers, command_line, devices, folder_names, stopped
+from dreamer.cli.common import Allow, Gpus, Mix, Threads, Workers, command_line, devices, folder_names, stopped
 from dreamer.cli.common import seeds as numbers
 from dreamer.config.binding import ConfigError
 
@@ -61,6 +61,7 @@ def compare(
     ] = None,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log each run, and the table, to W&B.")] = False,
     mix: Mix = False,
+    allow: Allow = None,
     from_: Annotated[
         list[Path] | None,
         typer.Option("--from", help="Train nothing: write the report of the runs in this folder.", show_default=False),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dreamer.cli.common import Items, read
+from dreamer.cli.common import Allow, Items, read
 from dreamer.cli.run import show_schedule
 
 
-def plan(items: Items = None) -> None:
+def plan(items: Items = None, allow: Allow = None) -> None:
     """Print the schedule of a run, with its steps and bytes; train nothing."""
     from dreamer.runs import run as runs
 

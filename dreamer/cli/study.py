@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dreamer.cli.common import Mix, Threads, Workers, command_line, stopped
+from dreamer.cli.common import Allow, Mix, Threads, Workers, command_line, stopped
 from dreamer.cli.common import seeds as numbers
 from dreamer.cli.compare import run_comparison
 from dreamer.config.binding import ConfigError
@@ -40,6 +40,7 @@ def study(
     workers: Workers = 1,
     threads: Threads = 1,
     mix: Mix = False,
+    allow: Allow = None,
 ) -> None:
     """Run a pre-registered experiment and compute its verdict. Re-running resumes unfinished runs."""
     from dreamer.runs.run import quiet_lightning

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dreamer.cli.common import Gpus, Mix, Threads, Workers, devices, folder_names, stopped
+from dreamer.cli.common import Allow, Gpus, Mix, Threads, Workers, devices, folder_names, stopped
 from dreamer.config.binding import ConfigError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def tune(
     threads: Threads = 1,
     gpus: Gpus = None,
     mix: Mix = False,
+    allow: Allow = None,
 ) -> None:
     """Choose hyper-parameters on held-out training data, never on test data. Re-running resumes unfinished trials."""
     from dreamer.compare.tuning import space as spaces

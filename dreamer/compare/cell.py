@@ -25,7 +25,7 @@ def run_cell(folder: Path) -> dict[str, Any]:
     if cell.avalanche is not None:
         return _run_avalanche(cell, folder)
     if not (folder / runs.CONFIG).is_file():
-        return runs.execute(runs.prepare(cell.config, folder))
+        return runs.execute(runs.prepare(config.read(cell.config), folder))
     # another version of dreamer comes this far with --mix alone
     mixed = manifest.read(folder).get("code") != PROGRAM.fingerprint()
     return runs.execute(runs.resume(folder, force=mixed), resume=True)
@@ -34,7 +34,7 @@ def run_cell(folder: Path) -> dict[str, Any]:
 def _run_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
     """Avalanche saves nothing on the way, so its runs start from the beginning."""
     assert cell.avalanche is not None
-    prepared = runs.prepare(cell.config, folder)
+    prepared = runs.prepare(config.read(cell.config), folder)
     config.save(cell.config, folder / runs.CONFIG)
     module, wake = prepared.module, prepared.module.wake
     record = avalanche_strategies.run(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dreamer.config.environment import unresolved
 from dreamer.jobs.manifest import slug
 
 AVALANCHE = "avalanche:"
@@ -39,6 +40,6 @@ class Cell:
             "arm": self.arm,
             "stream": self.stream,
             "seed": self.seed,
-            "config": dict(self.config),
-            "avalanche": None if self.avalanche is None else dict(self.avalanche),
+            "config": unresolved(self.config),
+            "avalanche": unresolved(self.avalanche),
         }

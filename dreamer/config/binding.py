@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from dreamer.config import registry
+from dreamer.config.environment import FromEnvironment
 from dreamer.core.errors import ConfigError as ConfigError
 from dreamer.core.suggest import nearest, one_of
 
@@ -199,7 +200,7 @@ def _fit_one(value: Any, hint: Any, path: str, given: Collection[str]) -> Any:
         return float(value)
     elif hint is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    elif hint in _WORDS and type(value) is hint:
+    elif hint in _WORDS and (type(value) is hint or (hint is str and isinstance(value, FromEnvironment))):
         return value
     elif origin in (pathlib.Path, pathlib.PurePath) and isinstance(value, str):
         return pathlib.Path(value)
@@ -266,8 +267,18 @@ def _choices(classes: tuple[type, ...]) -> dict[str, type]:
 
 
 def _serves(part: type, wanted: type) -> bool:
-    # a protocol with data members cannot be checked against classes; there the family's folder decides
-    return _is_protocol(wanted) or issubclass(part, wanted)
+    if not _is_protocol(wanted):
+        return issubclass(part, wanted)
+    # a protocol with data members cannot be checked against classes, but its methods can
+    wrapped = ("__init__", "__subclasshook__")
+    methods = {
+        name
+        for base in wanted.__mro__
+        if _is_protocol(base)
+        for name, value in vars(base).items()
+        if inspect.isfunction(value) and name not in wrapped
+    }
+    return methods <= {name for base in part.__mro__ for name in vars(base)}
 
 
 def _family(hint: type) -> str | None:

@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+from dreamer.config.allowed import refusal
 from dreamer.core.suggest import one_of
 
 FAMILIES: dict[str, str] = {
@@ -69,7 +70,11 @@ def resolve(family: str, name: str) -> type:
 
 
 def dotted(path: str) -> type:
-    """The class at a dotted path, such as ``my.package.Thing``; an :class:`UnknownPart` when it cannot be imported."""
+    """The class at a dotted path, such as ``my.package.Thing``.
+
+    Raises:
+        UnknownPart: when it cannot be imported, or may not (see :mod:`dreamer.config.allowed`).
+    """
     where, _, attribute = path.rpartition(".")
     module = _import(where, path)
     found = getattr(module, attribute, None)
@@ -110,6 +115,9 @@ def _package(family: str) -> str:
 
 
 def _import(where: str, path: str) -> ModuleType:
+    refused = refusal(path)
+    if refused is not None:
+        raise UnknownPart(refused)
     try:
         return importlib.import_module(where)
     except ModuleNotFoundError as error:

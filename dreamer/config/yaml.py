@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer.config.binding import ConfigError, at, join
+from dreamer.config.environment import marked, unresolved
 from dreamer.core.suggest import one_of
 
 BASE = "base"
@@ -95,7 +96,7 @@ def save(plain: Mapping[str, Any], path: Path) -> None:
     """Write a configuration as YAML."""
     from omegaconf import OmegaConf
 
-    OmegaConf.save(OmegaConf.create(dict(plain)), path)
+    OmegaConf.save(OmegaConf.create(unresolved(plain)), path)
 
 
 def _into_list(under: list[Any], over: Mapping[str, Any], path: str) -> list[Any]:
@@ -172,7 +173,8 @@ def _resolved(merged: Mapping[str, Any]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return OmegaConf.to_container(OmegaConf.create(dict(merged)), resolve=True, throw_on_missing=True)  # type: ignore
+        plain: Any = OmegaConf.create(unresolved(merged))
+        return marked(OmegaConf.to_container(plain, resolve=True, throw_on_missing=True), OmegaConf.to_container(plain))
     except OmegaConfBaseException as error:
         raise ConfigError(at(error.full_key or "", _one_line(error))) from error
 

@@ -23,9 +23,22 @@ def write_text(path: Path, text: str) -> None:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], line_end: str = "\n") -> str:
-    """Rows as a CSV table; what a row lacks is empty, and what is no column is left out."""
+    """Rows as a CSV table; what a row lacks is empty, and what is no column is left out.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator=line_end, extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator=line_end)
+    writer.writerow(map(_no_formula, columns))
+    writer.writerows([_no_formula(row.get(column, "")) for column in columns] for row in rows)
     return text.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    if not isinstance(value, str) or value[:1] not in tuple("=+-@\t\r"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

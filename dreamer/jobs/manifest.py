@@ -17,6 +17,7 @@ from dreamer.core.files import write_text
 from dreamer.report.results import read_results
 
 FILE_NAME = "cell.json"
+_NAME_LETTERS = 100
 _PACKAGE = Path(__file__).parents[1]
 # rooms that plan, start and show many runs do not change one
 _ASIDE = ("cli", "compare", "jobs", "report", "studies")
@@ -114,8 +115,11 @@ def completed(folder: Path) -> bool:
 
 
 def slug(name: str) -> str:
-    """The name as a folder can have it."""
-    return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)
+    """The name as a folder can have it: of no more than 100 letters, and never that of the folder above."""
+    plain = "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)
+    if len(plain) > _NAME_LETTERS:
+        plain = f"{plain[:_NAME_LETTERS]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return plain if plain.strip(".") else "_" * max(1, len(plain))
 
 
 def _difference(there: Any, here: Any) -> str:

@@ -131,6 +131,8 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
         stream = checked.stream.build()
     except DataNotFound as error:
         raise ConfigError(str(error)) from error
+    if not isinstance(stream, Stream):
+        raise ConfigError(f"stream: expected a function that returns a Stream, got a {type(stream).__name__} from it")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(checked.seed, Purpose.INIT))
         module = checked.build_module(stream)

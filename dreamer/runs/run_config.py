@@ -17,6 +17,7 @@ from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.config import registry
 from dreamer.config.binding import ComponentSpec, ConfigError, at, bind, check, join, parameters
+from dreamer.config.environment import unresolved
 from dreamer.core.suggest import one_of
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.loggers.wandb import wandb_logger
@@ -37,6 +38,7 @@ OWNED = (
 )
 """Arguments of the Trainer that a run sets itself."""
 
+_NAME_BYTES = 200
 _FROM_STREAM = ("sample_shape", "num_classes", "outputs", "tokens")
 _READING: dict[str, Any] = {"root": str | None, "workers": int, "limit_bytes": int}
 
@@ -46,8 +48,13 @@ class RunConfig:
     """A checked configuration, from which everything can be built.
 
     Attributes:
+<<<<<<< HEAD
         plain: the resolved configuration, its seed written out.
         module: builds the module, given ``sample_shape``, ``num_classes`` (or domains), ``outputs`` and ``tokens``.
+=======
+        plain: the resolved configuration, its seed written out; what comes from the environment stays unresolved.
+        module: builds the module, given ``sample_shape``, ``num_classes`` (or domains) and ``outputs``.
+>>>>>>> trust
         loggers: build the loggers, given the run folder and the configuration.
         dream_quality: builds the callback that measures dreams, given the run folder; None where none is wanted.
         continual_evaluation: builds the callback that evaluates within stages; None where none is wanted.
@@ -102,16 +109,18 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
         factory = _optimizer(plain["optimizer"], of_module["optimizer"].default)
         module = replace(module, options={**module.options, "optimizer": factory})
     seed = module.options.get("seed", of_module["seed"].default)
-    reading, datamodule = _data(plain.get("data") or {})
+    reading, datamodule = _data({} if plain.get("data") is None else plain["data"])
     return RunConfig(
-        plain={**plain, "seed": seed},
-        name=_name(plain.get("name") or "run"),
+        plain=unresolved({**plain, "seed": seed}),
+        name=_name("run" if plain.get("name") is None else plain["name"]),
         seed=seed,
         out=check(plain.get("out"), str | None, "out"),
         stream=_stream(whole.get("stream"), {"seed": seed, **reading}),
         datamodule=datamodule,
         module=module,
-        trainer=bind(pl.Trainer, plain.get("trainer") or {}, "trainer", refused=OWNED).options,
+        trainer=bind(
+            pl.Trainer, {} if plain.get("trainer") is None else plain["trainer"], "trainer", refused=OWNED
+        ).options,
         loggers=_loggers(plain.get("logger")),
         dream_quality=_dream_quality(plain.get("dream_quality", {})),
         continual_evaluation=_continual_evaluation(plain.get("continual_evaluation")),
@@ -129,8 +138,8 @@ def _continual_evaluation(node: Any) -> ComponentSpec | None:
 
 def _name(value: Any) -> str:
     name = check(value, str, "name")
-    if Path(name).name != name:
-        raise ConfigError(f"name: expected the name of a folder, got {name!r}")
+    if Path(name).name != name or name in ("", ".", "..") or len(name.encode()) > _NAME_BYTES or not name.isprintable():
+        raise ConfigError(f"name: expected the name of a folder, got {name[:_NAME_BYTES]!r}")
     return name
 
 

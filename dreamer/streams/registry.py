@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from dreamer.config.allowed import refusal
 from dreamer.config.streams import STREAMS
 from dreamer.core.suggest import one_of
 from dreamer.streams.arithmetic import arithmetic
@@ -62,10 +64,31 @@ def _dotted(name: str, what: str, known: Iterable[str]) -> Callable[..., Stream]
     module, _, attribute = name.rpartition(".")
     if not module:
         raise ValueError(f"there is no {what} {name!r}; {one_of(name, known)}")
+    refused = refusal(name)
+    if refused is not None:
+        raise ValueError(refused)
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"there is no {what} {name!r}: {error}") from error
+    _check_gives_stream(name, found)
+    return found
+
+
+def _check_gives_stream(name: str, found: object) -> None:
+    """Raise a ValueError for what is no function, or says that it returns something else; it is not called."""
+    function = inspect.unwrap(found.func if isinstance(found, functools.partial) else found)  # type: ignore[arg-type]
+    if not (inspect.isfunction(function) or inspect.isclass(function)):
+        raise ValueError(f"expected a function that returns a Stream at {name!r}, got {type(found).__name__}")
+    refused = refusal(f"{function.__module__}.{function.__qualname__}")
+    if refused is not None:
+        raise ValueError(refused)
+    try:
+        returned = function if inspect.isclass(function) else get_type_hints(function).get("return", Stream)
+    except (NameError, TypeError):  # imported for type checkers only
+        return
+    if returned is not Any and not (inspect.isclass(returned) and issubclass(returned, Stream)):
+        raise ValueError(f"expected a function that returns a Stream at {name!r}, got one that returns {returned}")
 
 
 def signature(name: str) -> inspect.Signature:

@@ -26,6 +26,7 @@ def toys(tmp_path, monkeypatch):
     (folder / "misnamed.py").write_text("class Other: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(registry.FAMILIES, "toys", "toybox")
+    monkeypatch.setenv("DREAMER_ALLOW", "toybox")
     yield folder
     for module in [name for name in sys.modules if name.partition(".")[0] == "toybox"]:
         del sys.modules[module]

@@ -64,6 +64,7 @@ def drum(tmp_path, monkeypatch):
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(registry.FAMILIES, "toys", "toybox")
+    monkeypatch.setenv("DREAMER_ALLOW", "toybox")
     yield registry.resolve("toys", "drum")
     for module in [name for name in sys.modules if name.partition(".")[0] == "toybox"]:
         del sys.modules[module]
