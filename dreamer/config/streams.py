@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 STREAMS: dict[str, str] = {
+    "arithmetic": "Four arithmetic tasks on numbers of three digits, one after the other, as texts; generated, needs no "
+    "data.",
     "diabetes": "442 patients, ten numbers each, and how their diabetes progressed within a year; needs no download.",
     "digits": "1 797 real handwritten digits of 8 x 8 pixels, ten classes; needs no download.",
     "folder": "A folder of pictures, ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*``, or "
     "with a file of labels.",
     "hugging_face": "A folder that Hugging Face's ``save_to_disk`` wrote; nothing is downloaded.",
+    "text": "A folder of texts, a domain for each ``<domain>.txt`` or each folder ``<domain>/`` of such files.",
     "split_mnist": "MNIST, ten digits of 28 x 28 pixels, split by class.",
     "permuted_mnist": "MNIST under another fixed permutation of its pixels in every experience (Goodfellow et "
     "al. 2013).",

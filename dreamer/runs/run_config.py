@@ -48,13 +48,8 @@ class RunConfig:
     """A checked configuration, from which everything can be built.
 
     Attributes:
-<<<<<<< HEAD
-        plain: the resolved configuration, its seed written out.
-        module: builds the module, given ``sample_shape``, ``num_classes`` (or domains), ``outputs`` and ``tokens``.
-=======
         plain: the resolved configuration, its seed written out; what comes from the environment stays unresolved.
-        module: builds the module, given ``sample_shape``, ``num_classes`` (or domains) and ``outputs``.
->>>>>>> trust
+        module: builds the module, given ``sample_shape``, ``num_classes`` (or domains), ``outputs`` and ``tokens``.
         loggers: build the loggers, given the run folder and the configuration.
         dream_quality: builds the callback that measures dreams, given the run folder; None where none is wanted.
         continual_evaluation: builds the callback that evaluates within stages; None where none is wanted.
