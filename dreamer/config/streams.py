@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 STREAMS: dict[str, str] = {
-    "arithmetic": "Four arithmetic tasks on numbers of three digits, one after the other, as texts; generated, needs no "
-    "data.",
+    "arithmetic": "Four arithmetic tasks on numbers of three digits, one after the other, as texts; generated, "
+    "needs no data.",
     "diabetes": "442 patients, ten numbers each, and how their diabetes progressed within a year; needs no download.",
     "digits": "1 797 real handwritten digits of 8 x 8 pixels, ten classes; needs no download.",
     "folder": "A folder of pictures, ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*``, or "

@@ -39,7 +39,14 @@ def text(
     Args:
         root: the folder; None means the environment variable ``DREAMER_DATA``.
         domains: names, in the order in which they are learnt; None takes all in the order of their names.
-        tokeniser, block, opening, test, validation, split_seed: see :func:`from_texts`.
+        tokeniser: ``bytes``; ``pairs:SIZE``, byte pairs trained on the first domain; or a folder, a ``.gguf`` file or a
+            name of a tokeniser of ``transformers``.
+        block: T, the tokens that a network reads of a sample.
+        opening: what a text of a domain begins with: a ``mark`` of its own, the tokeniser's mark of ``beginning``, or
+            its ``name``.
+        test: fraction of each domain that is test data, in (0, 1).
+        validation: fraction of the training blocks that is held out, in [0, 1).
+        split_seed: decides which.
 
     Raises:
         DataNotFound: when there is no such folder.
