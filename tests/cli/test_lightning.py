@@ -63,6 +63,7 @@ NEEDED: dict[str, Any] = {
 }
 OF_TEXT: dict[str, Any] = {
     "sample_shape": [8],
+    "model": {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 10},
     "tokens": {"texts": ["a", "b"], "sizes": [1, 1], "openings": [[0]] * 10},
 }
 
@@ -229,7 +230,7 @@ def test_every_argument_has_a_type_and_says_what_it_is(part: Callable[..., Any])
 def test_what_is_printed_of_a_part_reads_back(part: type) -> None:
     parser = parser_of(part)
     needs = [name for name, each in inspect.signature(part).parameters.items() if each.default is each.empty]
-    needed = NEEDED | (OF_TEXT if name_of(part) in ("Decoder", "OwnWords") else {})
+    needed = NEEDED | (OF_TEXT if name_of(part) in ("CausalLM", "Decoder", "OwnWords") else {})
     given = parser.parse_object({"part": {name: needed[name] for name in needs}})
     printed = parser.dump(given)
     again = parser.parse_string(printed)
