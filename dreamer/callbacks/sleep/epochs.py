@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
@@ -103,6 +103,13 @@ class Epochs:
         epochs = max(1, self.trainer.max_epochs or 1)
         nights = sum(self._foreseen(day, state.drawn + ahead * day, ahead) is not False for ahead in range(epochs))
         return day - (-nights * night // epochs)
+
+    def outlook(self, day: int | None) -> tuple[list[bool | None], list[int], list[Literal["nrem", "rem"]], int | None]:
+        """What is known of the nights to come: see :meth:`dreamer.callbacks.sleep.report.NightReport.plan`."""
+        epochs = range(max(0, self.trainer.max_epochs - self.trainer.current_epoch))
+        nights = [self._foreseen(day or 0, self.state.drawn + ahead * (day or 0), ahead) for ahead in epochs]
+        kinds = [stage.kind for stage in self.options.stages or (NREM(),)]
+        return nights, self._night_steps(day or 0), kinds, day
 
     def announce(self, length: int) -> None:
         """Set in the Trainer's loop how many batches the epoch has."""
