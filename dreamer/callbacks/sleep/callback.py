@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamer.callbacks.sleep.batch_fields import BatchFields, Extras, Place, Where
 from dreamer.callbacks.sleep.epochs import Epochs, SleepOptions
 from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
-from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint
+from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint, keep_logger
 from dreamer.callbacks.sleep.loader import with_nights
 from dreamer.callbacks.sleep.model_adapter import Logits, forward_logits
 from dreamer.callbacks.sleep.report import NightReport
@@ -127,6 +127,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         """Wrap the Trainer's train loader, so that nights follow its days."""
         if stage != "fit":
             return
+        keep_logger(trainer)
         self.memory.distribute(trainer.global_rank, trainer.world_size)
         # what saves comes last, also where this callback was appended later: it saves what this one has counted
         trainer.callbacks = sorted(trainer.callbacks, key=is_checkpoint)
