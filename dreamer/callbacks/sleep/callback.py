@@ -13,9 +13,10 @@ from torch import Tensor
 from dreamer.callbacks.sleep.batch_fields import BatchFields, Extras, Place, Where
 from dreamer.callbacks.sleep.epochs import Epochs, SleepOptions
 from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
-from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint
+from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint, keep_logger
 from dreamer.callbacks.sleep.loader import with_nights
 from dreamer.callbacks.sleep.model_adapter import Logits, forward_logits
+from dreamer.callbacks.sleep.report import NightReport
 from dreamer.callbacks.sleep.stages import DreamStage, check_parts, check_schedule, without_objectives
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.core.limits import expect, expect_each
@@ -62,6 +63,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         day_capacity: samples of a day that are kept until dusk, for the generator; a checkpoint within a day has them.
         day_bytes: of these samples together, in the type in which the loader gives them.
         seed: of all that is drawn here.
+        verbose: print, through Lightning's logger, the plan at the start, and after each night the accuracy before and
+            after it on the first validation data (20 batches at most), where there are any.
 
     Raises:
         ValueError: when parts make no sense together, here or at the first batch, with the reason.
@@ -81,6 +84,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         day_capacity: int = 5000,
         day_bytes: int = 2**28,
         seed: int = 0,
+        verbose: bool = True,
     ):
         super().__init__()
         expect_each("stages", stages, object, "NREM(100)")
@@ -94,6 +98,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self.memory = memory
         self.schedule = schedule
         self.seed = seed
+        self.verbose = verbose
         self.state = SleepState()
         self._generator_trainer = (
             None if generator is None else GeneratorTrainer(generator, generator_optimizer, day_capacity, day_bytes)
@@ -108,6 +113,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             seed=seed,
         )
         self._epochs: Epochs | None = None
+        self._report: NightReport | None = None
         self._loader: Any = None
 
     @property
@@ -121,6 +127,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         """Wrap the Trainer's train loader, so that nights follow its days."""
         if stage != "fit":
             return
+        keep_logger(trainer)
         self.memory.distribute(trainer.global_rank, trainer.world_size)
         # what saves comes last, also where this callback was appended later: it saves what this one has counted
         trainer.callbacks = sorted(trainer.callbacks, key=is_checkpoint)
@@ -151,6 +158,11 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         planned = trainer.estimated_stepping_batches
         if planned != float("inf"):
             check_total_steps(trainer, planned, certain, "nights", advice)
+        if self.verbose:
+            fields = self.options.fields
+            self._report = NightReport(trainer, pl_module, fields, self.options.logits)
+            if 0 < (trainer.max_epochs or 0):
+                self._report.plan(*self._running.outlook(self._loader.day_length))
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Dawn, unless a checkpoint was resumed in the middle of an epoch."""
@@ -159,6 +171,11 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         epochs.begin()
         if self._loader.day_length is not None:
             epochs.announce(epochs.epoch_length(self._loader.day_length))
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Look at the validation data before the first batch of a night."""
+        if self._report is not None and self.asleep and self.state.trained == self.state.awake:
+            self._report.begin()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the batch; show a day's loss to a schedule that watches, log a night's on its own axis."""
@@ -177,6 +194,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
                 name = type(self.schedule).__name__
                 raise ValueError(f"{name} watches the loss, but the module's training_step returned none")
             self.schedule.observe(float(trainer.strategy.reduce(loss, reduce_op="mean")), None)
+        if self._report is not None and asleep and state.trained == state.awake + sum(state.night):
+            self._report.end(state.nights - 1, sum(state.night))
         if trainer.is_last_batch:
             state.epoch_over = True
 
@@ -210,7 +229,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
 
     def _leave(self, trainer: Any) -> None:
         vars(trainer.fit_loop._data_source).pop("dataloader", None)
-        self._epochs = self._loader = None
+        self._epochs = self._loader = self._report = None
 
     @property
     def _running(self) -> Epochs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
@@ -32,6 +32,8 @@ from dreamer.stages import NREM, Wake
 from dreamer.streams.base import Stream
 from dreamer.training.distributed import rebalance
 
+_OVER = object()
+"""What a day gives when it is over; a loader may give None as a batch."""
 _WIDTH = "width"
 """The field that says how long a sample's batch was."""
 _SEQUENCES = (2, 3)
@@ -85,6 +87,10 @@ class Epochs:
             return device
         return torch.device("cpu")
 
+    def resting(self) -> bool:
+        """Whether the Trainer calls no hooks of ours: its search for a learning rate puts all callbacks aside."""
+        return all(getattr(callback, "options", None) is not self.options for callback in self.trainer.callbacks)
+
     # ---------------------------------------------------------------- the length of an epoch, for the Trainer
 
     def epoch_length(self, day: int) -> int:
@@ -94,6 +100,8 @@ class Epochs:
         ``Trainer.estimated_stepping_batches`` reach to the end.
         """
         state = self.state
+        if self.resting():
+            return day
         if state.day_over and not state.epoch_over:
             return state.awake + sum(state.night)
         night = sum(self._night_steps(day))
@@ -103,6 +111,13 @@ class Epochs:
         epochs = max(1, self.trainer.max_epochs or 1)
         nights = sum(self._foreseen(day, state.drawn + ahead * day, ahead) is not False for ahead in range(epochs))
         return day - (-nights * night // epochs)
+
+    def outlook(self, day: int | None) -> tuple[list[bool | None], list[int], list[Literal["nrem", "rem"]], int | None]:
+        """What is known of the nights to come: see :meth:`dreamer.callbacks.sleep.report.NightReport.plan`."""
+        epochs = range(max(0, self.trainer.max_epochs - self.trainer.current_epoch))
+        nights = [self._foreseen(day or 0, self.state.drawn + ahead * (day or 0), ahead) for ahead in epochs]
+        kinds = [stage.kind for stage in self.options.stages or (NREM(),)]
+        return nights, self._night_steps(day or 0), kinds, day
 
     def announce(self, length: int) -> None:
         """Set in the Trainer's loop how many batches the epoch has."""
@@ -126,17 +141,23 @@ class Epochs:
 
     def epoch_batches(self, day: Iterator[Any], length: int | None) -> Iterator[Any]:
         """The day's batches, and the night's behind them; see :class:`dreamer.callbacks.sleep.loader.EpochSource`."""
+        if self.resting():
+            yield from day
+            return
         self.begin()
         state = self.state
         while not state.day_over:
-            batch = next(day, None)
-            if batch is not None:
+            batch = next(day, _OVER)
+            if batch is None:
+                # Lightning skips such a batch, and counts it
+                state.awake, state.drawn = state.awake + 1, state.drawn + 1
+            elif batch is not _OVER:
                 self._learn(batch)
-            if batch is None or state.awake == length:
+            if batch is _OVER or state.awake == length:
                 self._decide(self.end_day())
-                if state.night or batch is not None:
+                if state.night or batch is not _OVER:
                     self.announce(state.awake + sum(state.night))
-            if batch is not None:
+            if batch is not _OVER:
                 yield batch
         if state.night:
             # resumed within a night, there is no batch of the day to build dreams like, until one is fetched

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import sys
 from typing import Any
+
+from lightning_utilities.core import rank_zero
 
 TREES = ("pytorch_lightning", "lightning.pytorch")
 
@@ -34,6 +37,15 @@ def tree_of(trainer: Any) -> str:
     raise TypeError(
         f"expected a Trainer of {' or '.join(TREES)}, got {type(trainer).__module__}.{type(trainer).__name__}"
     )
+
+
+def keep_logger(trainer: Any) -> None:
+    """Let Lightning's lines come from the logger of the Trainer's own tree.
+
+    Both trees have one variable for it in common, which the last one to be imported has set: levels that a script gave
+    to the logger of the other would count no more.
+    """
+    rank_zero.log = logging.getLogger(f"{tree_of(trainer)}.utilities.rank_zero")
 
 
 @functools.cache
