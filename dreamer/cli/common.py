@@ -57,7 +57,13 @@ def read(items: list[str] | None, **options: Any) -> dict[str, Any]:
 
 def devices(gpus: str | None) -> tuple[str, ...] | None:
     """The GPUs of ``--gpus``; None leaves all of them to all workers."""
-    return None if gpus is None else tuple(gpus.split(","))
+    if gpus is None:
+        return None
+    found = tuple(gpu.strip() for gpu in gpus.split(","))
+    # besides a number CUDA takes the names of devices and of parts of them
+    if not all(gpu.isdigit() or gpu.startswith(("GPU-", "MIG-")) for gpu in found):
+        raise ConfigError(f"--gpus: expected numbers such as 0,1, got {gpus!r}")
+    return found
 
 
 def seeds(text: str) -> int | list[int]:

@@ -23,6 +23,8 @@ from dreamer.core.errors import ConfigError as ConfigError
 from dreamer.core.suggest import nearest, one_of
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+# whatever counts more than this would take years, or more memory than there is
+_COUNTS, _BYTES, _SEEDS = 10**10, 10**15, 2**63 - 1
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _MAPPINGS = (dict, collections.abc.Mapping)
 
@@ -198,8 +200,8 @@ def _fit_one(value: Any, hint: Any, path: str, given: Collection[str]) -> Any:
             return value
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    elif hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
+    elif hint is int and (type(value) is int or (isinstance(value, float) and value.is_integer())):
+        return _count(int(value), path)
     elif hint in _WORDS and (type(value) is hint or (hint is str and isinstance(value, FromEnvironment))):
         return value
     elif origin in (pathlib.Path, pathlib.PurePath) and isinstance(value, str):
@@ -210,6 +212,14 @@ def _fit_one(value: Any, hint: Any, path: str, given: Collection[str]) -> Any:
         inner = arguments[1] if len(arguments) == 2 else Any
         return {key: check(item, inner, join(path, key), given=given) for key, item in value.items()}
     raise _Mismatch
+
+
+def _count(value: int, path: str) -> int:
+    key = path.rpartition(".")[2]
+    limit = _SEEDS if key.endswith("seed") else _BYTES if key.endswith("bytes") else _COUNTS
+    if abs(value) > limit:
+        raise ConfigError(f"{path}: expected a whole number of at most {limit:,}, got {value:,}")
+    return value
 
 
 def _sequence(value: Any, origin: Any, arguments: tuple[Any, ...], path: str, given: Collection[str]) -> Any:

@@ -6,6 +6,7 @@ replace lists; ``night.0.steps=50`` reaches into one. ``null`` takes a value bac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,15 +109,17 @@ def _into_list(under: list[Any], over: Mapping[str, Any], path: str) -> list[Any
     return merged
 
 
-def _layer(item: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+def _layer(item: str | Path | Mapping[str, Any], above: tuple[Path, ...] = ()) -> Mapping[str, Any]:
     if isinstance(item, Mapping):
         return item
     path = _find(item)
+    if path.resolve() in above:
+        raise ConfigError(f"{BASE}: {path} is based on itself: expected another configuration")
     loaded = load(path)
     lower: Any = {}
     bases = loaded.pop(BASE, None) or []
     for name in [bases] if isinstance(bases, str) else bases:
-        lower = merge(lower, _layer(name))
+        lower = merge(lower, _layer(name, (*above, path.resolve())))
     return merge(lower, loaded)
 
 
@@ -149,6 +152,8 @@ def load(path: Path) -> dict[str, Any]:
         loaded = OmegaConf.to_container(OmegaConf.load(path))
     except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {_one_line(error)}") from error
+    except RecursionError:
+        raise ConfigError(f"cannot read {path}: it is nested too deeply, or holds itself") from None
     if not isinstance(loaded, dict):
         raise ConfigError(f"expected keys with values in {path}, got a list")
     return {str(key): value for key, value in loaded.items()}
@@ -174,9 +179,24 @@ def _resolved(merged: Mapping[str, Any]) -> dict[str, Any]:
 
     try:
         plain: Any = OmegaConf.create(unresolved(merged))
-        return marked(OmegaConf.to_container(plain, resolve=True, throw_on_missing=True), OmegaConf.to_container(plain))
+        resolved = OmegaConf.to_container(plain, resolve=True, throw_on_missing=True)
+        _refuse_not_finite(resolved)
+        return marked(resolved, OmegaConf.to_container(plain))
+    except RecursionError:
+        raise ConfigError("expected a configuration of a few levels, got one that is nested too deeply") from None
     except OmegaConfBaseException as error:
         raise ConfigError(at(error.full_key or "", _one_line(error))) from error
+
+
+def _refuse_not_finite(value: Any, path: str = "") -> None:
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            _refuse_not_finite(entry, join(path, key))
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            _refuse_not_finite(entry, join(path, index))
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path}: expected a finite number, got {value}")
 
 
 def _one_line(error: Exception) -> str:

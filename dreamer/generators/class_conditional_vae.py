@@ -63,6 +63,8 @@ class ClassConditionalVAE(Generator):
         continual: Continual = "grow",
     ):
         super().__init__(sample_shape, num_classes, continual, store)
+        for width in hidden:
+            at_least(1, hidden=width)
         at_least(1, latent_dim=latent_dim, components=components)
         at_least(0, beta=beta)
         self.latent_dim = latent_dim

@@ -51,6 +51,8 @@ class VAE(Generator):
         continual: Continual = "rehearse",
     ):
         super().__init__(sample_shape, num_classes, continual, store)
+        for width in hidden:
+            at_least(1, hidden=width)
         at_least(1, latent_dim=latent_dim)
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from dreamer.core.limits import above
+from dreamer.core.limits import above, at_least
 from dreamer.networks.base import TrunkAndHead
 from dreamer.networks.heads import GrowingHead, head
 
@@ -56,6 +56,8 @@ class MLP(TrunkAndHead):
         if rescale not in ("training", "evaluation"):
             raise ValueError(f"expected rescale to be training or evaluation, got {rescale!r}")
         above(0, spread=spread)
+        for width in hidden:
+            at_least(1, hidden=width)
         widths = [math.prod(sample_shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
         for into, out in zip(widths[:-1], widths[1:], strict=True):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Dream, Output
 from dreamer.problems import Problem
 
@@ -18,7 +19,7 @@ class Objective(ABC):
     """A loss of the learner's output for a batch.
 
     Args:
-        weight: factor of the loss.
+        weight: factor of the loss, at least 0.
 
     Attributes:
         needs_teacher: True when the batch must carry a teacher's logits.
@@ -33,6 +34,7 @@ class Objective(ABC):
     needs_classes: bool = False
 
     def __init__(self, weight: float = 1.0):
+        at_least(0, weight=weight)
         self.weight = weight
 
     def for_problem(self, problem: Problem) -> Objective:

@@ -39,6 +39,10 @@ OWNED = (
 """Arguments of the Trainer that a run sets itself."""
 
 _NAME_BYTES = 200
+_LEAST = {"accumulate_grad_batches": 1, "gradient_clip_val": 0, "log_every_n_steps": 0, "num_nodes": 1}
+"""Numbers of the Trainer that it takes as they come."""
+_UNFIT = ("lbfgs", "sparseadam")
+"""Optimisers of torch that cannot serve: one calls the loss itself, one takes sparse gradients alone."""
 _FROM_STREAM = ("sample_shape", "num_classes", "outputs", "tokens")
 _READING: dict[str, Any] = {"root": str | None, "workers": int, "limit_bytes": int}
 
@@ -103,23 +107,40 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
     if plain.get("optimizer") is not None:
         factory = _optimizer(plain["optimizer"], of_module["optimizer"].default)
         module = replace(module, options={**module.options, "optimizer": factory})
+    rate = module.options.get("generator_lr")
+    if rate is not None and rate <= 0:
+        raise ConfigError(f"generator_lr: expected a number above 0, got {rate}")
     seed = module.options.get("seed", of_module["seed"].default)
     reading, datamodule = _data({} if plain.get("data") is None else plain["data"])
     return RunConfig(
         plain=unresolved({**plain, "seed": seed}),
         name=_name("run" if plain.get("name") is None else plain["name"]),
         seed=seed,
-        out=check(plain.get("out"), str | None, "out"),
+        out=_out(plain.get("out")),
         stream=_stream(whole.get("stream"), {"seed": seed, **reading}),
         datamodule=datamodule,
         module=module,
-        trainer=bind(
-            pl.Trainer, {} if plain.get("trainer") is None else plain["trainer"], "trainer", refused=OWNED
-        ).options,
+        trainer=_trainer({} if plain.get("trainer") is None else plain["trainer"]),
         loggers=_loggers(plain.get("logger")),
         dream_quality=_dream_quality(plain.get("dream_quality", {})),
         continual_evaluation=_continual_evaluation(plain.get("continual_evaluation")),
     )
+
+
+def _out(value: Any) -> str | None:
+    out: str | None = check(value, str | None, "out")
+    if out is not None and not out.strip():
+        raise ConfigError(f"out: expected the path of a folder, got {out!r}")
+    return out
+
+
+def _trainer(node: Any) -> dict[str, Any]:
+    options = bind(pl.Trainer, node, "trainer", refused=OWNED).options
+    for key, least in _LEAST.items():
+        value = options.get(key)
+        if value is not None and value < least:
+            raise ConfigError(f"trainer.{key}: expected a number of at least {least}, got {value}")
+    return options
 
 
 def _dream_quality(node: Any) -> ComponentSpec | None:
@@ -196,6 +217,7 @@ def _optimizer(node: Any, default: type[torch.optim.Optimizer]) -> Callable[...,
         name.lower(): kind
         for name, kind in vars(torch.optim).items()
         if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+        if name.lower() not in _UNFIT
     }
     if "." in name:
         kinds[name] = _own_optimizer(name)

@@ -236,12 +236,16 @@ def _spelled(place: Path) -> str:
 
 def _pictures(place: Path) -> list[str]:
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return sorted(
+    paths = sorted(
         os.path.join(parent, name)
         for parent, _, names in os.walk(place)
         for name in names
         if not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
     )
+    for path in paths:
+        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait for ever
+            raise ValueError(f"expected a picture at {path!r}, got something that is no file")
+    return paths
 
 
 def _folders(place: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Stage, Step
 from dreamer.loop.batches import RankInfo, local_count, seen_batches
 from dreamer.loop.plan import training_samples
@@ -26,10 +27,14 @@ class StreamDataModule(pl.LightningDataModule):
         stream: the experiences, in order.
         evaluation_batch: samples per batch when the network is evaluated.
         resident: keep the experiences on the training device; switch it off for streams that do not fit there.
+
+    Raises:
+        ValueError: when ``evaluation_batch`` is below 1.
     """
 
     def __init__(self, stream: Stream, evaluation_batch: int = 1000, resident: bool = True):
         super().__init__()
+        at_least(1, evaluation_batch=evaluation_batch)
         self.stream = stream
         self.evaluation_batch = evaluation_batch
         self.resident = resident

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,3 +173,11 @@ def test_the_plan_says_what_was_understood(tmp_path: Path):
     draw(tmp_path, *(f"{name}/{number}.jpg" for name in ("ant", "bee", "cat") for number in range(4)))
     stream = folder(tmp_path, size=5, experiences=1, validation=0.0, test=0.25)
     assert data_line(stream, most=2) == "samples: 3 x 5 x 5; 3 classes: ant (3), bee (3), ..."
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_among_pictures_is_refused_and_not_waited_for(tmp_path):
+    draw(tmp_path, "cat/a.png", "cat/b.png", "dog/c.png", "dog/d.png")
+    os.mkfifo(tmp_path / "cat" / "z.png")
+    with pytest.raises(ValueError, match=r"z\.png'?, got something that is no file"):
+        folder(tmp_path, experiences=2)
