@@ -11,6 +11,7 @@ import torch
 
 from dreamer.compare import grid
 from dreamer.compare.cells import Cell
+from dreamer.compare.run import warn_of_few_seeds
 from dreamer.config.binding import ConfigError
 from dreamer.jobs import manifest, runner
 from dreamer.runs import run as runs
@@ -193,3 +194,10 @@ def test_the_fingerprint_sees_what_runs_and_not_what_shows(tmp_path: Path, monke
 def test_a_problem_with_another_score_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected one that is scored by accuracy, got regression"):
         grid.read({"arms": ["er"], "streams": ["diabetes"], "set": ["memory.store=float32"]})
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(3, "3 seeds: with fewer than 6 no difference"), (5, "0.0625"), (6, "")])
+def test_too_few_seeds_are_named_before_anything_runs(seeds: int, said: str, capsys: pytest.CaptureFixture) -> None:
+    warn_of_few_seeds(seeds)
+    heard = capsys.readouterr().err
+    assert said in heard and bool(heard) == bool(said)
