@@ -141,8 +141,8 @@ def _into_lightning() -> None:
             logged = {name: value for name, value in logged.items() if not name.startswith("sleep/")}
             _fits.append([self.global_step, self.current_epoch, logged, _weights(self.lightning_module)])
 
-    _CallbackConnector.on_trainer_init = with_callback  # type: ignore[method-assign]
-    pl.Trainer.fit = recorded  # type: ignore[method-assign]
+    _CallbackConnector.on_trainer_init = with_callback
+    pl.Trainer.fit = recorded
 
 
 # ---------------------------------------------------------------- Avalanche
@@ -172,5 +172,5 @@ def _into_avalanche() -> None:
         finally:
             _fits.append([self.clock.train_iterations, self.clock.train_exp_counter, {}, _weights(self.model)])
 
-    SupervisedTemplate.__init__ = with_plugin  # type: ignore[method-assign]
-    SupervisedTemplate.train = recorded  # type: ignore[method-assign]
+    SupervisedTemplate.__init__ = with_plugin
+    SupervisedTemplate.train = recorded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dreamer.config.binding import ConfigError
 from dreamer.core.lock import locked
 from dreamer.jobs import runner
 from dreamer.jobs.runner import Resources
+from dreamer.metrics.significance import pairs_needed, smallest_p
 
 GRID = "grid.yaml"
 
@@ -44,12 +46,24 @@ def compare(
         runner.write_down({folder / cell.folder: cell.plain() for cell in wanted.cells}, grid.PROGRAM, mix)
         config.save(wanted.asked, folder / GRID)
         folders = [folder / cell.folder for cell in wanted.cells]
+        warn_of_few_seeds(len({cell.seed for cell in wanted.cells}))
         reasons = runner.run_missing(folders, grid.PROGRAM, resources or Resources())
         comparison = collect.of_grid(wanted, folder, command, reasons)
         report(comparison, folder)
     if wanted.wandb:
         _log_table(comparison, folder)
     return comparison
+
+
+def warn_of_few_seeds(seeds: int) -> None:
+    """Say, before anything runs, when there are too few seeds for any conclusion."""
+    enough = pairs_needed()
+    if seeds < enough:
+        print(
+            f"{seeds} seeds: with fewer than {enough} no difference can be concluded, because even the smallest p of a "
+            f"signed-rank test, {smallest_p(seeds):.3g}, is above 0.05; --seeds {enough} is the least",
+            file=sys.stderr,
+        )
 
 
 def report(comparison: Comparison, folder: Path) -> Analysis:

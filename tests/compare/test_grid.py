@@ -11,6 +11,7 @@ import torch
 
 from dreamer.compare import grid
 from dreamer.compare.cells import Cell
+from dreamer.compare.run import warn_of_few_seeds
 from dreamer.config.binding import ConfigError
 from dreamer.jobs import manifest, runner
 from dreamer.runs import run as runs
@@ -203,3 +204,10 @@ def test_a_language_model_that_is_scored_by_its_answers_can_be_compared() -> Non
         {"arms": ["own_words", "own_words_by_day", "fine_tune"], "streams": ["arithmetic"], "seeds": [1, 2]}
     )
     assert len(found.cells) == 6
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(3, "3 seeds: with fewer than 6 no difference"), (5, "0.0625"), (6, "")])
+def test_too_few_seeds_are_named_before_anything_runs(seeds: int, said: str, capsys: pytest.CaptureFixture) -> None:
+    warn_of_few_seeds(seeds)
+    heard = capsys.readouterr().err
+    assert said in heard and bool(heard) == bool(said)
