@@ -172,5 +172,6 @@ def _into_avalanche() -> None:
         finally:
             _fits.append([self.clock.train_iterations, self.clock.train_exp_counter, {}, _weights(self.model)])
 
-    SupervisedTemplate.__init__ = with_plugin
-    SupervisedTemplate.train = recorded
+    template: Any = SupervisedTemplate
+    template.__init__ = with_plugin
+    template.train = recorded

@@ -1,0 +1,148 @@
+"""The runs behind the tables of docs/language.md: make those that are missing, then write numbers and tables anew.
+
+    python -m reproductions.arithmetic [--runs DIR] [--jobs N]
+
+Every run is a process of its own on one thread, so that its CPU time can be measured. Each is recorded in
+``docs/measurements/arithmetic.json`` when it is over. Without DIR it only writes the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from dreamer.streams.arithmetic import TASKS
+from reproductions import records
+
+RECORD = records.MEASUREMENTS / "arithmetic.json"
+PAGE = records.DOCS / "language.md"
+SEEDS = (11, 12, 13)
+"""Settings were chosen with seeds 1 and 2."""
+OURS = "nights on its own words, nothing replayed by day"
+ARMS: Mapping[str, tuple[str, ...]] = {
+    "fine-tuning": ("fine_tune",),
+    OURS: (),
+    "its own words by day, no nights": ("own_words_by_day",),
+    "2 000 real texts, replayed by day, no nights": ("er", "memory.store=float32"),
+}
+NAMES = [task.replace("_modulo", " modulo 1000") for task in TASKS]
+BEGIN, END = "<!-- written by reproductions/arithmetic.py -->", "<!-- until here -->"
+_lock = threading.Lock()
+
+
+def main() -> None:
+    """Parse the command line, run what is missing, write numbers and tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=None, help="make the runs that are missing, in this folder")
+    parser.add_argument("--jobs", type=int, default=1)
+    words = parser.parse_args()
+    if words.runs is not None:
+        done = {(one["arm"], one["seed"]) for one in recorded()}
+        with ThreadPoolExecutor(words.jobs) as pool:
+            list(pool.map(lambda each: run(words.runs, *each), [each for each in wanted() if each not in done]))
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{tables(recorded())}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+    print(tables(recorded()))
+
+
+def wanted() -> list[tuple[str, int]]:
+    """Arm and seed of every run, seed by seed, so that what is there early is paired."""
+    return [(arm, seed) for seed in SEEDS for arm in ARMS]
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The numbers of the runs that were made."""
+    return records.read(RECORD, {"runs": []})["runs"]
+
+
+def run(folders: Path, arm: str, seed: int) -> None:
+    """Make one run and record it."""
+    folder = folders / f"{list(ARMS).index(arm)}_{seed}"
+    words = ["arithmetic", *ARMS[arm], "--seed", str(seed)]
+    command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", *words, "--out", str(folder)]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    # the CPU time of this process alone, however many others run beside it
+    _, status, spent = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"the run failed: {' '.join(command)}")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    measured = {
+        "arm": arm,
+        "seed": seed,
+        "command": f"dreamer run {' '.join(words)}",
+        "rows": [
+            {"after": row["after"], "experience": row["experience"], "right": row["accuracy"]}
+            for row in results["accuracy_matrix"]["rows"]
+        ],
+        "steps": results["cost"]["optimizer_steps"],
+        "cpu_seconds": round(spent.ru_utime + spent.ru_stime, 1),
+        "versions": {name: results["versions"][name] for name in ("python", "torch", "lightning")},
+    }
+    with _lock:
+        records.write(RECORD, {"machine": records.machine(), "runs": [*recorded(), measured]})
+
+
+def of(measured: Sequence[dict[str, Any]], arm: str) -> list[dict[str, Any]]:
+    """The runs of an arm."""
+    return [one for one in measured if one["arm"] == arm]
+
+
+def at(one: Mapping[str, Any], after: str, experience: int) -> list[float]:
+    """Right answers of every task in %, after a day (``wake``) or a night."""
+    return next(
+        [100 * value for value in row["right"]]
+        for row in one["rows"]
+        if (row["after"], row["experience"]) == (after, experience)
+    )
+
+
+def final(one: Mapping[str, Any]) -> list[float]:
+    """Right answers of every task in % at the end."""
+    return [100 * value for value in one["rows"][-1]["right"]]
+
+
+def tables(measured: Sequence[dict[str, Any]]) -> str:
+    """What is kept at the end, and how days and nights of one seed take and give."""
+    seeds = sorted({one["seed"] for one in measured})
+    lines = [
+        f"Seeds {', '.join(map(str, seeds))}:",
+        "",
+        f"| arm | {' | '.join(NAMES)} | mean | CPU seconds |",
+        "|---" * (len(NAMES) + 3) + "|",
+    ]
+    for arm in ARMS:
+        mine = of(measured, arm)
+        if mine:
+            scores = [final(one) for one in mine]
+            cells = [
+                records.spread(each, 1) for each in (*zip(*scores, strict=True), list(map(statistics.mean, scores)))
+            ]
+            lines.append(f"| {arm} | {' | '.join(cells)} | {records.spread([one['cpu_seconds'] for one in mine], 0)} |")
+    first = of(measured, OURS)[0]
+    lines += [
+        "",
+        f"Seed {first['seed']} of the nights, before and after each:",
+        "",
+        f"| after | {' | '.join(NAMES)} |",
+        "|---" * (len(NAMES) + 1) + "|",
+    ]
+    for number in range(1, len(NAMES)):
+        evening, morning = at(first, "wake", number), at(first, "night", number)
+        cells = [
+            f"{evening[task]:.1f}, **{morning[task]:.1f}**" if task <= number else "" for task in range(len(NAMES))
+        ]
+        lines.append(f"| day {number + 1}, night {number + 1} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
