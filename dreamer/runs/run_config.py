@@ -108,8 +108,8 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
         factory = _optimizer(plain["optimizer"], of_module["optimizer"].default)
         module = replace(module, options={**module.options, "optimizer": factory})
     rate = module.options.get("generator_lr")
-    if rate is not None and rate <= 0:
-        raise ConfigError(f"generator_lr: expected a number above 0, got {rate}")
+    if rate is not None and rate < 0:
+        raise ConfigError(f"generator_lr: expected a number of at least 0, got {rate}")
     seed = module.options.get("seed", of_module["seed"].default)
     reading, datamodule = _data({} if plain.get("data") is None else plain["data"])
     return RunConfig(

@@ -105,7 +105,11 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
     assert torch.equal(first, weights(0)) and not torch.equal(first, weights(1))
 
 
-@pytest.mark.parametrize("memory", [ClassBalanced(12), Reservoir(12), ClassBalanced(12, logits=True)], ids=str)
+@pytest.mark.parametrize(
+    "memory",
+    [ClassBalanced(12), Reservoir(12), ClassBalanced(12, logits=True)],
+    ids=["balanced", "reservoir", "with logits"],
+)
 def test_real_texts_can_be_rehearsed(memory: Any) -> None:
     run = module(
         generator=None,
