@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dreamer.core.text import MINUS
-from reproductions import caltech, nights, pad_probe, papers, stability_gap, studies
+from reproductions import caltech, night_schedules, nights, pad_probe, papers, stability_gap, studies
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = ROOT / "docs" / "measurements"
@@ -47,6 +47,16 @@ def test_every_arm_was_run_with_every_seed_and_as_many_samples() -> None:
 def test_the_picture_is_drawn_anew_from_the_numbers(tmp_path: Path) -> None:
     nights.draw(nights.recorded(), tmp_path / "drawn.svg")
     assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+
+
+def test_the_page_of_strategies_prints_when_nights_come() -> None:
+    measured = night_schedules.recorded()
+    assert sorted((one["schedule"], one["budget"], one["seed"]) for one in measured) == sorted(night_schedules.wanted())
+    assert night_schedules.table(measured) in (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    for one in measured:
+        if one["schedule"] != "where drift is found":
+            # what is known beforehand takes what it was given, up to rounding
+            assert one["sleep_steps"] == pytest.approx(5 * one["budget"], rel=0.05)
 
 
 def test_the_page_of_metrics_prints_the_table_of_the_stability_gap() -> None:
