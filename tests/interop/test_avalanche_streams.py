@@ -533,12 +533,12 @@ def test_a_patch_that_the_user_brought_stays(monkeypatch: pytest.MonkeyPatch):
 
 def test_every_stream_has_a_line_and_a_signature():
     lines = available()
-    assert list(lines)[:3] == ["diabetes", "digits", "folder"] and set(CLASSIC) < set(lines)
+    assert list(lines)[:4] == ["arithmetic", "diabetes", "digits", "folder"] and set(CLASSIC) < set(lines)
     for name, line in lines.items():
         assert line
         parameters = signature(name).parameters
-        # the order of patients is that of their covariate, whatever the seed
-        assert "seed" in parameters or name == "diabetes"
+        # the order of patients is that of their covariate, and the order of texts is given
+        assert "seed" in parameters or name in ("diabetes", "text")
         assert all(each.default is not inspect.Parameter.empty for each in parameters.values())
     assert signature("split_omniglot").parameters["size"].default is None
 

@@ -9,6 +9,7 @@ import pytest
 
 from dreamer import config
 from dreamer.cli import main as cli
+from dreamer.config.allowed import VARIABLE
 from dreamer.jobs import manifest, pool
 from dreamer.report.results import write_results
 from dreamer.studies.experiments import base
@@ -38,6 +39,8 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     monkeypatch.setattr(pool, "run_jobs", run_jobs)
     monkeypatch.chdir(tmp_path)
+    # the toy lies beside these tests, and not in the folder in which the command is typed
+    monkeypatch.setenv(VARIABLE, "tests")
     quick = {"data": {"coins": {"seeds": [1, 2]}}}
     config.save(request(quick=quick), tmp_path / "toss.yaml")
     return type_in

@@ -65,7 +65,7 @@ def test_an_arm_that_is_null_is_left_out() -> None:
         ),
         ({"experiment": {}}, r"experiment\.name: expected the dotted path of an experiment, got None"),
         ({"experiment": {"name": "tests.helpers.toy_experiment.Top"}}, "has no class 'Top'; did you mean 'Toy'"),
-        ({"experiment": {"name": "pathlib.Path"}}, "expected an Experiment, got 'pathlib.Path'"),
+        ({"experiment": {"name": "pathlib.Path"}}, "'pathlib.Path' lies in another package"),
         ({"arms": {"plain": {"set": {"gian": 1}}}}, r"experiment\.gian: unknown key of Toy; did you mean 'gain'"),
         ({"arms": {"plain": {"set": {"gain": 3}}}}, "experiment: expected a gain of at most 1, got 3"),
     ],
