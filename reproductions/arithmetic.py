@@ -114,7 +114,7 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
     """What is kept at the end, and how days and nights of one seed take and give."""
     seeds = sorted({one["seed"] for one in measured})
     lines = [
-        f"Seeds {', '.join(map(str, seeds))}:",
+        f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}:",
         "",
         f"| arm | {' | '.join(NAMES)} | mean | CPU seconds |",
         "|---" * (len(NAMES) + 3) + "|",
@@ -128,7 +128,10 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
             ]
             lines.append(f"| {arm} | {' | '.join(cells)} | {records.spread([one['cpu_seconds'] for one in mine], 0)} |")
     first = of(measured, OURS)[0]
+    learnt = [[at(one, "wake", task)[task] for task in range(len(NAMES))] for one in of(measured, OURS)]
+    cells = [records.spread(each, 1) for each in (*zip(*learnt, strict=True), list(map(statistics.mean, learnt)))]
     lines += [
+        f"| just learnt, in the run with nights | {' | '.join(cells)} | |",
         "",
         f"Seed {first['seed']} of the nights, before and after each:",
         "",

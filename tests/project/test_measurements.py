@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dreamer.core.text import MINUS
-from reproductions import caltech, night_schedules, nights, pad_probe, papers, stability_gap, studies
+from reproductions import arithmetic, caltech, night_schedules, nights, pad_probe, papers, stability_gap, studies
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = ROOT / "docs" / "measurements"
@@ -47,6 +47,14 @@ def test_every_arm_was_run_with_every_seed_and_as_many_samples() -> None:
 def test_the_picture_is_drawn_anew_from_the_numbers(tmp_path: Path) -> None:
     nights.draw(nights.recorded(), tmp_path / "drawn.svg")
     assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+
+
+def test_the_page_of_language_models_prints_what_is_kept() -> None:
+    measured = arithmetic.recorded()
+    assert arithmetic.tables(measured) in (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    assert {(one["arm"], one["seed"]) for one in measured} <= set(arithmetic.wanted())
+    for one in measured:
+        assert one["steps"]["wake"] == 1506 + 251 + 502 + 502
 
 
 def test_the_page_of_strategies_prints_when_nights_come() -> None:
