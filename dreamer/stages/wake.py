@@ -82,7 +82,7 @@ class Wake:
         check_anneal("wake", anneal)
         scales = (float(lr_scale),) if isinstance(lr_scale, int | float) else tuple(map(float, lr_scale))
         if not scales or not all(0 < scale < math.inf for scale in scales):
-            raise ValueError(f"wake: expected an lr_scale above 0 for each experience, got {lr_scale}")
+            raise ValueError(f"expected an lr_scale above 0 for each experience, got {lr_scale}")
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size

@@ -30,7 +30,7 @@ def test_options_are_given_by_position_or_by_name() -> None:
 def test_a_learning_rate_is_scaled_by_something_above_0(scale: float) -> None:
     with pytest.raises(ValueError, match="nrem: expected lr_scale above 0"):
         NREM(lr_scale=scale)
-    with pytest.raises(ValueError, match="wake: expected an lr_scale above 0"):
+    with pytest.raises(ValueError, match="expected an lr_scale above 0"):
         Wake(lr_scale=[1.0, scale])
 
 
