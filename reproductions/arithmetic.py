@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -35,7 +33,6 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "2 000 real texts, replayed by day, no nights": ("er", "memory.store=float32"),
 }
 NAMES = [task.replace("_modulo", " modulo 1000") for task in TASKS]
-BEGIN, END = "<!-- written by reproductions/arithmetic.py -->", "<!-- until here -->"
 _lock = threading.Lock()
 
 
@@ -49,8 +46,7 @@ def main() -> None:
         done = {(one["arm"], one["seed"]) for one in recorded()}
         with ThreadPoolExecutor(words.jobs) as pool:
             list(pool.map(lambda each: run(words.runs, *each), [each for each in wanted() if each not in done]))
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{tables(recorded())}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+    records.write_between(PAGE, "arithmetic", tables(recorded()))
     print(tables(recorded()))
 
 
@@ -69,11 +65,9 @@ def run(folders: Path, arm: str, seed: int) -> None:
     folder = folders / f"{list(ARMS).index(arm)}_{seed}"
     words = ["arithmetic", *ARMS[arm], "--seed", str(seed)]
     command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", *words, "--out", str(folder)]
-    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
-    # the CPU time of this process alone, however many others run beside it
-    _, status, spent = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"the run failed: {' '.join(command)}")
+    code, seconds = records.timed(command, folder.with_suffix(".log"))
+    if code:
+        raise SystemExit(f"the run failed: {' '.join(command)}; see {folder.with_suffix('.log')}")
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     measured = {
         "arm": arm,
@@ -84,7 +78,7 @@ def run(folders: Path, arm: str, seed: int) -> None:
             for row in results["accuracy_matrix"]["rows"]
         ],
         "steps": results["cost"]["optimizer_steps"],
-        "cpu_seconds": round(spent.ru_utime + spent.ru_stime, 1),
+        "cpu_seconds": round(seconds, 1),
         "versions": {name: results["versions"][name] for name in ("python", "torch", "lightning")},
     }
     with _lock:

@@ -5,7 +5,7 @@
 The embedded digits with the recipe `dreams`, which replays nothing by day. Nights come after every experience, every
 100 wake steps, or where drift is found; a night is so long that all nights of a schedule that is known beforehand take
 equally many steps. Started again, the script continues with the runs that ``docs/measurements/night_schedules.json``
-does not hold.
+does not hold. Without DIR it only writes the table of docs/strategies.md and draws.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from reproductions import records
 
 RECORD = records.MEASUREMENTS / "night_schedules.json"
 PICTURE = records.MEASUREMENTS / "night_schedules.svg"
+PAGE = records.DOCS / "strategies.md"
 SEEDS = (31, 32, 33)
 """None of them was used to choose a setting."""
 BUDGETS = (58, 115, 230, 460, 920)
@@ -50,7 +51,7 @@ def main() -> None:
             if not of(measured, schedule, budget, seed):
                 measured.append(run(words.runs, schedule, budget, seed))
                 records.write(RECORD, {"machine": records.machine(), "runs": measured})
-    print(table(recorded()))
+    records.write_between(PAGE, "night_schedules", table(recorded()))
     draw(recorded(), PICTURE)
 
 
@@ -123,7 +124,6 @@ def table(measured: Sequence[dict[str, Any]]) -> str:
 
 def draw(measured: Sequence[dict[str, Any]], path: Path) -> None:
     """What is kept against the steps of sleep, a line for each schedule."""
-    import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullLocator
@@ -151,9 +151,7 @@ def draw(measured: Sequence[dict[str, Any]], path: Path) -> None:
     axes.set_title("nights come", fontsize="medium", loc="left")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    # fixed identifiers: the same numbers give the same file
-    with matplotlib.rc_context({"svg.hashsalt": "dreamer"}):
-        figure.savefig(path, metadata={"Date": None})
+    records.save_svg(figure, path)
 
 
 if __name__ == "__main__":

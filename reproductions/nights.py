@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,18 +108,16 @@ def run(data_root: str, folders: Path, stream: str, arm: str, seed: int) -> dict
         return json.loads(record.read_text(encoding="utf-8"))
     words = [stream, *STREAMS[stream].arms[arm], "--seed", str(seed)]
     command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", *words, f"data.root={data_root}"]
-    process = subprocess.Popen([*command, "--out", str(folder)], env=os.environ | {"OMP_NUM_THREADS": "1"})
-    # the CPU time of this process alone, however many others run beside it
-    _, status, spent = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"the run failed: {' '.join(command)}")
+    code, seconds = records.timed([*command, "--out", str(folder)], folder.with_suffix(".log"))
+    if code:
+        raise SystemExit(f"the run failed: {' '.join(command)}; see {folder.with_suffix('.log')}")
     measured = {
         "stream": stream,
         "arm": arm,
         "seed": seed,
         "command": f"dreamer run {' '.join(words)}",
         **numbers(json.loads((folder / "results.json").read_text(encoding="utf-8"))),
-        "cpu_seconds": round(spent.ru_utime + spent.ru_stime, 1),
+        "cpu_seconds": round(seconds, 1),
     }
     record.write_text(json.dumps(measured), encoding="utf-8")
     return measured
@@ -194,7 +190,6 @@ def difference(paired: Paired) -> str:
 
 def draw(measured: Sequence[dict[str, Any]], path: Path) -> None:
     """The README's picture: accuracy on the classes seen so far, after every day and after every night."""
-    import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -221,9 +216,7 @@ def draw(measured: Sequence[dict[str, Any]], path: Path) -> None:
     whole.legend(frameon=False, loc="lower left", fontsize="small")
     close.set_ylim(93, 100.2)
     close.set_title("the same, from 93 % upwards; shaded: night", fontsize="medium")
-    # fixed identifiers: the same numbers give the same file
-    with matplotlib.rc_context({"svg.hashsalt": "dreamer"}):
-        figure.savefig(path, metadata={"Date": None})
+    records.save_svg(figure, path)
 
 
 if __name__ == "__main__":

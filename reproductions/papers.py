@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from signal import SIGINT
 from typing import Any
 
 from reproductions import records
@@ -86,7 +83,7 @@ def run(data_root: str, folders: Path, minutes: float | None, name: str, words: 
     else:
         here = [word.replace("DATA_ROOT", data_root) for word in words]
         command = [*start, f"data.root={data_root}", *here, "--seed", str(seed), "--out", str(folder)]
-    code, seconds = _timed(command, folder.with_suffix(".log"), minutes)
+    code, seconds = records.timed(command, folder.with_suffix(".log"), minutes)
     spent = folder.with_suffix(".seconds")
     seconds += float(spent.read_text()) if spent.exists() else 0.0
     spent.write_text(str(seconds))
@@ -106,20 +103,6 @@ def run(data_root: str, folders: Path, minutes: float | None, name: str, words: 
     with _lock:
         records.write(RECORD, recorded() | {name: entry})
     print(f"{name}: {100 * entry['average_accuracy']:.2f} %, {seconds:.0f} CPU-seconds", flush=True)
-
-
-def _timed(command: list[str], log: Path, minutes: float | None) -> tuple[int, float]:
-    """The exit code of a command, which is interrupted after so many minutes, and the CPU seconds that it took."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as out:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
-        alarm = threading.Timer(threading.TIMEOUT_MAX if minutes is None else 60 * minutes, child.send_signal, [SIGINT])
-        alarm.start()
-        _, status, usage = os.wait4(child.pid, 0)
-        alarm.cancel()
-    child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode, usage.ru_utime + usage.ru_stime
 
 
 def recorded() -> dict[str, Any]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
+import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from signal import SIGINT
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DOCS = Path(__file__).parents[1] / "docs"
 MEASUREMENTS = DOCS / "measurements"
@@ -21,6 +28,40 @@ def read(path: Path, empty: Any) -> Any:
 def write(path: Path, record: Any) -> None:
     """Record in a file."""
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def timed(command: Sequence[str], log: Path, minutes: float | None = None) -> tuple[int, float]:
+    """The exit code of a command on one thread, and the CPU seconds that it took, however many run beside it.
+
+    Args:
+        log: gets what it prints.
+        minutes: after so many it is interrupted.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as out:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        alarm = threading.Timer(threading.TIMEOUT_MAX if minutes is None else 60 * minutes, child.send_signal, [SIGINT])
+        alarm.start()
+        _, status, usage = os.wait4(child.pid, 0)
+        alarm.cancel()
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return child.returncode, usage.ru_utime + usage.ru_stime
+
+
+def write_between(page: Path, script: str, text: str) -> None:
+    """Write into a page what stands between the two comments that name a script."""
+    begin, end = f"<!-- written by reproductions/{script}.py -->", "<!-- until here -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8")
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write a picture; the same numbers give the same file."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "dreamer"}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -44,7 +44,6 @@ NUMBERS = {
     "worst_case_accuracy": "worst case",
     "recency_bias": "recency bias",
 }
-BEGIN, END = "<!-- written by reproductions/stability_gap.py -->", "<!-- until here -->"
 
 
 def main() -> None:
@@ -57,9 +56,7 @@ def main() -> None:
         made = made_runs(words.data_root, words.runs)
         records.write(RECORD, {"machine": records.machine(), "runs": made})
     measured = recorded()
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(measured)}\n{END}{after}", encoding="utf-8")
+    records.write_between(PAGE, "stability_gap", table(measured))
     print(table(measured))
 
 

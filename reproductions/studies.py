@@ -13,12 +13,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reproductions import records
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DOCS = Path(__file__).parents[1] / "docs"
-MEASUREMENTS, STUDIES = DOCS / "measurements", DOCS / "studies"
+STUDIES = records.DOCS / "studies"
 EMPTY_ROOM = {
     "awake_perturbed": ("the real images, perturbed", "#e69f00"),
     "dreams_perturbed": ("dreams, perturbed", "#cc79a7"),
@@ -41,10 +42,10 @@ Curve = dict[float, float]
 
 def main() -> None:
     """Draw."""
-    empty_room(read("empty-room", "mnist_100", "accuracy"), MEASUREMENTS / "empty_room.svg")
+    empty_room(read("empty-room", "mnist_100", "accuracy"), records.MEASUREMENTS / "empty_room.svg")
     snake(
         {measure: read("snake", "mnist", measure) for measure in ("precision", "recall", "frechet")},
-        MEASUREMENTS / "snake.svg",
+        records.MEASUREMENTS / "snake.svg",
     )
 
 
@@ -71,7 +72,7 @@ def empty_room(curves: dict[str, list[Curve]], path: Path) -> None:
     axes.set_xlabel("nights (100 optimiser steps each)\nafter training on 100 images a class; no new data ever again")
     axes.set_ylabel("accuracy on real\ntest images (%)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _save(figure, path)
+    records.save_svg(figure, path)
 
 
 def snake(curves: dict[str, dict[str, list[Curve]]], path: Path) -> None:
@@ -88,7 +89,7 @@ def snake(curves: dict[str, dict[str, list[Curve]]], path: Path) -> None:
         axes.set_ylim(0, 103 if measure in PUBLISHED else None)
         axes.set_xlabel("generation")
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
-    _save(figure, path)
+    records.save_svg(figure, path)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -110,14 +111,6 @@ def _line(axes: Axes, curves: list[Curve], label: str, colour: str) -> float:
     axes.set_xticks(places)
     axes.spines[["top", "right"]].set_visible(False)
     return mean[-1]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    import matplotlib
-
-    # fixed identifiers: the same numbers give the same file
-    with matplotlib.rc_context({"svg.hashsalt": "dreamer"}):
-        figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.config.binding import ConfigError
 from dreamer.jobs.manifest import completed
 from dreamer.jobs.runner import Missing, why_missing
-from dreamer.report.results import FILE_NAME, read_results
+from dreamer.report.results import FILE_NAME, read_results, results_in
 from dreamer.report.score import Score
 
 
@@ -25,8 +25,8 @@ def of_grid(grid: Grid, folder: Path, command: str = "", reasons: dict[Path, str
         if completed(place):
             runs.append(CompletedRun(cell.arm, cell.stream, cell.seed, read_results(place), place))
         else:
-            reason, diverged = why_missing(place, reasons), _diverged(place)
-            missing.append(Missing(cell.arm, cell.stream, cell.seed, reason, diverged))
+            diverged = "diverged" in results_in(place)
+            missing.append(Missing(cell.arm, cell.stream, cell.seed, why_missing(place, reasons), diverged))
     warnings = (*grid.warnings, *differences(runs, grid.cells))
     return Comparison(grid.title, tuple(runs), tuple(missing), grid.reference, tuple(dict.fromkeys(warnings)), command)
 
@@ -79,13 +79,6 @@ def _results(folders: Sequence[Path]) -> Iterable[Path]:
         # that of a comparison itself describes many runs
         if results.get("complete") and "accuracy_matrix" in results:
             yield path
-
-
-def _diverged(folder: Path) -> bool:
-    try:
-        return "diverged" in read_results(folder)
-    except (OSError, ValueError):
-        return False
 
 
 def _of_wandb(path: Path) -> bool:

@@ -15,6 +15,8 @@ from dreamer.compare.cells import Cell
 from dreamer.compare.given import augmentation, data, plan
 from dreamer.compare.results import CompletedRun
 
+_OF_FOLDERS = ("folder", "hugging_face", "text")
+"""Streams of a user's own folder: others of one name are of the same data."""
 _AMOUNTS = (
     ("optimiser steps", "steps", "; --match steps makes them equal where it can"),
     ("optimiser steps asleep", "steps_asleep", ""),
@@ -88,7 +90,7 @@ def _folders(runs: list[CompletedRun]) -> list[str]:
     for run in runs:
         config = run.results.get("config") or {}
         node, there = config.get("stream"), (config.get("data") or {}).get("root")
-        if (node.get("name") if isinstance(node, Mapping) else node) == "folder":
+        if (node.get("name") if isinstance(node, Mapping) else node) in _OF_FOLDERS:
             root = node.get("root", there) if isinstance(node, Mapping) else there
             places.setdefault(str(root), []).append(run.arm)
     if len(places) < 2:

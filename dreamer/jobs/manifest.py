@@ -14,7 +14,7 @@ from dreamer import __version__
 from dreamer.config.binding import ConfigError
 from dreamer.core.differences import differences, in_words
 from dreamer.core.files import write_text
-from dreamer.report.results import read_results
+from dreamer.report.results import results_in
 
 FILE_NAME = "cell.json"
 _NAME_LETTERS = 100
@@ -108,10 +108,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def completed(folder: Path) -> bool:
     """Whether a run folder holds complete results."""
-    try:
-        return read_results(folder).get("complete") is True
-    except (OSError, ValueError):
-        return False
+    return results_in(folder).get("complete") is True
 
 
 def slug(name: str) -> str:

@@ -52,8 +52,7 @@ class CausalLM(nn.Module):
     ):
         super().__init__()
         at_least(1, lora=lora)
-        if alpha is not None:
-            above(0, alpha=alpha)
+        above(0, alpha=alpha)
         fractions(lora_dropout=lora_dropout)
         if len(sample_shape) != 1:
             raise ValueError(
@@ -62,7 +61,7 @@ class CausalLM(nn.Module):
         loaded = _model(model)
         _check(loaded, sample_shape[0], outputs)
         self.vocabulary = outputs
-        self._cache = cache_argument(loaded)
+        self._cache_argument = cache_argument(loaded)
         if checkpointing:
             recompute_activations(loaded)
         if lora is not None:
@@ -86,7 +85,7 @@ class CausalLM(nn.Module):
 
     def extend(self, tokens: Tensor, cache: Any) -> Tensor:
         """Read (B, t) further tokens into the cache; gives the (B, V) logits of the token behind the last."""
-        found = self.model(input_ids=tokens, use_cache=True, logits_to_keep=1, **{self._cache: cache})
+        found = self.model(input_ids=tokens, use_cache=True, logits_to_keep=1, **{self._cache_argument: cache})
         return found.logits[:, -1, : self.vocabulary]
 
     @property

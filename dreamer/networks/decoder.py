@@ -42,14 +42,13 @@ class Decoder(nn.Module):
         layers: in place of those of ``size``.
         heads: in place of those of ``size``.
         positions: ``rotary`` or ``learned``.
-        base: of the rotary embedding: its slowest turn takes about 2 pi times as many tokens. 10000 as in the paper; a
-            tenth of that and less tells the places of short texts apart better.
+        base: of the rotary embedding: its slowest turn takes about 2 pi times as many tokens. 10000 as in the paper,
+            less for short texts.
         tied: use the embedding of the tokens as the output layer too.
         dropout: fraction of what each layer adds that is dropped in training, in [0, 1).
         context: most tokens that it can read, the block's own by default.
 
-    Initial weights are normal, with a variance of one over the inputs, as in the code of Marek et al. (2026): with
-    those that torch draws by default, whose variance is a third of it, sums take far more steps to learn.
+    Initial weights are normal, with a variance of one over the inputs, as in the code of Marek et al. (2026).
 
     Raises:
         ValueError: when samples are not blocks of tokens, or a size is impossible.

@@ -74,6 +74,14 @@ def read_results(path: str | Path) -> dict[str, Any]:
     return results
 
 
+def results_in(folder: str | Path) -> dict[str, Any]:
+    """What a run folder holds as :func:`read_results`; nothing where that is absent or damaged."""
+    try:
+        return read_results(folder)
+    except (OSError, ValueError):
+        return {}
+
+
 def evaluations(results: Mapping[str, Any]) -> list[AccuracyRow]:
     """The rows of the accuracy matrix; where experiences came in pieces, as if they had come whole."""
     return whole_rows(results["accuracy_matrix"]["rows"], results.get("protocol", {}).get("origins"))

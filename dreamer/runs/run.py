@@ -31,7 +31,7 @@ from dreamer.core.lock import InUse, locked
 from dreamer.core.randomness import Purpose, mix
 from dreamer.jobs.manifest import code_fingerprint
 from dreamer.loggers import wandb
-from dreamer.report.results import FILE_NAME, read_results
+from dreamer.report.results import read_results, results_in
 from dreamer.runs._folders import CHECKPOINTS, CONFIG, clear, folders, free_folder, holds_run
 from dreamer.runs._origin import continued
 from dreamer.runs.run_config import RunConfig, run_config
@@ -232,12 +232,8 @@ def resume(directory: Path, *words: str, progress: bool = False, previous: bool 
 
 def finished(directory: Path) -> dict[str, Any] | None:
     """The results of a run folder whose run is complete, else None."""
-    if not (directory / FILE_NAME).is_file():
-        return None
-    try:
-        results = read_results(directory)
-    except ValueError:  # damaged: the checkpoint says where the run stands
-        return None
+    # where they are damaged the checkpoint says where the run stands
+    results = results_in(directory)
     return results if results.get("complete") is True else None
 
 

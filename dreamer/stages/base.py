@@ -77,7 +77,7 @@ class Sleep:
         strength = (float(given),) if isinstance(given, int | float) else tuple(map(float, given))
         if not strength or min(strength) < 0:
             raise ValueError(f"{self.kind}: expected a strength of at least 0 for each night, got {given}")
-        check_anneal(self.kind, self.anneal)
+        check_anneal(self.anneal, f"{self.kind}: ")
         if not 0 < self.lr_scale < math.inf:
             raise ValueError(f"{self.kind}: expected lr_scale above 0, got {self.lr_scale}")
         self.objectives = DEFAULT_OBJECTIVES if self.objectives is None else tuple(self.objectives)
@@ -125,7 +125,7 @@ class Sleep:
         return Losses.of(learner=total_loss(self._chosen, output, dream, active))
 
 
-def check_anneal(where: str, anneal: float) -> None:
+def check_anneal(anneal: float, where: str = "") -> None:
     """Raise a ValueError unless the fraction of the learning rate that is left at a stage's end makes sense."""
     if not 0 < anneal <= 1:
-        raise ValueError(f"{where}: expected anneal in (0, 1], got {anneal}")
+        raise ValueError(f"{where}expected anneal in (0, 1], got {anneal}")

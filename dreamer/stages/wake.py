@@ -48,7 +48,7 @@ class Wake:
         replay_perturbations: perturb the replayed samples; the teacher sees the clean ones.
         anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
         lr_scale: factor of the optimiser's learning rate; a list gives one for each experience, the last for all
-            further ones. What is learnt more slowly overwrites less, and a night brings it back sooner.
+            further ones.
         steps_per_dream: steps whose dreams are made at once, from a generator that rests meanwhile.
 
     Raises:
@@ -79,7 +79,7 @@ class Wake:
     ):
         at_least(1, epochs=epochs, steps=steps, batch_size=batch_size, steps_per_dream=steps_per_dream)
         at_least(0, replay=replay, replay_weight=None if isinstance(replay_weight, str) else replay_weight)
-        check_anneal("wake", anneal)
+        check_anneal(anneal)
         scales = (float(lr_scale),) if isinstance(lr_scale, int | float) else tuple(map(float, lr_scale))
         if not scales or not all(0 < scale < math.inf for scale in scales):
             raise ValueError(f"expected an lr_scale above 0 for each experience, got {lr_scale}")

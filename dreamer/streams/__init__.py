@@ -10,7 +10,6 @@ from dreamer.streams.base import (
     TensorSamples,
     hold_out,
     make_stream,
-    split_by_class,
 )
 from dreamer.streams.blurred import blurred
 from dreamer.streams.classic import CLASSIC, classic, core50
@@ -24,7 +23,7 @@ from dreamer.streams.mnist_domains import permuted_mnist, rotated_mnist
 from dreamer.streams.online import online
 from dreamer.streams.passing import from_iterable
 from dreamer.streams.repeated import repeated
-from dreamer.streams.split import split_stream
+from dreamer.streams.split import split_by_class, split_stream
 from dreamer.streams.tensors import from_datasets, from_tensors
 from dreamer.streams.text import from_texts, text
 

@@ -13,10 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dreamer.streams.base import DataNotFound, Samples, Scenario, Stream, TensorSamples
+from dreamer.streams.base import Samples, Scenario, Stream, TensorSamples
 from dreamer.streams.dataset_samples import LIMIT_BYTES, DatasetSamples
 from dreamer.streams.folder_layout import find_layout
 from dreamer.streams.pixels import coloured, open_image, pixels, readable
+from dreamer.streams.sources import own_folder
 from dreamer.streams.split import split_stream
 from dreamer.streams.tensors import split_off
 
@@ -74,7 +75,7 @@ def folder(
         raise ValueError(
             f"stream 'folder': expected channels 1, 3 or null and a size of at least 1, got {channels}, {size}"
         )
-    place = _place(root)
+    place = own_folder("folder", "pictures", root)
     train_files, test_files = find_layout(place, label)
     names = list(train_files)
     if channels is None:
@@ -175,16 +176,6 @@ class _ImageFiles(Dataset):
         path = self.paths[position]
         with readable(path):
             return pixels(open_image(path), self.channels, self.size, self.crop)
-
-
-def _place(root: str | Path | None) -> Path:
-    named = root if root is not None else os.environ.get("DREAMER_DATA")
-    if named is None:
-        raise DataNotFound("stream 'folder' needs a folder of pictures: set data.root or the variable DREAMER_DATA")
-    place = Path(named).expanduser()
-    if not place.is_dir():
-        raise DataNotFound(f"stream 'folder' sought pictures in {str(place)!r}, which is no folder: correct data.root")
-    return place
 
 
 def _listed(files: dict[str, list[str]], names: list[str]) -> tuple[list[str], Tensor]:

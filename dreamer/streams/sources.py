@@ -70,6 +70,25 @@ def locate(source: Source, root: str | Path | None = None, download: bool = True
     )
 
 
+def own_folder(stream: str, of: str, root: str | Path | None) -> Path:
+    """The folder of a user's own data: ``root``, else the environment variable ``DREAMER_DATA``.
+
+    Args:
+        stream: the name of the stream, for the message.
+        of: what is sought there, in the plural.
+
+    Raises:
+        DataNotFound: when neither is set, or there is no such folder.
+    """
+    named = root if root is not None else os.environ.get("DREAMER_DATA")
+    if named is None:
+        raise DataNotFound(f"stream {stream!r} needs a folder of {of}: set data.root or the variable DREAMER_DATA")
+    place = Path(named).expanduser()
+    if not place.is_dir():
+        raise DataNotFound(f"stream {stream!r} sought {of} in {str(place)!r}, which is no folder: correct data.root")
+    return place
+
+
 def reachable(url: str) -> bool:
     """Whether the host of a URL responds within three seconds, name look-up included."""
     heard: queue.SimpleQueue[bool] = queue.SimpleQueue()

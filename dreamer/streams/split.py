@@ -9,7 +9,36 @@ import torch
 from torch import Tensor
 
 from dreamer.core.randomness import Purpose, randoms
-from dreamer.streams.base import Samples, Scenario, Stream, are_labels, make_stream, split_by_class
+from dreamer.streams.base import Samples, Scenario, Stream, are_labels, make_stream
+
+
+def split_by_class(
+    train: Samples, test: Samples, experiences: int, order: Sequence[int]
+) -> list[tuple[tuple[int, ...], Samples, Samples]]:
+    """Deal the classes out to experiences, as evenly as possible.
+
+    Args:
+        train, test: samples of all classes.
+        experiences: how many experiences, from 1 to the number of classes.
+        order: the classes in the order in which they are dealt out.
+
+    Returns:
+        For each experience its sorted classes, training samples and test samples.
+
+    Raises:
+        ValueError: when there are fewer classes than experiences.
+    """
+    dealt = torch.tensor(list(order), dtype=torch.int64)
+    if not 1 <= experiences <= len(dealt):
+        raise ValueError(f"expected between 1 and {len(dealt)} experiences for {len(dealt)} classes, got {experiences}")
+    pieces = []
+    for chosen in dealt.tensor_split(experiences):
+        pieces.append((tuple(sorted(chosen.tolist())), _of_classes(train, chosen), _of_classes(test, chosen)))
+    return pieces
+
+
+def _of_classes(samples: Samples, classes: Tensor) -> Samples:
+    return samples.subset(torch.isin(samples.y, classes.to(samples.y.device)).nonzero().flatten())
 
 
 def deal_order(classes: Sequence[int], seed: int, shuffle: bool, class_order: Sequence[int] | None) -> list[int]:

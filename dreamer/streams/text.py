@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from dreamer.core.limits import at_least, fractions
 from dreamer.core.tokens import IGNORED, Tokens
-from dreamer.streams.base import DataNotFound, Samples, Stream, TensorSamples, make_stream
+from dreamer.streams.base import Samples, Stream, TensorSamples, make_stream
+from dreamer.streams.sources import own_folder
 from dreamer.streams.tokenisers import Tokeniser, tokeniser_of
 
 Opening = Literal["mark", "beginning", "name"]
@@ -52,9 +52,7 @@ def text(
         DataNotFound: when there is no such folder.
         ValueError: when it holds no text, a domain is missing, or a file is no text.
     """
-    place = Path(root or os.environ.get("DREAMER_DATA") or ".")
-    if not place.is_dir():
-        raise DataNotFound(f"stream 'text': there is no folder {place}; set data.root, or DREAMER_DATA")
+    place = own_folder("text", "texts", root)
     found = _files(place)
     chosen = list(found) if domains is None else list(domains)
     for name in chosen:
@@ -129,7 +127,7 @@ def from_texts(
         raise ValueError(f"stream 'text': expected blocks longer than the opening of {longest} tokens, got {block}")
     pairs: list[tuple[Samples, Samples]] = []
     for (name, pieces), start in zip(parts.items(), openings, strict=True):
-        learnt, tested = (_joined(chosen, piece, name) for piece in pieces)
+        learnt, tested = (_joined(chosen, tokens, piece, name) for piece in pieces)
         if not len(learnt) or not len(tested):
             raise ValueError(f"stream 'text': domain {name!r} has too little text to hold {test:.0%} of it out")
         pairs.append((_packed(learnt, start, block), _packed(tested, start, block)))
@@ -237,22 +235,21 @@ def _openings(chosen: Tokeniser, names: Sequence[str], opening: Opening) -> tupl
     return [[chosen.beginning]] * len(names), texts, marks
 
 
-def _joined(chosen: Tokeniser, pieces: Iterable[Piece], name: str) -> Tensor:
+def _joined(chosen: Tokeniser, tokens: Tokens, pieces: Iterable[Piece], name: str) -> Tensor:
     """(N,) tokens of the pieces, with the mark of end behind each document."""
     end = torch.tensor([] if chosen.end is None else [chosen.end], dtype=torch.int64)
     texts = [(piece, ends) for piece, ends in pieces if piece]
     encoded = [chosen.encode(piece) for piece, _ in texts]
     if not encoded:
         return end[:0]
-    sizes = torch.tensor(Tokens.of(chosen.texts, [[0]], chosen.marks).sizes)
-    held = int(sizes[torch.cat(encoded)].sum())
+    held = int(torch.tensor(tokens.sizes)[torch.cat(encoded)].sum())
     written = sum(len(piece.encode()) for piece, _ in texts)
     if abs(held - written) > _STRAY * written:
         raise ValueError(
             f"stream 'text': domain {name!r} has {written} bytes, and its tokens stand for {held}: bits per byte need "
             "a tokeniser that keeps every byte"
         )
-    return torch.cat([torch.cat([tokens, end[:ends]]) for tokens, (_, ends) in zip(encoded, texts, strict=True)])
+    return torch.cat([torch.cat([part, end[:ends]]) for part, (_, ends) in zip(encoded, texts, strict=True)])
 
 
 def _packed(tokens: Tensor, opening: Sequence[int], block: int) -> TensorSamples:

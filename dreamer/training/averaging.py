@@ -18,7 +18,7 @@ _SWA = "StochasticWeightAveraging"
 _EMA = "WeightAveraging"
 
 
-def fingerprint(network: nn.Module) -> Tensor:
+def weight_sums(network: nn.Module) -> Tensor:
     """(N,) sums of the N tensors of a network: other weights have others."""
     return torch.stack(
         [part.detach().double().sum().cpu() for part in network.state_dict().values()] or [torch.zeros(())]

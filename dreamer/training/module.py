@@ -39,7 +39,7 @@ from dreamer.schedules import Boundary, Schedule
 from dreamer.stages import NREM, REM, Wake
 from dreamer.stages.replay import for_problem
 from dreamer.streams.base import Stream
-from dreamer.training.averaging import fingerprint
+from dreamer.training.averaging import weight_sums
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
@@ -271,7 +271,7 @@ class WakeSleepModule(pl.LightningModule):
         sleeper.anneal(self.trainer.optimizers[0], batch.step)
         mean = functools.partial(mean_over_ranks, self.trainer)
         if self._watch.due:
-            self._look(sleeper.stage)
+            self._look()
         losses = sleeper.train_step(batch, sleeper.offered(batch), mean_over_ranks=mean)
         self._watch.add(batch.step, losses.total)
         self.ledger.finished = self.trainer.is_last_batch
@@ -281,8 +281,9 @@ class WakeSleepModule(pl.LightningModule):
             self._log_losses(sleeper.stage, losses)
         return losses.total
 
-    def _look(self, stage: Stage) -> None:
+    def _look(self) -> None:
         """Raise ``Diverged`` when a loss since the last look, or a weight, is not finite."""
+        stage = self.hypnogram[min(self.ledger.stage, len(self.hypnogram) - 1)]
         modules = (self.network,) if self.generator is None else (self.network, self.generator)
         self._watch.look(stage, self.ledger.step, modules)
 
@@ -349,16 +350,16 @@ class WakeSleepModule(pl.LightningModule):
                 # callbacks are shown the last score again, so _close logs it and not this
                 self.log(key, held, batch_size=1, sync_dist=True, logger=False)
             count_evaluations(self.trainer, key, measured)
-        self._stage_weights = fingerprint(self.evaluated_network)
+        self._stage_weights = weight_sums(self.evaluated_network)
 
     def on_train_end(self) -> None:
         """Evaluate once more where the run was stopped between two evaluations, or a callback has averaged weights.
 
         So the results describe the network that one has. Lightning calls this hook of callbacks before the module's.
         """
-        self._look(self.hypnogram[min(self.ledger.stage, len(self.hypnogram) - 1)])
+        self._look()
         warn_of_early_stop(self.trainer, self.ledger.stage, len(self.hypnogram))
-        before, now = self._stage_weights, fingerprint(self.evaluated_network)
+        before, now = self._stage_weights, weight_sums(self.evaluated_network)
         changed = before is not None and not torch.equal(before, now)
         if changed or self.ledger.rows[-1]["global_step"] != self.global_step:
             stage = self.hypnogram[self.ledger.stage - (self.ledger.step == 0)]
@@ -366,7 +367,7 @@ class WakeSleepModule(pl.LightningModule):
 
     def _close(self, stage: Stage, global_step: int) -> None:
         ledger = self.ledger
-        self._look(stage)
+        self._look()
         if stage.kind == "wake":
             self._replan(self.sleeper.decide(self.hypnogram, stage))
             stage = self.hypnogram[stage.index]
@@ -488,7 +489,7 @@ class WakeSleepModule(pl.LightningModule):
         Nothing is saved of a run that has diverged: the checkpoint before is the last that can be used.
         """
         if self.planned:
-            self._look(self.hypnogram[min(self.ledger.stage, len(self.hypnogram) - 1)])
+            self._look()
         save_run(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

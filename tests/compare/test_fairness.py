@@ -41,9 +41,10 @@ def changed(*path: str | int, value: Any) -> dict[str, Any]:
     return plain
 
 
-def test_runs_on_different_folders_are_not_of_one_stream() -> None:
+@pytest.mark.parametrize("stream", ["folder", "hugging_face", "text"])
+def test_runs_on_different_folders_are_not_of_one_stream(stream: str) -> None:
     def of(place: str, **data: str) -> dict[str, Any]:
-        return CONFIG | {"stream": {"name": "folder", "root": place} if place else "folder", "data": data}
+        return CONFIG | {"stream": {"name": stream, "root": place} if place else stream, "data": data}
 
     line = "runs are not of one stream, but of different folders (/pets: a; /birds: b)"
     for other in (of("/birds"), of("", root="/birds")):

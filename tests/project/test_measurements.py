@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import statistics
 from pathlib import Path
 
@@ -44,9 +45,17 @@ def test_every_arm_was_run_with_every_seed_and_as_many_samples() -> None:
         assert len(replayed) == 1, "at equal samples"
 
 
-def test_the_picture_is_drawn_anew_from_the_numbers(tmp_path: Path) -> None:
-    nights.draw(nights.recorded(), tmp_path / "drawn.svg")
-    assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+def written(picture: Path) -> list[str]:
+    """The words and numbers in a picture, which its file has as comments beside their outlines."""
+    return re.findall(r"<!-- (.*?) -->", picture.read_text(encoding="utf-8"))
+
+
+def test_the_pictures_on_the_pages_are_those_of_the_numbers(tmp_path: Path) -> None:
+    drawn = {"nights": nights, "night_schedules": night_schedules}
+    for name, script in drawn.items():
+        script.draw(script.recorded(), tmp_path / f"{name}.svg")
+        assert len(written(tmp_path / f"{name}.svg")) > 10
+        assert written(tmp_path / f"{name}.svg") == written(MEASUREMENTS / f"{name}.svg")
 
 
 def test_the_page_of_language_models_prints_what_is_kept() -> None:
@@ -106,7 +115,7 @@ def test_the_picture_of_the_empty_room_is_drawn_from_its_curves(tmp_path: Path) 
     arms = studies.EMPTY_ROOM
     assert {arm: len(seeds) for arm, seeds in curves.items() if arm in arms} == dict.fromkeys(arms, 10)
     studies.empty_room(curves, tmp_path / "drawn.svg")
-    assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+    assert written(tmp_path / "drawn.svg") == written(MEASUREMENTS / "empty_room.svg")
 
 
 def test_the_picture_of_the_snake_is_drawn_from_its_curves(tmp_path: Path) -> None:
@@ -117,7 +126,7 @@ def test_the_picture_of_the_snake_is_drawn_from_its_curves(tmp_path: Path) -> No
         )
     assert 0 < curves["recall"]["real_100"][0][10.0] <= 100
     studies.snake(curves, tmp_path / "drawn.svg")
-    assert "<svg" in (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+    assert written(tmp_path / "drawn.svg") == written(MEASUREMENTS / "snake.svg")
 
 
 @pytest.mark.parametrize(

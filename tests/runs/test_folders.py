@@ -63,28 +63,26 @@ def test_a_resumed_run_is_let_in_once(here: Path) -> None:
             pytest.fail("two processes in one folder")
 
 
-def test_a_run_that_fails_before_its_first_step_blocks_nobody(here: Path) -> None:
-    (here / "mine").mkdir()
-    (here / "mine" / "notes.txt").write_text("kept")
-    prepared = runs.prepare(config.read(*SHORT, out="mine"))
+def fail_in(hook: str, out: str) -> None:
+    """Start a run whose hook raises an error."""
+    prepared = runs.prepare(config.read(*SHORT, out=out))
 
     def fail(*_: object) -> None:
         raise RuntimeError("no such device")
 
-    prepared.module.on_train_start = fail  # type: ignore[method-assign]
+    setattr(prepared.module, hook, fail)
     with pytest.raises(RuntimeError, match="no such device"), runs.owned(prepared) as claimed:
         runs.execute(claimed)
+
+
+def test_a_run_that_fails_before_its_first_step_blocks_nobody(here: Path) -> None:
+    (here / "mine").mkdir()
+    (here / "mine" / "notes.txt").write_text("kept")
+    fail_in("on_train_start", out="mine")
     assert {path.name for path in (here / "mine").iterdir()} <= {"notes.txt", ".lock"}
     assert dreamer.run(*SHORT, out="mine")["complete"]
 
 
 def test_a_run_that_fails_later_is_kept(here: Path) -> None:
-    prepared = runs.prepare(config.read(*SHORT, out="mine"))
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("no such device")
-
-    prepared.module.on_train_epoch_end = fail  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="no such device"), runs.owned(prepared) as claimed:
-        runs.execute(claimed)
+    fail_in("on_train_epoch_end", out="mine")
     assert (here / "mine" / "config.yaml").is_file() and (here / "mine" / "results.json").is_file()
