@@ -116,6 +116,7 @@ class Stop(pl.Callback):
 
 
 @pytest.mark.parametrize("into", [1, 2, 3])
+@pytest.mark.slow
 def test_a_run_that_is_resumed_within_a_stage_has_all_rows(into: int, tmp_path: Path) -> None:
     whole, watcher = trained(tmp_path / "whole")
     step = sum(stage.steps for stage in whole.hypnogram if stage.experience == 0) + into

@@ -114,6 +114,7 @@ def undisturbed(tmp_path_factory):
 
 # the first evaluation scores six sets; then come a wake and a night of each of three experiences, also of six each
 @pytest.mark.parametrize("scored", [7, 13, 20, 26, 31, 37, 41])
+@pytest.mark.slow
 def test_killed_in_an_evaluation_a_run_leaves_the_same_metrics_and_last_checkpoint(
     scored, undisturbed, tmp_path, monkeypatch
 ):

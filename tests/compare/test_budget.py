@@ -81,6 +81,7 @@ def test_bytes_of_the_reference_are_matched() -> None:
     assert 0.9 * wanted < kept(found["derpp"]) <= wanted
 
 
+@pytest.mark.slow
 def test_arithmetic_of_the_reference_is_matched() -> None:
     found = cells("er", "fine_tune", match="flops")
     # from the second experience on er trains on 128 replayed samples beside some 55 new ones (64, less at a pass's end)

@@ -282,6 +282,7 @@ class TestWhatItLeaves:
 
 class TestGoingOn:
     @pytest.mark.parametrize("workers", [1, 3])
+    @pytest.mark.slow
     def test_a_tuning_that_was_stopped_ends_as_if_it_had_not_been(self, tmp_path, fake, workers):
         undisturbed = tuning.tune(ER, tmp_path / "a", RATE, trials=14, resources=Resources(workers=workers))
 
@@ -377,6 +378,7 @@ class TestRefusals:
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_real_runs_are_trained_and_no_test_accuracy_is_printed(tmp_path, monkeypatch, capsys):
     def run_here(folders: Sequence[Path], program: Program, **options: Any) -> list[Outcome]:
         for folder in folders:

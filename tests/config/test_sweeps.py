@@ -91,6 +91,7 @@ def test_the_header_says_how_to_call_it(path):
     assert path.read_text(encoding="utf-8").startswith(f"# wandb sweep configs/sweeps/{path.name}\n")
 
 
+@pytest.mark.slow
 def test_a_run_of_a_sweep_logs_its_metric(tmp_path):
     sweep = load(config.folder() / "sweeps" / "digits.yaml")
     short = ["wake.steps=2", "night.0.steps=1", "night.1.steps=1", "stream.experiences=2", "logger=null"]

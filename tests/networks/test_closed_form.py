@@ -428,6 +428,7 @@ def test_generators_without_likelihood_or_of_another_size_are_refused() -> None:
         LikelihoodClassifier((4,), 2, samples=0)
 
 
+@pytest.mark.slow
 def test_likelihoods_learn_the_digits_class_by_class() -> None:
     torch.manual_seed(0)
     vae = VAEPerClass((1, 8, 8), 10)

@@ -39,6 +39,7 @@ def test_both_loops_do_the_same_arithmetic() -> None:
         assert torch.equal(one, two)
 
 
+@pytest.mark.slow
 def test_the_stream_bench_covers_every_stage_and_experience() -> None:
     courses = list(bench.stream(["memories", "dreams", "joint"], experiences=8, steps=2, rounds=1))
     courses += bench.stream(["randumb"], ["network.features=20"], experiences=8, steps=2, rounds=1)

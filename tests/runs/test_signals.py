@@ -42,6 +42,7 @@ def stopped(folder: Path, *numbers: signal.Signals, step: int = 3) -> runs.Inter
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_the_step_is_saved_and_the_run_resumes(number: signal.Signals, tmp_path: Path) -> None:
     assert stopped(tmp_path / "run", number).by == number
     assert read_sealed(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == 4

@@ -244,6 +244,7 @@ def test_impossible_options(halves: Path):
             folder(halves, **options)
 
 
+@pytest.mark.slow
 def test_cifar10_as_pictures(data_root: Path):
     if not (data_root / "cifar10" / "train").is_dir():
         pytest.skip("needs cifar10/{train,test}/<class>/*.jpg in DREAMER_DATA")

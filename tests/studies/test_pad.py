@@ -169,6 +169,7 @@ def turns(
     return order, seen, results
 
 
+@pytest.mark.slow
 def test_every_arm_takes_as_many_steps_and_begins_alike(tmp_path, monkeypatch) -> None:
     order, seen, results = turns(monkeypatch, tmp_path)
     assert order == ["wake", "nrem", "rem"] * 4
@@ -197,6 +198,7 @@ def test_the_published_probe_reads_what_is_linear_in_codes() -> None:
     assert (blind(codes[400:, 3:]).argmax(dim=1) == y[400:]).float().mean() < 0.5
 
 
+@pytest.mark.slow
 def test_a_run_is_repeatable_and_draws_what_it_saw(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     first = built().run(3, tmp_path)
@@ -217,6 +219,7 @@ def test_pictures_show_all_classes_where_images_lie_in_order() -> None:
         assert set(group.y.tolist()) == set(range(10)) and 0 <= group.x.min() <= group.x.max() <= 1
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_to_make_images_again(tmp_path: Path) -> None:
     results = built(steps=300, lr=0.002, filters=8, latent_dim=16).run(1, tmp_path)
     first, *_, last = results["curves"]["error"]
