@@ -75,8 +75,9 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
     """The squared Fréchet distance of two Gaussians that are fitted to features.
 
     ``|mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))`` (Dowson and Landau 1982; as a measure of generators Heusel
-    et al. 2017, arXiv 1706.08500, section 2, who take the features of Inception). The trace of the root is the sum of
-    the roots of the eigenvalues of ``S_1^(1/2) S_2 S_1^(1/2)``, which is symmetric, so nothing becomes complex.
+    et al. 2017, arXiv 1706.08500, section 2, who take the features of Inception). With ``S_i = R_i^T R_i``,
+    R_i from the QR decomposition of the centred samples, the trace of the root is the sum of the singular values of
+    ``R_1 R_2^T``: no matrix has more rows than there are samples or features, whichever are fewer.
 
     From few samples it comes out too large, by about as much for generators that are about as good (Chong and Forsyth
     2020, arXiv 1911.07023): compare numbers only where the sizes are the same on both sides. It is defined for fewer
@@ -101,11 +102,11 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
         return math.nan
     one, other = one.double(), other.double()
     apart = (one.mean(dim=0) - other.mean(dim=0)).square().sum()
-    first, second = (torch.atleast_2d(torch.cov(x.T)) for x in (one, other))
-    values, vectors = torch.linalg.eigh(first)
-    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    overlap = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
-    return max(0.0, float(apart + first.trace() + second.trace() - 2 * overlap))
+    first, second = ((x - x.mean(dim=0)) / math.sqrt(len(x) - 1) for x in (one, other))
+    spread = first.square().sum() + second.square().sum()
+    roots = (torch.linalg.qr(x, mode="r").R for x in (first, second))
+    overlap = torch.linalg.matrix_norm(next(roots) @ next(roots).T, "nuc")
+    return max(0.0, float(apart + spread - 2 * overlap))
 
 
 def precision_recall(dreams: Tensor, real: Tensor, k: int = 5) -> tuple[float, float]:

@@ -58,7 +58,8 @@ class CausalLM(nn.Module):
             raise ValueError(
                 f"CausalLM reads blocks of tokens of shape (T,), got samples of shape {tuple(sample_shape)}"
             )
-        loaded = _model(model)
+        # what was loaded is in evaluation mode
+        loaded = _model(model).train()
         _check(loaded, sample_shape[0], outputs)
         self.vocabulary = outputs
         self._cache_argument = cache_argument(loaded)
@@ -70,7 +71,9 @@ class CausalLM(nn.Module):
                 loaded.enable_input_require_grads()  # type: ignore[operator]
             loaded = with_lora(loaded, lora, 2.0 * lora if alpha is None else alpha, lora_dropout)
         self.model = loaded
-        self.common = frozenset(name for name, weight in self.named_parameters() if not weight.requires_grad)
+        # an embedding that is the output layer too has two names
+        every = self.named_parameters(remove_duplicate=False)
+        self.common = frozenset(name for name, weight in every if not weight.requires_grad)
         """Names of the weights that all copies have in common."""
         self.register_state_dict_post_hook(_leave_out)
         self.register_load_state_dict_pre_hook(_fill_in)
@@ -139,5 +142,5 @@ def _leave_out(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) ->
 
 def _fill_in(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     assert isinstance(module, CausalLM)
-    own = dict(module.named_parameters())
+    own = dict(module.named_parameters(remove_duplicate=False))
     state.update({prefix + name: own[name].detach() for name in module.common if prefix + name not in state})

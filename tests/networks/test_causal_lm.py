@@ -76,8 +76,9 @@ def test_a_teacher_stays_as_it_was_while_the_learner_learns_and_can_follow_it() 
     torch.testing.assert_close(teacher(x), learner.eval()(x))
 
 
-def test_its_state_is_that_of_the_adapters() -> None:
-    learner, other, x = network(lora=2), network(lora=2), tokens()
+@pytest.mark.parametrize("config", [GPT2, LLAMA, LLAMA | {"tie_word_embeddings": True}], ids=["gpt2", "llama", "tied"])
+def test_its_state_is_that_of_the_adapters(config: dict[str, Any]) -> None:
+    learner, other, x = network(config, lora=2), network(config, lora=2), tokens()
     with torch.no_grad():
         for weight in learner.parameters():
             if weight.requires_grad:
@@ -87,6 +88,13 @@ def test_its_state_is_that_of_the_adapters() -> None:
     holder, empty = nn.ModuleDict({"learner": learner}), nn.ModuleDict({"learner": other})
     empty.load_state_dict(holder.state_dict())
     torch.testing.assert_close(other.eval()(x), learner.eval()(x))
+
+
+@pytest.mark.parametrize("lora", [None, 2])
+def test_it_begins_in_training_mode_whatever_it_was_given(lora: int | None) -> None:
+    given = network().model.eval()
+    learner = CausalLM((T,), V, given, lora=lora)
+    assert all(part.training for part in learner.modules())
 
 
 def test_a_whole_model_has_nothing_in_common_with_its_copies() -> None:
