@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,11 @@ def tested(suite: str, folder: Path, mode: str, log: Path) -> dict[str, Any]:
 
 def main(suite: str, folder: str) -> None:
     """Print counts for each mode, and every test that passes plain and not, or with other values, otherwise."""
-    found = {
-        mode: tested(suite, Path(folder), mode, Path(f"{suite}_{mode}.json")) for mode in ("plain", "quiet", "nights")
-    }
+    with tempfile.TemporaryDirectory() as place:
+        found = {
+            mode: tested(suite, Path(folder), mode, Path(place) / f"{mode}.json")
+            for mode in ("plain", "quiet", "nights")
+        }
     for mode, tests in found.items():
         print(mode, dict(Counter(test["outcome"] for test in tests.values())))
     passing = {name: test for name, test in found["plain"].items() if test["outcome"] == "passed"}
