@@ -37,6 +37,7 @@ PUBLISHED = {
     "SLDA": "0.62 (Embedded-CL)",
     "random projections": "RanPAC: 92.2 (CIFAR-100, ViT-B/16)",
     "class Gaussians": "SLCA: 91.5 (CIFAR-100, ViT-B/16)",
+    "translated features": "FeTrIL: 65.2 (CIFAR-100, ResNet-18 trained on half of it)",
     "20 real features a class": "0.62 (Embedded-CL)",
 }
 # recipe, and what is typed after it; the power of the features
@@ -47,6 +48,7 @@ ARMS: dict[str, tuple[float, tuple[str, ...]]] = {
     "random projections": (1.0, ("ranpac_like",)),
     "20 real features a class": (1.0, ("er_features",)),
     "class Gaussians": (1.0, ("slca_like",)),
+    "translated features": (1.0, ("fetril_like",)),
     "dreams": (1.0, ("feature_dreams",)),
     "joint": (1.0, ("joint", LINEAR, "wake.steps=60")),
     "SLDA, square roots": (0.5, ("slda",)),

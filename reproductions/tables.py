@@ -163,6 +163,7 @@ def _parts() -> tuple[Group, ...]:
                     "brain_inspired",
                     "vae_per_class",
                     "latent_gaussians",
+                    "feature_translation",
                     "gan",
                     "flow_matching",
                     "model_inversion",

@@ -3,6 +3,7 @@
 from dreamer.generators.base import Generator, GeneratorSnapshot, UntrainedError
 from dreamer.generators.brain_inspired import BrainInspired
 from dreamer.generators.class_conditional_vae import ClassConditionalVAE
+from dreamer.generators.feature_translation import FeatureTranslation
 from dreamer.generators.flow_matching import FlowMatching
 from dreamer.generators.gan import GAN
 from dreamer.generators.latent_gaussians import LatentGaussians
@@ -17,6 +18,7 @@ __all__ = [
     "BrainInspired",
     "ClassConditionalVAE",
     "GeneratorSnapshot",
+    "FeatureTranslation",
     "FlowMatching",
     "Generator",
     "LatentGaussians",

@@ -1,4 +1,4 @@
-"""The contract of the family, and what keeps a generator from forgetting: growth, or dreams of its own."""
+"""The contract of the family, and what keeps a generator from forgetting: growth, its dreams, or its frozen copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
 from dreamer.networks.base import module_bytes
 
-Continual = Literal["grow", "rehearse"]
+Continual = Literal["grow", "rehearse", "distil"]
 Store = Literal["float16", "float32"]
 _UNPERTURBED = Perturbations()
 
@@ -73,7 +73,8 @@ class Generator(nn.Module, ABC):
     :class:`GeneratorSnapshot`. With ``continual="grow"`` every experience adds one, so nothing that was learnt is ever
     learnt again from dreams, and the cost grows with the stream. With ``rehearse`` there is one, the last, and its
     dreams are learnt beside the real samples (deep generative replay, Shin et al. 2017): constant bytes, and a copy of
-    a copy.
+    a copy. With ``distil`` there is one too, and the new one learns to map codes or noise of old classes to samples as
+    the last one does (generative distillation, Masip et al. 2024, arXiv 2311.14028).
 
     Where targets are no classes, its classes are the domains of the stream, see ``groups`` of
     :class:`dreamer.problems.Problem`; a teacher then names the targets of its dreams.
@@ -81,8 +82,11 @@ class Generator(nn.Module, ABC):
     Args:
         sample_shape: *S.
         num_classes: K classes, or domains, that it learns to dream of.
-        continual: ``grow`` or ``rehearse``.
+        continual: ``grow``, ``rehearse``, or ``distil`` where the generator can.
         store: type in which snapshots are kept for the nights.
+
+    Raises:
+        ValueError: for ``distil`` where it cannot.
 
     Attributes:
         spaces: which perturbations on the way of a dream it takes: ``latent``, ``noise``.
@@ -91,6 +95,7 @@ class Generator(nn.Module, ABC):
         bounds: least and largest value of the samples that it can learn; None for any.
         by_teachers: True when copies of the learner make the dreams, see :meth:`written_by`.
         own_targets: True when its dreams come with their targets, as texts do: nobody needs to name them.
+        can_distil: True when it has :meth:`agreement`.
         experience: scalar int64, the number of the last experience that had a dusk; -1 before the first.
     """
 
@@ -100,12 +105,15 @@ class Generator(nn.Module, ABC):
     bounds: tuple[float, float] | None = None
     by_teachers: bool = False
     own_targets: bool = False
+    can_distil: bool = False
     experience: Tensor
 
     def __init__(
         self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow", store: Store = "float32"
     ):
         super().__init__()
+        if continual == "distil" and not self.can_distil:
+            raise ValueError(f"{type(self).__name__} cannot distil: expected continual of 'grow' or 'rehearse'")
         self.sample_shape = tuple(sample_shape)
         self.num_classes = num_classes
         self.continual = continual
@@ -137,9 +145,14 @@ class Generator(nn.Module, ABC):
         """Fill a blank snapshot with what is needed to dream of the day.
 
         Args:
-            snapshot: as :meth:`new_snapshot` made it, on the device and in float32; its classes are those of ``day``.
-            day: batches of everything that it shall dream of, read once.
+            snapshot: as :meth:`new_snapshot` made it, on the device and in float32; its classes are those of ``day``
+                and, where it distils, those of the last snapshot too.
+            day: batches of everything that it shall dream of, or of what is new where it distils; read once.
         """
+
+    def agreement(self, snapshot: GeneratorSnapshot, y: Tensor, rng: torch.Generator) -> Tensor:
+        """Its loss against a frozen snapshot of its own, on what that maps to samples of (B,) ``y``; as :meth:`fit`."""
+        raise NotImplementedError
 
     def attach(self, learner: nn.Module) -> None:
         """Take the learner, once, when the module is built; a ``ValueError`` when it cannot work with this one."""
@@ -177,7 +190,7 @@ class Generator(nn.Module, ABC):
         past: Dream | None = None,
         experiences_seen: int | None = None,
     ) -> Tensor | None:
-        """Its loss on a real batch, and beside it on dreams where it rehearses.
+        """Its loss on a real batch, and beside it on dreams, or against its frozen copy, where it keeps one snapshot.
 
         In the n-th experience the real batch has a weight of one n-th, however many nights it has had (van de Ven et
         al. 2020; ``1./task`` in ``train_cl`` of ``train.py``, GMvandeVen/brain-inspired-replay).
@@ -192,12 +205,13 @@ class Generator(nn.Module, ABC):
         count = int(self.experience) + 2 if experiences_seen is None else experiences_seen
         if own is None or self.continual == "grow" or not len(self.snapshots) or count == 1:
             return own
-        if past is None:
-            classes = self.dreamable.nonzero().flatten()
-            labels = classes[torch.randint(len(classes), (len(y),), generator=rng, device=rng.device)]
-            past = self.dream(labels, rng)
+        classes = self.dreamable.nonzero().flatten()
         weight = 1 / count
-        again = self.fit(past, rng)
+        if self.continual == "distil":
+            labels = self._any(classes, len(y), rng)
+            again: Tensor | None = self.agreement(self._snapshots()[0], labels, rng)
+        else:
+            again = self.fit(self.dream(self._any(classes, len(y), rng), rng) if past is None else past, rng)
         return own if again is None else weight * own + (1 - weight) * again
 
     @torch.no_grad()
@@ -212,7 +226,7 @@ class Generator(nn.Module, ABC):
         if self.continual == "rehearse":
             batches += self._old_days(batches, rng)
         classes = torch.cat([batch.groups for batch in batches]).unique()
-        if self.continual == "rehearse":
+        if self.continual != "grow":
             # an unconditional generator's old dreams bear no labels, and yet it dreams of those classes
             classes = torch.cat([classes, self.dreamable.nonzero().flatten()]).unique()
         snapshot = self.new_snapshot(classes).to(classes.device)
@@ -221,7 +235,7 @@ class Generator(nn.Module, ABC):
         snapshot = self._stored(snapshot).requires_grad_(False)
         earlier = [int(old.experience) for old in self._snapshots()]
         self.experience.fill_(experience)
-        if self.continual == "rehearse":
+        if self.continual != "grow":
             self.snapshots = nn.ModuleList([snapshot])
         elif experience in earlier:
             self.snapshots[earlier.index(experience)] = snapshot
@@ -271,6 +285,9 @@ class Generator(nn.Module, ABC):
             )
 
     # ---------------------------------------------------------------- inside
+
+    def _any(self, classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
+        return classes[torch.randint(len(classes), (count,), generator=rng, device=rng.device)]
 
     def _old_days(self, day: Sequence[Batch], rng: torch.Generator) -> list[Batch]:
         """Dreams of the classes that the experience does not have, as many of each as it has of its own."""

@@ -18,6 +18,8 @@ from dreamer.generators._precision import in_float32
 from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
 from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels, relu_layers
 
+_UNPERTURBED = Perturbations()
+
 
 class ClassConditionalVAE(Generator):
     """Encoder and decoder know the class; dreams are drawn from a Gaussian mixture fitted to each class's codes.
@@ -25,7 +27,9 @@ class ClassConditionalVAE(Generator):
     The autoencoder is Kingma and Welling's (2013, arXiv 1312.6114), conditional as in Sohn et al. (2015). The prior
     is replaced after training by a density fitted to the codes (ex-post density estimation, Ghosh et al. 2020, arXiv
     1903.12436, who use ten full-covariance components), one mixture per class as in brain-inspired replay (van de
-    Ven et al. 2020), which learns it by gradient descent instead. A dusk keeps the decoder and the mixtures.
+    Ven et al. 2020), which learns it by gradient descent instead. A dusk keeps the decoder and the mixtures. With
+    ``continual="distil"`` the decoder learns to map codes of the old mixtures as its frozen copy does, and those
+    mixtures stay as they are.
 
     Args:
         latent_dim: D.
@@ -47,6 +51,7 @@ class ClassConditionalVAE(Generator):
     """
 
     spaces = frozenset({"latent", "noise"})
+    can_distil = True
 
     def __init__(
         self,
@@ -85,6 +90,15 @@ class ClassConditionalVAE(Generator):
         bound = misfit(output, flat, self.likelihood).sum() + self.beta * divergence(mean, log_variance).sum()
         return bound / flat.numel()
 
+    def agreement(self, snapshot: GeneratorSnapshot, y: Tensor, rng: torch.Generator) -> Tensor:
+        assert isinstance(snapshot, _Decoder)
+        with torch.no_grad():
+            label = functional.one_hot(y, self.num_classes).to(torch.float32)
+            codes = snapshot.codes(y, label, rng, _UNPERTURBED)[0]
+            seen = pixels(in_float32(snapshot.decoder, torch.cat([codes, label], dim=1)), self.likelihood)
+        output = self.decoder(torch.cat([codes, label], dim=1))
+        return misfit(output, seen, self.likelihood).sum() / seen.numel()
+
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
         return _Decoder(self, classes)
 
@@ -100,7 +114,13 @@ class ClassConditionalVAE(Generator):
         z, y = torch.cat(codes), torch.cat(labels)
         diagonal = self.covariance == "diagonal"
         for row, label in enumerate(snapshot.classes):
-            snapshot.bank.put(row, fit_mixture(z[y == label], self.components, rng, diagonal=diagonal))
+            own = z[y == label]
+            if len(own):
+                snapshot.bank.put(row, fit_mixture(own, self.components, rng, diagonal=diagonal))
+        if self.continual == "distil":
+            for old in self._snapshots():
+                assert isinstance(old, _Decoder)
+                snapshot.remember(old, y)
 
     def _encode(self, flat: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = gaussians(self.encoder(torch.cat([flat, label], dim=1)))
@@ -118,7 +138,18 @@ class _Decoder(GeneratorSnapshot):
         self.likelihood = vae.likelihood
         self.sample_shape = vae.sample_shape
 
+    def remember(self, old: _Decoder, day: Tensor) -> None:
+        """Take the mixtures of the classes of ``old`` that are none of the (N,) labels of the day."""
+        kept = ~torch.isin(old.classes, day)
+        rows = torch.searchsorted(self.classes, old.classes[kept])
+        for mine, theirs in zip(self.bank.buffers(), old.bank.buffers(), strict=True):
+            mine[rows] = theirs[kept].to(mine.dtype)
+
+    def codes(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
+        """(B, D) codes of the classes, and (B, K) distributions, mixed where codes were."""
+        return self.bank.sample(torch.searchsorted(self.classes, y), p, rng, perturbations, self.temperature)
+
     def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
-        z, p = self.bank.sample(torch.searchsorted(self.classes, y), p, rng, perturbations, self.temperature)
+        z, p = self.codes(y, p, rng, perturbations)
         output = in_float32(self.decoder, torch.cat([z, p], dim=1))
         return pixels(output, self.likelihood).view(-1, *self.sample_shape), p

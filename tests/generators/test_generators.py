@@ -22,6 +22,7 @@ NAMES = [name for name in registry.names("generators") if name != "own_words"]
 SMALL: dict[str, dict[str, Any]] = {
     "brain_inspired": {"latent_dim": 6, "hidden": (24,)},
     "class_conditional_vae": {"latent_dim": 6, "hidden": (24,), "components": 2},
+    "feature_translation": {"capacity": 60},
     "flow_matching": {"hidden": (64, 64)},
     "gan": {"hidden": (24,)},
     "latent_gaussians": {"latent_dim": 8},
@@ -58,7 +59,10 @@ def learner() -> nn.Module:
 
 def modes(name: str) -> list[str | None]:
     """The values of ``continual`` that a generator takes."""
-    return ["grow", "rehearse"] if "continual" in binding.parameters(registry.resolve("generators", name)) else [None]
+    part = registry.resolve("generators", name)
+    if "continual" not in binding.parameters(part):
+        return [None]
+    return ["grow", "rehearse", *(["distil"] if part.can_distil else [])]
 
 
 def make(name: str, continual: str | None = None, **options: object) -> Generator:
@@ -174,7 +178,7 @@ def test_bytes_are_as_planned(name: str, continual: str | None) -> None:
     learn(generator, (0, 1), 0, steps=3)
     learn(generator, (2, 3), 1, steps=3)
     assert generator.nbytes == planned
-    if continual == "rehearse":
+    if continual in ("rehearse", "distil"):
         size = generator.nbytes
         learn(generator, (2, 3), 2, steps=3)
         assert generator.nbytes == size, "constant for constant classes"
@@ -213,6 +217,34 @@ def test_a_rehearsing_generator_learns_its_dreams_beside_the_day(name: str) -> N
     own = generator.fit(Dream(x, y), first)
     again = generator.fit(past, first)
     assert torch.isclose(both, own / 2 + again / 2), "in its second experience the real batch weighs one half"
+
+
+def test_a_distilling_generator_agrees_with_its_frozen_copy_and_keeps_the_old_mixtures() -> None:
+    generator = make("class_conditional_vae", "distil")
+    learn(generator, (0, 1), 0)
+    (before,) = generator.snapshots
+    y = torch.tensor([0, 1] * 20)
+    dreams = generator.dream(y, rng()).x
+    seen = before.sample(y, nn.functional.one_hot(y, 6).float(), rng(), Perturbations())[0]
+    entropy = nn.functional.binary_cross_entropy(seen, seen).item()
+    assert generator.agreement(before, y, rng()).item() == pytest.approx(entropy, abs=1e-4), "it is its own copy"
+    learn(generator, (4, 5), 1)
+    (after,) = generator.snapshots
+    assert torch.equal(after.bank.mean[:2], before.bank.mean)
+    # the same codes: drawn of the same mixtures with the same numbers
+    again = generator.dream(y, rng()).x
+    without = make("class_conditional_vae", "grow")
+    learn(without, (0, 1), 0)
+    old = without.snapshots[0]
+    learn(without, (4, 5), 1)
+    old.decoder = copy.deepcopy(without.decoder)
+    forgotten = without.dream(y, rng()).x
+    assert (again - dreams).abs().mean() < 0.5 * (forgotten - dreams).abs().mean()
+
+
+def test_distilling_is_refused_where_it_is_not_known() -> None:
+    with pytest.raises(ValueError, match="VAE cannot distil: expected continual of 'grow' or 'rehearse'"):
+        VAE((1, 4, 4), 6, continual="distil")
 
 
 @pytest.mark.parametrize("name", ["vae", "brain_inspired", "class_conditional_vae"])
