@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from dreamer.loggers.pictures import log_pictures
 from dreamer.metrics import dreams as measures
 from dreamer.networks.base import Featured, forward
 from dreamer.report.pictures import draw_neighbours
+from dreamer.streams.base import Samples, joined
+from dreamer.streams.embedded import PicturedFeatures
 
 if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
@@ -106,9 +109,10 @@ class DreamQuality(Callback):
         measured = any(row["night"] == stage.night for row in self.rows)
         if measured or not module.hypnogram.closes_night(stage) or stage.night % self.every:
             return
-        real = _held_out(module, stage.experience, self.samples)
-        if real is None or not len(real.y):
+        held = _held_out(module, stage.experience, self.samples)
+        if held is None:
             return
+        real = _read(held)
         seen = module.gallery(-(-len(real.y) // len(real.groups.unique())))
         if seen is None:
             return
@@ -127,7 +131,8 @@ class DreamQuality(Callback):
             return
         sure = logits.softmax(dim=1).gather(1, dreams.y[:, None])[:, 0]
         path = self.directory / "dream_quality" / f"night_{stage.night:02d}.png"
-        if draw_neighbours(dreams, sure, real, path, module.stream.class_names) is not None:
+        names, picture_of = module.stream.class_names, _picture_of(held)
+        if draw_neighbours(dreams, sure, real, path, names, picture_of) is not None:
             log_pictures(trainer.loggers, {"dreams/neighbours": path}, step, {"sleep/night": stage.night})
 
 
@@ -169,22 +174,37 @@ def _novelty(dreams: Tensor, real: Tensor) -> float | None:
     return float(torch.cdist(dreams, real, p=norm).amin(dim=1).median() / others) if others > 0 else None
 
 
-def _held_out(module: WakeSleepModule, experience: int, most: int) -> Batch | None:
-    """Held-out samples of the experiences seen so far, on the CPU; None where there are none."""
+def _held_out(module: WakeSleepModule, experience: int, most: int) -> list[Samples] | None:
+    """Some held-out samples of the experiences seen so far, experience by experience; None where there are none."""
     held = [each.validation for each in module.stream.experiences[: experience + 1]]
     places = [(part, row) for part, samples in enumerate(held) if samples is not None for row in range(len(samples))]
     if not places:
         return None
     rng = randoms(module.seed, Purpose.DREAM_QUALITY, experience, 1)
     chosen = [places[index] for index in torch.randperm(len(places), generator=rng)[:most].tolist()]
-    found: list[Batch] = []
+    found = []
     for part, samples in enumerate(held):
         rows = torch.tensor(sorted(row for owner, row in chosen if owner == part), dtype=torch.int64)
         if samples is not None and len(rows):
-            found += list(samples.to("cpu").batches(rows.split(_BATCH)))
+            found.append(samples.to("cpu").subset(rows))
+    return found
+
+
+def _read(held: Sequence[Samples]) -> Batch:
+    """The samples in one batch, on the CPU."""
+    found = [batch for part in held for batch in part.batches(torch.arange(len(part)).split(_BATCH))]
     domains = [batch.group for batch in found if batch.group is not None]
     x, y = torch.cat([batch.x for batch in found]), torch.cat([batch.y for batch in found])
     return Batch(x, y, torch.cat(domains) if domains else None)
+
+
+def _picture_of(held: Sequence[Samples]) -> Callable[[int], Tensor] | None:
+    """Gives the pixels behind a held-out sample, where samples are features of pictures."""
+    shown = [part.of for part in held if isinstance(part, PicturedFeatures)]
+    if len(shown) < len(held):
+        return None
+    whole = joined(shown)
+    return lambda row: next(iter(whole.batches([torch.tensor([row])]))).x[0]
 
 
 def _sample(batch: Batch, count: int, rng: torch.Generator) -> Batch:

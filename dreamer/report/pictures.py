@@ -9,7 +9,7 @@ matplotlib: they stay apart for colour-blind readers and in grey.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,46 +131,67 @@ def draw_dreams(
 
 
 def draw_neighbours(
-    dreams: Batch, confidence: Tensor, real: Batch, path: str | Path, class_names: Sequence[str] = ()
+    dreams: Batch,
+    confidence: Tensor,
+    real: Batch,
+    path: str | Path,
+    class_names: Sequence[str] = (),
+    picture_of: Callable[[int], Tensor] | None = None,
 ) -> Path | None:
     """Draw, in a row for each class: real samples, then the dreams of which the learner is most and least certain.
 
     Right of each dream stands the real sample, of whatever class, that is nearest to it (Euclidean, sample to sample).
+    Where samples are features of pictures, ``picture_of`` shows them: the nearest one stands for the dream.
 
     Args:
         dreams: (N, *S) samples with the classes that were dreamt of, on the CPU. Shapes are those that
             :func:`draw_dreams` can show; others have no picture.
         confidence: (N,) confidence of the learner in those classes, in [0, 1].
         real: (M, *S) held-out samples.
+        picture_of: gives the (C, H, W) pixels in [0, 1] behind the held-out sample of a number.
 
     Returns:
         The path, or None when the samples cannot be shown.
     """
     x = dreams.x.detach().float()
-    if not drawable(x):
+    if not len(x) or (picture_of is None and not drawable(x)):
         return None
     others = real.x.detach().float()
     nearest = torch.cdist(x.flatten(1), others.flatten(1)).argmin(dim=1)
     classes = shown_classes(dreams.y)
+    columns = 2 if picture_of is None else 1
+
+    def shown(row: int) -> Tensor:
+        return others[row] if picture_of is None else picture_of(row)
+
+    def beside(index: int) -> list[Shown]:
+        near, sure = int(nearest[index]), f"{float(confidence[index]):.2f}"
+        name = class_name(int(real.y[near]), class_names)
+        if picture_of is None:
+            return [(x[index], sure), (shown(near), name)]
+        # a longer name would run into the next one
+        return [(shown(near), f"{sure} {name[:12]}")]
+
     rows = []
     for label in classes:
         own = (dreams.y == label).nonzero().flatten()
         own = own[confidence[own].argsort(descending=True, stable=True)]
-        row: list[Shown] = [(sample, "") for sample in others[real.y == label][:_REAL]]
+        row: list[Shown] = [(shown(i), "") for i in (real.y == label).nonzero().flatten()[:_REAL].tolist()]
         row += [None] * (_REAL - len(row))
         for group in (own[:_DREAMS], own.flip(0)[: min(_DREAMS, max(0, len(own) - _DREAMS))]):
             for index in group.tolist():
-                near = int(nearest[index])
-                row += [
-                    (x[index], f"{float(confidence[index]):.2f}"),
-                    (others[near], class_name(int(real.y[near]), class_names)),
-                ]
-            row += [None] * (2 * (_DREAMS - len(group)))
+                row += beside(index)
+            row += [None] * (columns * (_DREAMS - len(group)))
         rows.append(row)
-    heads = ("held-out", "most certain dreams, each with its nearest held-out sample", "least certain dreams, likewise")
-    begins = (0, _REAL, _REAL + 2 * _DREAMS)
+    heads = (
+        ("held-out", "most certain dreams, each with its nearest held-out sample", "least certain dreams, likewise")
+        if picture_of is None
+        else ("held-out", "nearest to certain dreams", "nearest to uncertain ones")
+    )
+    begins = (0, _REAL, _REAL + columns * _DREAMS)
     names = [class_name(label, class_names) for label in classes]
-    return draw_sheet(rows, names, scale_of(torch.cat([x, others])), path, dict(zip(begins, heads, strict=True)))
+    scale = scale_of(torch.cat([x, others])) if picture_of is None else {"vmin": 0.0, "vmax": 1.0}
+    return draw_sheet(rows, names, scale, path, dict(zip(begins, heads, strict=True)))
 
 
 def _title(results: Mapping[str, Any]) -> str:

@@ -17,6 +17,32 @@ from dreamer.streams.base import Samples, Stream, TensorSamples, refuse_passing
 _AT_ONCE = 1024
 
 
+class PicturedFeatures(TensorSamples):
+    """Features that can be shown: they know which samples they were computed of.
+
+    Args:
+        x: (N, H) features.
+        y: (N,) labels.
+        of: the N samples behind them, which are read when they are shown.
+        group: (N,) int64, the domain of each sample, or None.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, of: Samples, group: Tensor | None = None):
+        super().__init__(x, y, group=group)
+        self.of = of
+
+    def subset(self, index: Tensor) -> PicturedFeatures:
+        part = super().subset(index)
+        return PicturedFeatures(part.x, part.y, self.of.subset(index), part.group)
+
+    def with_labels(self, y: Tensor) -> PicturedFeatures:
+        return PicturedFeatures(self.x, y.to(self.y.device), self.of, self.group)
+
+    def to(self, device: torch.device | str) -> PicturedFeatures:
+        moved = super().to(device)
+        return PicturedFeatures(moved.x, moved.y, self.of, moved.group)
+
+
 def embedded(
     stream: Stream,
     model: nn.Module | str,
@@ -34,9 +60,9 @@ def embedded(
 
     What a frozen backbone would compute anew in every step is computed once, before the run, and kept in the user's
     cache directory, or in ``DREAMER_CACHE``, for runs to come: there a sample is found by its content and that of the
-    network. The samples are let go, so nothing is held twice; memories, generators and perturbations then work on
-    features, which are samples of shape (H,) to them. Augmentation of images comes too late for such a stream, and is
-    refused by the stages.
+    network. The samples are let go, but for the held-out ones, which pictures of dreams show. Memories, generators and
+    perturbations then work on features, which are samples of shape (H,) to them. Augmentation of images comes too late
+    for such a stream, and is refused by the stages.
 
     Args:
         stream: whose samples are shown to the model.
@@ -85,12 +111,18 @@ def embedded(
             seen[id(samples)] = TensorSamples(features, samples.y.cpu(), group=getattr(samples, "group", None))
         return seen[id(samples)]
 
+    def see_held_out(samples: Samples) -> Samples:
+        features = see(samples)
+        assert isinstance(features, TensorSamples)
+        can_be_shown = trainable_blocks is None and len(samples.sample_shape) == 3
+        return PicturedFeatures(features.x, features.y, samples, features.group) if can_be_shown else features
+
     experiences = tuple(
         replace(
             each,
             train=see(each.train),
             test=see(each.test),
-            validation=None if each.validation is None else see(each.validation),
+            validation=None if each.validation is None else see_held_out(each.validation),
         )
         for each in stream.experiences
     )

@@ -198,6 +198,21 @@ def test_neighbours_are_the_nearest_ones_and_rows_the_classes(tmp_path: Path) ->
     assert draw_neighbours(unseen, torch.ones(3), unseen, tmp_path / "c.png") is None
 
 
+def test_the_picture_nearest_to_dreamt_features_is_shown(tmp_path: Path) -> None:
+    real = Batch(torch.tensor([[0.0, 0.0], [9.0, 9.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
+    dreams = Batch(torch.tensor([[8.0, 8.0], [0.9, 0.0]]), torch.tensor([0, 1]))
+    asked = []
+
+    def picture_of(row: int) -> torch.Tensor:
+        asked.append(row)
+        return torch.full((3, 4, 4), row / 3)
+
+    path = draw_neighbours(dreams, torch.ones(2), real, tmp_path / "a.png", ["ant", "bee"], picture_of)
+    assert path is not None and path.is_file()
+    # of each class its held-out samples, then the one that is nearest to its dream
+    assert asked == [0, 1, 1, 2, 2]
+
+
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"every": 0}])
 def test_numbers_below_one_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="of at least 1, got 0"):

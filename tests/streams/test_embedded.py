@@ -13,7 +13,7 @@ from dreamer.networks import Backbone
 from dreamer.streams import from_tensors
 from dreamer.streams._feature_cache import FeatureCache, cache_folder
 from dreamer.streams.base import Stream
-from dreamer.streams.embedded import embedded
+from dreamer.streams.embedded import PicturedFeatures, embedded
 
 MODEL = "efficientnet_lite0"
 
@@ -134,3 +134,15 @@ def test_a_power_is_taken_of_features_that_are_never_negative(folder: Path, comp
     assert sum(computed) == before, "the cache holds the features themselves"
     with pytest.raises(ValueError, match=r"power=0.5 needs features that are never negative, the least is -"):
         embedded(stream(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 4)), power=0.5)
+
+
+def test_held_out_features_keep_the_pictures_that_they_are_of() -> None:
+    y = torch.arange(24) % 2
+    x = (torch.arange(24).view(-1, 1, 1, 1).expand(-1, 1, 2, 2) / 24).contiguous()
+    whole = from_tensors(x, y, x, y, experiences=1, validation=0.5)
+    (experience,) = embedded(whole, torch.nn.Flatten()).experiences
+    held = experience.validation
+    assert isinstance(held, PicturedFeatures)
+    some = held.with_labels(held.y + 5).subset(torch.tensor([3, 1]))
+    assert torch.equal(next(some.of.batches([torch.arange(2)])).x.flatten(1), some.x)
+    assert not isinstance(experience.train, PicturedFeatures), "nothing that is trained on is held twice"
