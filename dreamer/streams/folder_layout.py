@@ -11,6 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from dreamer.streams.label_files import LabelFile, label_files
+from dreamer.streams.split_lists import has_split_lists, read_split_lists
 
 Files = dict[str, list[str]]
 """Sorted picture files by class name."""
@@ -30,7 +31,7 @@ def find_layout(place: Path, label: str | None = None) -> Layout:
     """Find the classes of a folder of pictures.
 
     Understood are ``<class>/*``, ``train/<class>/*`` beside ``test/<class>/*`` (also ``val``, ``valid``, ``validation``
-    and so on, in any spelling), and pictures with a csv file that has their names and labels.
+    and so on, in any spelling), pictures with a csv file of their names and labels, and the lists of CUB-200-2011.
 
     Args:
         label: the column of the labels in a label file; None finds it.
@@ -39,6 +40,10 @@ def find_layout(place: Path, label: str | None = None) -> Layout:
         ValueError: when no classes can be told, with the reason.
     """
     place = _unwrapped(place)
+    if has_split_lists(place):
+        learnt, tested = read_split_lists(place)
+        _check_same(learnt, place, tested, place)
+        return Layout(learnt, tested)
     train = next((each for each in _folders(place) if _spelled(each) in _TRAIN_NAMES), None)
     tests = sorted(
         (each for each in _folders(place) if _spelled(each) in _TEST_NAMES),

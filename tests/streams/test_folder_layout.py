@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,3 +182,39 @@ def test_a_pipe_among_pictures_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "cat" / "z.png")
     with pytest.raises(ValueError, match=r"z\.png'?, got something that is no file"):
         folder(tmp_path, experiences=2)
+
+
+def birds(place: Path) -> Path:
+    """The layout of CUB-200-2011, with three pictures to learn from and two to test on."""
+    names = [f"{folder}/{i}.jpg" for folder in ("001.Gull", "002.Wren") for i in range(2)] + ["002.Wren/9.jpg"]
+    draw(place / "images", *names)
+    labels(place / "images.txt", *(f"{number} {name}" for number, name in enumerate(names, 1)))
+    labels(place / "train_test_split.txt", "1 1", "2 0", "3 1", "4 0", "5 1")
+    labels(place / "classes.txt", "1 001.Gull", "2 002.Wren")
+    (place / "attributes").mkdir()
+    return place
+
+
+def test_an_official_split_in_lists_is_kept(tmp_path: Path) -> None:
+    birds(tmp_path / "CUB_200_2011")
+    found = find_layout(tmp_path)
+    assert counts(found) == ({"Gull": 1, "Wren": 2}, {"Gull": 1, "Wren": 1})
+    assert Path(found.test["Wren"][0]).name == "1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("train_test_split.txt", "6 1", "number '6' is in one of"),
+        ("images.txt", "6 002.Wren/none.jpg\n", "number '6' is in one of"),
+        ("train_test_split.txt", "5 2", "expected 0 or 1 for number 5, got '2'"),
+        ("images.txt", "5 ../away.jpg", "expected a picture <class>/<file> in 'images', got '../away.jpg'"),
+        ("images.txt", "5", "expected two words in line 6, got '5'"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(tmp_path: Path, file: str, line: str, message: str) -> None:
+    birds(tmp_path)
+    with (tmp_path / file).open("a") as out:
+        out.write(line + "\n")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        find_layout(tmp_path)
