@@ -12,26 +12,27 @@ import pytest
 from dreamer.core.text import MINUS
 from reproductions import arithmetic, caltech, night_schedules, nights, pad_probe, papers, stability_gap, studies
 
+NIGHTS = nights.NIGHTS
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = ROOT / "docs" / "measurements"
 
 
 @pytest.mark.parametrize("stream", nights.STREAMS)
 def test_the_readme_prints_the_tables_of_the_script(stream: str) -> None:
-    assert nights.table(nights.recorded(), stream) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert NIGHTS.table(stream) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_strategies_prints_the_differences_of_the_script() -> None:
     page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").replace(MINUS, "-")
     for stream in nights.STREAMS:
-        found = nights.contrasts(nights.recorded(), stream)[nights.REFERENCE]
+        found = NIGHTS.contrasts(stream)[nights.REFERENCE]
         assert f"{found.difference:+.2f} points, 95 % interval {found.low:+.2f} to {found.high:+.2f}" in page
 
 
 def test_every_arm_was_run_with_every_seed_and_as_many_samples() -> None:
-    measured = nights.recorded()
+    measured = NIGHTS.recorded()
     assert [(one["stream"], one["arm"], one["seed"]) for one in measured] == [
-        (stream, arm, seed) for stream, arm, seed in nights.wanted()
+        (stream, arm, seed) for stream, arm, seed in NIGHTS.wanted()
     ]
     for one in measured:
         assert one["curve"][-1][2] == pytest.approx(one["average_accuracy"])
@@ -51,9 +52,9 @@ def written(picture: Path) -> list[str]:
 
 
 def test_the_pictures_on_the_pages_are_those_of_the_numbers(tmp_path: Path) -> None:
-    drawn = {"nights": nights, "night_schedules": night_schedules}
-    for name, script in drawn.items():
-        script.draw(script.recorded(), tmp_path / f"{name}.svg")
+    nights.draw(NIGHTS, tmp_path / "nights.svg")
+    night_schedules.draw(night_schedules.recorded(), tmp_path / "night_schedules.svg")
+    for name in ("nights", "night_schedules"):
         assert len(written(tmp_path / f"{name}.svg")) > 10
         assert written(tmp_path / f"{name}.svg") == written(MEASUREMENTS / f"{name}.svg")
 

@@ -72,7 +72,7 @@ def recorded(name: str) -> Any:
 
 
 def split_mnist(arm: str, measure: Callable[[dict[str, Any]], float]) -> float:
-    return statistics.mean(measure(run) for run in nights.of(nights.recorded(), "split_mnist", arm))
+    return statistics.mean(measure(run) for run in nights.NIGHTS.of("split_mnist", arm))
 
 
 def percent(arm: str, key: str = "average_accuracy") -> float:
