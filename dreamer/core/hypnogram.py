@@ -60,7 +60,9 @@ class Hypnogram(Sequence[Stage]):
         self._stale_from, self._fewer = len(stages), 0
 
     @classmethod
-    def plan(cls, days: Sequence[Sequence[Stretch]], night: Sequence[tuple[Kind, int]], cycles: int = 1) -> Hypnogram:
+    def plan(
+        cls, days: Sequence[Sequence[Stretch]], night: Sequence[tuple[Kind, int | Sequence[int]]], cycles: int = 1
+    ) -> Hypnogram:
         """Lay out the stages of a run.
 
         A wake stage is evaluated unless the night after it is open and its experience goes on: evaluating all of them
@@ -68,7 +70,8 @@ class Hypnogram(Sequence[Stage]):
 
         Args:
             days: the wake stretches of each experience, in order.
-            night: kind and steps of each sleep stage of one cycle; empty for a run without sleep.
+            night: kind and steps of each sleep stage of one cycle; empty for a run without sleep. Several numbers of
+                steps are those of one experience each, the last of all further ones.
             cycles: how often a night repeats them, at least 1.
 
         Raises:
@@ -96,7 +99,8 @@ class Hypnogram(Sequence[Stage]):
                 )
                 completed += stretch.steps
                 if stretch.sleep is not False and night:
-                    stages += _one_night(len(stages), experience, nights, night, cycles, stretch.sleep is None)
+                    tonight = [(kind, of_experience(steps, experience)) for kind, steps in night]
+                    stages += _one_night(len(stages), experience, nights, tonight, cycles, stretch.sleep is None)
                     nights += 1
         return cls(stages)
 
@@ -247,6 +251,15 @@ class Hypnogram(Sequence[Stage]):
 def _row(stage: Stage) -> str:
     night, cycle = ("-", "-") if stage.night < 0 else (f"{stage.night}{'?' * stage.tentative}", str(stage.cycle))
     return f"{stage.index:>5}  {stage.kind:<4}  {stage.experience:>10}  {night:>5}  {cycle:>5}  {stage.steps:>7}"
+
+
+def of_experience(steps: int | Sequence[int], experience: int) -> int:
+    """The steps of a stage in an experience, from 0; of several numbers its own, or the last.
+
+    >>> of_experience(3, 7), of_experience([1, 2], 0), of_experience([1, 2], 7)
+    (3, 1, 2)
+    """
+    return steps if isinstance(steps, int) else steps[min(experience, len(steps) - 1)]
 
 
 def _one_night(

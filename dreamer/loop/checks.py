@@ -76,7 +76,7 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
     _check_learning(parts)
     for where, stage, replayer in parts.replayers():
         _check_objectives(where, stage, replayer, parts)
-        _check_from_scratch(where, stage, replayer, parts)
+        _check_beginning(where, stage, replayer, parts)
     _check_features(parts)
 
 
@@ -352,11 +352,13 @@ def _check_objectives(where: str, stage: StageSpec, replayer: Replayer, parts: P
             raise ValueError(f"{where}: {name} needs teacher='average', but no plasticity part keeps one")
 
 
-def _check_from_scratch(where: str, stage: StageSpec, replayer: Replayer, parts: Parts) -> None:
+def _check_beginning(where: str, stage: StageSpec, replayer: Replayer, parts: Parts) -> None:
+    names = ", ".join(type(part).__name__ for part in parts.plasticity)
+    if stage.from_dawn and names:
+        raise ValueError(f"{where}: from_dawn={stage.from_dawn} moves the learner's weights, but {names} follows them")
     if not stage.from_scratch:
         return
     if parts.plasticity:
-        names = ", ".join(type(part).__name__ for part in parts.plasticity)
         raise ValueError(f"{where}: from_scratch=True re-initialises the learner, but {names} follows its old weights")
     if _uses_features(replayer, parts):
         raise ValueError(

@@ -73,7 +73,7 @@ class Parts:
                 needed |= {"dawn"} if awake else {replayer.teacher} & {"dawn", "dusk"} or {"dawn", "dusk"}
             if stage.needs_teacher and replayer.teacher != "average":
                 needed |= {"dawn", "dusk"} if replayer.teacher == "both" else {replayer.teacher}
-        if self.memory is not None and self.memory.needs_dawn:
+        if (self.memory is not None and self.memory.needs_dawn) or any(stage.from_dawn for stage in self.night):
             needed |= {"dawn"}
         return needed
 

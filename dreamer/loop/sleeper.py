@@ -19,7 +19,7 @@ from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch, Classes, Dream, Losses, SleepContext, Stage, Step
 from dreamer.loop.batches import RankInfo, local_count, stage_steps, steps_per_pass
 from dreamer.loop.plan import Parts, StageSpec
-from dreamer.networks.base import Frozen, forward, module_bytes, reset_parameters
+from dreamer.networks.base import Frozen, forward, module_bytes, move_towards, reset_parameters
 from dreamer.networks.heads import add_classes
 from dreamer.streams.base import Samples
 
@@ -115,10 +115,19 @@ class Sleeper:
         for part in self.parts.plasticity:
             part.dawn(network)
 
-    def reset_parameters(self, optimizer: torch.optim.Optimizer) -> None:
-        """Draw new weights from torch's global generator, and let the optimiser forget the old ones."""
-        reset_parameters(self.parts.network)
-        for parameter in self.parts.network.parameters():
+    def move_weights(self, stage: Stage, optimizer: torch.optim.Optimizer) -> None:
+        """Begin a stage elsewhere, where it says so: with new weights, or nearer to those of dawn.
+
+        New weights come from torch's global generator; the optimiser forgets what it knew of the old ones.
+        """
+        spec, network = self.parts.spec(stage), self.parts.network
+        if spec.from_scratch:
+            reset_parameters(network)
+        elif spec.from_dawn and self.dawn is not None and stage.experience > 0:
+            move_towards(network, self.dawn.network, spec.from_dawn)
+        else:
+            return
+        for parameter in network.parameters():
             optimizer.state.pop(parameter, None)
 
     def enter(self, stage: Stage, classes: Classes, dusk: nn.Module | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -199,6 +200,25 @@ def reset_parameters(network: nn.Module) -> None:
     """
     for module in _layers(network, learning=True):
         module.reset_parameters()
+
+
+@torch.no_grad()
+def move_towards(network: nn.Module, other: nn.Module, fraction: float) -> None:
+    """Move weights and running statistics that fraction of the way to those of a network of the same architecture.
+
+    Outputs that have come since the other was copied stay as they are.
+
+    >>> network, other = nn.Linear(1, 1), nn.Linear(1, 1)
+    >>> _ = nn.init.constant_(network.weight, 1.0), nn.init.constant_(other.weight, 3.0)
+    >>> move_towards(network, other, 0.25)
+    >>> network.weight.item()
+    1.5
+    """
+    there = dict(itertools.chain(other.named_parameters(), other.named_buffers()))
+    for name, tensor in itertools.chain(network.named_parameters(), network.named_buffers()):
+        if tensor.is_floating_point() and name in there:
+            common = tuple(slice(0, size) for size in there[name].shape)
+            tensor[common].lerp_(there[name].to(tensor), fraction)
 
 
 def _layers(network: nn.Module, learning: bool = False) -> list[Any]:

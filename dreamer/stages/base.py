@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from dreamer.core.limits import expect, expect_each
+from dreamer.core.limits import expect_each
 from dreamer.core.types import Dream, Losses, SleepContext, Step
 from dreamer.networks.base import check_resettable, forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
@@ -26,7 +26,8 @@ class Sleep:
     """Base of the sleep stages, which differ in what they do to the samples.
 
     Args:
-        steps: optimiser steps of the stage.
+        steps: optimiser steps of the stage; a list gives those of the nights of each experience, the last for all
+            further ones.
         batch_size: dreams per step (per device).
         source: ``memory``, ``generator``, ``both`` (half and half) or ``auto`` (whichever of them the run has).
         perturbations: what changes the samples; latent and noise ones reach the generator's dreams, and features that
@@ -39,16 +40,19 @@ class Sleep:
         teacher_sees_perturbed: show the teacher the perturbed sample too; False shows it the clean one (consistency
             training).
         from_scratch: re-initialise the learner first, so that it learns everything in this stage.
+        from_dawn: how far the weights go back to those at dawn before the first step, in [0, 1]: 0 leaves them, 0.5
+            begins at the average of dawn and dusk (as Marouf et al. 2024, arXiv 2312.08977, average after each task),
+            1 forgets the day. The optimiser forgets its moments. The first experience has no dawn.
         anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
         lr_scale: factor of the optimiser's learning rate in this stage.
         steps_per_dream: steps whose dreams are made at once.
 
     Raises:
-        ValueError: when a count is not positive, a strength is negative, ``lr_scale`` is not above 0, or ``anneal`` is
-            not in (0, 1].
+        ValueError: when a count is not positive, a strength is negative, ``lr_scale`` is not above 0, ``anneal`` is not
+            in (0, 1] or ``from_dawn`` not in [0, 1], or the stage begins both from scratch and from dawn.
     """
 
-    steps: int = 200
+    steps: int | Sequence[int] = 200
     batch_size: int = 128
     source: Source = "auto"
     perturbations: Sequence[Perturbation] | None = None
@@ -57,6 +61,7 @@ class Sleep:
     teacher: Teacher = "both"
     teacher_sees_perturbed: bool = False
     from_scratch: bool = False
+    from_dawn: float = 0.0
     anneal: float = 1.0
     lr_scale: float = 1.0
     steps_per_dream: int = 16
@@ -67,10 +72,15 @@ class Sleep:
     def __post_init__(self) -> None:
         expect_each(f"{self.kind}: perturbations", self.perturbations, Perturbation, "Affine()")
         expect_each(f"{self.kind}: objectives", self.objectives, Objective, "CrossEntropy()")
-        for name in ("steps", "batch_size", "steps_per_dream"):
-            expect(f"{self.kind}: {name}", getattr(self, name), int, "100")
-            if getattr(self, name) < 1:
-                raise ValueError(f"{self.kind}: expected {name} of at least 1, got {getattr(self, name)}")
+        if isinstance(self.steps, Sequence) and not isinstance(self.steps, str):
+            self.steps = tuple(self.steps)
+        lengths = self.steps if isinstance(self.steps, tuple) and self.steps else (self.steps,)
+        counts = [("batch_size", self.batch_size), ("steps_per_dream", self.steps_per_dream)]
+        for name, number in [*(("steps", count) for count in lengths), *counts]:
+            if not isinstance(number, int):
+                raise ValueError(f"{self.kind}: expected {name} to be such as 100, got {number!r}")
+            if number < 1:
+                raise ValueError(f"{self.kind}: expected {name} of at least 1, got {number}")
         if self.source == "day":
             raise ValueError(f"{self.kind}: source='day' replays the real samples of a wake step; a night has none")
         given = self.strength
@@ -78,6 +88,10 @@ class Sleep:
         if not strength or min(strength) < 0:
             raise ValueError(f"{self.kind}: expected a strength of at least 0 for each night, got {given}")
         check_anneal(self.anneal, f"{self.kind}: ")
+        if not 0 <= self.from_dawn <= 1:
+            raise ValueError(f"{self.kind}: expected from_dawn in [0, 1], got {self.from_dawn}")
+        if self.from_scratch and self.from_dawn:
+            raise ValueError(f"{self.kind}: expected from_scratch or from_dawn, got both")
         if not 0 < self.lr_scale < math.inf:
             raise ValueError(f"{self.kind}: expected lr_scale above 0, got {self.lr_scale}")
         self.objectives = DEFAULT_OBJECTIVES if self.objectives is None else tuple(self.objectives)

@@ -71,6 +71,7 @@ class Hebbian:
     needs_teacher = False
     by_gradient = False
     from_scratch = False
+    from_dawn = 0.0
     anneal = 1.0
 
     def __init__(

@@ -94,6 +94,7 @@ class Wake:
         self.perturbations = tuple(perturbations)
         self.replayer = Replayer(source, tuple(replay_perturbations), teacher, teacher_sees_perturbed=False)
         self.from_scratch = False
+        self.from_dawn = 0.0
         self.anneal = anneal
         self.lr_scales = scales
         self.steps_per_dream = steps_per_dream

@@ -335,7 +335,7 @@ class WakeSleepModule(pl.LightningModule):
                 self.sleeper.begin_experience(stage, seen_classes(self.stream, stage.experience, self.wake))
             if self.parts.spec(stage).from_scratch:
                 seed_global(mix(self.seed, Purpose.INIT, stage.index), self.device)
-                self.sleeper.reset_parameters(self.trainer.optimizers[0])
+            self.sleeper.move_weights(stage, self.trainer.optimizers[0])
         self.ledger.tick()
 
     def on_train_epoch_end(self) -> None:

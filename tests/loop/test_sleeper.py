@@ -8,6 +8,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from dreamer.core.randomness import Purpose, mix, seed_global
@@ -17,6 +18,7 @@ from dreamer.loop.batches import RankInfo, seen_batches, steps_per_pass
 from dreamer.loop.plan import classes_at, plan_run, seen_classes, training_samples
 from dreamer.loop.sleeper import Sleeper, restore_rates
 from dreamer.memory import Reservoir
+from dreamer.networks.base import move_towards
 from dreamer.objectives import HardTargets, LogitMatching
 from dreamer.plasticity import MovingAverage, SynapticIntelligence
 from dreamer.schedules import EveryNSteps
@@ -134,6 +136,38 @@ def test_a_stage_scales_the_learning_rates_and_the_next_one_has_the_full_ones() 
         sleeper.anneal(optimizer, 0)
         expected = [factors[stage.kind][stage.experience] * rate for rate in rates]
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("back", [0.0, 0.5, 1.0])
+def test_a_night_begins_as_far_back_towards_dawn_as_it_says(back: float) -> None:
+    stream = tiny_stream()
+    # so slow that the night leaves the weights where it began
+    module = tiny_module(stream, night=[NREM(2, 8, lr_scale=1e-9, from_dawn=back)])
+    dawn, dusk, begun = {}, {}, {}
+
+    class Watch(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            stage = module.hypnogram[trainer.current_epoch]
+            weights = {name: value.clone() for name, value in module.network.state_dict().items()}
+            (dusk if stage.kind == "wake" else begun)[stage.experience] = weights
+            if stage.kind != "wake":
+                dawn[stage.experience + 1] = weights
+
+    train(module, stream, callbacks=[Watch()])
+    assert len(begun) > 1
+    for experience, weights in begun.items():
+        for name, value in weights.items():
+            expected = dusk[experience][name]
+            if experience:
+                expected = torch.lerp(expected, dawn[experience][name], back)
+            assert torch.allclose(value, expected, atol=1e-6)
+
+
+def test_outputs_that_came_after_dawn_stay() -> None:
+    network, dawn = torch.nn.Linear(2, 3), torch.nn.Linear(2, 2)
+    new = network.weight[2].clone()
+    move_towards(network, dawn, 1.0)
+    assert torch.equal(network.weight[:2], dawn.weight) and torch.equal(network.weight[2], new)
 
 
 def dark(stream: Stream, memory: Reservoir, epochs: int, lr: float = 1e-2, **changes: object) -> WakeSleepModule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from dreamer.config.binding import ConfigError, bind
 from dreamer.perturbations import Noise
 from dreamer.stages import NREM, REM, Wake
 from dreamer.stages.base import Sleep
+from tests.helpers.tiny_runs import tiny_module, tiny_stream
 
 
 def test_the_signatures_show_all_options_with_their_own_defaults() -> None:
@@ -24,6 +26,28 @@ def test_options_are_given_by_position_or_by_name() -> None:
     assert (stage.steps, stage.batch_size, stage.anneal) == (5, 7, 0.1)
     assert stage.replayer.source == "memory" and stage.replayer.strength == (1.0, 0.5)
     assert [type(part) for part in stage.replayer.perturbations] == [Noise]
+
+
+def test_nights_are_as_long_as_their_experience_says() -> None:
+    plan = tiny_module(tiny_stream(), night=[NREM([2, 5], 8), REM(3, 8)]).plan(tiny_stream())
+    lengths = [(stage.experience, stage.steps) for stage in plan if stage.kind == "nrem"]
+    assert len(lengths) > 2
+    assert lengths == [(experience, 2 if experience == 0 else 5) for experience, _ in lengths]
+    assert bind(REM, {"steps": [1, 2]}, "night.0").build().steps == (1, 2)
+
+
+@pytest.mark.parametrize("steps", [0, [], [3, 0], "3", 2.5, [2.5], None])
+def test_steps_are_whole_numbers_above_0(steps: Any) -> None:
+    with pytest.raises(ValueError, match=r"nrem: expected steps (of at least 1|to be such as 100), got"):
+        NREM(steps)
+
+
+@pytest.mark.parametrize("back", [-0.1, 1.1, float("nan")])
+def test_weights_go_back_to_dawn_by_a_fraction(back: float) -> None:
+    with pytest.raises(ValueError, match=r"nrem: expected from_dawn in \[0, 1\]"):
+        NREM(from_dawn=back)
+    with pytest.raises(ValueError, match="expected from_scratch or from_dawn, got both"):
+        NREM(from_dawn=0.5, from_scratch=True)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])

@@ -18,6 +18,7 @@ from dreamer.callbacks.sleep.schedule import Day, sleeps
 from dreamer.callbacks.sleep.stages import DreamStage, check_classless, needs_model
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.callbacks.sleep.views import view_by_view
+from dreamer.core.hypnogram import of_experience
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.types import Batch, Classes, Dream, Stage, Step
 from dreamer.loop.batches import RankInfo
@@ -294,7 +295,12 @@ class Epochs:
     def _night_steps(self, day: int) -> list[int]:
         """Steps of each stage of a night behind a day of so many batches."""
         stages = self.options.stages
-        steps = [max(day, NREM.steps)] if stages is None else [stage.steps for stage in stages]
+        if stages is None:
+            usual = NREM.steps
+            assert isinstance(usual, int)
+            steps = [max(day, usual)]
+        else:
+            steps = [of_experience(stage.steps, self.state.experience) for stage in stages]
         most = int(self.trainer.fast_dev_run)
         return [min(count, most) if most else count for count in steps]
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamer.core.hypnogram import of_experience
 from dreamer.core.ledger import Ledger
 from dreamer.core.limits import expect
 from dreamer.core.types import Batch, Classes, Dream, Output, Stage
@@ -294,14 +295,13 @@ class DreamPlugin:
             self.ledger.stage,
             spec.kind,
             self.experiences,
-            spec.steps,
+            of_experience(spec.steps, self.experiences),
             night=self.ledger.nights,
             cycle=cycle,
             index_in_night=number,
         )
         sleeper.enter(stage, self._classes)
-        if spec.from_scratch:
-            sleeper.reset_parameters(optimizer)
+        sleeper.move_weights(stage, optimizer)
         losses: list[Tensor] = []
         for step in sleeper.steps():
             sleeper.anneal(optimizer, step.step)
