@@ -1,7 +1,7 @@
 """Run somebody else's tests three times, and compare: ``python -m benchmarks.upstream lightning FOLDER``.
 
 The folder is a checkout of the tests for the installed version: the released archives have none. One process, one
-after the other; a test may take 60 seconds.
+after the other; a test may take 60 seconds of a processor.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
 
 def costs_table(analysis: Analysis, stream: str, key: str) -> Table:
     """What they spent, in the same order."""
-    rows = [[Entry(row.arm, row.arm), *_cost_entries(row.costs, row.stores)] for row in by_accuracy(analysis.on(stream))]
+    rows = [
+        [Entry(row.arm, row.arm), *_cost_entries(row.costs, row.stores)] for row in by_accuracy(analysis.on(stream))
+    ]
     caption = f"What the arms cost on {stream}: means over seeds, in the order of the table above"
     return Table(f"{key}-spent", caption, [Column("Arm", words=True), *_COSTS], rows)
 

@@ -167,8 +167,8 @@ def latex_table(comparison: Comparison, analysis: Analysis) -> str:
             f"Cohen's $d_z$, and Wilcoxon's signed-rank test with Holm's correction ($m = {analysis.tests}$)."
         )
         cost = (
-            f"{_latex(stream)}: optimiser steps, real and replayed samples, bytes kept beside the network, whether real samples are among them, and seconds "
-            "awake and asleep; means over seeds."
+            f"{_latex(stream)}: optimiser steps, real and replayed samples, bytes kept beside the network, "
+            "whether real samples are among them, and seconds awake and asleep; means over seeds."
         )
         for keys, caption in ((_LATEX_SCORES, learnt), (_LATEX_COSTS, cost)):
             lines += _latex_float(keys, caption, analysis.on(stream))

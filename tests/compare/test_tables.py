@@ -20,7 +20,7 @@ from dreamer.compare.tables import (
     write_tables,
 )
 from dreamer.compare.words import ranking_line
-from dreamer.core.text import MINUS
+from dreamer.core.text import DASH, MINUS
 from dreamer.jobs.runner import Missing
 from dreamer.metrics.significance import Ranking
 from tests.helpers.made_up_runs import fake_results
@@ -105,13 +105,13 @@ def test_the_tables_say_whether_real_samples_are_stored():
     analysis = analyse(comparison)
     header, _, *rows = markdown_rows(markdown_table(comparison, analysis), "digits")
     place = header.index("stores real samples")
-    assert {row[0]: row[place] for row in rows} == {"er": "yes", "bir": "no (statistics)", "avalanche:Replay": "–"}
+    assert {row[0]: row[place] for row in rows} == {"er": "yes", "bir": "no (statistics)", "avalanche:Replay": DASH}
     table = costs_table(analysis, "digits", "digits-1")
     place = [column.label for column in table.columns].index("Stores real samples")
     assert {row[0].text: row[place].text for row in table.rows} == {
         "er": "yes",
         "bir": "no (statistics)",
-        "avalanche:Replay": "–",
+        "avalanche:Replay": DASH,
     }
 
 
@@ -235,7 +235,8 @@ def test_outside_a_terminal_it_is_plain_text():
     assert out.getvalue() == plain_comparison(comparison, analysis) + "\n"
     assert "\x1b" not in out.getvalue()
     assert re.search(
-        r"bir +3 +40\.00 ± 0\.00 +.12\.00 \(.16\.97 to .7\.03\) +1\.000 +too few pairs +570 +4,800 +6\.3 MB", out.getvalue()
+        r"bir +3 +40\.00 ± 0\.00 +.12\.00 \(.16\.97 to .7\.03\) +1\.000 +too few pairs +570 +4,800 +6\.3 MB",
+        out.getvalue(),
     )
     assert "missing: avalanche:Replay on digits, seed 2: killed: no | memory" in out.getvalue().splitlines()
     assert "warning: bir took more_ steps" in out.getvalue()
