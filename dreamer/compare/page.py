@@ -72,7 +72,7 @@ def _stream(comparison: Comparison, analysis: Analysis, stream: str, key: str) -
         "table": page_tables.standings_table(analysis, stream, key),
         "costs": page_tables.costs_table(analysis, stream, key),
         "figures": [figure for figure in figures if figure is not None],
-        "protocol": words.given(every, "protocol", skip=["class_order"]),
+        "protocol": words.given(every, "protocol", skip=["class_order", "class_names"]),
         "orders": words.class_orders(every),
     }
 

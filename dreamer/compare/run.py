@@ -95,7 +95,7 @@ def log_to_wandb(comparison: Comparison, analysis: Analysis, folder: Path, optio
         for run in comparison.runs
     ]
     over = [name for name in columns if name != "average_accuracy"]
-    means, summary = [], {}
+    means, summary = [], dict[str, float | None]()
     for row in analysis.standings:
         found = {"average_accuracy": row.accuracy, **{name: row.secondary[name] for name in over}}
         means.append(

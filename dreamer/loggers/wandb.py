@@ -130,7 +130,7 @@ def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) ->
     run.summary.update({**numbers, **told, "complete": results["complete"]})
     columns, rows = matrix_rows(results)
     if rows:
-        run.log({"stream/accuracy_table": wandb.Table(columns=columns, data=rows)})
+        run.log({"stream/accuracy_table": wandb.Table(columns=[*columns], data=rows)})
     copy = Path(run.dir) / path.name
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, copy)
