@@ -567,3 +567,26 @@ def test_normalised_images_are_dreamt_in_their_range():
 def _normalised(each: Any) -> Any:
     train, test = (type(part)((part.x - 0.5) / 0.5, part.y) for part in (each.train, each.test))
     return replace(each, train=train, test=test)
+
+
+@pytest.mark.parametrize("generator", [False, True], ids=["memory", "generator"])
+def test_a_plugin_that_does_nothing_changes_nothing(generator: bool):
+    """Also where a learner draws random numbers, as for dropout: reading the experience draws none."""
+    stream = tiny_stream(2)
+    benchmark = benchmark_of(stream)
+
+    def weights(plugins: list[Any]) -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        network = nn.Sequential(nn.Dropout(0.5), tiny_network(stream))
+        optimizer = torch.optim.SGD(network.parameters(), 0.1)
+        with quiet():
+            strategy = Naive(
+                model=network, optimizer=optimizer, train_mb_size=8, plugins=plugins, evaluator=EvaluationPlugin()
+            )
+            for experience in benchmark.train_stream:
+                strategy.train(experience)
+        return [each.detach() for each in network.parameters()]
+
+    idle = DreamPlugin(None if generator else ClassBalanced(10), vae(stream) if generator else None, night=[])
+    for one, other in zip(weights([]), weights([idle]), strict=True):
+        assert torch.equal(one, other)

@@ -106,7 +106,9 @@ def join_optimizer(optimizer: torch.optim.Optimizer, generator: Generator, lr: f
 def read_experience(strategy: Any) -> Iterator[Batch]:
     """The experience, in order, as its transforms of evaluation give it."""
     dataset = strategy.experience.dataset.eval()
-    for x, y, *_ in DataLoader(dataset, batch_size=1024, collate_fn=getattr(dataset, "collate_fn", None)):
+    # with a generator of its own: a loader draws a seed, and the strategy's own random numbers stay as they are
+    reading = {"collate_fn": getattr(dataset, "collate_fn", None), "generator": torch.Generator()}
+    for x, y, *_ in DataLoader(dataset, batch_size=1024, **reading):
         yield Batch(x.to(strategy.device), y.to(strategy.device))
 
 
