@@ -77,7 +77,7 @@ def main(suite: str, folder: str, *paths: str) -> None:
     version = importlib.metadata.version({"lightning": "lightning", "avalanche": "avalanche-lib"}[suite])
     kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
     kept[suite] = {"version": version, "tests": SUITES[suite][1], **compared(found)}
-    RECORD.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    RECORD.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(kept), encoding="utf-8")
     print(json.dumps(kept[suite], indent=1))
 

@@ -590,3 +590,17 @@ def test_a_plugin_that_does_nothing_changes_nothing(generator: bool):
     idle = DreamPlugin(None if generator else ClassBalanced(10), vae(stream) if generator else None, night=[])
     for one, other in zip(weights([]), weights([idle]), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_learner_that_does_not_take_the_samples_is_named():
+    stream = tiny_stream(1)
+    network = nn.Linear(3, stream.num_classes)
+    with quiet():
+        strategy = Naive(
+            model=network,
+            optimizer=torch.optim.SGD(network.parameters(), 0.1),
+            plugins=[DreamPlugin(ClassBalanced(10))],
+            evaluator=EvaluationPlugin(),
+        )
+    with pytest.raises(ValueError, match="does not take a sample of the benchmark, of shape"):
+        strategy.train(benchmark_of(stream).train_stream[0])
