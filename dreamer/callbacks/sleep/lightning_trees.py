@@ -31,7 +31,8 @@ def join_trees(callback: Any) -> None:
     """
     missing = tuple(base for base in callback_bases() if not isinstance(callback, base))
     if missing:
-        callback.__class__ = _child(type(callback), missing)
+        kind: Any = type(callback)
+        callback.__class__ = _child(kind, missing)
 
 
 def reduced(callback: Any) -> tuple[Any, ...]:
@@ -46,7 +47,7 @@ def _child(kind: type, bases: tuple[type, ...]) -> type:
 
 
 def _blank(kind: type) -> Any:
-    callback = object.__new__(kind)
+    callback: Any = object.__new__(kind)
     join_trees(callback)
     return callback
 
