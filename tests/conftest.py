@@ -15,7 +15,7 @@ from dreamer.report import _canvas
 from dreamer.streams import Stream, digits
 
 # other people's scripts, run by their own test
-collect_ignore = ["public_scripts"]
+collect_ignore = ["public_scripts", "retold_scripts"]
 
 
 @pytest.fixture(scope="session")

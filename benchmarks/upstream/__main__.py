@@ -1,11 +1,12 @@
-"""Run somebody else's tests three times, and compare: ``python -m benchmarks.upstream lightning FOLDER``.
+"""Run somebody else's tests three times, and compare: ``python -m benchmarks.upstream lightning FOLDER [PATH ...]``.
 
 The folder is a checkout of the tests for the installed version: the released archives have none. One process, one
-after the other; a test may take 60 seconds.
+after the other; a test may take 60 seconds of a processor.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from benchmarks.upstream.page import PAGE, RECORD, page
 
 SUITES = {
     "lightning": (
@@ -43,22 +46,40 @@ def tested(suite: str, folder: Path, mode: str, log: Path) -> dict[str, Any]:
     return found
 
 
-def main(suite: str, folder: str) -> None:
-    """Print counts for each mode, and every test that passes plain and not, or with other values, otherwise."""
+def compared(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Counts for each mode, and the tests that pass plain and come to something else otherwise, each with the reason.
+
+    Other values count only where no night ever comes: a night is meant to change them.
+    """
+    differ: dict[str, dict[str, str]] = {}
+    for mode in (mode for mode in found if mode != "plain"):
+        for name, test in found["plain"].items():
+            other = found[mode].get(name, {"outcome": "missing", "why": "", "fits": []})
+            if test["outcome"] != "passed":
+                continue
+            if other["outcome"] != "passed":
+                differ.setdefault(name, {})[mode] = other["why"] or other["outcome"]
+            elif mode == "quiet" and other["fits"] != test["fits"]:
+                differ.setdefault(name, {})[mode] = "other values"
+    outcomes = {mode: dict(Counter(test["outcome"] for test in tests.values())) for mode, tests in found.items()}
+    return {"outcomes": outcomes, "differ": differ}
+
+
+def main(suite: str, folder: str, *paths: str) -> None:
+    """Run a suite, or some of its paths, in each mode; keep what was found, and write the page anew."""
+    where, every, chosen = SUITES[suite]
+    SUITES[suite] = (where, list(paths) or every, chosen)
     with tempfile.TemporaryDirectory() as place:
         found = {
             mode: tested(suite, Path(folder), mode, Path(place) / f"{mode}.json")
             for mode in ("plain", "quiet", "nights")
         }
-    for mode, tests in found.items():
-        print(mode, dict(Counter(test["outcome"] for test in tests.values())))
-    passing = {name: test for name, test in found["plain"].items() if test["outcome"] == "passed"}
-    for name, test in passing.items():
-        other = found["quiet"].get(name, {"outcome": "missing", "why": "", "fits": []})
-        if other["outcome"] != "passed":
-            print(f"{name}: {other['outcome']}, {other['why']}")
-        elif other["fits"] != test["fits"]:
-            print(f"{name}: other values, {test['fits']} and {other['fits']}")
+    version = importlib.metadata.version({"lightning": "lightning", "avalanche": "avalanche-lib"}[suite])
+    kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
+    kept[suite] = {"version": version, "tests": SUITES[suite][1], **compared(found)}
+    RECORD.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(kept), encoding="utf-8")
+    print(json.dumps(kept[suite], indent=1))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ Allow = Annotated[
         show_default=False,
     ),
 ]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out picture files that cannot be read, and say how many.")
+]
 Workers = Annotated[int, typer.Option(min=1, help="How many runs at the same time.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each run.")]
 Gpus = Annotated[str | None, typer.Option(help="GPUs to distribute the runs over: 0,1.", show_default=False)]
@@ -47,12 +50,12 @@ def command_line() -> str:
     return " ".join(["dreamer", *map(shlex.quote, sys.argv[1:])])
 
 
-def read(items: list[str] | None, **options: Any) -> dict[str, Any]:
+def read(items: list[str] | None, skip_bad: bool = False, **options: Any) -> dict[str, Any]:
     """Merge the configurations that were typed; options that are None were not typed."""
     from dreamer import config
 
     given = {key: value for key, value in options.items() if value is not None}
-    return config.read(*(items or []), **given)
+    return config.read(*(items or []), *(["stream.skip_bad=true"] if skip_bad else []), **given)
 
 
 def devices(gpus: str | None) -> tuple[str, ...] | None:

@@ -60,6 +60,9 @@ def compare(
         typer.Option(help="Address of the Ray cluster: auto, or HOST:PORT.", show_default="one is started here"),
     ] = None,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log each run, and the table, to W&B.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Run nothing: print what the comparison is going to cost.")
+    ] = False,
     mix: Mix = False,
     allow: Allow = None,
     from_: Annotated[
@@ -73,7 +76,7 @@ def compare(
 
     quiet_lightning()
     if from_:
-        if items or stream or seeds or budget or match:
+        if items or stream or seeds or budget or match or dry_run:
             raise ConfigError("--from reports on runs that are there: it takes no arms, streams, seeds or budgets")
         _report(from_, reference, out or from_[0])
         return
@@ -81,8 +84,25 @@ def compare(
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine: expected local or ray, got {engine!r}")
     folder = out or Path("runs") / "compare" / "-".join(folder_names(asked.get("streams")))
+    if dry_run:
+        _print_costs(asked, folder, workers, mix)
+        return
     kind: Literal["local", "ray"] = "ray" if engine == "ray" else "local"
     run_comparison(asked, folder, Resources(kind, workers, threads, devices(gpus), address, retries), mix)
+
+
+def _print_costs(asked: Mapping[str, Any], folder: Path, workers: int, mix: bool) -> None:
+    """What a grid is going to cost; it is refused where a run of it would be."""
+    from dreamer.compare import forecast, grid
+    from dreamer.compare.run import warn_of_few_seeds
+    from dreamer.jobs import manifest
+
+    wanted = grid.read(asked)
+    code = grid.PROGRAM.fingerprint()
+    for cell in wanted.cells:
+        manifest.is_written(cell.plain(), folder / cell.folder, code, mix)
+    warn_of_few_seeds(len({cell.seed for cell in wanted.cells}))
+    typer.echo(forecast.forecast_text(wanted, folder, workers))
 
 
 def run_comparison(asked: Mapping[str, Any], folder: Path, resources: Resources, mix: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dreamer.cli.common import Allow, Items, read
+from dreamer.cli.common import Allow, Items, SkipBad, read
 from dreamer.core.errors import ConfigError, Diverged
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def run(
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
     previous: Annotated[bool, typer.Option("--previous", help="Resume from the checkpoint before the last.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Resume although the run has changed; on record.")] = False,
+    skip_bad: SkipBad = False,
     allow: Allow = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither the schedule nor progress.")] = False,
 ) -> None:
@@ -44,7 +45,7 @@ def run(
         return _show_results(runs.finished(resume) or {}, resume)
     if previous or force:
         raise ConfigError(f"--{'previous' if previous else 'force'} goes with --resume FOLDER")
-    plain = read(items, out=None if out is None else str(out), seed=seed)
+    plain = read(items, skip_bad, out=None if out is None else str(out), seed=seed)
     with runs.owned(runs.prepare(plain, progress=not quiet)) as prepared:
         _train(prepared, quiet)
 

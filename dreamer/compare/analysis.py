@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamer.compare.results import Comparison
-from dreamer.core.text import plural
+from dreamer.core.text import DASH, plural
 from dreamer.metrics.significance import (
     ALPHA,
     Paired,
@@ -117,6 +117,7 @@ class Standing:
         rank: mean rank on this stream; None where it has none.
         secondary: the other measures of a run by name, described and not tested.
         diverged: whether one of its runs diverged; then it has no numbers.
+        stores: what it keeps of training data beside the network, see :func:`stored`.
     """
 
     arm: str
@@ -127,6 +128,7 @@ class Standing:
     costs: Costs
     secondary: Mapping[str, Summary]
     diverged: bool = False
+    stores: str | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ def analyse(comparison: Comparison) -> Analysis:
             mean_costs([costs(run.results) for run in comparison.of(arm, stream).values()]),
             _secondary([run.results for run in comparison.of(arm, stream).values()]),
             comparison.diverged(arm, stream),
+            next((stored(run.results) for run in comparison.of(arm, stream).values()), None),
         )
         for stream, arm in grid
     )
@@ -249,6 +252,22 @@ def costs(results: Mapping[str, Any]) -> Costs:
         bytes_teachers=_total(sizes, "teacher"),
         bytes_network=_total(sizes, "network"),
     )
+
+
+def stored(results: Mapping[str, Any]) -> str | None:
+    """What a run keeps of its training data: ``samples``, ``features``, ``statistics`` or ``nothing``.
+
+    Results from before that was recorded say it where their memory is empty; else it is None.
+    """
+    cost = results.get("cost") or {}
+    if "stores" in cost:
+        return str(cost["stores"])
+    return "nothing" if (cost.get("bytes") or {}).get("memory") == 0 else None
+
+
+def stores_words(kept: str | None) -> str:
+    """Whether real samples are stored, in a table."""
+    return {None: DASH, "samples": "yes", "nothing": "no"}.get(kept, f"no ({kept})")
 
 
 def mean_costs(several: Sequence[Costs]) -> Costs:

@@ -20,8 +20,11 @@ from dreamer import config
 from dreamer.compare.cells import Cell
 from dreamer.config.binding import ConfigError, at, check
 from dreamer.core.suggest import one_of
+from dreamer.core.types import Stage
+from dreamer.loop.plan import Stored, stored
 from dreamer.runs import run as runs
 from dreamer.runs import summary
+from dreamer.training.module import WakeSleepModule
 
 MATCHES = ("steps", "bytes", "flops")
 _SAMPLE = 16
@@ -71,6 +74,8 @@ class Plan:
         memory: bytes of the memory at the end.
         others: bytes of generator, teachers and plasticity.
         open: nights are decided during the run.
+        replayed: samples replayed awake and asleep; an upper bound where nights are open.
+        stores: what is kept of training data.
     """
 
     stages: tuple[tuple[str, int], ...]
@@ -79,6 +84,8 @@ class Plan:
     memory: int
     others: int
     open: bool
+    replayed: int
+    stores: Stored
 
     @property
     def steps(self) -> int:
@@ -105,7 +112,7 @@ def equalise(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell]
     Raises:
         ConfigError: when a cell cannot be run as configured, or its nights alone are beyond the limit.
     """
-    reference = _plan(cells[limits.reference])
+    reference = plan_cell(cells[limits.reference])
     if limits.match in ("bytes", "flops") and cells[limits.reference].avalanche is not None:
         raise ConfigError(
             f"match: nobody can plan the {limits.match} of {limits.reference!r}; choose another reference"
@@ -123,7 +130,7 @@ def equalise(cells: Mapping[str, Cell], limits: Limits) -> tuple[dict[str, Cell]
     if limits.match == "flops":
         total = sum(_flops(cells[limits.reference]).values())
         equal = {label: _with_flops(cell, total) for label, cell in equal.items()}
-    open_nights = [label for label, cell in equal.items() if _plan(cell).open]
+    open_nights = [label for label, cell in equal.items() if plan_cell(cell).open]
     warnings += [
         f"{label} decides about its nights during the run, so its steps are not fixed" for label in open_nights
     ]
@@ -137,9 +144,11 @@ def _prepared(cell: Cell) -> runs.Run:
         raise ConfigError(at(cell.arm, str(error))) from None
 
 
-def _plan(cell: Cell) -> Plan:
+def plan_cell(cell: Cell) -> Plan:
+    """Plan the run of a cell; a ``ConfigError`` when it cannot be run as configured."""
     prepared = _prepared(cell)
-    sizes = summary.budget(prepared.stream, prepared.module)
+    module = prepared.module
+    sizes = summary.budget(prepared.stream, module)
     return Plan(
         stages=tuple((stage.kind, stage.steps) for stage in prepared.hypnogram),
         experiences=len(prepared.stream),
@@ -147,7 +156,16 @@ def _plan(cell: Cell) -> Plan:
         memory=sizes["memory"],
         others=sum(size for name, size in sizes.items() if name not in ("network", "memory")),
         open=any(stage.tentative for stage in prepared.hypnogram),
+        replayed=sum(stage.steps * _replayed(module, stage) for stage in prepared.hypnogram),
+        stores=stored(module.memory, module.wake),
     )
+
+
+def _replayed(module: WakeSleepModule, stage: Stage) -> int:
+    """Samples replayed in each step of a stage; the first experience has nothing to replay awake."""
+    if stage.kind != "wake":
+        return module.night[stage.index_in_night].batch_size
+    return module.wake.replay if stage.experience and module.wake.replayer.source != "day" else 0
 
 
 def _with_equal_memories(cells: Mapping[str, Cell], reference: str) -> dict[str, Cell]:
@@ -165,7 +183,7 @@ def _with_equal_memories(cells: Mapping[str, Cell], reference: str) -> dict[str,
 def _with_steps(cell: Cell, steps: int) -> Cell:
     """Shorten or lengthen the wake stages; a schedule may then sleep more or less often, so it is planned again."""
     for _ in range(4):
-        plan = _plan(cell)
+        plan = plan_cell(cell)
         asleep = plan.steps - plan.wake
         each = (steps - asleep) // plan.experiences
         if each < 1:
@@ -179,7 +197,7 @@ def _with_steps(cell: Cell, steps: int) -> Cell:
 
 
 def _with_bytes(cell: Cell, nbytes: int) -> tuple[Cell, list[str]]:
-    plan = _plan(cell)
+    plan = plan_cell(cell)
     if cell.avalanche is not None:
         # as Avalanche keeps them: float32 values and an int64 label
         return _avalanche_memory(cell, max(1, nbytes // (4 * plan.sample_size + 8))), []
@@ -198,7 +216,7 @@ def _with_bytes(cell: Cell, nbytes: int) -> tuple[Cell, list[str]]:
 def _with_flops(cell: Cell, total: float) -> Cell:
     if cell.avalanche is not None:
         raise ConfigError(f"{cell.arm}: --match flops counts the arithmetic of our stages; leave Avalanche's arms out")
-    spent, plan = _flops(cell), _plan(cell)
+    spent, plan = _flops(cell), plan_cell(cell)
     asleep = sum(spent.values()) - spent["wake"]
     each = round((total - asleep) / (spent["wake"] / plan.wake) / plan.experiences) if spent["wake"] else 0
     if each < 1:
@@ -218,7 +236,7 @@ def _flops(cell: Cell) -> dict[str, float]:
         prepared.trainer.callbacks.insert(0, counter)  # type: ignore[attr-defined]  # a Lightning connector sets it
         runs.execute(prepared)
     total = {"wake": 0.0}
-    for (kind, steps), each in zip(_plan(cell).stages, counter.each, strict=False):
+    for (kind, steps), each in zip(plan_cell(cell).stages, counter.each, strict=False):
         total[kind] = total.get(kind, 0.0) + steps * each
     return total
 

@@ -182,7 +182,7 @@ def _cell(
         _augment(plain, _several(augment, "augment") if augment else [])
     plain.pop("out", None)
     if wandb:
-        plain["logger"] = [{"name": "wandb", "group": arm.label, "job_type": label}]
+        plain["logger"] = [{**_wandb_options(plain.get("logger")), "group": arm.label, "job_type": label}]
     # parts are built in the order in which they stand; the network comes first, so that one seed gives all arms the
     # same initial weights whatever else they build
     plain = {"network": plain.pop("network", {"name": "mlp"}), **plain, "name": slug(f"{label}-{arm.label}")}
@@ -191,6 +191,12 @@ def _cell(
     options = dict(_pair(word) for word in arm.words)
     avalanche_options.verify(arm.avalanche, options)
     return Cell(arm.label, label, seed, plain, {"name": arm.avalanche, "options": options})
+
+
+def _wandb_options(node: Any) -> dict[str, Any]:
+    """What the configuration says of its logger, such as ``logger.entity=me``."""
+    named = dict(node) if isinstance(node, Mapping) else {}
+    return {"name": "wandb", **named} if named.get("name", "wandb") == "wandb" else {"name": "wandb"}
 
 
 def _check_score(plain: Mapping[str, Any]) -> None:

@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dreamer.compare import curves, galleries, page_tables, scores, words
+from dreamer.compare import curves, galleries, page_tables, scores, tables, words
 from dreamer.compare.analysis import Analysis, explained
 from dreamer.compare.results import Comparison
 from dreamer.core.text import plural
 from dreamer.report import page
 from dreamer.report.html_tables import missing_table
+from dreamer.report.results import FILE_NAME
 
 _TEMPLATE = Path(__file__).parent / "comparison.html.jinja"
 _PICTURES = 6_000_000
@@ -37,6 +38,7 @@ def write_page(comparison: Comparison, analysis: Analysis, folder: str | Path) -
         cells=page_tables.cells_table(comparison, Path(folder)),
         explanation=explained(analysis).split("\n\n"),
         comparison=comparison,
+        files={"latex": tables.LATEX, "markdown": tables.MARKDOWN, "csv": tables.CSV, "json": FILE_NAME},
         overall=overall,
         counts="{} on {}, {}".format(*amounts),
         streams=streams,
@@ -68,8 +70,9 @@ def _stream(comparison: Comparison, analysis: Analysis, stream: str, key: str) -
         "key": key,
         "sentences": words.sentences(analysis, stream),
         "table": page_tables.standings_table(analysis, stream, key),
+        "costs": page_tables.costs_table(analysis, stream, key),
         "figures": [figure for figure in figures if figure is not None],
-        "protocol": words.given(every, "protocol", skip=["class_order"]),
+        "protocol": words.given(every, "protocol", skip=["class_order", "class_names"]),
         "orders": words.class_orders(every),
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dreamer.compare.analysis import SECONDARY, Analysis, Costs, Standing, costs
+from dreamer.compare.analysis import SECONDARY, Analysis, Costs, Standing, costs, stored, stores_words
 from dreamer.compare.results import Comparison
 from dreamer.compare.scores import by_accuracy
 from dreamer.compare.words import as_sentence, reasons
@@ -21,6 +21,7 @@ _percent, _signed = partial(percent, digits=2), partial(signed, digits=2)
 _COSTS = (
     Column("Steps", "Optimiser steps, awake and asleep"),
     Column("Bytes", "Kept beside the network: memory, generator, teachers, plasticity"),
+    Column("Stores real samples", "Whether training data are kept beside the network", words=True),
     Column("Seconds", "Awake and asleep, without evaluations"),
     Column("Seen", "Real samples awake"),
     Column("Replayed", "Samples replayed awake"),
@@ -44,7 +45,7 @@ _SMALLER = ("forgetting", "forgetting_max", "recency_bias", "stability_gap")
 
 
 def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
-    """Everything about the arms of one stream, whose ``key`` is unique in the page."""
+    """What the arms of one stream learnt, whose ``key`` is unique in the page."""
     reference = analysis.reference
     columns = [
         Column("Arm", words=True),
@@ -64,7 +65,6 @@ def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
         Column("Conclusion", f"Against {reference}, at a corrected p of at most {ALPHA}", words=True),
         Column("Rank", "Mean rank over the seeds that all arms have; 1 is the best"),
         Column("Forgetting", "First minus last accuracy, mean over experiences and seeds, in percentage points"),
-        *_COSTS,
     ]
     standings = by_accuracy(analysis.on(stream))
     return Table(
@@ -76,6 +76,15 @@ def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
         [as_sentence(line) for line in reasons(standings)],
         _full(standings),
     )
+
+
+def costs_table(analysis: Analysis, stream: str, key: str) -> Table:
+    """What they spent, in the same order."""
+    rows = [
+        [Entry(row.arm, row.arm), *_cost_entries(row.costs, row.stores)] for row in by_accuracy(analysis.on(stream))
+    ]
+    caption = f"What the arms cost on {stream}: means over seeds, in the order of the table above"
+    return Table(f"{key}-spent", caption, [Column("Arm", words=True), *_COSTS], rows)
 
 
 def cells_table(comparison: Comparison, directory: Path) -> Table:
@@ -98,7 +107,7 @@ def cells_table(comparison: Comparison, directory: Path) -> Table:
                 Entry(run.arm, run.arm, link=_link(run.folder, directory)),
                 number(run.seed, "{}"),
                 *(Entry(percent(metrics.get(key), 2), metrics.get(key)) for key in measured),
-                *_cost_entries(costs(run.results)),
+                *_cost_entries(costs(run.results), stored(run.results)),
             ]
         )
     caption = "Every run: accuracies, transfers and biases in per cent, forgetting and gaps in percentage points"
@@ -121,6 +130,7 @@ def _full(standings: Sequence[Standing]) -> tuple[Sequence[str], Sequence[Sequen
         "rank",
         *(f"{measure}_mean" for measure in SECONDARY),
         *spent,
+        "stores",
     ]
     rows = [
         [
@@ -134,6 +144,7 @@ def _full(standings: Sequence[Standing]) -> tuple[Sequence[str], Sequence[Sequen
             row.rank,
             *(row.secondary[measure].mean if measure in row.secondary else None for measure in SECONDARY),
             *(getattr(row.costs, name) for name in spent),
+            row.stores,
         ]
         for row in standings
     ]
@@ -153,7 +164,6 @@ def _standing_row(row: Standing, reference: str) -> list[Entry]:
         *_paired_entries(row.paired),
         number(row.rank, "{:.2f}"),
         Entry(percent(lost.mean if lost else None, 2), lost.mean if lost else None),
-        *_cost_entries(row.costs),
     ]
 
 
@@ -168,10 +178,11 @@ def _paired_entries(paired: Paired | None) -> list[Entry]:
     ]
 
 
-def _cost_entries(cost: Costs) -> list[Entry]:
+def _cost_entries(cost: Costs, kept: str | None) -> list[Entry]:
     return [
         number(cost.steps),
         Entry(text.size(cost.bytes_kept), cost.bytes_kept, hint=f"{text.number(cost.bytes_kept)} bytes"),
+        Entry(stores_words(kept), kept),
         number(cost.seconds, "{:,.1f}"),
         *(number(value) for value in (cost.samples_real, cost.samples_replayed, cost.samples_dreamt)),
     ]

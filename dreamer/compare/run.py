@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dreamer import config
 from dreamer.compare import collect, grid
-from dreamer.compare.analysis import Analysis, analyse
+from dreamer.compare.analysis import Analysis, analyse, costs
 from dreamer.compare.page import write_page
 from dreamer.compare.results import Comparison
 from dreamer.compare.tables import METRICS, print_comparison, write_tables
@@ -49,9 +50,10 @@ def compare(
         warn_of_few_seeds(len({cell.seed for cell in wanted.cells}))
         reasons = runner.run_missing(folders, grid.PROGRAM, resources or Resources())
         comparison = collect.of_grid(wanted, folder, command, reasons)
-        report(comparison, folder)
+        analysis = report(comparison, folder)
     if wanted.wandb:
-        _log_table(comparison, folder)
+        (options,) = wanted.cells[0].config["logger"]
+        log_to_wandb(comparison, analysis, folder, options)
     return comparison
 
 
@@ -78,12 +80,38 @@ def report(comparison: Comparison, folder: Path) -> Analysis:
     return analysis
 
 
-def _log_table(comparison: Comparison, folder: Path) -> None:
-    from dreamer.loggers.wandb import log_table
+def log_to_wandb(comparison: Comparison, analysis: Analysis, folder: Path, options: Mapping[str, Any]) -> None:
+    """One run of W&B for the whole comparison: every cell, and mean, deviation and number over the seeds."""
+    from dreamer.loggers.wandb import log_comparison
 
     columns = [name for name in METRICS if name != "forgetting_max"]
+    spent = list(asdict(costs({})))
     rows = [
-        (run.stream, run.arm, run.seed, *(run.results["metrics"].get(name) for name in columns))
+        (
+            *(run.stream, run.arm, run.seed),
+            *(run.results["metrics"].get(name) for name in columns),
+            *asdict(costs(run.results)).values(),
+        )
         for run in comparison.runs
     ]
-    log_table(folder, comparison.title, ["stream", "arm", "seed", *columns], rows)
+    over = [name for name in columns if name != "average_accuracy"]
+    means, summary = [], dict[str, float | None]()
+    for row in analysis.standings:
+        found = {"average_accuracy": row.accuracy, **{name: row.secondary[name] for name in over}}
+        means.append(
+            (
+                *(row.stream, row.arm, row.accuracy.n),
+                *(value for each in found.values() for value in (each.mean, each.std)),
+                *(asdict(row.costs).values()),
+                row.stores,
+            )
+        )
+        for name, each in found.items():
+            told = {"mean": each.mean, "std": each.std, "n": each.n or None}
+            summary |= {f"{row.stream}/{row.arm}/{name}/{key}": value for key, value in told.items()}
+    head = [f"{name} {what}" for name in ("average_accuracy", *over) for what in ("mean", "std")]
+    tables = {
+        "comparison": (["stream", "arm", "seed", *columns, *spent], rows),
+        "over seeds": (["stream", "arm", "n", *head, *spent, "stores"], means),
+    }
+    log_comparison(folder, comparison.title, tables, summary, options)

@@ -152,6 +152,7 @@ def _front(points: Sequence[tuple[Standing, float]], front: Sequence[str], label
     }
     _draw_steps(panel, [places[arm] for arm in front], across.end)
     for row, cost in points:
+        panel.arm = row.arm
         x, y = places[row.arm]
         if row.accuracy.std is not None:
             ends = [min(max(_mean(row) + sign * row.accuracy.std, up.low), up.high) for sign in (-1, 1)]
@@ -191,6 +192,7 @@ def _label(panel: Panel, places: dict[str, Point], box: Box) -> None:
     size = TEXT - 1
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
     for arm, (x, y) in sorted(places.items(), key=lambda item: (item[1][1], item[1][0])):
+        panel.arm = arm
         text = shortened(arm, 150.0, size)
         covers = _free_spot((x, y), text_width(text, size), size, box, taken)
         taken.append(covers)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.compare.analysis import SECONDARY, Analysis, Standing, costs, explained
+from dreamer.compare.analysis import SECONDARY, Analysis, Standing, costs, explained, stored, stores_words
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.words import missing_lines, ranking_line, reasons
 from dreamer.core.files import csv_text, write_text
@@ -52,14 +52,16 @@ _COLUMNS = (
     ("verdict", "conclusion", "Conclusion", "conclusion"),
     ("steps", "steps", "Steps", "steps"),
     ("samples", "samples real + replayed", "Samples", ""),
+    ("replayed", "", "", "replayed"),
     ("kept", "bytes kept", "Bytes kept", "kept"),
+    ("stores", "stores real samples", "Real kept", "real kept"),
     ("seconds", "seconds", "Seconds", "seconds"),
     ("rank", "rank", "Rank", "rank"),
 )
 _MARKDOWN, _LATEX, _TERMINAL = ({row[0]: row[place] for row in _COLUMNS if row[place]} for place in (1, 2, 3))
-_LATEX_COSTS = ("arm", "steps", "samples", "kept", "seconds")
+_LATEX_COSTS = ("arm", "steps", "samples", "kept", "stores", "seconds")
 _LATEX_SCORES = tuple(key for key in _LATEX if key == "arm" or key not in _LATEX_COSTS)
-_WORDS = ("arm", "verdict")
+_WORDS = ("arm", "stores", "verdict")
 _SHORT = {"no difference shown": "none shown"}
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -102,7 +104,7 @@ def csv_table(comparison: Comparison, folder: Path) -> str:
     ]
     rows.sort(key=lambda row: (places[row["stream"], row["arm"]], row["seed"]))
     costs_of = list(asdict(costs({})))
-    return csv_text(["stream", "arm", "seed", *METRICS, *costs_of, "folder", "missing"], rows)
+    return csv_text(["stream", "arm", "seed", *METRICS, *costs_of, "stores", "folder", "missing"], rows)
 
 
 def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict[str, Any]:
@@ -165,8 +167,8 @@ def latex_table(comparison: Comparison, analysis: Analysis) -> str:
             f"Cohen's $d_z$, and Wilcoxon's signed-rank test with Holm's correction ($m = {analysis.tests}$)."
         )
         cost = (
-            f"{_latex(stream)}: optimiser steps, real and replayed samples, bytes kept beside the network, and seconds "
-            "awake and asleep; means over seeds."
+            f"{_latex(stream)}: optimiser steps, real and replayed samples, bytes kept beside the network, "
+            "whether real samples are among them, and seconds awake and asleep; means over seeds."
         )
         for keys, caption in ((_LATEX_SCORES, learnt), (_LATEX_COSTS, cost)):
             lines += _latex_float(keys, caption, analysis.on(stream))
@@ -234,7 +236,9 @@ def _texts(standing: Standing) -> dict[str, str]:
         "interval": interval(standing.accuracy.low, standing.accuracy.high, _percent),
         "steps": number(cost.steps),
         "samples": f"{number(cost.samples_real)} + {number(cost.replayed_and_dreamt)}",
+        "replayed": number(cost.replayed_and_dreamt),
         "kept": size(cost.bytes_kept),
+        "stores": stores_words(standing.stores),
         "seconds": number(cost.seconds, "{:,.1f}"),
         "rank": number(standing.rank, "{:.2f}"),
     }
@@ -265,6 +269,7 @@ def _csv_row(run: CompletedRun, folder: Path) -> dict[str, Any]:
         "seed": run.seed,
         **{name: metrics.get(name) for name in METRICS},
         **asdict(costs(run.results)),
+        "stores": stored(run.results),
         "folder": _place(run.folder, folder),
         "missing": f"the score is {NO_NUMBER}" if run.average_accuracy is None else None,
     }

@@ -116,13 +116,18 @@ def class_orders(runs: Sequence[CompletedRun]) -> list[tuple[int, list[tuple[str
     """(seed, [(class order, which arms)]); which arms is empty where all agree, as they should."""
     found: dict[int, dict[str, list[str]]] = {}
     for run in runs:
-        order = (run.results.get("protocol") or {}).get("class_order")
-        text = "not said" if order is None else " | ".join(" ".join(map(str, classes)) for classes in order)
+        protocol = run.results.get("protocol") or {}
+        order, names = protocol.get("class_order"), protocol.get("class_names") or ()
+        text = "not said" if order is None else " | ".join(_classes(classes, names) for classes in order)
         found.setdefault(run.seed, {}).setdefault(text, []).append(run.arm)
     return [
         (seed, [(text, "" if len(orders) == 1 else ", ".join(arms)) for text, arms in orders.items()])
         for seed, orders in sorted(found.items())
     ]
+
+
+def _classes(labels: Sequence[int], names: Sequence[str]) -> str:
+    return (", " if names else " ").join(names[label] if label < len(names) else str(label) for label in labels)
 
 
 def configs(comparison: Comparison) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ STREAMS: dict[str, str] = {
     "folder": "A folder of pictures, ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*``, or "
     "with a file of labels.",
     "hugging_face": "A folder that Hugging Face's ``save_to_disk`` wrote; nothing is downloaded.",
+    "table": "A csv file with a header, a row for each sample, and a column for its class.",
     "text": "A folder of texts, a domain for each ``<domain>.txt`` or each folder ``<domain>/`` of such files.",
     "split_mnist": "MNIST, ten digits of 28 x 28 pixels, split by class.",
     "permuted_mnist": "MNIST under another fixed permutation of its pixels in every experience (Goodfellow et "

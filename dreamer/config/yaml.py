@@ -15,6 +15,8 @@ from dreamer.config.binding import ConfigError, at, join
 from dreamer.config.environment import marked, unresolved
 from dreamer.core.suggest import one_of
 
+TABLES = (".csv", ".tsv")
+"""Endings of files that stand for themselves: the configuration ``table``, with this file."""
 BASE = "base"
 """The key under which a YAML names the configuration that it is written over."""
 
@@ -53,8 +55,8 @@ def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, 
     """Merge configurations, left to right.
 
     Args:
-        items: names of the :func:`catalog`, paths of YAML files, ``key=value`` words, or mappings. Words come last,
-            wherever they stand. None at all means the embedded digits.
+        items: names of the :func:`catalog`, paths of YAML files, of tables (``my.csv``), ``key=value`` words, or
+            mappings. Words come last, wherever they stand. None at all means the embedded digits.
         overrides: top-level keys that come after everything else.
 
     Returns:
@@ -116,6 +118,8 @@ def _layer(item: str | Path | Mapping[str, Any], above: tuple[Path, ...] = ()) -
     if isinstance(item, Mapping):
         return item
     path = _find(item)
+    if path.suffix.lower() in TABLES:
+        return merge(_layer("table"), {"stream": {"file": str(path)}})
     if path.resolve() in above:
         raise ConfigError(f"{BASE}: {path} is based on itself: expected another configuration")
     loaded = load(path)
@@ -140,8 +144,9 @@ def _find(item: str | Path) -> Path:
     path = Path(item)
     if path.is_file():
         return path
-    if path.suffix in (".yaml", ".yml"):
-        raise ConfigError(f"expected a YAML file at {str(item)!r}, found none")
+    if path.suffix in (".yaml", ".yml", *TABLES):
+        kind = "table" if path.suffix in TABLES else "YAML file"
+        raise ConfigError(f"expected a {kind} at {str(item)!r}, found none")
     raise ConfigError(f"no configuration called {str(item)!r}; {one_of(str(item), catalog())}")
 
 

@@ -11,12 +11,13 @@ import netrc
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
@@ -41,15 +42,23 @@ def wandb_logger(
     name: str | None = None,
     config: Mapping[str, Any] | None = None,
     timeout: float = 3.0,
+    entity: str | None = None,
+    tags: Sequence[str] = (),
+    notes: str | None = None,
+    log_model: bool = False,
 ) -> WandbLogger:
     """Begin a W&B run whose files lie in ``out/wandb``.
 
-    The run is offline when ``WANDB_MODE`` says so, when no key is found, or when the host does not respond; a line in
-    the log then says why, and how to sync. With ``WANDB_MODE=disabled`` nothing is kept.
+    The run is offline when ``WANDB_MODE`` says so, when no key is found, or when the host does not respond; a line
+    then says why, and how to sync. With ``WANDB_MODE=disabled`` nothing is kept.
 
     Args:
         group: runs that belong together, such as the seeds of one strategy.
         timeout: seconds within which the host must respond.
+        entity: user or team that the run belongs to; by default W&B's own.
+        tags: short words by which runs are filtered.
+        notes: a longer description.
+        log_model: keep the last checkpoint of a run folder as an artifact, ``model-ID``.
     """
     from pytorch_lightning.loggers import WandbLogger
 
@@ -62,7 +71,17 @@ def wandb_logger(
     # said to this run alone: WandbLogger(offline=True) would set WANDB_MODE for every later run of the process
     mode = mode if reason is None else "offline"
     logger = WandbLogger(
-        project=project, save_dir=out, name=name, group=group, job_type=job_type, config=dict(config or {}), mode=mode
+        project=project,
+        save_dir=out,
+        name=name,
+        group=group,
+        job_type=job_type,
+        config=dict(config or {}),
+        mode=mode,
+        entity=entity,
+        tags=list(tags),
+        notes=notes,
+        log_model=log_model,
     )
     _define_axes(logger)
     _begun.append(logger)
@@ -97,24 +116,80 @@ def log_images(logger: WandbLogger, pictures: Mapping[str, Path], step: int, axe
 
 @rank_zero_only
 def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) -> None:
-    """Put the numbers of a whole run into the run's summary, and ``results.json`` among its files."""
+    """Put the numbers of a whole run into the run's summary, and ``results.json`` among its files.
+
+    The summary has the metrics (``stream/...``), what they cost (``cost/...``) and under which protocol they were
+    measured (``protocol/...``); the accuracy matrix is a table besides.
+    """
+    import wandb
+
     run = logger.experiment
     numbers = {f"stream/{name}": value for name, value in results["metrics"].items() if value is not None}
-    run.summary.update({**numbers, "complete": results["complete"]})
+    numbers |= {"stream/nights": _nights(results)}
+    told = {**_flat("cost", results.get("cost") or {}), **_flat("protocol", results.get("protocol") or {})}
+    run.summary.update({**numbers, **told, "complete": results["complete"]})
+    columns, rows = matrix_rows(results)
+    if rows:
+        run.log({"stream/accuracy_table": wandb.Table(columns=[*columns], data=rows)})
     copy = Path(run.dir) / path.name
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, copy)
     run.save(str(copy), base_path=run.dir, policy="now")
 
 
-def log_table(
-    out: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], project: str = "dreamer"
-) -> None:
-    """Log a table as a run of its own, of the job type ``comparison``."""
+@rank_zero_only
+def keep_model(logger: WandbLogger, checkpoint: Path) -> None:
+    """Keep a checkpoint as an artifact, where the logger was asked for it and there is one."""
     import wandb
 
-    logger = wandb_logger(out, project=project, job_type="comparison", name=title)
-    logger.experiment.log({"comparison": wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+    if not (logger._log_model and checkpoint.is_file()):
+        return
+    run = logger.experiment
+    artifact = wandb.Artifact(f"model-{run.id}", type="model")
+    artifact.add_file(str(checkpoint))
+    run.log_artifact(artifact)
+
+
+def matrix_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """The accuracy matrix as a table: an evaluation each row; its night, and every experience, in columns.
+
+    Returns:
+        Headings and rows; scores are as in ``results.json``.
+    """
+    found = results["accuracy_matrix"]["rows"]
+    said = ["after", "experience", "night", "global_step"]
+    score = (results.get("protocol") or {}).get("score", "accuracy")
+    columns = [*said, *(f"{score} on experience {index}" for index in range(len(found[0]["accuracy"]) if found else 0))]
+    rows = [[row[key] for key in said] + list(row["accuracy"]) for row in found]
+    return columns, [["untrained", *row[1:]] if row[0] == "birth" else row for row in rows]
+
+
+def log_comparison(
+    out: Path,
+    title: str,
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]],
+    summary: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    """Log the tables of a comparison, and means over its seeds, as a run of its own, of the job type ``comparison``.
+
+    Args:
+        tables: headings and rows, by name.
+        summary: numbers by name; None is left out.
+        options: of :func:`wandb_logger`, such as ``project`` and ``entity``.
+    """
+    import wandb
+
+    kept = {key: value for key, value in options.items() if key in ("project", "entity", "tags", "notes")}
+    logger = wandb_logger(out, job_type="comparison", name=title, **kept)
+    run = logger.experiment
+    run.log(
+        {
+            name: wandb.Table(columns=list(head), data=[list(row) for row in rows])
+            for name, (head, rows) in tables.items()
+        }
+    )
+    run.summary.update({name: value for name, value in summary.items() if value is not None})
     finish(logger)
 
 
@@ -146,8 +221,20 @@ def _define_axes(logger: WandbLogger) -> None:
 
 @rank_zero_only
 def _report_offline(logger: WandbLogger, reason: str) -> None:
+    """Print it: the level of Lightning's log, where it would be lost, is not ours."""
     folder = Path(logger.experiment.dir).parent
-    rank_zero_info(f"W&B is offline ({reason}); to upload the run later: wandb sync {folder}")
+    print(f"W&B is offline ({reason}); to upload the run later: wandb sync {folder}", file=sys.stderr)
+
+
+def _nights(results: Mapping[str, Any]) -> int:
+    return len({row["night"] for row in results["accuracy_matrix"]["rows"] if row["night"] >= 0})
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Nested numbers and words as names with slashes; lists as text, which W&B shows in a column."""
+    if isinstance(value, Mapping):
+        return {key: each for inner, node in value.items() for key, each in _flat(f"{name}/{inner}", node).items()}
+    return {} if value is None else {name: str(value) if isinstance(value, list | tuple) else value}
 
 
 def _settings() -> dict[str, str]:

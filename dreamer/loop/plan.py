@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.types import Classes, Stage
 from dreamer.generators import Generator
-from dreamer.memory import Memory
+from dreamer.memory import ClassStatistics, Memory
 from dreamer.plasticity import Plasticity
 from dreamer.problems import Classification, Problem
 from dreamer.schedules import Schedule
@@ -25,6 +25,8 @@ from dreamer.streams.base import JoinedSamples, Samples, Stream
 ActiveOutputs = Literal["all", "seen", "task"]
 SleepStage = NREM | REM | Hebbian
 StageSpec = Wake | SleepStage
+Stored = Literal["samples", "features", "statistics", "nothing"]
+"""What a run keeps of its training data: real samples, features or statistics of them, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,17 @@ def kept_bytes(stream: Stream, index: int, wake: Wake) -> int:
     if wake.data == "experience":
         return 0
     return len(training_samples(stream, index, wake)) * (4 * math.prod(stream.sample_shape) + 8)
+
+
+def stored(memory: Memory | None, wake: Wake) -> Stored:
+    """What is kept of training data beside the network."""
+    if wake.data != "experience":
+        return "samples"
+    if memory is None:
+        return "nothing"
+    if isinstance(memory, ClassStatistics):
+        return "statistics"
+    return "features" if memory.is_features else "samples"
 
 
 def few_samples(stream: Stream, count: int = 64) -> Tensor:

@@ -59,8 +59,15 @@ def protocol_record(stream: Stream, problem: Problem, name: str, active_outputs:
         "test_samples": [len(experience.test) for experience in stream.experiences],
         "sample_shape": list(stream.sample_shape),
         "num_classes": stream.num_classes,
+        **_class_names(stream),
         **({"origins": list(stream.origins)} if stream.in_pieces else {}),
     }
+
+
+def _class_names(stream: Stream) -> dict[str, list[str]]:
+    """The names of classes, or of domains, where they are more than their numbers."""
+    names = list(stream.class_names)
+    return {} if names == [str(label) for label in range(len(names))] else {"class_names": names}
 
 
 def row_logs(rows: Sequence[AccuracyRow], origins: Sequence[int], problem: Problem) -> dict[str, float]:

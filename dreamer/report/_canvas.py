@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dreamer.report._fonts import families, legible
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -58,6 +60,11 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save(figure: Figure, path: str | Path, **cut: Any) -> Path:
     """Write a figure as its suffix says, with the folders above it; ``cut`` goes to matplotlib's ``savefig``."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if not text.get_text().isascii():
+            text.set_fontfamily(families([text.get_text()]))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, **cut)
@@ -65,8 +72,8 @@ def save(figure: Figure, path: str | Path, **cut: Any) -> Path:
 
 
 def class_name(label: int, names: Sequence[str]) -> str:
-    """The name of a class; its number where it has none."""
-    return names[label] if label < len(names) else str(label)
+    """The name of a class; its number where it has none, or none that an installed font can show."""
+    return names[label] if label < len(names) and legible(names[label]) else str(label)
 
 
 def draw_sheet(
@@ -102,7 +109,7 @@ def draw_sheet(
         axes.text(lefts[begin], 0.18, head, fontsize=7, va="bottom")
     axes.set(xticks=[], xlim=(0, right), ylim=(bottoms[-1], top))
     axes.set_yticks([bottom + tall / 2 for bottom in bottoms], names)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labelfontfamily=families(names))
     axes.spines[:].set_visible(False)
     return save(figure, path, bbox_inches="tight", pad_inches=0.1)
 

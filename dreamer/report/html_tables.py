@@ -69,6 +69,11 @@ class Table:
     full: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None
 
     @property
+    def arms(self) -> int | None:
+        """The column that names arms, by which rows can be hidden; None where there is none."""
+        return next((place for place, column in enumerate(self.columns) if column.label == "Arm"), None)
+
+    @property
     def header(self) -> Sequence[str]:
         """The names of its numbers in a CSV file."""
         return self.full[0] if self.full else [column.label for column in self.columns]

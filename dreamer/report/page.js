@@ -22,6 +22,27 @@ function sort(table, heads, column) {
   table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
 }
 
+// Arms that are left out disappear from tables and figures; nothing is computed anew.
+for (const filter of document.querySelectorAll(".filter")) {
+  const boxes = [...filter.querySelectorAll("input")];
+  const show = () => {
+    const shown = new Map(boxes.map((box) => [box.value, box.checked]));
+    for (const element of document.querySelectorAll("main [data-arm]")) {
+      element.toggleAttribute("data-left-out", shown.get(element.dataset.arm) === false);
+    }
+    const count = boxes.filter((box) => box.checked).length;
+    filter.querySelector("[data-shown]").textContent = count === boxes.length ? `all ${count}` : `${count} of ${boxes.length}`;
+  };
+  filter.addEventListener("change", show);
+  for (const button of filter.querySelectorAll("[data-all]")) {
+    button.addEventListener("click", () => {
+      boxes.forEach((box) => (box.checked = button.dataset.all === "on"));
+      show();
+    });
+  }
+  show(); // a browser remembers what was ticked when a page is loaded again
+}
+
 // A shade at the right edge says that a table goes on.
 const boxes = new Map([...document.querySelectorAll(".box")].map((box) => [box.querySelector(".scroll"), box]));
 const shade = (scroll) => {
@@ -76,7 +97,8 @@ function csv({ header, rows }) {
 
 // All panels of a figure on one sheet, every style written out, so that the file stands by itself.
 function paper(figure) {
-  const panels = [...figure.querySelectorAll(".panel > svg")];
+  const panels = [...figure.querySelectorAll(".panel:not([data-left-out]) > svg")];
+  if (!panels.length) panels.push(...figure.querySelectorAll(".panel > svg"));
   const columns = panels.length > 4 ? Math.ceil(Math.sqrt(panels.length)) : panels.length;
   const gap = 24, head = 44;
   const sizes = panels.map((panel) => [panel.viewBox.baseVal.width, panel.viewBox.baseVal.height]);
@@ -100,6 +122,7 @@ function paper(figure) {
   let top = head;
   panels.forEach((panel, i) => {
     const copy = panel.cloneNode(true);
+    copy.querySelectorAll("[data-left-out]").forEach((element) => element.remove());
     copy.setAttribute("x", gap + (i % columns) * (wide + gap));
     copy.setAttribute("y", top);
     sheet.append(copy);

@@ -44,7 +44,9 @@ def draw_curves(
             panel.line([(across(x), up(y)) for x, y in line], style, hint)
 
     for name, line in others.items():
+        panel.arm = name
         draw(line, "context of-reference" if name == reference else "context", name)
+    panel.arm = ""
     for seed, line in seeds.items():
         draw(line, "seed", f"seed {seed}")
     draw(mean, "mean")
@@ -107,6 +109,7 @@ def draw_rows(
     if zero:
         panel.add("line", "zero", x1=across(0.0), x2=across(0.0), y1=6.0, y2=panel.height - 34)
     for place, row in enumerate(rows):
+        panel.arm = row.name
         _draw_row(panel, across, row, place * _ROW, write)
     return panel
 

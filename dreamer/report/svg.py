@@ -29,23 +29,28 @@ class Panel:
         title: what is drawn, written above it; empty where the figure's own title says it.
         width: of the sheet, in units of which letters are 12 high.
         height: of the sheet.
+        arm: to which arm the elements belong that are added from now on; empty for all. A page can hide an arm.
     """
 
     title: str
     width: float
     height: float
     description: str = ""
+    arm: str = ""
     _elements: list[str] = field(default_factory=list, repr=False)
 
     def add(self, tag: str, name: str = "", hint: str = "", **attributes: Any) -> None:
         """Add an element whose hint is shown while the pointer rests on it; attributes have ``_`` for ``-``."""
         inside = f"<title>{escape(hint)}</title>" if hint else ""
-        self._elements.append(f"<{tag}{_attributes(name, attributes)}>{inside}</{tag}>")
+        self._elements.append(f"<{tag}{_attributes(name, self._of_arm(attributes))}>{inside}</{tag}>")
 
     def write(self, x: float, y: float, text: str, name: str = "", anchor: str = "start", **attributes: Any) -> None:
         """Write a line of text at its baseline."""
         attributes = {"x": x, "y": y, "text_anchor": anchor, **attributes}
-        self._elements.append(f"<text{_attributes(name, attributes)}>{escape(text)}</text>")
+        self._elements.append(f"<text{_attributes(name, self._of_arm(attributes))}>{escape(text)}</text>")
+
+    def _of_arm(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        return {**attributes, "data_arm": self.arm} if self.arm else attributes
 
     def line(self, points: Iterable[tuple[float, float]], name: str, hint: str = "") -> None:
         """Draw a line through points."""

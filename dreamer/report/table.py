@@ -34,7 +34,13 @@ def experience_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
             )
             for after in ("wake", "night")
         )
-        lines.append((str(i), _classes(classes), *(score.write(value, 2) for value in (wake, night, final[i]))))
+        lines.append(
+            (
+                str(i),
+                _classes(classes, results["protocol"].get("class_names", ())),
+                *(score.write(value, 2) for value in (wake, night, final[i])),
+            )
+        )
     return lines
 
 
@@ -139,6 +145,7 @@ def _names(score: Score) -> dict[str, str]:
     }
 
 
-def _classes(labels: Sequence[int]) -> str:
-    shown = [str(label) for label in labels[:_MOST_CLASSES]]
-    return " ".join(shown) + (f" … ({len(labels)})" if len(labels) > _MOST_CLASSES else "")
+def _classes(labels: Sequence[int], names: Sequence[str]) -> str:
+    named = [names[label] if label < len(names) else str(label) for label in labels[:_MOST_CLASSES]]
+    shown = (", " if names else " ").join(named)
+    return shown + (f" … ({len(labels)})" if len(labels) > _MOST_CLASSES else "")

@@ -309,6 +309,7 @@ def _logged(prepared: Run) -> Iterator[None]:
     finally:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
+                wandb.keep_model(logger, prepared.checkpoint.path)
                 wandb.finish(logger, failed)
 
 

@@ -24,6 +24,7 @@ from dreamer.streams.online import online
 from dreamer.streams.passing import from_iterable
 from dreamer.streams.repeated import repeated
 from dreamer.streams.split import split_by_class, split_stream
+from dreamer.streams.table import table
 from dreamer.streams.tensors import from_datasets, from_tensors
 from dreamer.streams.text import from_texts, text
 
@@ -59,5 +60,6 @@ __all__ = [
     "rotated_mnist",
     "split_by_class",
     "split_stream",
+    "table",
     "text",
 ]

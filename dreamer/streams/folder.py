@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,8 @@ from dreamer.streams.split import split_stream
 from dreamer.streams.tensors import split_off
 
 _MOST_EXPERIENCES = 10
+_MOST_NAMED = 5
+"""Pictures that are named of those left out."""
 
 
 def folder(
@@ -40,6 +43,7 @@ def folder(
     limit_bytes: int = LIMIT_BYTES,
     workers: int = 4,
     label: str | None = None,
+    skip_bad: bool = False,
 ) -> Stream:
     """A folder of pictures, ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*``, or with a file of labels.
 
@@ -63,6 +67,7 @@ def folder(
         limit_bytes: bytes up to which pictures are held in memory; more are read batch by batch.
         workers: threads that read pictures into memory, or processes that read them batch by batch.
         label: column of the labels, where a csv file names the pictures; None finds it.
+        skip_bad: leave out pictures that cannot be read, and say how many and which; False refuses them.
 
     Returns:
         Samples of shape (channels, size, size), float32 pixels in [0, 1].
@@ -77,6 +82,8 @@ def folder(
         )
     place = own_folder("folder", "pictures", root)
     train_files, test_files = find_layout(place, label)
+    if skip_bad:
+        train_files, test_files = _without_bad(train_files, test_files, workers)
     names = list(train_files)
     if channels is None:
         everything = (path for part in (train_files, test_files) for paths in part.values() for path in paths)
@@ -183,6 +190,32 @@ def _listed(files: dict[str, list[str]], names: list[str]) -> tuple[list[str], T
     paths = [path for name in names for path in files[name]]
     counts = torch.tensor([len(files[name]) for name in names])
     return paths, torch.arange(len(names)).repeat_interleave(counts)
+
+
+def _without_bad(train: dict[str, list[str]], test: dict[str, list[str]], workers: int) -> list[dict[str, list[str]]]:
+    """Both parts without the pictures that cannot be read; every picture is read once for it."""
+    every = [path for part in (train, test) for paths in part.values() for path in paths]
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        bad = {path for path, whole in zip(every, pool.map(_is_whole, every), strict=True) if not whole}
+    if bad:
+        named = ", ".join(sorted(bad)[:_MOST_NAMED]) + (" ..." if len(bad) > _MOST_NAMED else "")
+        warnings.warn(f"left out {len(bad):,} of {len(every):,} pictures that cannot be read: {named}", stacklevel=3)
+    kept = [
+        {name: [path for path in paths if path not in bad] for name, paths in part.items()} for part in (train, test)
+    ]
+    for name, paths in kept[0].items():
+        if not paths:
+            raise ValueError(f"class {name!r} has no picture left that can be read")
+    return kept
+
+
+def _is_whole(path: str) -> bool:
+    try:
+        with readable(path):
+            open_image(path)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_coloured(path: str) -> bool:

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _ENDINGS = (".csv", ".tsv")
-_LABELS = tuple("label labels class classname target category y breed species labelname classid".split())
+USUAL_LABELS = tuple("label labels class classname target category y breed species labelname classid".split())
+"""How columns of labels are usually called, see :func:`plain_name`."""
+
+
+def plain_name(name: str) -> str:
+    """A heading without what is spelt now so, now so."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def label_files(place: Path) -> list[Path]:
@@ -35,7 +41,7 @@ class LabelFile:
     def __init__(self, path: Path, place: Path, pictures: Sequence[str]):
         self.path = path
         self._files = _by_name(place, pictures)
-        rows = _rows(path)
+        rows = read_rows(path)
         headed = bool(rows) and not any(self._find(cell) for cell in rows[0])
         width = len(rows[0]) if rows else 0
         self.columns = [cell.strip() for cell in rows[0]] if headed else [str(i + 1) for i in range(width)]
@@ -58,8 +64,8 @@ class LabelFile:
                 raise ValueError(f"{str(self.path)!r} has no column {wanted!r}, only {', '.join(self.columns)}")
             return self.columns.index(wanted)
         others = [i for i in range(len(self.columns)) if i != self.names]
-        plain = [self.columns[i].lower().replace("_", "").replace(" ", "") for i in others]
-        usual = [others[plain.index(name)] for name in _LABELS if name in plain]
+        plain = [plain_name(self.columns[i]) for i in others]
+        usual = [others[plain.index(name)] for name in USUAL_LABELS if name in plain]
         if usual:
             return usual[0]
         return others[0] if len(others) == 1 and not certain else None
@@ -101,7 +107,8 @@ def _by_name(place: Path, pictures: Sequence[str]) -> dict[str, str]:
     return {key: path for key, path in lone.items() if path is not None} | found
 
 
-def _rows(path: Path) -> list[list[str]]:
+def read_rows(path: Path) -> list[list[str]]:
+    """The cells of a csv of commas, semicolons or tabs; a ``ValueError`` when it cannot be read."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             head = file.readline()

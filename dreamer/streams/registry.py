@@ -23,6 +23,7 @@ from dreamer.streams.folder import folder
 from dreamer.streams.hugging_face import hugging_face
 from dreamer.streams.online import online
 from dreamer.streams.repeated import repeated
+from dreamer.streams.table import table
 from dreamer.streams.text import text
 
 _OWN: dict[str, Callable[..., Stream]] = {
@@ -31,6 +32,7 @@ _OWN: dict[str, Callable[..., Stream]] = {
     "digits": digits,
     "folder": folder,
     "hugging_face": hugging_face,
+    "table": table,
     "text": text,
 }
 _CHANGES: dict[str, Callable[..., Stream]] = {

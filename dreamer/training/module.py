@@ -28,6 +28,7 @@ from dreamer.loop.plan import (
     folds,
     kept_bytes,
     seen_classes,
+    stored,
 )
 from dreamer.loop.sleeper import Sleeper
 from dreamer.memory import Memory
@@ -480,6 +481,7 @@ class WakeSleepModule(pl.LightningModule):
                 "samples": dict(ledger.samples),
                 "seconds": dict(ledger.seconds),
                 "bytes": sizes,
+                "stores": stored(self.memory, self.wake),
             },
         )
 

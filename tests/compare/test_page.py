@@ -116,7 +116,8 @@ def test_the_page_needs_nothing_but_itself(tmp_path):
         assert tag not in ("iframe", "object", "embed", "base")
         for key in ("src", "href", "xlink:href", "action"):
             if given.get(key):
-                assert given[key].startswith(("data:", "#")), (tag, given)
+                beside = ("./results.csv", "./results.json", "./table.md", "./table.tex") if tag == "a" else ()
+                assert given[key].startswith(("data:", "#", *beside)), (tag, given)
         assert not any(key.startswith("on") for key in given)
 
 
@@ -160,6 +161,16 @@ def test_the_table_holds_the_numbers_of_the_analysis(tmp_path):
         ("bytes_kept", lambda row: row.costs.bytes_kept),
     ):
         assert read.column(table, title) == [of(analysis.of(arm, "digits")) for arm in rows], title
+
+
+def test_costs_have_a_table_of_their_own_and_the_tables_are_linked(tmp_path):
+    comparison = compared(seeds=1)
+    for run in comparison.runs:
+        run.results["cost"]["stores"] = "nothing" if run.arm == "dreams" else "samples"
+    read = Reader(page(comparison, tmp_path))
+    assert read.column("digits-1-spent", "Stores real samples") == ["nothing", "samples", "samples"]
+    linked = [given["href"] for tag, given in read.tags if tag == "a" and str(given.get("href")).startswith("./")]
+    assert linked == ["./table.tex", "./table.md", "./results.csv", "./results.json"]
 
 
 def test_every_run_is_listed_with_what_it_was_measured_by(tmp_path):

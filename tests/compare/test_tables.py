@@ -8,6 +8,7 @@ import json
 import re
 
 from dreamer.compare.analysis import analyse, explained
+from dreamer.compare.page_tables import costs_table
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.tables import (
     latex_table,
@@ -19,7 +20,7 @@ from dreamer.compare.tables import (
     write_tables,
 )
 from dreamer.compare.words import ranking_line
-from dreamer.core.text import MINUS
+from dreamer.core.text import DASH, MINUS
 from dreamer.jobs.runner import Missing
 from dreamer.metrics.significance import Ranking
 from tests.helpers.made_up_runs import fake_results
@@ -94,6 +95,26 @@ def test_csv_has_a_row_for_every_cell(tmp_path):
     assert by["folder"] == (tmp_path / "other/cells/digits/bir/seed7").resolve().as_posix()
 
 
+def test_the_tables_say_whether_real_samples_are_stored():
+    kept = {"er": "samples", "bir": "statistics", "avalanche:Replay": None}
+    comparison = toy(streams=("digits",))
+    for run in comparison.runs:
+        run.results["cost"]["bytes"]["memory"] = 100
+        if kept[run.arm]:
+            run.results["cost"]["stores"] = kept[run.arm]
+    analysis = analyse(comparison)
+    header, _, *rows = markdown_rows(markdown_table(comparison, analysis), "digits")
+    place = header.index("stores real samples")
+    assert {row[0]: row[place] for row in rows} == {"er": "yes", "bir": "no (statistics)", "avalanche:Replay": DASH}
+    table = costs_table(analysis, "digits", "digits-1")
+    place = [column.label for column in table.columns].index("Stores real samples")
+    assert {row[0].text: row[place].text for row in table.rows} == {
+        "er": "yes",
+        "bir": "no (statistics)",
+        "avalanche:Replay": DASH,
+    }
+
+
 def test_json_holds_everything_and_no_nan(tmp_path):
     comparison = toy(tmp_path)
     comparison.runs[0].results["metrics"]["sleep_gain"] = float("nan")
@@ -138,7 +159,7 @@ def test_markdown_cells_by_hand():
     assert replay[column["d_z"]] == "+7.78" and replay[column["conclusion"]] == "too few pairs"
     # p of the family: 0.5 and 0.25 on two streams each
     assert replay[column["p (Holm)"]] == bir[column["p (Holm)"]] == "1.000"
-    assert bir[column["steps"] :] == ["570", "7,680 + 4,800", "6.3 MB", "20.5", "3.00"]
+    assert bir[column["steps"] :] == ["570", "7,680 + 4,800", "6.3 MB", "no", "20.5", "3.00"]
     assert "- too few pairs: with 2 pairs no p below 2/2^2 = 0.5 is possible (avalanche:Replay)" in text
     assert "mean ranks over 2 seeds: avalanche:Replay 1.00, er 2.00, bir 3.00" in text
     assert "; Friedman: chi2(2) = 4.00, p = 0.135" in text
@@ -161,14 +182,14 @@ def test_markdown_survives_odd_names():
     comparison = toy(names={"bir": "a|b*c_d_", "er": "<er>"})
     rows = markdown_rows(markdown_table(comparison, analyse(comparison)), "digits")
     assert [row[0] for row in rows[2:]] == [r"\<er\>", "avalanche:Replay", r"a\|b\*c_d\_"]
-    assert {len(row) for row in rows} == {14} and r"\<er\>" in rows[0][4]
+    assert {len(row) for row in rows} == {15} and r"\<er\>" in rows[0][4]
 
 
 def test_latex_escapes_what_latex_reads():
     comparison = toy(names={"er": r"e&r_50%", "bir": r"[#1] {\x}$~^"})
     text = latex_table(comparison, analyse(comparison))
     assert r"e\&r\_50\% & 3 & 52.00 $\pm$ 2.00 & reference & -- & -- & -- & 2.00 \\" in text
-    assert r"avalanche:Replay & 570 & 7,680 + 4,800 & 6.3 MB & 20.5 \\" in text
+    assert r"avalanche:Replay & 570 & 7,680 + 4,800 & 6.3 MB & no & 20.5 \\" in text
     assert (
         r"{[}\#1{]} \{\textbackslash{}x\}\$\textasciitilde{}\textasciicircum{} & 3 & 40.00 $\pm$ 0.00 & $-$12.00"
         in text
@@ -176,7 +197,7 @@ def test_latex_escapes_what_latex_reads():
     assert text.count(r"\begin{table}") == text.count(r"\end{tabular}") == 4 and r"split\_mnist: average" in text
     bodies = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL)
     counts = [{len(re.findall(r"(?<!\\)&", row)) for row in body.strip().splitlines()} for body in bodies]
-    assert counts == [{7}, {4}, {7}, {4}]
+    assert counts == [{7}, {5}, {7}, {5}]
 
 
 def test_notes_name_the_arms_unless_they_hold_for_all():
@@ -214,7 +235,8 @@ def test_outside_a_terminal_it_is_plain_text():
     assert out.getvalue() == plain_comparison(comparison, analysis) + "\n"
     assert "\x1b" not in out.getvalue()
     assert re.search(
-        r"bir +3 +40\.00 ± 0\.00 +.12\.00 \(.16\.97 to .7\.03\) +1\.000 +too few pairs +570 +6\.3 MB", out.getvalue()
+        r"bir +3 +40\.00 ± 0\.00 +.12\.00 \(.16\.97 to .7\.03\) +1\.000 +too few pairs +570 +4,800 +6\.3 MB",
+        out.getvalue(),
     )
     assert "missing: avalanche:Replay on digits, seed 2: killed: no | memory" in out.getvalue().splitlines()
     assert "warning: bir took more_ steps" in out.getvalue()

@@ -567,3 +567,40 @@ def test_normalised_images_are_dreamt_in_their_range():
 def _normalised(each: Any) -> Any:
     train, test = (type(part)((part.x - 0.5) / 0.5, part.y) for part in (each.train, each.test))
     return replace(each, train=train, test=test)
+
+
+@pytest.mark.parametrize("generator", [False, True], ids=["memory", "generator"])
+def test_a_plugin_that_does_nothing_changes_nothing(generator: bool):
+    """Also where a learner draws random numbers, as for dropout: reading the experience draws none."""
+    stream = tiny_stream(2)
+    benchmark = benchmark_of(stream)
+
+    def weights(plugins: list[Any]) -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        network = nn.Sequential(nn.Dropout(0.5), tiny_network(stream))
+        optimizer = torch.optim.SGD(network.parameters(), 0.1)
+        with quiet():
+            strategy = Naive(
+                model=network, optimizer=optimizer, train_mb_size=8, plugins=plugins, evaluator=EvaluationPlugin()
+            )
+            for experience in benchmark.train_stream:
+                strategy.train(experience)
+        return [each.detach() for each in network.parameters()]
+
+    idle = DreamPlugin(None if generator else ClassBalanced(10), vae(stream) if generator else None, night=[])
+    for one, other in zip(weights([]), weights([idle]), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_learner_that_does_not_take_the_samples_is_named():
+    stream = tiny_stream(1)
+    network = nn.Linear(3, stream.num_classes)
+    with quiet():
+        strategy = Naive(
+            model=network,
+            optimizer=torch.optim.SGD(network.parameters(), 0.1),
+            plugins=[DreamPlugin(ClassBalanced(10))],
+            evaluator=EvaluationPlugin(),
+        )
+    with pytest.raises(ValueError, match="does not take a sample of the benchmark, of shape"):
+        strategy.train(benchmark_of(stream).train_stream[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -10,9 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 from dreamer.callbacks.run_folder import RunFolder
+from dreamer.compare import grid
+from dreamer.compare.analysis import analyse
+from dreamer.compare.run import log_to_wandb
 from dreamer.loggers import wandb as door
 from dreamer.report.results import read_results
+from dreamer.runs.run import run
+from tests.compare.test_page import compared
 from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
+from tests.helpers.wandb_file import written
+
+SHORT = ["er", "stream.experiences=2", "wake.steps=3", "dream_quality=null"]
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +59,9 @@ def closed():
 
 
 @pytest.fixture
-def messages(monkeypatch):
-    lines = []
-    monkeypatch.setattr(door, "rank_zero_info", lines.append)
-    return lines
+def messages(capsys):
+    """Gives the lines on being offline that were printed since the last time, whatever else was."""
+    return lambda: [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B is offline")]
 
 
 def history_with(history, names) -> bytes:
@@ -77,7 +85,7 @@ def test_an_offline_run_is_complete_on_disk(tmp_path, no_network, messages):
     finally:
         door.finish(logger)
     (folder,) = (out / "wandb").glob("offline-run-*")
-    assert messages == [f"W&B is offline (no API key for api.wandb.ai); to upload the run later: wandb sync {folder}"]
+    assert messages() == [f"W&B is offline (no API key for api.wandb.ai); to upload the run later: wandb sync {folder}"]
     assert "WANDB_MODE" not in os.environ, "the next run of this process decides for itself"
     (history,) = folder.glob("run-*.wandb")
     names = ("k4711", "seeds", "wake/loss", "rem/loss", "sleep/gain", "test/accuracy/experience_2", "results.json")
@@ -91,6 +99,68 @@ def test_an_offline_run_is_complete_on_disk(tmp_path, no_network, messages):
     assert summary["complete"] is True
     assert summary["stream/average_accuracy"] == pytest.approx(read_results(out)["metrics"]["average_accuracy"])
     assert {"stream/forgetting", "stream/backward_transfer", "stream/forward_transfer"} <= set(summary)
+
+
+@pytest.mark.process
+def test_what_is_asked_of_wandb_is_written(tmp_path, no_network, messages):
+    out = tmp_path / "run"
+    logger = {
+        "name": "wandb",
+        "entity": "me",
+        "project": "nights",
+        "tags": ["a", "b"],
+        "notes": "why",
+        "log_model": True,
+    }
+    results = run("digits", *SHORT, logger=logger, seed=1, out=str(out))
+    assert len(messages()) == 1, "said, although dreamer keeps Lightning quiet"
+    (folder,) = (out / "wandb").glob("offline-run-*")
+    found = written(folder)
+    assert (found["run"].entity, found["run"].project, found["run"].notes) == ("me", "nights", "why")
+    assert list(found["run"].tags) == ["a", "b"] and len(found["artifacts"]["model"]) == 1
+    summary = found["summary"]
+    assert summary["cost/bytes/memory"] == results["cost"]["bytes"]["memory"] > 0
+    assert summary["cost/optimizer_steps/wake"] == 6 and summary["cost/stores"] == "samples"
+    assert summary["protocol/stream"] == "digits" and summary["protocol/experiences"] == 2
+    assert summary["stream/nights"] == 0
+    (table,) = (folder / "files" / "media" / "table" / "stream").glob("accuracy_table_*.json")
+    content = json.loads(table.read_text())
+    assert content["columns"][-2:] == ["accuracy on experience 0", "accuracy on experience 1"]
+    rows = results["accuracy_matrix"]["rows"]
+    assert [row[0] for row in content["data"]] == ["untrained", "wake", "wake"]
+    assert [row[-2:] for row in content["data"]] == [row["accuracy"] for row in rows]
+
+
+@pytest.mark.process
+def test_a_comparison_is_one_run_with_means_over_its_seeds(tmp_path, no_network, messages):
+    comparison = compared(seeds=3)
+    analysis = analyse(comparison)
+    log_to_wandb(comparison, analysis, tmp_path, {"name": "wandb", "entity": "me", "group": "er", "job_type": "digits"})
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    found = written(folder)
+    assert (found["run"].entity, found["run"].job_type, found["run"].run_group) == ("me", "comparison", "")
+    for arm in comparison.arms:
+        accuracy = analysis.of(arm, "digits").accuracy
+        summary = {key: found["summary"][f"digits/{arm}/average_accuracy/{key}"] for key in ("mean", "std", "n")}
+        assert summary == pytest.approx({"mean": accuracy.mean, "std": accuracy.std, "n": 3})
+    tables = {
+        path.name.split("_")[0]: json.loads(path.read_text()) for path in (folder / "files").rglob("*.table.json")
+    }
+    assert len(tables["comparison"]["data"]) == 9
+    over = [dict(zip(tables["over seeds"]["columns"], row, strict=True)) for row in tables["over seeds"]["data"]]
+    assert [row["n"] for row in over] == [3, 3, 3] and all(row["average_accuracy std"] > 0 for row in over)
+
+
+def test_options_of_the_logger_reach_every_cell_of_a_comparison():
+    asked = {
+        "arms": ["er"],
+        "seeds": 1,
+        "streams": ["digits"],
+        "wandb": True,
+        "set": ["logger.entity=me", "wake.steps=3"],
+    }
+    (cell,) = grid.read(asked).cells
+    assert cell.config["logger"] == [{"name": "wandb", "entity": "me", "group": "er", "job_type": "digits"}]
 
 
 def test_without_a_key_the_host_is_not_even_contacted(no_network):
@@ -172,7 +242,7 @@ def test_the_mode_is_decided_beforehand(monkeypatch, tmp_path, server, closed, m
         monkeypatch.setenv("WANDB_MODE", mode)
     logger = door.wandb_logger(tmp_path / "new", name="x", config={"a": 1})
     assert logger.arguments["mode"] == decided
-    assert len(messages) == (decided == "offline")
+    assert len(messages()) == (decided == "offline")
     assert logger.arguments["project"] == "dreamer" and logger.arguments["config"] == {"a": 1}
     assert logger.arguments["save_dir"] == tmp_path / "new"
 
@@ -193,7 +263,7 @@ def test_disabled_writes_nothing_and_disturbs_nothing(monkeypatch, tmp_path, no_
     stream = tiny_stream()
     train(tiny_module(stream), stream, callbacks=[RunFolder(out)], logger=logger)
     door.finish(logger)
-    assert messages == [] and (out / "results.json").is_file()
+    assert messages() == [] and (out / "results.json").is_file()
     assert not list(out.glob("wandb/*run-*"))
 
 

@@ -57,3 +57,24 @@ def test_two_processes_sleep_alike_and_keep_their_own_memories(tmp_path: Path) -
     alone = SleepCallback([NREM(3, batch_size=8)])
     alone.load_state_dict(saved)
     assert len(alone.memory) == 96
+
+
+def test_it_stands_alone_in_a_trainer_of_a_tree_that_was_imported_after_it(tmp_path: Path) -> None:
+    """As scripts do whose imports are sorted; and it is copied and pickled as before."""
+    script = """
+import copy, pickle, sys
+from dreamer import NREM, SleepCallback
+assert "lightning.pytorch" not in sys.modules
+import lightning.pytorch as pl
+sleep = SleepCallback([NREM(2)], schedule=1)
+trainer = pl.Trainer(callbacks=sleep, logger=False, accelerator="cpu", enable_checkpointing=False)
+assert trainer.callbacks[0] is sleep and sleep.state_key == "SleepCallback"
+for other in (copy.deepcopy(sleep), pickle.loads(pickle.dumps(sleep))):
+    assert type(other) is type(sleep) and other.schedule == 1
+"""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dreamer.report import _fonts
+from dreamer.report._canvas import class_name
+from dreamer.report._fonts import OWN, families, legible
 from dreamer.report.pictures import draw_dreams, draw_hypnogram, draw_matrix
 from tests.helpers.made_up_runs import fake_results
 
@@ -92,3 +95,25 @@ def test_what_cannot_be_shown_has_no_picture(tmp_path):
     assert draw_dreams(torch.rand(4, 7, 8, 8), torch.arange(4), path) is None
     assert draw_dreams(torch.rand(0, 1, 8, 8), torch.arange(0), path) is None
     assert not path.exists()
+
+
+def test_names_in_other_scripts_are_drawn_or_give_way_to_numbers(tmp_path, caplog):
+    x, y = torch.rand(3, 1, 6, 6), torch.arange(3)
+    nowhere = chr(0x10FF00)  # of a plane for private use
+    with caplog.at_level("INFO"):
+        assert draw_dreams(x, y, tmp_path / "dreams.png", ["кошка", nowhere, "fox"]) is not None
+    assert [class_name(label, ["кошка", nowhere, "fox"]) for label in range(3)] == ["кошка", "1", "fox"]
+    assert "no installed font has" in caplog.text
+    assert families(["кошка", "fox"]) == [OWN]
+
+
+def test_a_letter_that_matplotlib_lacks_is_looked_for_among_installed_fonts(monkeypatch):
+    monkeypatch.setattr(_fonts, "_installed", lambda: (("Other", "other.ttf"), ("Third", "third.ttf")))
+    known = {"other.ttf": frozenset("猫"), "third.ttf": frozenset("猫犬")}
+    own = _fonts._letters(_fonts._own_path())
+    monkeypatch.setattr(_fonts, "_letters", lambda path: known.get(path, own))
+    _fonts._fallbacks.cache_clear()
+    assert families(["a 猫"]) == [OWN, "Other"]
+    assert families(["猫犬"]) == [OWN, "Other", "Third"]
+    assert legible("犬") and not legible("鳥")
+    _fonts._fallbacks.cache_clear()

@@ -80,3 +80,9 @@ def test_a_run_without_a_name_is_called_after_its_stream():
     summary = fake_results(2)
     del summary["name"]
     assert plain_table(summary).startswith(f"{summary['protocol']['stream']}: ")
+
+
+def test_classes_are_called_by_their_names():
+    results = fake_results(2)
+    results["protocol"] |= {"class_names": ["cat", "dog", "fox"], "class_order": [[2, 0], [1, 3]]}
+    assert [row[1] for row in experience_rows(results)] == ["fox, cat", "dog, 3"]

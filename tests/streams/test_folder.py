@@ -275,3 +275,22 @@ def test_a_folder_crops_its_pictures(tmp_path: Path):
     expected = {pixels(picture(index, (20, 8)).crop((6, 0, 14, 8))).numpy().tobytes() for index in range(5)}
     assert {(255 * row).round().to(torch.uint8).numpy().tobytes() for row in x} <= expected
     assert not same(cropped, whole)
+
+
+def test_pictures_that_cannot_be_read_are_left_out_on_request_and_counted(tmp_path: Path):
+    place = write(tmp_path, {"ant": 4, "bee": 4})
+    whole = folder(place, size=8)
+    broken = place / "bee" / "broken.png"
+    broken.write_bytes((place / "bee" / "0.png").read_bytes()[:60])
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        folder(place, size=8)
+    with pytest.warns(UserWarning, match=r"left out 1 of 9 pictures that cannot be read: .*broken\.png"):
+        found = folder(place, size=8, skip_bad=True)
+    assert same(found, whole)
+    for path in (place / "bee").iterdir():
+        path.write_bytes(b"no picture")
+    with (
+        pytest.warns(UserWarning, match="left out 5 of 9"),
+        pytest.raises(ValueError, match="'bee' has no picture left"),
+    ):
+        folder(place, size=8, skip_bad=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamer.callbacks.sleep.batch_fields import BatchFields, Extras, Place, Where
 from dreamer.callbacks.sleep.epochs import Epochs, SleepOptions
 from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
-from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint, keep_logger
+from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint, join_trees, keep_logger, reduced
 from dreamer.callbacks.sleep.loader import with_nights
 from dreamer.callbacks.sleep.model_adapter import Logits, forward_logits
 from dreamer.callbacks.sleep.report import NightReport
@@ -87,6 +87,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         verbose: bool = True,
     ):
         super().__init__()
+        join_trees(self)
         expect_each("stages", stages, object, "NREM(100)")
         expect("memory", memory, Memory, "ClassBalanced(200)")
         expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
@@ -120,6 +121,9 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
     def asleep(self) -> bool:
         """True while the module is given a batch of dreams."""
         return self.state.asleep
+
+    def __reduce__(self) -> Any:
+        return reduced(self)
 
     # ---------------------------------------------------------------- Lightning's hooks
 

@@ -23,6 +23,35 @@ def callback_bases() -> tuple[type, ...]:
     return tuple(importlib.import_module(tree).Callback for tree in loaded)
 
 
+def join_trees(callback: Any) -> None:
+    """Let a callback be one of every tree that has been imported by now.
+
+    A script may well import this package before Lightning, and a Trainer takes a callback that stands alone
+    (``callbacks=SleepCallback()``) for one only where it is an instance of its own tree's.
+    """
+    missing = tuple(base for base in callback_bases() if not isinstance(callback, base))
+    if missing:
+        kind: Any = type(callback)
+        callback.__class__ = _child(kind, missing)
+
+
+def reduced(callback: Any) -> tuple[Any, ...]:
+    """How a callback is pickled and copied: the class of several trees has no name under which it could be found."""
+    return _blank, (getattr(type(callback), "_before_joining", type(callback)),), callback.__dict__
+
+
+@functools.cache
+def _child(kind: type, bases: tuple[type, ...]) -> type:
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind, *bases), {**named, "_before_joining": kind})
+
+
+def _blank(kind: type) -> Any:
+    callback: Any = object.__new__(kind)
+    join_trees(callback)
+    return callback
+
+
 def is_checkpoint(callback: Any) -> bool:
     """Whether a callback of any tree saves checkpoints."""
     return isinstance(callback, tuple(sys.modules[tree].callbacks.Checkpoint for tree in TREES if tree in sys.modules))

@@ -171,6 +171,7 @@ class RunRecord:
                 "samples": {**counter.samples, "nrem": 0, "rem": 0},
                 "seconds": self.seconds,
                 "bytes": held,
+                "stores": "samples" if held["memory"] else "nothing",
             },
         )
 

@@ -87,8 +87,13 @@ def probe(strategy: Any, learner: nn.Module) -> tuple[Tensor, int]:
         raise ValueError(f"expected a benchmark whose transforms give tensors, got {type(sample).__name__}")
     if isinstance(learner, AdaptedLearner):
         learner.tasks = [torch.as_tensor([int(task)])]
-    with evaluating(learner), torch.no_grad():
-        output = learner(sample[None].to(strategy.device))
+    try:
+        with evaluating(learner), torch.no_grad():
+            output = learner(sample[None].to(strategy.device))
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"the learner does not take a sample of the benchmark, of shape {tuple(sample.shape)}: {error}"
+        ) from error
     if not isinstance(output, Tensor) or output.ndim != 2:
         what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"expected a learner that gives (B, K) logits, got {what}")
@@ -106,7 +111,9 @@ def join_optimizer(optimizer: torch.optim.Optimizer, generator: Generator, lr: f
 def read_experience(strategy: Any) -> Iterator[Batch]:
     """The experience, in order, as its transforms of evaluation give it."""
     dataset = strategy.experience.dataset.eval()
-    for x, y, *_ in DataLoader(dataset, batch_size=1024, collate_fn=getattr(dataset, "collate_fn", None)):
+    # with a generator of its own: a loader draws a seed, and the strategy's own random numbers stay as they are
+    reading: dict[str, Any] = {"collate_fn": getattr(dataset, "collate_fn", None), "generator": torch.Generator()}
+    for x, y, *_ in DataLoader(dataset, batch_size=1024, **reading):
         yield Batch(x.to(strategy.device), y.to(strategy.device))
 
 
