@@ -278,10 +278,11 @@ class Sleeper:
 
     def anneal(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Set the learning rates of a step; the full ones are kept in the optimiser, so that they are saved with it."""
-        left, scale = self.spec.anneal, self.spec.lr_scale_at(self.stage.experience)
-        factor = scale * (left + (1 - left) * 0.5 * (1 + math.cos(math.pi * step / self.stage.steps)))
+        left, warmup, scale = self.spec.anneal, self.spec.warmup, self.spec.lr_scale_at(self.stage.experience)
+        risen = min((step + 1) / warmup, 1) if warmup else 1
+        factor = scale * risen * (left + (1 - left) * 0.5 * (1 + math.cos(math.pi * step / self.stage.steps)))
         for group in optimizer.param_groups:
-            if left < 1 or scale != 1:
+            if left < 1 or warmup or scale != 1:
                 group.setdefault("full_lr", group["lr"])
             if "full_lr" in group:
                 group["lr"] = factor * group["full_lr"]

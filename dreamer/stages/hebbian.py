@@ -72,6 +72,7 @@ class Hebbian:
     by_gradient = False
     from_scratch = False
     anneal = 1.0
+    warmup = 0
 
     def __init__(
         self,

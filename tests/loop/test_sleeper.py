@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -134,6 +135,22 @@ def test_a_stage_scales_the_learning_rates_and_the_next_one_has_the_full_ones() 
         sleeper.anneal(optimizer, 0)
         expected = [factors[stage.kind][stage.experience] * rate for rate in rates]
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(expected)
+
+
+def test_a_stage_warms_up_linearly_under_its_cosine_and_the_next_one_starts_with_all() -> None:
+    stream = tiny_stream()
+    module = tiny_module(stream, wake=Wake(epochs=2, batch_size=9, warmup=4), night=[NREM(6, 8, warmup=2, anneal=0.5)])
+    optimizer = module.configure_optimizers()
+    (full,) = {group["lr"] for group in optimizer.param_groups}
+    sleeper = sleeper_for(module)
+    rates = []
+    for stage in plan_run(stream, module.parts, cycles=1)[:2]:
+        sleeper.enter(stage, classes_at(stream, stage.experience, "all"))
+        for step in range(6):
+            sleeper.anneal(optimizer, step)
+            rates.append(optimizer.param_groups[0]["lr"] / full)
+    cosine = [0.75 + 0.25 * math.cos(math.pi * step / 6) for step in range(6)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, cosine[0] / 2, *cosine[1:]])
 
 
 def dark(stream: Stream, memory: Reservoir, epochs: int, lr: float = 1e-2, **changes: object) -> WakeSleepModule:
