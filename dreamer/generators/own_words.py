@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
+from dreamer.core.sampling import Writer, next_tokens
 from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.core.types import Batch, Dream, Perturb, Perturbations
-from dreamer.generators._sampling import next_tokens
 from dreamer.generators.base import Generator, GeneratorSnapshot, Teachers
-from dreamer.networks.base import Frozen, Writer
+from dreamer.networks.base import Frozen
 
 
 class OwnWords(Generator):

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.sampling import next_tokens
 from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.core.types import Batch, Perturbations, SleepContext
 from dreamer.generators import OwnWords, UntrainedError
-from dreamer.generators._sampling import next_tokens
 from dreamer.generators.base import Teachers
 from dreamer.networks import MLP, Decoder
 from dreamer.networks.base import Frozen
