@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
 from dreamer.core.sampling import Writer, next_tokens
-from dreamer.core.tokens import IGNORED, Tokens
+from dreamer.core.tokens import IGNORED, NAMED, Tokens
 from dreamer.core.types import Batch, Dream, Perturb, Perturbations
 from dreamer.generators.base import Generator, GeneratorSnapshot, Teachers
 from dreamer.networks.base import Frozen
@@ -43,7 +43,8 @@ class OwnWords(Generator):
         length: tokens that are written, the opening not counted; None fills the sample.
         at_once: texts that are written together at most.
         logits: keep the writer's logits with the words, so that a stage that wants its distributions needs no further
-            pass of the teacher; False spares V numbers for each token.
+            pass of the teacher; False spares V numbers for each token. A number keeps the log-probabilities of so many
+            most likely tokens: for vocabularies of tens of thousands.
 
     Raises:
         ValueError: when a number is out of its range, or there are no tokens.
@@ -63,7 +64,7 @@ class OwnWords(Generator):
         top_p: float | None = None,
         length: int | None = None,
         at_once: int = 2048,
-        logits: bool = True,
+        logits: bool | int = True,
     ):
         super().__init__(sample_shape, num_classes, "grow")
         if tokens is None or len(sample_shape) != 1:
@@ -72,7 +73,7 @@ class OwnWords(Generator):
                 "and tokens=stream.tokens"
             )
         at_least(0, temperature=temperature)
-        at_least(1, top_k=top_k, length=length, at_once=at_once)
+        at_least(1, top_k=top_k, length=length, at_once=at_once, logits=logits if logits else None)
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"expected top_p in (0, 1], got {top_p}")
         longest = max(map(len, tokens.openings))
@@ -143,23 +144,30 @@ class OwnWords(Generator):
         if not self._writers:
             raise ValueError("OwnWords needs somebody who writes: expected attach(learner) to come first")
         by_first = torch.ones_like(y, dtype=torch.bool) if self._by_first is None else self._by_first[y]
-        places, blocks, logits = [], [], []
+        places, blocks, said = [], [], []
         for writer, rows in zip(self._writers, (by_first, ~by_first), strict=False):
             for where in rows.nonzero().flatten().split(self.at_once):
                 if len(where):
-                    block, said = self._written(writer, y[where], rng, noise)
+                    block, logits = self._written(writer, y[where], rng, noise)
                     places.append(where)
                     blocks.append(block)
-                    logits.append(said)
+                    said.append(logits)
         order = torch.cat(places).argsort()
         block = torch.cat(blocks)[order]
-        teacher = torch.cat(logits)[order] if self.logits else None
-        return Dream(block[:, :-1], self._targets(block, y), teacher=teacher, group=y)
+        # logits, and the tokens that they belong to where these are not all
+        teacher = [torch.cat(each)[order] for each in zip(*said, strict=True)]
+        return Dream(
+            block[:, :-1],
+            self._targets(block, y),
+            teacher=teacher[0] if teacher else None,
+            group=y,
+            fields={NAMED: teacher[1]} if len(teacher) > 1 else None,
+        )
 
     def _written(
         self, writer: nn.Module, domains: Tensor, rng: torch.Generator, noise: Perturb | None
-    ) -> tuple[Tensor, Tensor]:
-        """(B, T + 1) tokens by one writer, and its (B, T, V) logits of all but the first, (B, 0) where not kept."""
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(B, T + 1) tokens by one writer, and what is kept of its logits of all but the first."""
         network = writer.network if isinstance(writer, Frozen) else writer
         assert isinstance(network, nn.Module) and isinstance(network, Writer)
         count, total = len(domains), self.sample_shape[0] + 1
@@ -167,7 +175,7 @@ class OwnWords(Generator):
         temperature = torch.full((count, 1), float(self.temperature), device=domains.device)
         if noise is not None:
             temperature = temperature * noise(torch.ones_like(temperature), temperature, rng)[0]
-        said = []
+        said: list[tuple[Tensor, ...]] = []
         with evaluating(network):
             cache = network.new_cache(count, total - 1)
             for place in range(1, total):
@@ -175,8 +183,14 @@ class OwnWords(Generator):
                 drawn = next_tokens(logits, temperature, self.top_k, self.top_p, rng)
                 given = block[:, place]
                 block[:, place] = torch.where(given == IGNORED, drawn, given)
-                said += [logits.float()] if self.logits else []
-        return block, torch.stack(said, dim=1) if said else temperature[:, :0]
+                said.append(self._kept(logits.float()))
+        return block, tuple(torch.stack(each, dim=1) for each in zip(*said, strict=True))
+
+    def _kept(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of (B, V) logits: nothing, all, or the log-probabilities and names of the most likely tokens."""
+        if self.logits is True or self.logits >= logits.shape[1]:
+            return (logits,)
+        return tuple(logits.log_softmax(dim=1).topk(self.logits, dim=1)) if self.logits else ()
 
     def _openings(self, domains: Tensor, total: int) -> Tensor:
         """(B, total) int64, each domain's opening, and behind it what is to be written."""

@@ -88,7 +88,7 @@ class Replayer:
                 writer = bound([part], who.network if isinstance(who, Frozen) else who)
                 x[rows], y[rows] = perturb(writer, dream.x[rows], dream.y[rows], rng)
             if part.rewrites:  # type: ignore[attr-defined]
-                dream = dream._replace(x=x, y=y, teacher=None, clean=None)
+                dream = dream._replace(x=x, y=y, teacher=None, clean=None, fields=None)
             else:
                 dream = dream._replace(x=x, y=y, clean=dream.x if dream.clean is None else dream.clean)
         return dream
