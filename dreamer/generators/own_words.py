@@ -144,13 +144,14 @@ class OwnWords(Generator):
         if not self._writers:
             raise ValueError("OwnWords needs somebody who writes: expected attach(learner) to come first")
         by_first = torch.ones_like(y, dtype=torch.bool) if self._by_first is None else self._by_first[y]
-        places, blocks, said = [], [], []
+        places, blocks, targets, said = [], [], [], []
         for writer, rows in zip(self._writers, (by_first, ~by_first), strict=False):
             for where in rows.nonzero().flatten().split(self.at_once):
                 if len(where):
-                    block, logits = self._written(writer, y[where], rng, noise)
+                    block, wanted, logits = self._written(writer, y[where], rng, noise)
                     places.append(where)
                     blocks.append(block)
+                    targets.append(wanted)
                     said.append(logits)
         order = torch.cat(places).argsort()
         block = torch.cat(blocks)[order]
@@ -158,7 +159,7 @@ class OwnWords(Generator):
         teacher = [torch.cat(each)[order] for each in zip(*said, strict=True)]
         return Dream(
             block[:, :-1],
-            self._targets(block, y),
+            torch.cat(targets)[order],
             teacher=teacher[0] if teacher else None,
             group=y,
             fields={NAMED: teacher[1]} if len(teacher) > 1 else None,
@@ -166,12 +167,13 @@ class OwnWords(Generator):
 
     def _written(
         self, writer: nn.Module, domains: Tensor, rng: torch.Generator, noise: Perturb | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(B, T + 1) tokens by one writer, and what is kept of its logits of all but the first."""
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """(B, T + 1) tokens by one writer, (B, T) targets, and what is kept of its logits of all but the first."""
         network = writer.network if isinstance(writer, Frozen) else writer
         assert isinstance(network, nn.Module) and isinstance(network, Writer)
         count, total = len(domains), self.sample_shape[0] + 1
-        block = self._openings(domains, total)
+        block = self._openings(domains, total, rng)
+        given = block != IGNORED
         temperature = torch.full((count, 1), float(self.temperature), device=domains.device)
         if noise is not None:
             temperature = temperature * noise(torch.ones_like(temperature), temperature, rng)[0]
@@ -181,10 +183,9 @@ class OwnWords(Generator):
             for place in range(1, total):
                 logits = network.extend(block[:, place - 1 : place], cache)
                 drawn = next_tokens(logits, temperature, self.top_k, self.top_p, rng)
-                given = block[:, place]
-                block[:, place] = torch.where(given == IGNORED, drawn, given)
+                block[:, place] = torch.where(given[:, place], block[:, place], drawn)
                 said.append(self._kept(logits.float()))
-        return block, tuple(torch.stack(each, dim=1) for each in zip(*said, strict=True))
+        return block, self._targets(block, given), tuple(torch.stack(each, dim=1) for each in zip(*said, strict=True))
 
     def _kept(self, logits: Tensor) -> tuple[Tensor, ...]:
         """What is kept of (B, V) logits: nothing, all, or the log-probabilities and names of the most likely tokens."""
@@ -192,23 +193,21 @@ class OwnWords(Generator):
             return (logits,)
         return tuple(logits.log_softmax(dim=1).topk(self.logits, dim=1)) if self.logits else ()
 
-    def _openings(self, domains: Tensor, total: int) -> Tensor:
+    def _openings(self, domains: Tensor, total: int, rng: torch.Generator) -> Tensor:
         """(B, total) int64, each domain's opening, and behind it what is to be written."""
         table = torch.full((self.num_classes, total), IGNORED, dtype=torch.int64)
         for domain, opening in enumerate(self.tokens.openings):
             table[domain, : len(opening)] = torch.tensor(opening)
         return table.to(domains.device)[domains]
 
-    def _targets(self, block: Tensor, domains: Tensor) -> Tensor:
-        """(B, T) next tokens of (B, T + 1) tokens; behind the end of a text nothing counts."""
-        wanted = block[:, 1:].clone()
+    def _targets(self, block: Tensor, given: Tensor) -> Tensor:
+        """(B, T) next tokens of (B, T + 1) tokens; what was given does not count, nor what is behind a text's end."""
+        wanted = block[:, 1:].masked_fill(given[:, 1:], IGNORED)
         if self.tokens.end is not None:
             ended = wanted == self.tokens.end
             wanted[ended.cumsum(dim=1) - ended.long() > 0] = IGNORED
         if self.length is not None:
-            opened = torch.tensor([len(opening) for opening in self.tokens.openings], device=domains.device)[domains]
-            places = torch.arange(1, block.shape[1], device=domains.device)
-            wanted[places >= (opened + self.length)[:, None]] = IGNORED
+            wanted[(~given).cumsum(dim=1)[:, 1:] > self.length] = IGNORED
         return wanted
 
 

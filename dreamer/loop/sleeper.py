@@ -165,8 +165,7 @@ class Sleeper:
             network: in place of the learner, where somebody else has called it already.
             mean_over_ranks: means of the same tensor on all processes, for schedules that watch.
         """
-        context = self.context if network is None else replace(self.context, network=network)
-        losses = self._with_penalties(self._losses(context, self._taught(step)))
+        losses = self.losses(step, network)
         if step.real is not None:
             self.offer(step, offered, losses.outputs)
             self._observe(step.real, losses, mean_over_ranks)
@@ -175,6 +174,11 @@ class Sleeper:
             for weight, delta in losses.changes:
                 weight.add_(delta)
         return losses
+
+    def losses(self, step: Step, network: nn.Module | None = None) -> Losses:
+        """The losses of a step alone; nothing is counted or kept."""
+        context = self.context if network is None else replace(self.context, network=network)
+        return self._with_penalties(self._losses(context, self._taught(step)))
 
     def _losses(self, context: SleepContext, step: Step) -> Losses:
         """The stage's losses; where a single sample enters batch norm, that rests on its running statistics."""

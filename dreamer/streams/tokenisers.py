@@ -15,6 +15,8 @@ from dreamer.core import transformers
 from dreamer.core.tokens import as_text
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_SAID = "What was said."
+"""Stands for a turn's content in a chat template."""
 _PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 
 
@@ -106,6 +108,14 @@ class HuggingFace:
     def encode(self, text: str) -> Tensor:
         found = self.tokeniser(text, add_special_tokens=False, verbose=False)["input_ids"]
         return torch.tensor(found, dtype=torch.int64)
+
+    def empty_turn(self) -> list[int]:
+        """The tokens behind which a user begins to speak; none without a chat template."""
+        if not getattr(self.tokeniser, "chat_template", None):
+            return []
+        said = self.tokeniser.apply_chat_template([{"role": "user", "content": _SAID}], tokenize=False)
+        before, found, _ = said.partition(_SAID)
+        return self.encode(before).tolist() if found else []
 
 
 def tokeniser_of(given: str | Any, first: str) -> Tokeniser:

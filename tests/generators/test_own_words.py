@@ -95,7 +95,7 @@ def test_behind_the_end_nothing_counts() -> None:
 
 def test_a_length_counts_from_behind_the_opening() -> None:
     dream = writing(Always(4), 0, 2, length=2).dream(torch.tensor([0, 2]), rng())
-    assert dream.y.tolist() == [[4, 4, -100, -100, -100, -100], [3, 4, 4, -100, -100, -100]]
+    assert dream.y.tolist() == [[4, 4, -100, -100, -100, -100], [-100, 4, 4, -100, -100, -100]]
 
 
 def test_the_same_random_numbers_give_the_same_words() -> None:

@@ -114,7 +114,9 @@ def _without_objectives(number: int, stage: DreamStage, generator: Generator | N
 
 def _check_spaces(where: str, stage: DreamStage, generator: Generator | None) -> None:
     generates = generator is not None and stage.replayer.source != "memory"
-    spaces = {"pixel", *(generator.spaces if generates and generator is not None else ())}
+    spaces: set[str] = {"pixel", *(generator.spaces if generates and generator is not None else ())}
+    # a generator whose texts are their own targets
+    spaces |= {"token"} if generator is not None and generator.own_targets else set()
     for part in stage.replayer.perturbations or ():
         if part.space not in spaces:
             raise ValueError(
