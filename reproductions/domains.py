@@ -73,10 +73,11 @@ def run(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[st
     """Make one run, or resume it, and record it where nothing was changed."""
     folder = folders / f"{list(ARMS).index(arm)}_{seed}"
     words = ["domains", *ARMS[arm], *changes]
-    options = [f"data.root={data_root}", "--seed", str(seed), "--out", str(folder)]
-    stopped = (folder / "checkpoints").is_dir() and not (folder / "results.json").exists()
-    options += ["--resume"] if stopped else []
-    command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", *words, *options]
+    # a finished one is complete already, and says so
+    stopped = any((folder / "checkpoints").glob("*"))
+    begin = [*words, f"data.root={data_root}", "--seed", str(seed), "--out", str(folder)]
+    how = ["--resume", str(folder)] if stopped else begin
+    command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", *how]
     code, seconds = records.timed(command, folder.with_suffix(".log"))
     if code:
         raise SystemExit(f"the run failed: {' '.join(command)}; see {folder.with_suffix('.log')}")
@@ -127,7 +128,7 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
     lines = [
         f"Bits per byte of held-out text, less is better; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}:",
         "",
-        f"| arm | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of the first {len(DOMAINS) - 1} | CPU seconds |",
+        f"| arm | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds |",
         "|---" * (len(DOMAINS) + 4) + "|",
     ]
     for arm in ARMS:

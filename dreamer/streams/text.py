@@ -142,6 +142,37 @@ def from_texts(
     )
 
 
+def held_out(
+    root: str | Path, tokeniser: str | Any = "bytes", block: int = 128, most: int | None = None
+) -> tuple[dict[str, Samples], Tokens]:
+    """All text of a folder as blocks to be scored, a set for each ``<name>.txt`` or each folder ``<name>/`` of files.
+
+    Args:
+        tokeniser: as for :func:`from_texts`. Texts open with its mark of beginning, or, without any, with the end of a
+            line.
+        block: T, the tokens that a model reads of a sample.
+        most: blocks of each set, evenly spread over its text; None takes all.
+
+    Raises:
+        ValueError: when there is no text, or the tokeniser loses bytes.
+    """
+    place = Path(root)
+    found = _files(place) if place.is_dir() else {}
+    if not found:
+        raise ValueError(f"expected a folder with <name>.txt or <name>/*.txt at {str(place)!r}, found none")
+    texts = {name: _documents(name, [_read(path) for path in paths], "text") for name, paths in found.items()}
+    chosen = tokeniser_of(tokeniser, "")
+    opening = chosen.encode("\n").tolist() if chosen.beginning is None else [chosen.beginning]
+    tokens = Tokens.of(chosen.texts, [opening] * len(texts), chosen.marks)
+    sets: dict[str, Samples] = {}
+    for name, documents in texts.items():
+        packed = _packed(_joined(chosen, tokens, [(document, True) for document in documents], name), opening, block)
+        count = len(packed) if most is None else min(most, len(packed))
+        rows = torch.linspace(0, len(packed) - 1, count).round().long()
+        sets[name] = TensorSamples(packed.x[rows], packed.y[rows])
+    return sets, tokens
+
+
 # ---------------------------------------------------------------- reading
 
 
