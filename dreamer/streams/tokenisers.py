@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,12 +109,20 @@ class HuggingFace:
         found = self.tokeniser(text, add_special_tokens=False, verbose=False)["input_ids"]
         return torch.tensor(found, dtype=torch.int64)
 
+    def conversation(self, turns: Sequence[tuple[str, str]], opened: bool) -> str | None:
+        """Turns of who speaks and what is said as the chat template writes them; None without one.
+
+        Args:
+            opened: end with the mark behind which the assistant begins to speak.
+        """
+        if not getattr(self.tokeniser, "chat_template", None):
+            return None
+        messages = [{"role": role, "content": said} for role, said in turns]
+        return str(self.tokeniser.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened))
+
     def empty_turn(self) -> list[int]:
         """The tokens behind which a user begins to speak; none without a chat template."""
-        if not getattr(self.tokeniser, "chat_template", None):
-            return []
-        said = self.tokeniser.apply_chat_template([{"role": "user", "content": _SAID}], tokenize=False)
-        before, found, _ = said.partition(_SAID)
+        before, found, _ = (self.conversation([("user", _SAID)], False) or "").partition(_SAID)
         return self.encode(before).tolist() if found else []
 
 

@@ -71,7 +71,8 @@ class NightGuard:
         rank_zero_info(f"night {stage.night} is rolled back: held-out {score} {before:.4g} -> {after:.4g}")
         _restore(module, evening)
         self._undone = True
-        undone: AccuracyRow = {**rows[-1], "rolled_back": True}
+        undone = rows[-1].copy()
+        undone["rolled_back"] = True
         undone["after"], undone["night"] = row["after"], row["night"]
         undone["stage"], undone["global_step"] = row["stage"], row["global_step"]
         return undone

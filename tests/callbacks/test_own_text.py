@@ -171,6 +171,18 @@ def test_padding_on_either_side_is_no_opening() -> None:
     assert own(opening=2).openings_of(batch).tolist() == [[5, 6], [8, 9]]
 
 
+def test_padding_without_a_mask_is_refused() -> None:
+    padding = tokeniser()
+    padding.pad_token = "<end>"
+    text = OwnText(padding, length=10, opening=2)
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, padding.pad_token_id, padding.pad_token_id]])
+    with pytest.raises(ValueError, match="texts are padded, and the batch has no attention_mask"):
+        text.openings_of({"input_ids": ids})
+    mask = (ids != padding.pad_token_id).long()
+    assert text.openings_of({"input_ids": ids, "attention_mask": mask}).tolist() == [[5, 6], [9, 10]]
+    assert text.openings_of({"input_ids": ids[:1]}).tolist() == [[5, 6]]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

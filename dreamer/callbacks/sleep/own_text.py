@@ -78,6 +78,7 @@ class OwnText:
         above(0, weight=weight)
         read = HuggingFace(tokeniser)
         openings = _openings(read, prompts)
+        self.pad = getattr(tokeniser, "pad_token_id", None)
         self.replay = replay
         self.opening = opening
         self.objectives = (SoftTargets(weight),)
@@ -118,7 +119,7 @@ class OwnText:
         """(B, opening) first tokens of those samples of a batch that have as many; padding on either side is left out.
 
         Raises:
-            ValueError: when the batch has no tokens.
+            ValueError: when the batch has no tokens, others than the tokeniser, or padding without a mask.
         """
         if not isinstance(batch, Mapping) or not isinstance(batch.get("input_ids"), Tensor):
             found = f"the keys {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
@@ -130,6 +131,11 @@ class OwnText:
                 f"{self.tokens.size}: expected the tokeniser of the model"
             )
         mask = batch.get("attention_mask")
+        if mask is None and self.pad is not None and bool((tokens[:, -2:] == self.pad).all(dim=1).any()):
+            raise ValueError(
+                "OwnText: texts are padded, and the batch has no attention_mask to say where: expected one, as "
+                "tokenisers give it"
+            )
         seen = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask.bool()
         long = seen.sum(dim=1) >= self.opening
         first = seen.int().argmax(dim=1, keepdim=True) + torch.arange(self.opening, device=tokens.device)
