@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dreamer.callbacks.sleep.callback import SleepCallback
+    from dreamer.callbacks.sleep.own_text import OwnText
     from dreamer.core.errors import ConfigError
     from dreamer.core.hypnogram import Hypnogram
     from dreamer.interop.avalanche.plugin import DreamPlugin
@@ -26,6 +27,7 @@ _HOMES = {
     "DreamPlugin": "dreamer.interop.avalanche.plugin",
     "Hypnogram": "dreamer.core.hypnogram",
     "NREM": "dreamer.stages",
+    "OwnText": "dreamer.callbacks.sleep.own_text",
     "REM": "dreamer.stages",
     "SleepCallback": "dreamer.callbacks.sleep.callback",
     "Stream": "dreamer.streams.base",
@@ -41,6 +43,7 @@ __all__ = [
     "DreamPlugin",
     "Hypnogram",
     "NREM",
+    "OwnText",
     "REM",
     "SleepCallback",
     "Stream",

@@ -6,5 +6,14 @@ from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.callbacks.progress import RunProgress
 from dreamer.callbacks.run_folder import RunFolder
 from dreamer.callbacks.sleep.callback import SleepCallback
+from dreamer.callbacks.sleep.own_text import OwnText
 
-__all__ = ["ContinualEvaluation", "DreamQuality", "RunCheckpoint", "RunFolder", "RunProgress", "SleepCallback"]
+__all__ = [
+    "ContinualEvaluation",
+    "DreamQuality",
+    "OwnText",
+    "RunCheckpoint",
+    "RunFolder",
+    "RunProgress",
+    "SleepCallback",
+]

@@ -15,6 +15,7 @@ from dreamer.cli.compare import compare
 from dreamer.cli.list import list_
 from dreamer.cli.metrics import metrics
 from dreamer.cli.plan import plan
+from dreamer.cli.retention import retention
 from dreamer.cli.run import run
 from dreamer.cli.study import study
 from dreamer.cli.tune import tune
@@ -34,6 +35,7 @@ app.command()(run)
 app.command()(plan)
 app.command("list")(list_)
 app.command()(metrics)
+app.command()(retention)
 app.command()(compare)
 app.command()(study)
 app.command()(tune)

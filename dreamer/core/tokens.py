@@ -8,6 +8,12 @@ from dataclasses import dataclass
 IGNORED = -100
 """The target at a position where no loss is taken; torch's cross-entropy leaves it out by default."""
 
+NAMED = "teacher_tokens"
+"""The field of a dream that names, where a teacher gives the log-probabilities of its most likely tokens alone, these.
+
+Both are (B, T, k); see :class:`dreamer.problems.Language`.
+"""
+
 
 @dataclass(frozen=True)
 class Tokens:

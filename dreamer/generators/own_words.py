@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
-from dreamer.core.tokens import IGNORED, Tokens
+from dreamer.core.sampling import Writer, next_tokens
+from dreamer.core.tokens import IGNORED, NAMED, Tokens
 from dreamer.core.types import Batch, Dream, Perturb, Perturbations
-from dreamer.generators._sampling import next_tokens
 from dreamer.generators.base import Generator, GeneratorSnapshot, Teachers
-from dreamer.networks.base import Frozen, Writer
+from dreamer.networks.base import Frozen
 
 
 class OwnWords(Generator):
@@ -43,7 +43,8 @@ class OwnWords(Generator):
         length: tokens that are written, the opening not counted; None fills the sample.
         at_once: texts that are written together at most.
         logits: keep the writer's logits with the words, so that a stage that wants its distributions needs no further
-            pass of the teacher; False spares V numbers for each token.
+            pass of the teacher; False spares V numbers for each token. A number keeps the log-probabilities of so many
+            most likely tokens: for vocabularies of tens of thousands.
 
     Raises:
         ValueError: when a number is out of its range, or there are no tokens.
@@ -63,7 +64,7 @@ class OwnWords(Generator):
         top_p: float | None = None,
         length: int | None = None,
         at_once: int = 2048,
-        logits: bool = True,
+        logits: bool | int = True,
     ):
         super().__init__(sample_shape, num_classes, "grow")
         if tokens is None or len(sample_shape) != 1:
@@ -72,7 +73,7 @@ class OwnWords(Generator):
                 "and tokens=stream.tokens"
             )
         at_least(0, temperature=temperature)
-        at_least(1, top_k=top_k, length=length, at_once=at_once)
+        at_least(1, top_k=top_k, length=length, at_once=at_once, logits=logits if logits else None)
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"expected top_p in (0, 1], got {top_p}")
         longest = max(map(len, tokens.openings))
@@ -143,58 +144,70 @@ class OwnWords(Generator):
         if not self._writers:
             raise ValueError("OwnWords needs somebody who writes: expected attach(learner) to come first")
         by_first = torch.ones_like(y, dtype=torch.bool) if self._by_first is None else self._by_first[y]
-        places, blocks, logits = [], [], []
+        places, blocks, targets, said = [], [], [], []
         for writer, rows in zip(self._writers, (by_first, ~by_first), strict=False):
             for where in rows.nonzero().flatten().split(self.at_once):
                 if len(where):
-                    block, said = self._written(writer, y[where], rng, noise)
+                    block, wanted, logits = self._written(writer, y[where], rng, noise)
                     places.append(where)
                     blocks.append(block)
-                    logits.append(said)
+                    targets.append(wanted)
+                    said.append(logits)
         order = torch.cat(places).argsort()
         block = torch.cat(blocks)[order]
-        teacher = torch.cat(logits)[order] if self.logits else None
-        return Dream(block[:, :-1], self._targets(block, y), teacher=teacher, group=y)
+        # logits, and the tokens that they belong to where these are not all
+        teacher = [torch.cat(each)[order] for each in zip(*said, strict=True)]
+        return Dream(
+            block[:, :-1],
+            torch.cat(targets)[order],
+            teacher=teacher[0] if teacher else None,
+            group=y,
+            fields={NAMED: teacher[1]} if len(teacher) > 1 else None,
+        )
 
     def _written(
         self, writer: nn.Module, domains: Tensor, rng: torch.Generator, noise: Perturb | None
-    ) -> tuple[Tensor, Tensor]:
-        """(B, T + 1) tokens by one writer, and its (B, T, V) logits of all but the first, (B, 0) where not kept."""
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """(B, T + 1) tokens by one writer, (B, T) targets, and what is kept of its logits of all but the first."""
         network = writer.network if isinstance(writer, Frozen) else writer
         assert isinstance(network, nn.Module) and isinstance(network, Writer)
         count, total = len(domains), self.sample_shape[0] + 1
-        block = self._openings(domains, total)
+        block = self._openings(domains, total, rng)
+        given = block != IGNORED
         temperature = torch.full((count, 1), float(self.temperature), device=domains.device)
         if noise is not None:
             temperature = temperature * noise(torch.ones_like(temperature), temperature, rng)[0]
-        said = []
+        said: list[tuple[Tensor, ...]] = []
         with evaluating(network):
             cache = network.new_cache(count, total - 1)
             for place in range(1, total):
                 logits = network.extend(block[:, place - 1 : place], cache)
                 drawn = next_tokens(logits, temperature, self.top_k, self.top_p, rng)
-                given = block[:, place]
-                block[:, place] = torch.where(given == IGNORED, drawn, given)
-                said += [logits.float()] if self.logits else []
-        return block, torch.stack(said, dim=1) if said else temperature[:, :0]
+                block[:, place] = torch.where(given[:, place], block[:, place], drawn)
+                said.append(self._kept(logits.float()))
+        return block, self._targets(block, given), tuple(torch.stack(each, dim=1) for each in zip(*said, strict=True))
 
-    def _openings(self, domains: Tensor, total: int) -> Tensor:
+    def _kept(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of (B, V) logits: nothing, all, or the log-probabilities and names of the most likely tokens."""
+        if self.logits is True or self.logits >= logits.shape[1]:
+            return (logits,)
+        return tuple(logits.log_softmax(dim=1).topk(self.logits, dim=1)) if self.logits else ()
+
+    def _openings(self, domains: Tensor, total: int, rng: torch.Generator) -> Tensor:
         """(B, total) int64, each domain's opening, and behind it what is to be written."""
         table = torch.full((self.num_classes, total), IGNORED, dtype=torch.int64)
         for domain, opening in enumerate(self.tokens.openings):
             table[domain, : len(opening)] = torch.tensor(opening)
         return table.to(domains.device)[domains]
 
-    def _targets(self, block: Tensor, domains: Tensor) -> Tensor:
-        """(B, T) next tokens of (B, T + 1) tokens; behind the end of a text nothing counts."""
-        wanted = block[:, 1:].clone()
+    def _targets(self, block: Tensor, given: Tensor) -> Tensor:
+        """(B, T) next tokens of (B, T + 1) tokens; what was given does not count, nor what is behind a text's end."""
+        wanted = block[:, 1:].masked_fill(given[:, 1:], IGNORED)
         if self.tokens.end is not None:
             ended = wanted == self.tokens.end
             wanted[ended.cumsum(dim=1) - ended.long() > 0] = IGNORED
         if self.length is not None:
-            opened = torch.tensor([len(opening) for opening in self.tokens.openings], device=domains.device)[domains]
-            places = torch.arange(1, block.shape[1], device=domains.device)
-            wanted[places >= (opened + self.length)[:, None]] = IGNORED
+            wanted[(~given).cumsum(dim=1)[:, 1:] > self.length] = IGNORED
         return wanted
 
 

@@ -19,7 +19,8 @@ from dreamer.memory import Memory
 from dreamer.networks.base import Featured
 from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
-from dreamer.perturbations import Perturbation, scaled
+from dreamer.perturbations import Perturbation, bound, scaled
+from dreamer.perturbations.base import OF_SAMPLES
 from dreamer.plasticity import Plasticity
 from dreamer.schedules import Schedule
 from dreamer.stages import Hebbian, Wake
@@ -203,7 +204,7 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
 def _check_wake(stream: Stream, parts: Parts, x: Tensor) -> None:
     wake = parts.wake
     for part in wake.perturbations:
-        if part.space != "pixel":
+        if part.space not in OF_SAMPLES:
             raise ValueError(
                 f"wake: {type(part).__name__} is a {part.space} perturbation, which cannot perturb real samples"
             )
@@ -287,13 +288,15 @@ def _check_perturbations(where: str, replayer: Replayer, parts: Parts) -> None:
     codes |= {"latent"} if from_memory and uses_features else set()
     for part in replayer.perturbations or ():
         name = type(part).__name__
-        if part.space != "pixel" and part.space not in codes:
+        if part.space not in OF_SAMPLES | codes:
             what = "latent codes" if part.space == "latent" else "the noise from which codes are drawn"
             raise ValueError(f"{where}: {name} perturbs {what}, but what is replayed there has none")
-        if part.space == "pixel" and uses_features:
+        if part.space in OF_SAMPLES and uses_features:
             raise ValueError(
                 f"{where}: {name} perturbs samples, but what is replayed there are features of the learner"
             )
+        if part.space == "token":
+            bound([part], parts.network)
         if hasattr(part, "bind_model") and uses_features:
             raise ValueError(f"{where}: {name} needs the learner's output for samples, which are not replayed there")
 
@@ -325,7 +328,9 @@ def _try_perturbations(
         try:
             for strength in strengths:
                 perturb = part if strength == 1 else scaled(part, strength)
-                if part.space == "pixel" and not hasattr(part, "bind_model"):
+                if part.space == "token" and stream.targets != "tokens":
+                    raise ValueError(f"{type(part).__name__} perturbs texts, but the samples of {stream.name} are none")
+                if part.space in OF_SAMPLES and not hasattr(part, "bind_model"):
                     perturb(x, p, torch.Generator().manual_seed(0))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error

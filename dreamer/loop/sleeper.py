@@ -174,8 +174,7 @@ class Sleeper:
             network: in place of the learner, where somebody else has called it already.
             mean_over_ranks: means of the same tensor on all processes, for schedules that watch.
         """
-        context = self.context if network is None else replace(self.context, network=network)
-        losses = self._with_penalties(self._losses(context, self._taught(step)))
+        losses = self.losses(step, network)
         if step.real is not None:
             self.offer(step, offered, losses.outputs)
             self._observe(step.real, losses, mean_over_ranks)
@@ -184,6 +183,11 @@ class Sleeper:
             for weight, delta in losses.changes:
                 weight.add_(delta)
         return losses
+
+    def losses(self, step: Step, network: nn.Module | None = None) -> Losses:
+        """The losses of a step alone; nothing is counted or kept."""
+        context = self.context if network is None else replace(self.context, network=network)
+        return self._with_penalties(self._losses(context, self._taught(step)))
 
     def _losses(self, context: SleepContext, step: Step) -> Losses:
         """The stage's losses; where a single sample enters batch norm, that rests on its running statistics."""
@@ -287,10 +291,11 @@ class Sleeper:
 
     def anneal(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Set the learning rates of a step; the full ones are kept in the optimiser, so that they are saved with it."""
-        left, scale = self.spec.anneal, self.spec.lr_scale_at(self.stage.experience)
-        factor = scale * (left + (1 - left) * 0.5 * (1 + math.cos(math.pi * step / self.stage.steps)))
+        left, warmup, scale = self.spec.anneal, self.spec.warmup, self.spec.lr_scale_at(self.stage.experience)
+        risen = min((step + 1) / warmup, 1) if warmup else 1
+        factor = scale * risen * (left + (1 - left) * 0.5 * (1 + math.cos(math.pi * step / self.stage.steps)))
         for group in optimizer.param_groups:
-            if left < 1 or scale != 1:
+            if left < 1 or warmup or scale != 1:
                 group.setdefault("full_lr", group["lr"])
             if "full_lr" in group:
                 group["lr"] = factor * group["full_lr"]

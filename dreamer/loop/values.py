@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators import Generator
 from dreamer.perturbations import Perturbation, scaled
+from dreamer.perturbations.base import Space
 from dreamer.stages.replay import Stage
 
 UNIT = (0.0, 1.0)
@@ -92,7 +93,7 @@ def _perturbation_for(part: Perturbation, values: Values) -> Perturbation:
 class _UnitPerturbation:
     """A perturbation of pixels in [0, 1], for samples of another range."""
 
-    space: Literal["pixel", "latent", "noise"] = "pixel"
+    space: Space = "pixel"
 
     def __init__(self, part: Any, values: Values):
         self.part = part

@@ -21,6 +21,7 @@ from torch import Tensor
 
 class _Measured(TypedDict, total=False):
     recency_bias: float | None
+    rolled_back: bool
 
 
 class AccuracyRow(_Measured):
@@ -35,6 +36,7 @@ class AccuracyRow(_Measured):
         accuracy: (E,) the score on the test data of every experience; None where there are no test data.
         validation: (E,) the score on the held-out data; None where there are none, or None altogether.
         recency_bias: see :func:`recency_bias`; of held-out data where ``after`` is ``step``, else of test data.
+        rolled_back: True after a night that was undone; the scores are those from before it.
     """
 
     after: Literal["birth", "wake", "night", "step"]

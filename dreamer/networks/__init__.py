@@ -1,7 +1,8 @@
 """Plain modules to start from; any ``nn.Module`` that maps (B, *S) samples to logits serves as a learner."""
 
+from dreamer.core.sampling import Writer
 from dreamer.networks.backbone import Backbone
-from dreamer.networks.base import Featured, Writer
+from dreamer.networks.base import Featured
 from dreamer.networks.causal_lm import CausalLM
 from dreamer.networks.decoder import Decoder
 from dreamer.networks.heads import GrowingHead

@@ -29,19 +29,6 @@ class Featured(Protocol):
         ...
 
 
-@runtime_checkable
-class Writer(Protocol):
-    """A language model that writes token by token: what it has read stays in a cache."""
-
-    def new_cache(self, count: int, length: int) -> Any:
-        """Room for what ``count`` texts of ``length`` tokens leave behind when they are read."""
-        ...
-
-    def extend(self, tokens: Tensor, cache: Any) -> Tensor:
-        """Read (B, t) further tokens into the cache; gives the (B, V) logits of the token behind them."""
-        ...
-
-
 class TrunkAndHead(nn.Module):
     """A network whose trunk gives features, which its head classifies: :class:`Featured`."""
 

@@ -58,11 +58,11 @@ class CausalLM(nn.Module):
             raise ValueError(
                 f"CausalLM reads blocks of tokens of shape (T,), got samples of shape {tuple(sample_shape)}"
             )
-        # what was loaded is in evaluation mode
-        loaded = _model(model).train()
+        loaded = _model(model)
         _check(loaded, sample_shape[0], outputs)
         self.vocabulary = outputs
-        self._cache_argument = cache_argument(loaded)
+        # adapters of peft take whatever they are given
+        self._cache_argument = cache_argument(getattr(loaded, "get_base_model", lambda: loaded)())
         if checkpointing:
             recompute_activations(loaded)
         if lora is not None:
@@ -107,7 +107,8 @@ class CausalLM(nn.Module):
 def _model(given: str | Mapping[str, Any] | nn.Module) -> nn.Module:
     if isinstance(given, nn.Module):
         return given
-    return pretrained(given) if isinstance(given, str) else untrained(given)
+    # what was loaded is in evaluation mode
+    return (pretrained(given) if isinstance(given, str) else untrained(given)).train()
 
 
 @torch.no_grad()
@@ -119,12 +120,12 @@ def _check(model: nn.Module, length: int, outputs: int) -> None:
         raise ValueError(f"expected a causal language model of transformers, got {type(model).__name__}")
     if held < outputs:
         raise ValueError(
-            f"the model has {held} tokens, the stream {outputs}: expected the model's own tokeniser, and texts that "
-            "add no tokens to it (opening='beginning' or 'name')"
+            f"the model has {held} tokens, the texts {outputs}: expected the model's own tokeniser, and texts that "
+            "add no tokens to it (opening='beginning' or 'name' of a stream)"
         )
     context = getattr(config, "max_position_embeddings", None)
     if context is not None and context < length:
-        raise ValueError(f"the model reads {context} tokens at most, the stream has blocks of {length}")
+        raise ValueError(f"the model reads {context} tokens at most, the texts are blocks of {length}")
     with evaluating(model):
         tokens = torch.tensor([[0, 0], [0, 1]], device=next(model.parameters()).device)
         first, second = model(input_ids=tokens, use_cache=False).logits[:, 0]

@@ -1,4 +1,4 @@
-"""Perturbations of samples, latent codes and noise. One file each; parameters are drawn per sample."""
+"""Perturbations of samples, texts, latent codes and noise. One file each; parameters are drawn per sample."""
 
 from dreamer.perturbations.adversarial import Adversarial
 from dreamer.perturbations.affine import Affine
@@ -6,11 +6,16 @@ from dreamer.perturbations.base import Perturbation, bound, perturb, scaled
 from dreamer.perturbations.colour import Colour
 from dreamer.perturbations.crop_flip import CropFlip
 from dreamer.perturbations.cut_mix import CutMix
+from dreamer.perturbations.infill_spans import InfillSpans
 from dreamer.perturbations.latent_jitter import LatentJitter
 from dreamer.perturbations.latent_mixing import LatentMixing
+from dreamer.perturbations.mask_spans import MaskSpans
 from dreamer.perturbations.mixup import Mixup
 from dreamer.perturbations.noise import Noise
 from dreamer.perturbations.occlusion import Occlusion
+from dreamer.perturbations.recombine_segments import RecombineSegments
+from dreamer.perturbations.shuffle_segments import ShuffleSegments
+from dreamer.perturbations.swap_opening import SwapOpening
 from dreamer.perturbations.temperature import Temperature
 
 __all__ = [
@@ -19,12 +24,17 @@ __all__ = [
     "Colour",
     "CropFlip",
     "CutMix",
+    "InfillSpans",
     "LatentJitter",
     "LatentMixing",
+    "MaskSpans",
     "Mixup",
     "Noise",
     "Occlusion",
     "Perturbation",
+    "RecombineSegments",
+    "ShuffleSegments",
+    "SwapOpening",
     "Temperature",
     "perturb",
     "bound",

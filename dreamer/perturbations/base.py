@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 Part = TypeVar("Part")
+Space = Literal["pixel", "token", "latent", "noise"]
+OF_SAMPLES: frozenset[Space] = frozenset({"pixel", "token"})
+"""What is perturbed when samples are, real ones too."""
 
 
 @runtime_checkable
 class Perturbation(Protocol):
-    """Perturbs samples, latent codes, or the noise from which a generator makes either.
+    """Perturbs samples, texts, latent codes, or the noise from which a generator makes either.
 
     Never in place; the same generator state gives the same result; every parameter is drawn per sample. Labels that
     do not change are returned as the very same tensor.
@@ -24,15 +27,16 @@ class Perturbation(Protocol):
     that say how strong it is, 0 for no change; where multiplying them is not right, it also has a method
     ``scaled(strength)``, which returns what :func:`scaled` does. One that needs the learner has a method
     ``bind_model(network)`` that returns a copy bound to it (:func:`bound`); calling it unbound raises a RuntimeError.
-    One that brings samples into a range of values names it in ``clip``, None for none.
+    One that brings samples into a range of values names it in ``clip``, None for none. One of texts has a flag
+    ``rewrites``, true when what becomes of a text is another text, of which a teacher of the clean one knows nothing.
 
     Attributes:
-        space: what is perturbed: ``pixel`` (B, *S) samples, ``latent`` (B, D) codes, or ``noise``, the (B, D) standard
-            normal numbers from which a generator makes codes or samples.
+        space: what is perturbed: ``pixel`` (B, *S) samples, ``token`` (B, T) texts, ``latent`` (B, D) codes, or
+            ``noise``, the (B, D) standard normal numbers from which a generator makes codes or samples.
     """
 
     @property
-    def space(self) -> Literal["pixel", "latent", "noise"]:
+    def space(self) -> Space:
         """See the class."""
         ...
 
@@ -41,7 +45,7 @@ class Perturbation(Protocol):
 
         Args:
             x: (B, *S) samples, or (B, D) latent codes or noise.
-            p: (B, K) label distributions.
+            p: (B, K) label distributions; of texts (B, T) next tokens, -100 where none counts.
             rng: generator on the device of ``x``.
 
         Returns:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamer.core.limits import above
-from dreamer.core.tokens import IGNORED, Tokens
+from dreamer.core.tokens import IGNORED, NAMED, Tokens
 from dreamer.core.types import Dream, Output
 from dreamer.problems.base import Groups, Problem, Tally
 from dreamer.problems.softmax import softened_divergence
@@ -18,6 +18,8 @@ from dreamer.problems.softmax import softened_divergence
 if TYPE_CHECKING:
     from dreamer.streams.base import Stream
 
+_LEAST = 1e-6
+"""What is left, at least, for all tokens that are not named."""
 By = Literal["bits_per_byte", "perplexity", "answers"]
 _SCORES: dict[By, tuple[str, str, bool]] = {
     "bits_per_byte": ("bits per byte", "", False),
@@ -54,6 +56,9 @@ class Language(Problem):
     A batch is (B, T), an output (B, T, V) logits, a teacher's likewise. A replay is balanced by domain. The losses are
     means over the tokens that count, not over sequences: cross-entropy against the next tokens, distillation against a
     teacher's distributions. Text is its own target: a text that a model writes (own_words) needs no teacher to name it.
+
+    A teacher may give its k most likely tokens alone: (B, T, k) log-probabilities, with their names in the dream's
+    field ``teacher_tokens``. The loss is then the divergence of k + 1 events, the last being that it is none of them.
 
     The scores:
 
@@ -114,8 +119,23 @@ class Language(Problem):
         counted = (target.y if target.p is None else target.p) != IGNORED
         if not counted.any():
             return 0 * output.logits.sum()
+        named = (target.fields or {}).get(NAMED)
+        if named is not None:
+            return self._divergence_of_likely(output.logits[counted], target.teacher[counted], named[counted])
         divergence = softened_divergence(output.logits[counted], target.teacher[counted], None, self.temperature)
         return self.temperature**2 * divergence
+
+    def _divergence_of_likely(self, logits: Tensor, taught: Tensor, named: Tensor) -> Tensor:
+        """KL of (N, V) logits to a teacher of whom (N, k) log-probabilities of named tokens are known."""
+        if self.temperature != 1:
+            raise ValueError(
+                "language: a teacher whose most likely tokens alone are known has no other temperature: expected "
+                f"temperature=1, or logits=True of OwnWords, got {self.temperature}"
+            )
+        said = functional.log_softmax(logits, dim=1).gather(1, named)
+        likely = taught.to(said.dtype)
+        others, wanted = (torch.log1p(-p.exp().sum(dim=1).clamp(max=1 - _LEAST)) for p in (said, likely))
+        return ((likely.exp() * (likely - said)).sum(dim=1) + wanted.exp() * (wanted - others)).mean()
 
     def restrict(self, outputs: Tensor, groups: Tensor) -> Tensor:
         """All of it: a teacher says what comes next in any text."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from dreamer.core.limits import expect_each
+from dreamer.core.limits import expect, expect_each
 from dreamer.core.types import Dream, Losses, SleepContext, Step
 from dreamer.networks.base import check_resettable, forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
@@ -45,11 +45,13 @@ class Sleep:
             1 forgets the day. The optimiser forgets its moments. The first experience has no dawn.
         anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
         lr_scale: factor of the optimiser's learning rate in this stage.
+        warmup: steps at the stage's start over which the learning rate rises linearly; 0 starts with all of it.
         steps_per_dream: steps whose dreams are made at once.
 
     Raises:
-        ValueError: when a count is not positive, a strength is negative, ``lr_scale`` is not above 0, ``anneal`` is not
-            in (0, 1] or ``from_dawn`` not in [0, 1], or the stage begins both from scratch and from dawn.
+        ValueError: when a count is not positive, a strength or ``warmup`` is negative, ``lr_scale`` is not above 0,
+            ``anneal`` is not in (0, 1] or ``from_dawn`` not in [0, 1], or the stage begins both from scratch and from
+            dawn.
     """
 
     steps: int | Sequence[int] = 200
@@ -64,6 +66,7 @@ class Sleep:
     from_dawn: float = 0.0
     anneal: float = 1.0
     lr_scale: float = 1.0
+    warmup: int = 0
     steps_per_dream: int = 16
 
     kind: ClassVar[Literal["nrem", "rem"]]
@@ -87,7 +90,7 @@ class Sleep:
         strength = (float(given),) if isinstance(given, int | float) else tuple(map(float, given))
         if not strength or min(strength) < 0:
             raise ValueError(f"{self.kind}: expected a strength of at least 0 for each night, got {given}")
-        check_anneal(self.anneal, f"{self.kind}: ")
+        check_rates(self.anneal, self.warmup, f"{self.kind}: ")
         if not 0 <= self.from_dawn <= 1:
             raise ValueError(f"{self.kind}: expected from_dawn in [0, 1], got {self.from_dawn}")
         if self.from_scratch and self.from_dawn:
@@ -139,7 +142,10 @@ class Sleep:
         return Losses.of(learner=total_loss(self._chosen, output, dream, active))
 
 
-def check_anneal(anneal: float, where: str = "") -> None:
-    """Raise a ValueError unless the fraction of the learning rate that is left at a stage's end makes sense."""
+def check_rates(anneal: float, warmup: int, where: str = "") -> None:
+    """Raise a ValueError unless a learning rate can rise and fall like this in a stage."""
     if not 0 < anneal <= 1:
         raise ValueError(f"{where}expected anneal in (0, 1], got {anneal}")
+    expect(f"{where}warmup", warmup, int, "100")
+    if warmup < 0:
+        raise ValueError(f"{where}expected warmup of at least 0 steps, got {warmup}")

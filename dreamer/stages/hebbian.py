@@ -73,6 +73,7 @@ class Hebbian:
     from_scratch = False
     from_dawn = 0.0
     anneal = 1.0
+    warmup = 0
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from torch import Tensor
 from dreamer.core.types import Dream, Output, Perturbations, SleepContext
 from dreamer.generators import Generator
 from dreamer.generators.base import Teachers
-from dreamer.networks.base import forward
+from dreamer.networks.base import Frozen, forward
 from dreamer.objectives.base import Objective
 from dreamer.perturbations import LatentMixing, Noise, Perturbation, perturb
 from dreamer.perturbations.base import bound, scaled
@@ -70,11 +70,28 @@ class Replayer:
         if count - from_memory:
             parts.append(self._generated(context, classes, count - from_memory, perturbations, rng))
         clean = self._join(parts, len(classes))
+        clean = self._rewritten(context, clean, [part for part in perturbations if part.space == "token"], rng)
         pixel = [] if clean.is_features else [part for part in perturbations if part.space == "pixel"]
         if not pixel:
             return clean
         x, p = perturb_labelled(self.problem, pixel, clean, len(classes), rng)
         return clean._replace(x=x, p=p, clean=clean.x)
+
+    def _rewritten(
+        self, context: SleepContext, dream: Dream, perturbations: Sequence[Perturbation], rng: torch.Generator
+    ) -> Dream:
+        """Texts that were perturbed among those of one teacher, who writes in them, and says what comes next."""
+        by_teacher = [(teacher, rows) for teacher, rows, _ in self._taught(context, dream)]
+        for part in perturbations:
+            x, y = dream.x.clone(), dream.y.clone()
+            for who, rows in by_teacher or [(context.network, slice(None))]:
+                writer = bound([part], who.network if isinstance(who, Frozen) else who)
+                x[rows], y[rows] = perturb(writer, dream.x[rows], dream.y[rows], rng)
+            if part.rewrites:  # type: ignore[attr-defined]
+                dream = dream._replace(x=x, y=y, teacher=None, clean=None, fields=None)
+            else:
+                dream = dream._replace(x=x, y=y, clean=dream.x if dream.clean is None else dream.clean)
+        return dream
 
     def sources(self, context: SleepContext) -> tuple[bool, bool]:
         """Whether memory and generator take part; a ``ValueError`` when the run has no such part."""
@@ -222,21 +239,26 @@ class Replayer:
         """
         if self.teacher == "average":
             return self._best_average(context, x, samples, features)
+        taught = self._taught(context, samples)
+        if not taught:
+            raise ValueError(f"a stage has teacher={self.teacher!r}, but there is none yet")
+        outputs = [self._output(teacher, x[rows], samples, features, seen) for teacher, rows, seen in taught]
+        return outputs[0] if len(outputs) == 1 else _in_order([rows for _, rows, _ in taught], outputs)
+
+    def _taught(self, context: SleepContext, samples: Dream) -> list[tuple[torch.nn.Module, Any, Tensor]]:
+        """The copies of the learner, each with the rows of the samples that it teaches and the groups it has seen."""
         dawn = None if self.teacher == "dusk" else context.dawn
         dusk = None if self.teacher == "dawn" else context.dusk
-        if dusk is None:
-            if dawn is None:
-                raise ValueError(f"a stage has teacher={self.teacher!r}, but there is none yet")
-            return self._output(dawn, x, samples, features, context.old_classes)
-        if dawn is None:
-            return self._output(dusk, x, samples, features, context.seen_classes)
+        if self.teacher == "average" or (dawn is None and dusk is None):
+            return []
+        if dusk is None or dawn is None:
+            seen = context.old_classes if dusk is None else context.seen_classes
+            return [(dawn if dusk is None else dusk, slice(None), seen)]  # type: ignore[list-item]
         # of a class that came back in another domain dusk is the teacher
         old = (context.old_classes & ~context.new_classes)[samples.groups]
         parts = ((dawn, old, context.old_classes), (dusk, ~old, context.new_classes))
         # not every network takes an empty batch
-        shown = [(teacher, rows.nonzero().flatten(), seen) for teacher, rows, seen in parts if rows.any()]
-        outputs = [self._output(teacher, x[rows], samples, features, seen) for teacher, rows, seen in shown]
-        return _in_order([rows for _, rows, _ in shown], outputs)
+        return [(teacher, rows.nonzero().flatten(), seen) for teacher, rows, seen in parts if rows.any()]
 
     def _best_average(self, context: SleepContext, x: Tensor, samples: Dream, features: bool) -> Output:
         """For each sample the moving average that agrees best with its target (CLS-ER, Arani et al. 2022)."""

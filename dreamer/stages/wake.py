@@ -15,7 +15,7 @@ from dreamer.networks.base import forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
 from dreamer.objectives.base import total_loss
 from dreamer.perturbations.base import Perturbation, bound
-from dreamer.stages.base import check_anneal
+from dreamer.stages.base import check_rates
 from dreamer.stages.replay import Replayer, Source, perturb_labelled, wants_features, wants_teacher
 
 ReplayWeight = Literal["experience", "equal"]
@@ -49,11 +49,12 @@ class Wake:
         anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
         lr_scale: factor of the optimiser's learning rate; a list gives one for each experience, the last for all
             further ones.
+        warmup: steps at the stage's start over which the learning rate rises linearly; 0 starts with all of it.
         steps_per_dream: steps whose dreams are made at once, from a generator that rests meanwhile.
 
     Raises:
-        ValueError: when a count is not positive (``replay``, a ``replay_weight``: not negative), or an ``lr_scale`` is
-            not above 0.
+        ValueError: when a count is not positive (``replay``, a ``replay_weight``, ``warmup``: not negative), or an
+            ``lr_scale`` is not above 0.
     """
 
     kind: Literal["wake"] = "wake"
@@ -75,11 +76,12 @@ class Wake:
         replay_perturbations: Sequence[Perturbation] = (),
         anneal: float = 1.0,
         lr_scale: float | Sequence[float] = 1.0,
+        warmup: int = 0,
         steps_per_dream: int = 16,
     ):
         at_least(1, epochs=epochs, steps=steps, batch_size=batch_size, steps_per_dream=steps_per_dream)
         at_least(0, replay=replay, replay_weight=None if isinstance(replay_weight, str) else replay_weight)
-        check_anneal(anneal)
+        check_rates(anneal, warmup)
         scales = (float(lr_scale),) if isinstance(lr_scale, int | float) else tuple(map(float, lr_scale))
         if not scales or not all(0 < scale < math.inf for scale in scales):
             raise ValueError(f"expected an lr_scale above 0 for each experience, got {lr_scale}")
@@ -97,6 +99,7 @@ class Wake:
         self.from_dawn = 0.0
         self.anneal = anneal
         self.lr_scales = scales
+        self.warmup = warmup
         self.steps_per_dream = steps_per_dream
 
     @property

@@ -14,6 +14,7 @@ from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.streams.base import Samples, Stream, TensorSamples, make_stream
 from dreamer.streams.sources import own_folder
 from dreamer.streams.tokenisers import Tokeniser, tokeniser_of
+from dreamer.streams.turns import is_conversation, packed_turns, plain, turns_of
 
 Opening = Literal["mark", "beginning", "name"]
 ENDINGS = (".txt", ".md", ".rst", ".py")
@@ -84,13 +85,17 @@ def from_texts(
 ) -> Stream:
     """Texts by domain, each domain an experience; packed into blocks, every token predicted once.
 
+    Rows with ``prompt`` and ``response``, or with ``messages`` of ``role`` and ``content``, are conversations: the
+    assistant's words alone count, in the tokeniser's chat template where it has one. Each begins a block.
+
     The documents of a domain are joined, by the tokeniser's mark of end where it has one, and cut into blocks. A block
     begins with the opening of its domain, which is given: no loss is taken there. The last block is filled up, and what
     fills it does not count. Test data are the documents in the middle or, of a domain with too few of them, the
     characters in the middle of each. Some training blocks are held out for validation.
 
     Args:
-        domains: the texts by name: one string, an iterable of strings, or a data set of Hugging Face.
+        domains: the texts by name: one string, an iterable of strings or of conversations, or a data set of Hugging
+            Face.
         tokeniser: ``bytes``; ``pairs:SIZE``, byte pairs trained on the first domain; a folder or a name of a tokeniser
             of ``transformers``, or one itself.
         block: T, the tokens that a network reads of a sample.
@@ -117,20 +122,31 @@ def from_texts(
     fractions(test=test, validation=validation)
     if not domains:
         raise ValueError("stream 'text': expected at least one domain, got none")
-    whole = {name: _documents(name, given, column) for name, given in domains.items()}
-    parts = {name: _divided(documents, test) for name, documents in whole.items()}
-    chosen = tokeniser_of(tokeniser, "".join(piece for piece, _ in next(iter(parts.values()))[0]))
+    rows = {name: [given] if isinstance(given, str) else list(given) for name, given in domains.items()}
+    spoken = {
+        name: _held_out([turns_of(row, name) for row in given], test)
+        for name, given in rows.items()
+        if given and is_conversation(given[0])
+    }
+    parts = {name: _divided(_documents(name, rows[name], column), test) for name in rows if name not in spoken}
+    first = next(iter(rows))
+    learnt_first = map(plain, spoken[first][0]) if first in spoken else (piece for piece, _ in parts[first][0])
+    chosen = tokeniser_of(tokeniser, "".join(learnt_first))
     openings, texts, marks = _openings(chosen, list(domains), opening)
     tokens = Tokens.of(texts, openings, marks)
     longest = max(map(len, openings))
     if longest > block:
         raise ValueError(f"stream 'text': expected blocks longer than the opening of {longest} tokens, got {block}")
     pairs: list[tuple[Samples, Samples]] = []
-    for (name, pieces), start in zip(parts.items(), openings, strict=True):
-        learnt, tested = (_joined(chosen, tokens, piece, name) for piece in pieces)
+    for name, start in zip(rows, openings, strict=True):
+        if name in spoken:
+            learnt, tested = (TensorSamples(*packed_turns(chosen, part, start, block)) for part in spoken[name])
+        else:
+            joined = [_joined(chosen, tokens, pieces, name) for pieces in parts[name]]
+            learnt, tested = (_packed(part, start, block) for part in joined)
         if not len(learnt) or not len(tested):
             raise ValueError(f"stream 'text': domain {name!r} has too little text to hold {test:.0%} of it out")
-        pairs.append((_packed(learnt, start, block), _packed(tested, start, block)))
+        pairs.append((learnt, tested))
     return make_stream(
         "text",
         pairs,
@@ -140,6 +156,37 @@ def from_texts(
         class_names=list(domains),
         tokens=tokens,
     )
+
+
+def held_out(
+    root: str | Path, tokeniser: str | Any = "bytes", block: int = 128, most: int | None = None
+) -> tuple[dict[str, Samples], Tokens]:
+    """All text of a folder as blocks to be scored, a set for each ``<name>.txt`` or each folder ``<name>/`` of files.
+
+    Args:
+        tokeniser: as for :func:`from_texts`. Texts open with its mark of beginning, or, without any, with the end of a
+            line.
+        block: T, the tokens that a model reads of a sample.
+        most: blocks of each set, evenly spread over its text; None takes all.
+
+    Raises:
+        ValueError: when there is no text, or the tokeniser loses bytes.
+    """
+    place = Path(root)
+    found = _files(place) if place.is_dir() else {}
+    if not found:
+        raise ValueError(f"expected a folder with <name>.txt or <name>/*.txt at {str(place)!r}, found none")
+    texts = {name: _documents(name, [_read(path) for path in paths], "text") for name, paths in found.items()}
+    chosen = tokeniser_of(tokeniser, "")
+    opening = chosen.encode("\n").tolist() if chosen.beginning is None else [chosen.beginning]
+    tokens = Tokens.of(chosen.texts, [opening] * len(texts), chosen.marks)
+    sets: dict[str, Samples] = {}
+    for name, documents in texts.items():
+        packed = _packed(_joined(chosen, tokens, [(document, True) for document in documents], name), opening, block)
+        count = len(packed) if most is None else min(most, len(packed))
+        rows = torch.linspace(0, len(packed) - 1, count).round().long()
+        sets[name] = TensorSamples(packed.x[rows], packed.y[rows])
+    return sets, tokens
 
 
 # ---------------------------------------------------------------- reading
@@ -211,6 +258,13 @@ def _divided(documents: Sequence[str], test: float) -> tuple[list[Piece], list[P
         learnt += [(document[:start], False), (document[start + length :], True)]
         tested.append((document[start : start + length], False))
     return learnt, tested
+
+
+def _held_out(conversations: Sequence[Any], test: float) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The conversations for training and those for the test, from the middle: at least one of several."""
+    count = max(1, round(len(conversations) * test)) if test and len(conversations) > 1 else 0
+    start = (len(conversations) - count) // 2
+    return [*conversations[:start], *conversations[start + count :]], conversations[start : start + count]
 
 
 def _openings(chosen: Tokeniser, names: Sequence[str], opening: Opening) -> tuple[list[list[int]], list[str], set[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ from dreamer.core import transformers
 from dreamer.core.tokens import as_text
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_SAID = "What was said."
+"""Stands for a turn's content in a chat template."""
 _PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 
 
@@ -106,6 +108,22 @@ class HuggingFace:
     def encode(self, text: str) -> Tensor:
         found = self.tokeniser(text, add_special_tokens=False, verbose=False)["input_ids"]
         return torch.tensor(found, dtype=torch.int64)
+
+    def conversation(self, turns: Sequence[tuple[str, str]], opened: bool) -> str | None:
+        """Turns of who speaks and what is said as the chat template writes them; None without one.
+
+        Args:
+            opened: end with the mark behind which the assistant begins to speak.
+        """
+        if not getattr(self.tokeniser, "chat_template", None):
+            return None
+        messages = [{"role": role, "content": said} for role, said in turns]
+        return str(self.tokeniser.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened))
+
+    def empty_turn(self) -> list[int]:
+        """The tokens behind which a user begins to speak; none without a chat template."""
+        before, found, _ = (self.conversation([("user", _SAID)], False) or "").partition(_SAID)
+        return self.encode(before).tolist() if found else []
 
 
 def tokeniser_of(given: str | Any, first: str) -> Tokeniser:

@@ -33,7 +33,7 @@ from dreamer.loop.plan import (
 from dreamer.loop.sleeper import Sleeper
 from dreamer.memory import Memory
 from dreamer.metrics import AccuracyRow
-from dreamer.metrics.record import protocol_record, results_record, row_logs, seen_average
+from dreamer.metrics.record import protocol_record, results_record, seen_average
 from dreamer.plasticity import Plasticity
 from dreamer.problems import Classification, Problem
 from dreamer.schedules import Boundary, Schedule
@@ -44,7 +44,8 @@ from dreamer.training.averaging import weight_sums
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
-from dreamer.training.monitors import count_evaluations, monitored, warn_of_early_stop
+from dreamer.training.guard import NightGuard
+from dreamer.training.monitors import count_evaluations, log_row, monitored, warn_of_early_stop
 from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import load_run, save_run
 from dreamer.training.trainer import (
@@ -100,6 +101,8 @@ class WakeSleepModule(pl.LightningModule):
             sample's own ``task`` (which must then be known at test time).
         evaluated: what is evaluated: the ``network``, or the slowest of its moving averages (``average``).
         problem: what the learner predicts; by default the class of a sample.
+        roll_back: by how much a night may worsen the mean held-out score of the experiences seen so far, in its own
+            unit; one that worsens it more is undone. None undoes nothing.
         seed: of everything that is drawn at random.
 
     Raises:
@@ -121,6 +124,7 @@ class WakeSleepModule(pl.LightningModule):
         active_outputs: ActiveOutputs = "all",
         evaluated: Literal["network", "average"] = "network",
         problem: Problem | None = None,
+        roll_back: float | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -153,6 +157,7 @@ class WakeSleepModule(pl.LightningModule):
         self._stage_weights: Tensor | None = None
         self._schedule_start = dict(self.schedule.state_dict())
         self._watch = FiniteWatch()
+        self.guard = NightGuard(roll_back)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook on the module some forty times a step; torch would search every registry
@@ -232,6 +237,7 @@ class WakeSleepModule(pl.LightningModule):
         if stage != "fit":
             return
         self._hypnogram = fit_plan(self.trainer, self)
+        self.guard.check(self)
         # every fit is a run of its own; a checkpoint, if any, is loaded after this hook and brings its ledger
         self.sleeper.parts, self.sleeper.ledger = self.parts, Ledger()
         self._last_row = self._stage_weights = None
@@ -323,6 +329,7 @@ class WakeSleepModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Refuse a learning rate schedule that would run out of steps in a stage to come."""
         steps = planned_steps(self.trainer, self.hypnogram)
+        self.guard.resumed(self)
         certain = self.trainer.max_steps < 0 and not any(stage.tentative for stage in self.hypnogram)
         check_total_steps(self.trainer, steps, certain, "all stages", f"total_steps={steps}")
 
@@ -334,6 +341,7 @@ class WakeSleepModule(pl.LightningModule):
             self.ledger.opened_at = self.global_step
             if stage.opens:
                 self.sleeper.begin_experience(stage, seen_classes(self.stream, stage.experience, self.wake))
+            self.guard.begin(stage, self)
             if self.parts.spec(stage).from_scratch:
                 seed_global(mix(self.seed, Purpose.INIT, stage.index), self.device)
             self.sleeper.move_weights(stage, self.trainer.optimizers[0])
@@ -375,21 +383,11 @@ class WakeSleepModule(pl.LightningModule):
             if self.hypnogram.ends_day(stage):
                 self._end_day(stage)
         if stage.evaluated:
-            ledger.rows.append(self._row(stage, global_step))
-            self._log_row(stage, global_step)
+            ledger.rows.append(self.guard.judge(stage, self._row(stage, global_step), self))
+            log_row(self.loggers, ledger.rows, self.stream.origins, self.problem, stage, global_step)
         ledger.nights += self.hypnogram.closes_night(stage)
         ledger.close(stage.kind, global_step - ledger.opened_at)
         ledger.opened_at = global_step
-
-    def _log_row(self, stage: Stage, global_step: int) -> None:
-        """Give loggers the last row; held-out scores at the stage's last step, as Lightning does at an epoch's end."""
-        rows, origins = self.ledger.rows, self.stream.origins
-        held = seen_average(rows[-1], origins, "validation")
-        for logger in self.loggers:
-            logger.log_metrics(row_logs(rows, origins, self.problem), step=global_step)
-            if held is not None:
-                named = {monitored(self.problem): float(torch.tensor(held)), "epoch": stage.index}
-                logger.log_metrics(named, step=global_step - 1)
 
     def _end_day(self, stage: Stage) -> None:
         data, whole = self._data, RankInfo(self.seed, self.device, fold=folds(self.network))

@@ -31,6 +31,7 @@ def save_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> None:
         "hypnogram": module.hypnogram.as_records() if module.planned else None,
         "memory": None if module.memory is None else all_gather(state["memory"]),
         "devices": module.trainer.world_size,
+        "evening": module.guard.state_dict(),
     }
 
 
@@ -44,6 +45,8 @@ def load_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> Hypnogram |
     mine = {plain_name(name): name for name in module.state_dict()}
     checkpoint["state_dict"] = {mine.get(name, name): value for name, value in checkpoint["state_dict"].items()}
     module.sleeper.load_state_dict(saved)
+    # checkpoints of earlier versions have none
+    module.guard.load_state_dict(saved.get("evening"))
     plan = resumed_plan(saved, module, module.trainer.world_size) if module.planned else None
     if module.memory is not None and saved["memory"] is not None:
         restore(module.memory, saved["memory"])

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dreamer.core.tokens import IGNORED, Tokens
+from dreamer.core.sampling import next_tokens
+from dreamer.core.tokens import IGNORED, NAMED, Tokens
 from dreamer.core.types import Batch, Perturbations, SleepContext
 from dreamer.generators import OwnWords, UntrainedError
-from dreamer.generators._sampling import next_tokens
 from dreamer.generators.base import Teachers
 from dreamer.networks import MLP, Decoder
 from dreamer.networks.base import Frozen
@@ -95,7 +95,7 @@ def test_behind_the_end_nothing_counts() -> None:
 
 def test_a_length_counts_from_behind_the_opening() -> None:
     dream = writing(Always(4), 0, 2, length=2).dream(torch.tensor([0, 2]), rng())
-    assert dream.y.tolist() == [[4, 4, -100, -100, -100, -100], [3, 4, 4, -100, -100, -100]]
+    assert dream.y.tolist() == [[4, 4, -100, -100, -100, -100], [-100, 4, 4, -100, -100, -100]]
 
 
 def test_the_same_random_numbers_give_the_same_words() -> None:
@@ -265,3 +265,15 @@ def test_a_learner_that_cannot_write_is_refused() -> None:
         OwnWords((T,), 3, tokens=TOKENS).attach(MLP((T,), V))
     with pytest.raises(ValueError, match=r"expected attach\(learner\)"):
         OwnWords((T,), 3, tokens=TOKENS).write(torch.zeros(1).long(), rng())
+
+
+def test_it_keeps_the_most_likely_tokens_of_its_distributions_alone() -> None:
+    y = torch.tensor([0, 1, 2, 0])
+    whole = writing(decoder(), 0, 1, 2).dream(y, rng())
+    likely = writing(decoder(), 0, 1, 2, logits=3).dream(y, rng())
+    assert torch.equal(whole.x, likely.x) and likely.teacher is not None
+    said, named = whole.teacher.log_softmax(dim=2).topk(3, dim=2)
+    assert torch.equal(likely.fields[NAMED], named)
+    torch.testing.assert_close(likely.teacher, said)
+    assert likely.rows(slice(1, 3)).fields[NAMED].shape == (2, T, 3)
+    assert writing(decoder(), 0, 1, 2, logits=V).dream(y, rng()).fields is None, "all of them have no names"

@@ -450,6 +450,7 @@ def test_it_needs_something_to_dream_from():
     [
         (Wake(replay=8, perturbations=(Affine(),)), "perturbations is not replay"),
         (Wake(replay=8, anneal=0.5), "anneal is not replay"),
+        (Wake(replay=8, warmup=5), "warmup is not replay"),
         (Wake(replay=8, data="joint"), "data is not replay"),
         (Absorb(), "Absorb learns without gradients"),
         (-1, "replay of at least 0"),

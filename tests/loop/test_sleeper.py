@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -168,6 +169,22 @@ def test_outputs_that_came_after_dawn_stay() -> None:
     new = network.weight[2].clone()
     move_towards(network, dawn, 1.0)
     assert torch.equal(network.weight[:2], dawn.weight) and torch.equal(network.weight[2], new)
+
+
+def test_a_stage_warms_up_linearly_under_its_cosine_and_the_next_one_starts_with_all() -> None:
+    stream = tiny_stream()
+    module = tiny_module(stream, wake=Wake(epochs=2, batch_size=9, warmup=4), night=[NREM(6, 8, warmup=2, anneal=0.5)])
+    optimizer = module.configure_optimizers()
+    (full,) = {group["lr"] for group in optimizer.param_groups}
+    sleeper = sleeper_for(module)
+    rates = []
+    for stage in plan_run(stream, module.parts, cycles=1)[:2]:
+        sleeper.enter(stage, classes_at(stream, stage.experience, "all"))
+        for step in range(6):
+            sleeper.anneal(optimizer, step)
+            rates.append(optimizer.param_groups[0]["lr"] / full)
+    cosine = [0.75 + 0.25 * math.cos(math.pi * step / 6) for step in range(6)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, cosine[0] / 2, *cosine[1:]])
 
 
 def dark(stream: Stream, memory: Reservoir, epochs: int, lr: float = 1e-2, **changes: object) -> WakeSleepModule:

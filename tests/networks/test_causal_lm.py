@@ -121,7 +121,7 @@ def test_activations_computed_anew_give_the_same_gradients() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"outputs": V + 1}, "the model has 30 tokens, the stream 31"),
+        ({"outputs": V + 1}, "the model has 30 tokens, the texts 31"),
         ({"sample_shape": (4096,)}, "reads 2048 tokens at most"),
         ({"model": {"model_type": "none"}}, "model_type"),
         ({"model": {"n_layer": 1}}, "model_type"),

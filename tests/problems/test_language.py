@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamer.core.tokens import IGNORED, Tokens
+from dreamer.core.tokens import IGNORED, NAMED, Tokens
 from dreamer.core.types import Dream, Output
 from dreamer.metrics import forgetting, summarise
 from dreamer.problems import Language, Tally
@@ -25,6 +25,27 @@ def batch(seed: int = 0) -> tuple[Tensor, Dream]:
     y = torch.randint(5, (3, 6), generator=rng)
     y[1, :4], y[2] = IGNORED, IGNORED
     return outputs, Dream(torch.randint(5, (3, 6), generator=rng), y, teacher=teacher)
+
+
+def test_a_teacher_may_name_its_most_likely_tokens_alone() -> None:
+    outputs, dream = batch()
+    said, named = dream.teacher.log_softmax(dim=2).topk(2, dim=2)
+    likely = dream._replace(teacher=said, fields={NAMED: named})
+    counted = dream.y != IGNORED
+
+    def events(logits: Tensor) -> Tensor:
+        """Probabilities of the two tokens, and of all others together."""
+        p = logits.softmax(dim=2).gather(2, named)[counted]
+        return torch.cat([p, 1 - p.sum(dim=1, keepdim=True)], dim=1)
+
+    p, q = events(dream.teacher), events(outputs)
+    expected = (p * (p / q).log()).sum(dim=1).mean()
+    torch.testing.assert_close(Language().soft_loss(Output(outputs), likely, None), expected)
+    every = dream._replace(teacher=dream.teacher.log_softmax(dim=2), fields={NAMED: torch.arange(5).expand(3, 6, 5)})
+    full = Language().soft_loss(Output(outputs), dream, None)
+    torch.testing.assert_close(Language().soft_loss(Output(outputs), every, None), full, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"expected temperature=1.*got 2\.0"):
+        Language(temperature=2.0).soft_loss(Output(outputs), likely, None)
 
 
 def test_every_token_that_counts_weighs_the_same() -> None:

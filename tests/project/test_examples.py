@@ -67,4 +67,5 @@ def test_there_is_one_for_everything_that_people_begin_with() -> None:
         "resume",
         "several_devices",
         "task_free",
+        "fine_tune_language_model",
     } <= {example.stem for example in EXAMPLES}

@@ -11,13 +11,24 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.callbacks.run_folder import RunFolder
-from dreamer.core.types import Batch
+from dreamer.core.types import Batch, SleepContext
 from dreamer.generators import ClassConditionalVAE, OwnWords
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.memory import ClassBalanced, ClassStatistics, Reservoir
 from dreamer.networks import MLP, Decoder
+from dreamer.networks.base import Frozen
 from dreamer.objectives import CrossEntropy, Distillation, HardTargets, SoftTargets
-from dreamer.perturbations import Affine, Mixup, Noise, Temperature
+from dreamer.perturbations import (
+    Affine,
+    InfillSpans,
+    MaskSpans,
+    Mixup,
+    Noise,
+    RecombineSegments,
+    ShuffleSegments,
+    SwapOpening,
+    Temperature,
+)
 from dreamer.plasticity import MovingAverage
 from dreamer.problems import Classification, Language, Regression
 from dreamer.report.results import read_results
@@ -81,6 +92,50 @@ def test_stopped_anywhere_it_resumes_bit_equal(step: int, reference: tuple[WakeS
     assert run.results()["accuracy_matrix"] == whole.results()["accuracy_matrix"]
     for name, value in whole.state_dict().items():
         assert torch.equal(value, run.state_dict()[name]), name
+
+
+PARTS_OF_TEXTS = [
+    Temperature(),
+    *(MaskSpans(), InfillSpans(), ShuffleSegments(), RecombineSegments(), SwapOpening()),
+]
+
+
+@pytest.mark.parametrize("memory", [None, ClassBalanced(12)], ids=["words", "words and texts"])
+@pytest.mark.parametrize("part", PARTS_OF_TEXTS, ids=lambda part: type(part).__name__)
+def test_every_perturbation_of_texts_serves_dreams_and_memories_awake_and_asleep(part: Any, memory: Any) -> None:
+    awake = {"replay": 8, "replay_objectives": (SoftTargets(),), "replay_perturbations": (part,)}
+    night = [REM(2, 8, perturbations=(part,), objectives=(SoftTargets(),), strength=(1.0, 0.5))]
+    train(module(wake=Wake(steps=3, batch_size=9, **awake), night=night, memory=memory), STREAM)
+
+
+@pytest.mark.parametrize("part", PARTS_OF_TEXTS[1:], ids=lambda part: type(part).__name__)
+def test_real_texts_are_perturbed_too(part: Any) -> None:
+    train(
+        module(wake=Wake(steps=3, batch_size=9, perturbations=(part,)), night=[], generator=None, memory=None), STREAM
+    )
+
+
+def test_a_teacher_says_anew_what_comes_next_in_a_text_that_was_rewritten() -> None:
+    """Each domain's own teacher writes in its texts and labels them; a clean label belongs to a clean text."""
+    dawn, dusk = (
+        Frozen(learner()),
+        Frozen(Decoder(STREAM.sample_shape, STREAM.num_classes, width=16, layers=1, heads=2)),
+    )
+    generator = own_words()
+    for domain in range(2):
+        day = Batch(torch.zeros(2, 13).long(), torch.zeros(2, 13).long(), torch.full((2,), domain))
+        generator.end_experience([day], domain, torch.Generator())
+    old, new = torch.tensor([True, False, False]), torch.tensor([False, True, False])
+    context = SleepContext(learner(), dawn, dusk, (), None, generator, old, new, None, 2, night=1)
+    for part, clean in ((InfillSpans(1.0), False), (ShuffleSegments(1.0), False), (MaskSpans(1.0), True)):
+        (stage,) = module(night=[REM(2, 16, perturbations=(part,), objectives=(SoftTargets(),))]).parts.night
+        dream = stage.dream(context, 1, torch.Generator().manual_seed(0))
+        assert (dream.clean is not None) == clean and (dream.teacher is not None) == clean
+        taught = stage.teach(context, dream)
+        for teacher, domain in ((dawn, 0), (dusk, 1)):
+            rows = dream.group == domain
+            shown = dream.clean if clean else dream.x
+            assert rows.sum() == 8 and torch.allclose(taught.teacher[rows], teacher(shown[rows]), atol=1e-5)
 
 
 def test_scores_are_bits_of_which_less_is_better(reference: tuple[WakeSleepModule, Path]) -> None:

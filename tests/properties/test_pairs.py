@@ -22,6 +22,7 @@ from dreamer.memory import ClassBalanced
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, Distillation, LogitMatching
 from dreamer.perturbations import Affine, LatentMixing
+from dreamer.perturbations.base import OF_SAMPLES
 from dreamer.plasticity import MovingAverage
 from dreamer.stages import NREM, REM, Absorb, Hebbian, Wake
 from dreamer.streams import Stream
@@ -49,6 +50,7 @@ ENTERED_BEHIND = "what is replayed there enters behind them"
 ARE_FEATURES = "what is replayed there are features of the learner"
 NOT_KEPT = r"matches the logits that were kept with a sample: .*logits=True"
 NO_CODES = "what is replayed there has none"
+NO_TEXTS = "perturbs texts, but the samples of .* are none|needs a network that writes token by token"
 
 
 def names(family: str) -> list[str]:
@@ -170,8 +172,8 @@ def test_every_generator_takes_every_perturbation_that_fits_its_space(
 ) -> None:
     name, options = generator
     part, perturbing = make("generators", name, **options), make("perturbations", perturbation)
-    if perturbing.space == "pixel":
-        reason = ARE_FEATURES if part.is_features else None
+    if perturbing.space in OF_SAMPLES:
+        reason = ARE_FEATURES if part.is_features else NO_TEXTS if perturbing.space == "token" else None
     else:
         reason = None if perturbing.space in part.spaces else NO_CODES
     parts = {"perturbations": (perturbing,), "strength": (1.0, 0.5)}
@@ -183,8 +185,8 @@ def test_every_generator_takes_every_perturbation_that_fits_its_space(
 def test_every_memory_takes_every_perturbation_that_fits_its_space(memory: tuple[str, dict], perturbation: str) -> None:
     name, options = memory
     part, perturbing = make("memory", name, **options), make("perturbations", perturbation)
-    if perturbing.space == "pixel":
-        reason = ARE_FEATURES if part.is_features else None
+    if perturbing.space in OF_SAMPLES:
+        reason = ARE_FEATURES if part.is_features else NO_TEXTS if perturbing.space == "token" else None
     else:
         reason = None if perturbing.space == "latent" and part.is_features else NO_CODES
     trains_or_is_refused(reason, memory=part, **replaying("wake", perturbations=(perturbing,)))
@@ -268,8 +270,8 @@ def test_every_perturbation_serves_real_and_replayed_samples_under_all_active_ou
     perturbing = make("perturbations", perturbation)
     awake = {"replay": 8, "replay_objectives": (CrossEntropy(), Distillation()), "replay_perturbations": (perturbing,)}
     wake = Wake(steps=2, batch_size=9, perturbations=(perturbing,), **awake)
-    reason = (
-        None if perturbing.space == "pixel" else f"{perturbing.space} perturbation, which cannot perturb real samples"
+    reason = {"pixel": None, "token": NO_TEXTS}.get(
+        perturbing.space, f"{perturbing.space} perturbation, which cannot perturb real samples"
     )
     trains_or_is_refused(reason, memory=ClassBalanced(10), wake=wake, night=(), active_outputs=active_outputs)
 

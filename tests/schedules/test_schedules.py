@@ -241,6 +241,8 @@ def test_spacings_that_cannot_be_kept_are_refused(name: str) -> None:
 
 def test_a_night_after_every_experience() -> None:
     assert Boundary().cut(9, completed=4, last=False) == [Stretch(9, True)]
+    assert Boundary(first=False).cut(9, completed=4, last=False) == [Stretch(9, True)]
+    assert Boundary(first=False).cut(9, completed=0, last=False) == [Stretch(9, False)]
 
 
 def test_nights_every_few_steps_of_the_whole_run() -> None:

@@ -58,6 +58,14 @@ def test_a_learning_rate_is_scaled_by_something_above_0(scale: float) -> None:
         Wake(lr_scale=[1.0, scale])
 
 
+def test_a_warm_up_is_a_number_of_steps() -> None:
+    for stage in (Wake, REM):
+        with pytest.raises(ValueError, match="expected warmup of at least 0 steps, got -1"):
+            stage(warmup=-1)
+        with pytest.raises(ValueError, match=r"expected .*warmup to be such as 100, got 0\.5"):
+            stage(warmup=0.5)
+
+
 def test_a_configuration_is_checked_against_them() -> None:
     stage = bind(NREM, {"steps": 3, "teacher": "dusk", "perturbations": None}, "night.0").build()
     assert stage.steps == 3 and stage.replayer.teacher == "dusk"

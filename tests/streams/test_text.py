@@ -75,6 +75,51 @@ def test_bits_per_byte_are_over_the_bytes_of_the_text() -> None:
     assert tally.value == pytest.approx(tokens * torch.log2(torch.tensor(float(stream.num_classes))) / len(held_out))
 
 
+TALKS = [{"prompt": f"how many cats are {number}?", "response": f"{number} cats"} for number in range(30)]
+
+
+def test_of_a_conversation_the_response_alone_counts() -> None:
+    stream = from_texts({"talks": TALKS}, block=40, validation=0)
+    x, y = read(stream.experiences[0].train)
+    assert len(x) == 28 and len(stream.experiences[0].test) == 2, "the middle 5 %"
+    assert stream.tokens is not None
+    assert stream.tokens.write(y[3].tolist()) == "3 cats\n"
+    assert stream.tokens.write(x[3, 1:].tolist()).rstrip("\0") == "how many cats are 3?\n3 cats\n"
+    assert torch.equal(x[3, 1:][y[3, :-1] != IGNORED], y[3, :-1][y[3, :-1] != IGNORED])
+
+
+def test_a_long_conversation_goes_on_in_the_next_block_and_loses_nothing() -> None:
+    long = {"messages": [{"role": "user", "content": "a" * 30}, {"role": "assistant", "content": "b" * 30}]}
+    stream = from_texts({"talks": [long, TALKS[0], long]}, block=16, validation=0)
+    _, y = read(stream.experiences[0].train)
+    assert (y == ord("b")).sum() == 60 and (y == ord("a")).sum() == 0
+
+
+def test_a_chat_template_says_how_turns_are_written() -> None:
+    from tests.helpers.tiny_llama import tokeniser
+
+    stream = from_texts({"talks": TALKS}, tokeniser(chat=True), block=60, opening="beginning", validation=0)
+    x, y = read(stream.experiences[0].train)
+    assert stream.tokens is not None
+    given = stream.tokens.write(x[5].tolist())
+    assert "user: how many cats are 5?<end><start>assistant: 5 cats<end>" in given
+    assert stream.tokens.write(y[5].tolist()).endswith("5 cats<end>")
+    assert "how" not in stream.tokens.write(y[5].tolist())
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([TALKS[0], "text"], "expected rows with prompt and response, or with messages, like the first, got str"),
+        ([{"prompt": "a", "response": ""}] * 3, "expected a response in every conversation"),
+        (TALKS[:1], "too little text to hold 5% of it out"),
+    ],
+)
+def test_what_is_no_conversation_is_one_sentence(rows: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_texts({"talks": rows}, block=16)
+
+
 def test_a_folder_has_a_domain_for_each_file_and_each_folder(tmp_path: Path) -> None:
     (tmp_path / "poem.txt").write_text(POEM, encoding="utf-8")
     (tmp_path / "code").mkdir()

@@ -20,12 +20,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dreamer import NREM, REM, SleepCallback, Wake
 from dreamer.memory import ClassBalanced
-from dreamer.perturbations import Noise
+from dreamer.perturbations import InfillSpans, MaskSpans, Noise
 from dreamer.training.data import StreamDataModule
+from tests.helpers.tiny_llama import language_module, llama, loader, tokeniser
 from tests.helpers.tiny_runs import tiny_module, tiny_network, tiny_stream
 
 TREES = ("pytorch_lightning", "lightning.pytorch")
-SUBJECTS = ("module", *TREES)
+SUBJECTS = ("module", *TREES, "language")
 QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 # Lightning's advice on loaders and loops is meant for a reader of the terminal, in either tree
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore::UserWarning:pytorch_lightning")
@@ -33,12 +34,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore
 
 @pytest.fixture(params=SUBJECTS)
 def subject(request: pytest.FixtureRequest) -> str:
-    """The project's own module, or a callback in either of Lightning's import trees."""
+    """The project's own module, a callback in either of Lightning's import trees, or one round a language model."""
     return request.param
 
 
 def tree(subject: str) -> Any:
-    return importlib.import_module(TREES[0] if subject == "module" else subject)
+    return importlib.import_module(subject if subject in TREES else TREES[0])
 
 
 # -------------------------------------------------------------------- the two who sleep
@@ -88,6 +89,28 @@ def users_own(pl: Any, changing: bool = True) -> tuple[Any, Any, list[Any]]:
     return Module(), Data(), [SleepCallback(night(), memory=ClassBalanced(10), schedule=1)]
 
 
+def users_language_model(pl: Any, changing: bool = True) -> tuple[Any, Any, list[Any]]:
+    """The same of a script that trains adapters of a language model on mappings, one language after the other."""
+    pytest.importorskip("peft")
+    from dreamer.callbacks import OwnText
+
+    module = language_module(pl, llama(lora=True), lr=0.03)
+    # where a witness looks for weights, and for a layer
+    module.network = nn.ModuleList([module.model, module.model.get_base_model().lm_head])
+
+    class Data(pl.LightningDataModule):
+        def train_dataloader(self) -> Any:
+            return loader(self.trainer.current_epoch % 2 if changing else 0, shuffle=not changing)
+
+        def val_dataloader(self) -> Any:
+            return loader(1)
+
+    stages = [NREM(2, 4), REM(3, 4, perturbations=[MaskSpans(), InfillSpans()])]
+    # as heavy as it takes for the nights of a model that has hardly changed to have gradients of some size
+    own = OwnText(tokeniser(), length=10, opening=3, weight=3000.0)
+    return module, Data(), [SleepCallback(stages, generator=own)]
+
+
 class Training:
     """One fit, and what a witness saw of it.
 
@@ -131,7 +154,8 @@ class Training:
                 if training._subject == "module":
                     day = None if batch.real is None else batch.real.x
                 else:
-                    day = None if any(getattr(c, "asleep", False) for c in trainer.callbacks) else batch[0]
+                    day = batch["input_ids"] if training._subject == "language" else batch[0]
+                    day = None if any(getattr(c, "asleep", False) for c in trainer.callbacks) else day
                 training._awake = day is not None
                 training.days += [] if day is None else [day.clone()]
 
@@ -151,7 +175,9 @@ class Training:
                 training.gradients.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
 
             def record(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-                training.dtypes.add((training._awake, output.dtype))
+                # copies have the hooks of what they are copies of
+                if output.requires_grad:
+                    training.dtypes.add((training._awake, output.dtype))
 
         return Witness()
 
@@ -171,7 +197,11 @@ class Training:
 def train(subject: str, *callbacks: Any, ckpt_path: str | None = None, changing: bool = True, **flags: Any) -> Training:
     """Live three days, with a night after each."""
     tree(subject).seed_everything(0, verbose=False)
-    module, data, own = own_run() if subject == "module" else users_own(tree(subject), changing)
+    if subject == "module":
+        module, data, own = own_run()
+    else:
+        made = users_language_model if subject == "language" else users_own
+        module, data, own = made(tree(subject), changing)
     return Training(subject, module, data, [*own, *callbacks], ckpt_path, flags)
 
 

@@ -16,16 +16,21 @@ from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
 from dreamer.callbacks.sleep.lightning_trees import callback_bases, is_checkpoint, join_trees, keep_logger, reduced
 from dreamer.callbacks.sleep.loader import with_nights
 from dreamer.callbacks.sleep.model_adapter import Logits, forward_logits
+from dreamer.callbacks.sleep.own_text import Copies, OwnText
 from dreamer.callbacks.sleep.report import NightReport
 from dreamer.callbacks.sleep.stages import DreamStage, check_parts, check_schedule, without_objectives
 from dreamer.callbacks.sleep.state import SleepState
+from dreamer.callbacks.sleep.text_epochs import TextEpochs
 from dreamer.core.limits import expect, expect_each
 from dreamer.generators import Generator
 from dreamer.memory import ClassBalanced, Memory, Reservoir
-from dreamer.schedules import Schedule
+from dreamer.schedules import EveryNSteps, Schedule
 from dreamer.training.distributed import all_gather, restore
 from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import reopen_epoch
+
+NEVER = EveryNSteps(2**60, at_end=False)
+"""A schedule without nights."""
 
 
 class SleepCallback(*callback_bases()):  # type: ignore[misc]
@@ -47,7 +52,10 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         memory: what is kept of the days; one that chooses while awake, without logits. None for 200 samples,
             class-balanced, or any 200 where ``targets`` is None. It is offered every day whole: whether a loader brings
             the same samples again is not known here.
-        generator: what makes dreams beside it; learns the day by an optimiser of its own.
+        generator: what makes dreams beside it; learns the day by an optimiser of its own. Or an
+            :class:`dreamer.callbacks.sleep.own_text.OwnText`: frozen copies of the module's language model write, and
+            it learns their distributions; memory, ``inputs``, ``targets`` and ``logits`` are not needed then, and by
+            default every epoch is followed by a night, or, with replay by day, none.
         schedule: when a night follows an epoch: None after a day whose classes are not all those seen before it (so
             never on data that stay the same, and not after the first day); a number n after every n-th; or a
             :class:`dreamer.schedules.Schedule`, for which an epoch is an experience.
@@ -74,7 +82,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self,
         stages: Sequence[DreamStage] | None = None,
         memory: Memory | None = None,
-        generator: Generator | None = None,
+        generator: Generator | OwnText | None = None,
         schedule: Schedule | int | None = None,
         inputs: Where = 0,
         targets: Place | None = 1,
@@ -90,8 +98,12 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         join_trees(self)
         expect_each("stages", stages, object, "NREM(100)")
         expect("memory", memory, Memory, "ClassBalanced(200)")
-        expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
+        expect("generator", generator, (Generator, OwnText), "ClassConditionalVAE((1, 28, 28), num_classes=10)")
         expect("schedule", schedule, (Schedule, int), "1, or Drift()")
+        own_text, generator = (generator, None) if isinstance(generator, OwnText) else (None, generator)
+        if own_text is not None:
+            memory, schedule = own_text.memory, _nights_of(own_text) if schedule is None else schedule
+            inputs, targets, extras = "input_ids", None, "repeat"
         check_schedule(schedule, targets)
         if memory is None:
             memory = Reservoir(200) if targets is None else ClassBalanced(200)
@@ -104,8 +116,11 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         self._generator_trainer = (
             None if generator is None else GeneratorTrainer(generator, generator_optimizer, day_capacity, day_bytes)
         )
+        self._own_text = own_text
+        self._copies = Copies()
+        writer = generator if own_text is None else own_text.writer
         self.options = SleepOptions(
-            stages=None if stages is None else without_objectives(stages, generator),
+            stages=None if stages is None else without_objectives(stages, writer),
             memory=memory,
             generator_trainer=self._generator_trainer,
             schedule=schedule,
@@ -137,7 +152,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         trainer.callbacks = sorted(trainer.callbacks, key=is_checkpoint)
         # where an earlier fit was stopped within an epoch, a new one begins; a checkpoint, if any, is loaded after this
         self.state.epoch_over = True
-        epochs = self._epochs = Epochs(self.options, self.state, trainer, pl_module)
+        epochs = self._epochs = self._made(trainer, pl_module)
         if trainer.fast_dev_run:
             # the Trainer allows the steps of the day alone; it stops after one epoch all the same
             trainer.fit_loop.epoch_loop.max_steps = -1
@@ -150,6 +165,11 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
 
         source.dataloader = with_our_nights
 
+    def _made(self, trainer: Any, pl_module: Any) -> Epochs:
+        if self._own_text is None:
+            return Epochs(self.options, self.state, trainer, pl_module)
+        return TextEpochs(self.options, self.state, trainer, pl_module, self._own_text, self._copies)
+
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Move the memory to the device where dreams are made, and define the axis of nights for W&B."""
         self.memory.to(self._running.sleeper.info.device)
@@ -157,6 +177,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse a learning rate schedule that would run out of steps in a night to come."""
+        if isinstance(self._epochs, TextEpochs):
+            self._epochs.prepare(nights=self.schedule is not NEVER)
         certain = trainer.max_steps < 0 and self._running.nights_foreseen()
         advice = "total_steps=trainer.estimated_stepping_batches"
         planned = trainer.estimated_stepping_batches
@@ -233,7 +255,14 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
 
     def _leave(self, trainer: Any) -> None:
         vars(trainer.fit_loop._data_source).pop("dataloader", None)
+        if isinstance(self._epochs, TextEpochs):
+            self._epochs.leave()
         self._epochs = self._loader = self._report = None
+
+    @property
+    def _maker(self) -> GeneratorTrainer | Copies | None:
+        """What makes dreams beside the memory, and is saved."""
+        return self._generator_trainer if self._own_text is None else self._copies
 
     @property
     def _running(self) -> Epochs:
@@ -252,7 +281,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         own = {
             "ledger": state,
             "memory": self.memory.state_dict(),
-            "generator": None if self._generator_trainer is None else self._generator_trainer.state_dict(),
+            "generator": None if self._maker is None else self._maker.state_dict(),
             "schedule": dict(self.schedule.state_dict()) if isinstance(self.schedule, Schedule) else {},
         }
         return {"seed": self.seed, "ranks": all_gather(own)}
@@ -266,7 +295,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             raise ValueError(f"the checkpoint's nights have seed {state_dict['seed']}, these have {self.seed}")
         ranks = state_dict["ranks"]
         own = ranks[self.memory.rank % len(ranks)]
-        if (own["generator"] is None) != (self._generator_trainer is None):
+        if (own["generator"] is None) != (self._maker is None):
             has = "no" if own["generator"] is None else "a"
             raise ValueError(f"the checkpoint's SleepCallback has {has} generator, this one differs")
         self.state.load_state_dict(own["ledger"])
@@ -274,8 +303,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             for classes in ("seen", "classes", "previous"):
                 setattr(self.state, classes, sorted({label for each in ranks for label in each["ledger"][classes]}))
         restore(self.memory, [each["memory"] for each in ranks])
-        if self._generator_trainer is not None:
-            self._generator_trainer.load_state_dict(own["generator"])
+        if self._maker is not None:
+            self._maker.load_state_dict(own["generator"])
         if isinstance(self.schedule, Schedule):
             self.schedule.load_state_dict(own["schedule"])
 
@@ -286,6 +315,11 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             ledger = saved["ranks"][0]["ledger"]
             if ledger["day_over"] and not ledger["epoch_over"]:
                 reopen_epoch(checkpoint["loops"]["fit_loop"])
+
+
+def _nights_of(own_text: OwnText) -> Schedule | int:
+    """After every epoch, unless the copy of the model writes by day."""
+    return NEVER if own_text.replay else 1
 
 
 def define_axis(loggers: Sequence[Any]) -> None:

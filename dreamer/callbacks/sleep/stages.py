@@ -99,10 +99,10 @@ def _without_objectives(number: int, stage: DreamStage, generator: Generator | N
             f"{where}: has {what}, but here the module's own training_step computes the dreams' loss, from labels: "
             "leave objectives, teacher and teacher_sees_perturbed out, or use WakeSleepModule"
         )
-    if stage.from_scratch or stage.from_dawn or stage.anneal < 1 or stage.lr_scale != 1:
+    if stage.from_scratch or stage.from_dawn or stage.anneal < 1 or stage.warmup or stage.lr_scale != 1:
         raise ValueError(
-            f"{where}: from_scratch, from_dawn, anneal and lr_scale change weights and learning rate, which are the "
-            "module's own here"
+            f"{where}: from_scratch, from_dawn, anneal, warmup and lr_scale change weights and learning rate, which "
+            "are the module's own here"
         )
     if replayer.source in ("generator", "both") and generator is None:
         raise ValueError(f"{where}: source={replayer.source!r} needs a generator, but SleepCallback has none")
@@ -114,7 +114,9 @@ def _without_objectives(number: int, stage: DreamStage, generator: Generator | N
 
 def _check_spaces(where: str, stage: DreamStage, generator: Generator | None) -> None:
     generates = generator is not None and stage.replayer.source != "memory"
-    spaces = {"pixel", *(generator.spaces if generates and generator is not None else ())}
+    spaces: set[str] = {"pixel", *(generator.spaces if generates and generator is not None else ())}
+    # a generator whose texts are their own targets
+    spaces |= {"token"} if generator is not None and generator.own_targets else set()
     for part in stage.replayer.perturbations or ():
         if part.space not in spaces:
             raise ValueError(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dreamer.callbacks.sleep.stages import DreamStage, needs_model
 from dreamer.perturbations import Perturbation, scaled
+from dreamer.perturbations.base import Space
 
 
 def view_by_view(stage: DreamStage) -> DreamStage:
@@ -31,7 +31,7 @@ def view_by_view(stage: DreamStage) -> DreamStage:
 class _EachView:
     """A perturbation of (B, V, *S) samples made of one of (B, *S) samples."""
 
-    space: Literal["pixel", "latent", "noise"]
+    space: Space
 
     def __init__(self, part: Perturbation):
         self.part = part

@@ -346,7 +346,12 @@ def _blank() -> DreamPlugin:
 def _replaying(given: int | Wake, criterion: _Criterion) -> Wake:
     """The wake stage as given, with the strategy's criterion for real samples."""
     wake = Wake(replay=given) if isinstance(given, int) else copy.copy(given)
-    theirs = {"perturbations": bool(wake.perturbations), "anneal": wake.anneal != 1, "data": wake.data != "experience"}
+    theirs = {
+        "perturbations": bool(wake.perturbations),
+        "anneal": wake.anneal != 1,
+        "warmup": wake.warmup > 0,
+        "data": wake.data != "experience",
+    }
     for name, wanted in theirs.items():
         if wanted:
             raise ValueError(

@@ -1,9 +1,24 @@
-"""Drawing the next token."""
+"""Writing: a model that says how likely each token is, and drawing one."""
 
 from __future__ import annotations
 
+from typing import Any, Protocol, runtime_checkable
+
 import torch
 from torch import Tensor
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A language model that writes token by token: what it has read stays in a cache."""
+
+    def new_cache(self, count: int, length: int) -> Any:
+        """Room for what ``count`` texts of ``length`` tokens leave behind when they are read."""
+        ...
+
+    def extend(self, tokens: Tensor, cache: Any) -> Tensor:
+        """Read (B, t) further tokens into the cache; gives the (B, V) logits of the token behind them."""
+        ...
 
 
 def next_tokens(
