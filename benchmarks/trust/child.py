@@ -5,10 +5,10 @@ A fork is a process like any other: it can be killed, limited and locked out, an
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +19,7 @@ from typing import NoReturn
 HUNG = 300.0
 """Seconds after which a command counts as hung."""
 _LOOK_SECONDS = 0.005
+_PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,16 @@ class Child:
     """
 
     def __init__(self, words: list[str], cwd: Path, before: Callable[[], None] = lambda: None):
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        # pipes, for files may be limited; a command says little
+        (self._out, out), (self._err, err) = _pipe(), _pipe()
         self._code: int | None = None
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:
-            _become(words, cwd, before, self._out.fileno(), self._err.fileno())
+            _become(words, cwd, before, out, err)
+        os.close(out)
+        os.close(err)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
@@ -111,9 +115,21 @@ def dreamer(words: list[str], cwd: Path, before: Callable[[], None] = lambda: No
     return Child(words, cwd, before).wait()
 
 
-def _text(file: tempfile._TemporaryFileWrapper[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
+def _pipe() -> tuple[int, int]:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)  # what a child of the child holds open has no end
+    with suppress(AttributeError, OSError):
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return reading, writing
+
+
+def _text(reading: int) -> str:
+    with suppress(BlockingIOError):
+        said = os.read(reading, _PIPE_BYTES)
+        os.close(reading)
+        return said.decode(errors="replace")
+    os.close(reading)
+    return ""
 
 
 def _become(words: list[str], cwd: Path, before: Callable[[], None], out: int, err: int) -> NoReturn:
@@ -127,6 +143,8 @@ def _become(words: list[str], cwd: Path, before: Callable[[], None], out: int, e
         sys.argv = ["dreamer", *words]
         before()
         code = _command()
+    except KeyboardInterrupt:  # it came before the command could hear it
+        code = 128 + signal.SIGINT
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is one
     with suppress(OSError, ValueError):

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.trust import kills
+from benchmarks.trust import damage, diverging, inputs, kills, limits, pairs
 from benchmarks.trust.trial import Trial
 
 EXPERIMENTS: dict[str, Callable[[Path], Iterator[Trial]]] = {
     "kills": kills.trials,
+    "bits": damage.bits,
+    "malice": damage.malice,
+    "pairs": pairs.trials,
+    "inputs": inputs.trials,
+    "nan": diverging.trials,
+    "disk": limits.full,
+    "folder": limits.deleted,
 }
 """Each is given an empty folder for what its trials have in common."""

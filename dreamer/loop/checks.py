@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -130,7 +131,7 @@ def _check_classless(parts: Parts) -> None:
 
 
 def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
-    """Call the learner once: whatever it is, it must map samples to logits.
+    """Call the learner once: whatever it is, it must map samples to logits; what looks like a softmax is warned of.
 
     Args:
         x: (B, *S) a few of the stream's samples.
@@ -152,6 +153,20 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
         got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         wrap = "" if isinstance(output, Tensor) else ": wrap it in a module whose forward picks out the logits"
         raise ValueError(f"expected {name} to map {given} to {wanted} logits, got {got}{wrap}")
+    if parts.wake.objectives and _is_softmax(output):
+        warnings.warn(
+            f"the outputs of {name} lie in [0, 1] and sum to 1, as those of a softmax do, but its losses expect logits "
+            "and take the softmax themselves: leave out the last softmax",
+            stacklevel=2,
+        )
+
+
+def _is_softmax(outputs: Tensor) -> bool:
+    """Whether (..., K) outputs are probabilities, of several classes."""
+    if outputs.shape[-1] < 2 or not outputs.is_floating_point() or bool((outputs < 0).any()):
+        return False
+    sums = outputs.float().sum(dim=-1)
+    return torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
 
 
 def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
