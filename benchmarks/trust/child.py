@@ -50,7 +50,7 @@ def warm_up() -> None:
     import matplotlib.figure
     import sklearn.datasets  # noqa: F401
     import torch
-    import torch._dynamo  # noqa: F401  # which an optimiser imports at its first step
+    import torch._dynamo  # which an optimiser imports at its first step
 
     import dreamer.cli.main
     import dreamer.report.pictures

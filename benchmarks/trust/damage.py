@@ -140,9 +140,7 @@ def malice(scratch: Path) -> Iterator[Trial]:
             for command in ("plan", "run"):
                 run = functools.partial(_configuration, key, written, command)
                 yield Trial("a malicious configuration is planned or run", f"{command}: {name} as {key}", run)
-        yield Trial(
-            "a malicious run folder is resumed", f"os.mkdir as {key}", functools.partial(_folder, stopped, key)
-        )
+        yield Trial("a malicious run folder is resumed", f"os.mkdir as {key}", functools.partial(_folder, stopped, key))
     yield Trial("a stray file lies where the command is typed", "random.py, yaml.py, numpy.py, torch.py", _stray)
 
 

@@ -31,7 +31,7 @@ LOSSES: dict[str, tuple[str, ...]] = {
     ),
     "a penalty": (
         *RECIPES["derpp"],
-        "plasticity=[{name: synaptic_intelligence, weight: 1e38}]",
+        "plasticity=[{name: synaptic_intelligence, c: 1e38}]",
         "optimizer={name: sgd, lr: 1}",
     ),
     "beta": (*RECIPES["dreams"], "generator.beta=1e38", "generator_lr=10"),
@@ -45,7 +45,7 @@ DATA: dict[str, tuple[str, ...]] = {
     for value in ("nan", "inf", "-inf")
     for where in ("the first row", "the last row", "test data")
 }
-OWN = '''
+OWN = """
 import torch
 from torch import nn
 from dreamer.objectives import CrossEntropy
@@ -77,7 +77,7 @@ def stream(value: str, where: str, seed: int = 0) -> Stream:
     rows = test if where == "test data" else x
     rows[-1 if where == "the last row" else 0, 0, 3, 3] = float(value)
     return from_tensors(x, y, test, torch.arange(40) % 4, experiences=2, seed=seed)
-'''
+"""
 
 
 def trials(scratch: Path) -> Iterator[Trial]:

@@ -1,7 +1,8 @@
 """Two run folders, file by file.
 
-What may differ is named here, and nothing else may: what a clock says, how often the run was begun, and which steps a
-run that was begun again happened to save before its end.
+What may differ is named here, and nothing else may: what a clock says, how often the run was begun, which steps a run
+that was begun again happened to save before its end, and Lightning's own counters, which are not what a run is
+continued by: they are set by the ledger when a checkpoint is loaded (dreamer/training/resume.py).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import torch
 
 MAY_DIFFER = {
     "results.json": re.compile(r"cost\.seconds\..*|continual\.cost\.seconds"),
-    "checkpoints/last.ckpt": re.compile(r"dreamer\.ledger\.seconds\..*|callbacks\.ContinualEvaluation\.seconds"),
+    "checkpoints/last.ckpt": re.compile(
+        r"dreamer\.ledger\.seconds\..*|callbacks\.ContinualEvaluation\.seconds|epoch|loops\.fit_loop\..*"
+    ),
 }
-"""Values within a file, by their dotted keys: what a clock says."""
+"""Values within a file, by their dotted keys: what a clock says, and Lightning's counters."""
 _PARTS = re.compile(r"logs/part_\d{3}/metrics\.csv")
 """Every start of a run logs into a part of its own; metrics.csv is what they hold together."""
 _BEFORE = "checkpoints/previous.ckpt"

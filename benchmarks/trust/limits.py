@@ -69,4 +69,6 @@ def _deleted(references: References, recipe: str, place: str, where: float, fold
     def gone() -> None:
         shutil.rmtree(folder / "run")
 
-    return "; ".join(in_a_sentence(dreamer(begin(recipe), folder, Visits(folder / "run", place, number, gone, 3).watch)))
+    return "; ".join(
+        in_a_sentence(dreamer(begin(recipe), folder, Visits(folder / "run", place, number, gone, 3).watch))
+    )

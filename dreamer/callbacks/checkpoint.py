@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from dreamer.core.arguments import checked
 from dreamer.core.files import UNFINISHED
 from dreamer.core.limits import at_least
 from dreamer.core.sealed import Damaged, check_sealed, put_in_place, read_sealed, write_sealed
@@ -62,6 +63,7 @@ class RunCheckpoint(Checkpoint):
         ValueError: when ``every_n_steps`` is below 1.
     """
 
+    @checked
     def __init__(self, directory: str | Path, every_n_steps: int = 500):
         at_least(1, every_n_steps=every_n_steps)
         self.path = Path(directory) / "last.ckpt"

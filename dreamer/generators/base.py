@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
 from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
 from dreamer.networks.base import module_bytes
 
@@ -102,10 +104,14 @@ class Generator(nn.Module, ABC):
     own_targets: bool = False
     experience: Tensor
 
+    @checked
     def __init__(
         self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow", store: Store = "float32"
     ):
         super().__init__()
+        for size in sample_shape:
+            at_least(1, sample_shape=size)
+        at_least(1, num_classes=num_classes)
         self.sample_shape = tuple(sample_shape)
         self.num_classes = num_classes
         self.continual = continual

@@ -60,6 +60,32 @@ def check_kinds(
     expect("schedule", schedule, Schedule, "Boundary()")
 
 
+def check_unused(parts: Parts, trained: bool) -> None:
+    """Refuse to begin a run with what another one has left in its parts.
+
+    Args:
+        trained: whether the module has been trained already.
+
+    Raises:
+        ValueError: when a part holds samples, or was trained, or the module was.
+    """
+    if trained:
+        raise ValueError(
+            "this module has been trained already, and another fit would begin a new record of it: expected a new "
+            "module, or ckpt_path=... to continue its run"
+        )
+    if parts.memory is not None and len(parts.memory):
+        raise ValueError(
+            f"memory: {type(parts.memory).__name__} holds {len(parts.memory)} samples of another run: expected an "
+            "empty one, of this run alone"
+        )
+    if parts.generator is not None and int(parts.generator.experience) >= 0:
+        raise ValueError(
+            f"generator: {type(parts.generator).__name__} was trained in another run: expected a new one, of this run "
+            "alone"
+        )
+
+
 def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
     """Refuse what makes no sense together.
 

@@ -225,6 +225,7 @@ def resume(directory: Path, *words: str, progress: bool = False, previous: bool 
     path = checkpoint.before() if previous else checkpoint.latest()
     prepared = prepare(config.read(directory / CONFIG, *words), directory, progress)
     notes = [] if path is None else continued(prepared.origin, path, force)
+    prepared.module.accept_changes = force
     if previous:
         checkpoint.fall_back()
     return replace(prepared, notes=tuple(notes))

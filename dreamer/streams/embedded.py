@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above
 from dreamer.networks.backbone import Backbone
 from dreamer.streams._feature_cache import FeatureCache, digests_of
@@ -17,6 +18,7 @@ from dreamer.streams.base import Samples, Stream, TensorSamples, refuse_passing
 _AT_ONCE = 1024
 
 
+@checked
 def embedded(
     stream: Stream,
     model: nn.Module | str,

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dreamer.core.arguments import checked
 from dreamer.streams.base import Samples, Scenario, Stream, TensorSamples
 from dreamer.streams.dataset_samples import LIMIT_BYTES, DatasetSamples
 from dreamer.streams.folder_layout import find_layout
@@ -24,6 +25,7 @@ from dreamer.streams.tensors import split_off
 _MOST_EXPERIENCES = 10
 
 
+@checked
 def folder(
     root: str | Path | None = None,
     experiences: int | None = None,

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from dreamer.config.registry import name_of
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
+from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, mix, seed_global
-from dreamer.core.types import Batch, Dream, Losses, Stage, Step
+from dreamer.core.types import Batch, Dream, Stage, Step
 from dreamer.generators import Generator
 from dreamer.loop.batches import RankInfo
-from dreamer.loop.checks import check_kinds, checked_plan
+from dreamer.loop.checks import check_kinds, check_unused, checked_plan
 from dreamer.loop.finite import FiniteWatch
 from dreamer.loop.plan import (
     ActiveOutputs,
@@ -32,7 +34,7 @@ from dreamer.loop.plan import (
 from dreamer.loop.sleeper import Sleeper
 from dreamer.memory import Memory
 from dreamer.metrics import AccuracyRow
-from dreamer.metrics.record import protocol_record, results_record, row_logs, seen_average
+from dreamer.metrics.record import protocol_record, results_record, seen_average
 from dreamer.plasticity import Plasticity
 from dreamer.problems import Classification, Problem
 from dreamer.schedules import Boundary, Schedule
@@ -43,7 +45,9 @@ from dreamer.training.averaging import weight_sums
 from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
+from dreamer.training.logs import log_row, named_losses
 from dreamer.training.monitors import count_evaluations, monitored, warn_of_early_stop
+from dreamer.training.origin import Origin
 from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import load_run, save_run
 from dreamer.training.trainer import (
@@ -101,10 +105,14 @@ class WakeSleepModule(pl.LightningModule):
         problem: what the learner predicts; by default the class of a sample.
         seed: of everything that is drawn at random.
 
+    Attributes:
+        accept_changes: load a checkpoint of a run with other parts or another stream all the same.
+
     Raises:
         ValueError: (in ``setup``) when parts make no sense together, with the reason.
     """
 
+    @checked
     def __init__(
         self,
         network: nn.Module,
@@ -123,6 +131,7 @@ class WakeSleepModule(pl.LightningModule):
         seed: int = 0,
     ):
         super().__init__()
+        at_least(0, generator_lr=generator_lr)
         check_kinds(network, wake, night, memory, generator, plasticity, schedule)
         replays = memory is not None or generator is not None
         night = night if night is not None else (NREM(), REM()) if replays else ()
@@ -151,7 +160,10 @@ class WakeSleepModule(pl.LightningModule):
         self._last_row: AccuracyRow | None = None
         self._stage_weights: Tensor | None = None
         self._schedule_start = dict(self.schedule.state_dict())
+        self._trained = False
         self._watch = FiniteWatch()
+        self.origin = Origin(self.parts)
+        self.accept_changes = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook on the module some forty times a step; torch would search every registry
@@ -210,6 +222,7 @@ class WakeSleepModule(pl.LightningModule):
     def _data(self) -> StreamDataModule:
         return self.trainer.datamodule  # type: ignore[attr-defined]
 
+    @checked
     def plan(self, stream: Stream, devices: int = 1) -> Hypnogram:
         """Lay out a run on a stream, or refuse it.
 
@@ -231,6 +244,7 @@ class WakeSleepModule(pl.LightningModule):
         if stage != "fit":
             return
         self._hypnogram = fit_plan(self.trainer, self)
+        self._trained = self.ledger.experience >= 0
         # every fit is a run of its own; a checkpoint, if any, is loaded after this hook and brings its ledger
         self.sleeper.parts, self.sleeper.ledger = self.parts, Ledger()
         self._last_row = self._stage_weights = None
@@ -278,7 +292,7 @@ class WakeSleepModule(pl.LightningModule):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a Lightning connector sets it
         # a barebones Trainer logs nothing, and says so with 0
         if every and (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
-            self._log_losses(sleeper.stage, losses)
+            self.log_dict(named_losses(sleeper.stage, losses), batch_size=1)
         return losses.total
 
     def _look(self) -> None:
@@ -286,12 +300,6 @@ class WakeSleepModule(pl.LightningModule):
         stage = self.hypnogram[min(self.ledger.stage, len(self.hypnogram) - 1)]
         modules = (self.network,) if self.generator is None else (self.network, self.generator)
         self._watch.look(stage, self.ledger.step, modules)
-
-    def _log_losses(self, stage: Stage, losses: Losses) -> None:
-        named = {f"{stage.kind}/{name}": value for name, value in losses.parts.items()}
-        if losses.total is not None:
-            named[f"{stage.kind}/loss"] = losses.total.detach()
-        self.log_dict(named, batch_size=1)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the step, then show it to the plasticity parts; with accumulation there are fewer of them than batches.
@@ -315,6 +323,7 @@ class WakeSleepModule(pl.LightningModule):
             self.memory.to(self.device)
             self.sleeper.bytes_elsewhere = held_elsewhere(self.memory)
         if not self.ledger.rows:
+            check_unused(self.parts, self._trained)
             self.ledger.rows.append(self._row(None, 0))
         if self.ledger.finished:
             self._close(self.hypnogram[self.ledger.stage], self.ledger.saved_at)
@@ -375,20 +384,10 @@ class WakeSleepModule(pl.LightningModule):
                 self._end_day(stage)
         if stage.evaluated:
             ledger.rows.append(self._row(stage, global_step))
-            self._log_row(stage, global_step)
+            log_row(self.loggers, ledger.rows, self.stream.origins, self.problem, stage, global_step)
         ledger.nights += self.hypnogram.closes_night(stage)
         ledger.close(stage.kind, global_step - ledger.opened_at)
         ledger.opened_at = global_step
-
-    def _log_row(self, stage: Stage, global_step: int) -> None:
-        """Give loggers the last row; held-out scores at the stage's last step, as Lightning does at an epoch's end."""
-        rows, origins = self.ledger.rows, self.stream.origins
-        held = seen_average(rows[-1], origins, "validation")
-        for logger in self.loggers:
-            logger.log_metrics(row_logs(rows, origins, self.problem), step=global_step)
-            if held is not None:
-                named = {monitored(self.problem): float(torch.tensor(held)), "epoch": stage.index}
-                logger.log_metrics(named, step=global_step - 1)
 
     def _end_day(self, stage: Stage) -> None:
         data, whole = self._data, RankInfo(self.seed, self.device, fold=folds(self.network))

@@ -39,7 +39,6 @@ from dreamer.stages import NREM, REM, Absorb, Hebbian, Wake
 from dreamer.streams import Stream
 from dreamer.streams.base import TensorSamples, make_stream
 from dreamer.training.module import WakeSleepModule
-from tests.helpers.tiny_runs import tiny_stream
 from tests.helpers.tiny_runs import tiny_network, tiny_stream
 
 SHAPE, K = (1, 4, 4), 6
