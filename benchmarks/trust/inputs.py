@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image
 
 from benchmarks.trust.child import dreamer
 from benchmarks.trust.trial import Trial
@@ -40,7 +41,22 @@ def lay_out(folder: Path) -> set[Path]:
     (folder / "damaged").mkdir()
     (folder / "damaged" / "config.yaml").write_text("{{{")
     (folder / "damaged" / "results.json").write_text("{")
+    (folder / "half").mkdir()
+    (folder / "half" / "config.yaml").write_text("{}")
+    (folder / "half" / "results.json").write_text('{"complete": false}')
+    _lay_out_pictures(folder)
     return set(folder.rglob("*"))
+
+
+def _lay_out_pictures(folder: Path) -> None:
+    """Folders of pictures: one with a pipe among them, one with a broken file, one with a single class."""
+    for name, classes in (("pictures", "ab"), ("broken", "ab"), ("oneclass", "a")):
+        for label in classes:
+            (folder / name / label).mkdir(parents=True)
+            for number in range(4):
+                Image.new("L", (8, 8), 40 * number).save(folder / name / label / f"{number}.png")
+    os.mkfifo(folder / "pictures" / "a" / "pipe.png")
+    (folder / "broken" / "b" / "9.png").write_bytes(b"no picture")
 
 
 def written(folder: Path, before: set[Path]) -> list[Path]:

@@ -90,6 +90,8 @@ class RunFolder(Callback):
         try:
             self._write(trainer, pl_module, exception)
         except Exception as problem:
+            if isinstance(exception, OSError):
+                return  # it says the same
             rank_zero_warn(f"could not write what there is of this run to {self.directory}: {problem!r}")
 
     def _draw_night(self, trainer: pl.Trainer, module: WakeSleepModule, step: int) -> None:

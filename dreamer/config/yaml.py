@@ -82,7 +82,7 @@ def merge(under: Any, over: Any, path: str = "") -> Any:
         over = {"name": over}
     if isinstance(over, Mapping) and isinstance(under, str):
         under = {"name": under}
-    if isinstance(over, Mapping) and isinstance(under, list) and all(str(key).isdigit() for key in over):
+    if isinstance(over, Mapping) and over and isinstance(under, list) and all(str(key).isdigit() for key in over):
         return _into_list(under, over, path)
     if not (isinstance(over, Mapping) and isinstance(under, Mapping)):
         return over

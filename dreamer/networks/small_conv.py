@@ -41,6 +41,8 @@ class SmallConv(TrunkAndHead):
         for size in sample_shape:
             at_least(1, sample_shape=size)
         at_least(1, outputs=outputs)
+        for width in channels:
+            at_least(1, channels=width)
         if len(sample_shape) != 3:
             raise ValueError(f"expected images of shape (C, H, W), got samples of shape {tuple(sample_shape)}")
         if min(sample_shape[1:]) < 2 ** len(channels):
