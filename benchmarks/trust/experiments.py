@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.trust import damage, diverging, inputs, kills, limits, pairs
+from benchmarks.trust import damage, diverging, inputs, kills, limits, many, on_ray, pairs
 from benchmarks.trust.trial import Trial
 
 EXPERIMENTS: dict[str, Callable[[Path], Iterator[Trial]]] = {
@@ -17,5 +17,7 @@ EXPERIMENTS: dict[str, Callable[[Path], Iterator[Trial]]] = {
     "nan": diverging.trials,
     "disk": limits.full,
     "folder": limits.deleted,
+    "many": many.trials,
+    "ray": on_ray.trials,
 }
 """Each is given an empty folder for what its trials have in common."""

@@ -15,6 +15,7 @@ from benchmarks.trust.places import BETWEEN, EVALUATION, Visits
 from benchmarks.trust.trial import Trial
 
 RECIPES = ("dreams", "arithmetic")
+_FULL = "derpp"
 SIZES = (0, 300, 1_000, 3_000, 10_000, 30_000, 60_000, 90_000)
 """Bytes after which a file cannot grow. The system refuses the write (RLIMIT_FSIZE), as a full disk does."""
 _LONGEST = 3
@@ -24,10 +25,8 @@ _LONGEST = 3
 def full(scratch: Path) -> Iterator[Trial]:
     """Runs that can write no more than so many bytes to a file, then continued without a limit."""
     references = References(scratch)
-    for recipe in RECIPES:
-        for size in SIZES:
-            run = functools.partial(_full, references, recipe, size)
-            yield Trial(f"{size:,} bytes", f"{recipe}, {size}", run)
+    for size in SIZES:
+        yield Trial(f"{size:,} bytes", f"{_FULL}, {size}", functools.partial(_full, references, _FULL, size))
 
 
 def _full(references: References, recipe: str, size: int, folder: Path) -> str:

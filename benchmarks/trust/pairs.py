@@ -22,14 +22,18 @@ def trials(scratch: Path) -> Iterator[Trial]:
     """Twenty pairs."""
     stopped = Stopped(scratch)
     for index in range(6):
-        yield Trial("runs without a folder", f"pair {index}", functools.partial(_two_folders, index))
+        yield Trial(
+            "runs without a folder", f"runs without a folder, pair {index}", functools.partial(_two_folders, index)
+        )
     for index in range(5):
-        yield Trial("runs with one folder", f"pair {index}", functools.partial(_one_folder, begin(RECIPE)))
+        yield Trial(
+            "runs with one folder", f"runs with one folder, pair {index}", functools.partial(_one_folder, begin(RECIPE))
+        )
     for index in range(7):
-        yield Trial("resumed runs", f"pair {index}", functools.partial(_resumed, stopped))
+        yield Trial("resumed runs", f"resumed runs, pair {index}", functools.partial(_resumed, stopped))
     for index in range(2):
         words = [*_COMPARE, "--out", "run"]
-        yield Trial("comparisons", f"pair {index}", functools.partial(_one_folder, words))
+        yield Trial("comparisons", f"comparisons, pair {index}", functools.partial(_one_folder, words))
 
 
 def _both(one: list[str], two: list[str], folder: Path) -> list[Ending]:

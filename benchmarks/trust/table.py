@@ -37,7 +37,7 @@ class Record:
 
     def __init__(self, path: Path):
         self.path = path
-        self.content: dict[str, Any] = records.read(path, {"experiments": {}})
+        self.content = read(path)
 
     def has(self, experiment: str, name: str) -> bool:
         """Whether a trial is on record."""
@@ -83,6 +83,12 @@ class Record:
         records.write(self.path, self.content)
 
 
+def read(path: Path = RECORD) -> dict[str, Any]:
+    """What is on record."""
+    found: dict[str, Any] = records.read(path, {"experiments": {}})
+    return found
+
+
 def table(content: Mapping[str, Any]) -> str:
     """The record as a table; one row for each kind of trial, kinds of an experiment under its title."""
     lines = ["| what | tried | survived |", "|---|---:|---:|"]
@@ -108,5 +114,5 @@ def write(path: Path = RECORD) -> None:
     """Write the table of a record into its page."""
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(_BEGIN)
-    text = table(records.read(path, {"experiments": {}}))
+    text = table(read(path))
     PAGE.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{rest.split(_END, 1)[1]}", encoding="utf-8")

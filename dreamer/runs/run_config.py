@@ -225,6 +225,9 @@ def _data(node: Any) -> tuple[dict[str, Any], ComponentSpec]:
             raise ConfigError(f"{join('data', key)}: unknown key; {one_of(str(key), keys)}")
     set_ = {key: value for key, value in node.items() if value is not None}
     reading = {key: check(set_[key], hint, join("data", key)) for key, hint in _READING.items() if key in set_}
+    for key in ("workers", "limit_bytes"):
+        if reading.get(key, 0) < 0:
+            raise ConfigError(f"data.{key}: expected a number of at least 0, got {reading[key]}")
     rest = {key: value for key, value in set_.items() if key not in _READING}
     return reading, bind(StreamDataModule, rest, "data", given=("stream",))
 
