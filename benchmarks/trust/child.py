@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-HUNG = 120.0
+HUNG = 600.0
 """Seconds after which a command counts as hung."""
 _LOOK_SECONDS = 0.005
 _PIPE_BYTES = 1 << 20

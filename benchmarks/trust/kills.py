@@ -28,7 +28,10 @@ COUNTS = {
     OPERATION: 69,
     RANDOM: 36,
 }
-"""How many kills of each kind, 300 in all."""
+"""How many kills of each kind, 300 in all, dealt out to recipes and signals."""
+_NIGHTLESS = ("derpp", "bir", "cls_er")
+_ASLEEP = ("nrem", "rem", DREAMS)
+"""Where recipes without nights never come to: they are killed before a file operation instead."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _GRACE = {signal.SIGTERM: 143, signal.SIGINT: 130}
 _CONTINUE = re.compile(r"^stopped; continue with: dreamer (run --resume \S+)$", flags=re.M)
@@ -44,12 +47,13 @@ def trials(scratch: Path) -> Iterator[Trial]:
     for place, count in COUNTS.items():
         for index in range(count):
             recipe = recipes[index % len(recipes)]
+            there = OPERATION if recipe in _NIGHTLESS and place in _ASLEEP else place
             number = SIGNALS[index // len(recipes) % len(SIGNALS)]
             every = _STEPS if drawn.random() < 0.5 else None
             where = drawn.random()
             name = f"{recipe}, {number.name}, {place}, {where:.3f}, saved {every or 'after stages'}"
-            run = functools.partial(_killed, references, recipe, place, where, number, every)
-            found.append(Trial(f"{number.name}: {place}", name, run))
+            run = functools.partial(_killed, references, recipe, there, where, number, every)
+            found.append(Trial(f"{number.name}: {there}", name, run))
     # some of each kind come first, so that a few minutes say something too
     drawn.shuffle(found)
     yield from found
@@ -105,7 +109,7 @@ def _killed(
     every: int | None,
     folder: Path,
 ) -> str:
-    """Kill a run once, and once more on its way after that where it is killed before a file operation."""
+    """Kill a run once, continue it, and compare."""
     reference = references.folder(recipe, every)
     ending = _stopped(references, recipe, place, where, number, every, folder)
     if ending.code == 0:
@@ -129,9 +133,7 @@ def _stopped(
         time.sleep(where * references.seconds(recipe, every))
         child.send(number)
         return child.wait()
-    count = references.visits(recipe, every).get(place, 0)
-    if not count:  # a recipe without nights comes to no night: then it is killed where all come to
-        place, count = OPERATION, references.visits(recipe, every)[OPERATION]
+    count = references.visits(recipe, every)[place]
 
     def act() -> None:
         os.kill(os.getpid(), number)
