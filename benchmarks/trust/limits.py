@@ -16,7 +16,7 @@ from benchmarks.trust.trial import Trial
 
 RECIPES = ("dreams", "arithmetic")
 _FULL = "derpp"
-SIZES = (0, 300, 1_000, 3_000, 10_000, 30_000, 60_000, 90_000)
+SIZES = (0, 300, 1_000, 3_000, 10_000, 30_000, 45_000, 60_000)
 """Bytes after which a file cannot grow. The system refuses the write (RLIMIT_FSIZE), as a full disk does."""
 _LONGEST = 3
 """Lines that may be said; more is a traceback."""

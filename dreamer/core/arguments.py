@@ -145,9 +145,15 @@ def _spell(hint: Any) -> str:
     if hint is bool:
         return "True or False"
     name = getattr(origin or hint, "__name__", str(hint))
-    return WORDS.get(hint, "a function" if name == "Callable" else f"a {name}")
+    return WORDS.get(hint, "a function" if name == "Callable" else _with_article(name))
+
+
+def _with_article(name: str) -> str:
+    """``a Memory``, ``an Objective``, ``an NREM``, whose letters are spelt."""
+    vowel = name[0] in ("AEFHILMNORSX" if name.isupper() else "AEIOUaeiou")
+    return f"{'an' if vowel else 'a'} {name}"
 
 
 def _shown(value: Any) -> str:
     text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"a {type(value).__name__}"
+    return text if len(text) <= 80 else _with_article(type(value).__name__)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning.loggers import Logger
 
 from dreamer.core.types import Losses, Stage
 from dreamer.metrics import AccuracyRow
@@ -24,14 +23,17 @@ def named_losses(stage: Stage, losses: Losses) -> dict[str, Any]:
 
 
 def log_row(
-    loggers: Iterable[Logger],
+    loggers: Iterable[Any],
     rows: Sequence[AccuracyRow],
     origins: Sequence[int],
     problem: Problem,
     stage: Stage,
     global_step: int,
 ) -> None:
-    """Give loggers the last row; held-out scores at the stage's last step, as Lightning does at an epoch's end."""
+    """Give loggers, of either of Lightning's import trees, the last row.
+
+    Held-out scores stand at the stage's last step, where Lightning has them at an epoch's end.
+    """
     held = seen_average(rows[-1], origins, "validation")
     for logger in loggers:
         logger.log_metrics(row_logs(rows, origins, problem), step=global_step)
