@@ -10,6 +10,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from dreamer.core.arguments import checked
+from dreamer.core.files import UNFINISHED
 from dreamer.core.limits import at_least
 from dreamer.core.sealed import Damaged, check_sealed, put_in_place, read_sealed, write_sealed
 
@@ -61,6 +63,7 @@ class RunCheckpoint(Checkpoint):
         ValueError: when ``every_n_steps`` is below 1.
     """
 
+    @checked
     def __init__(self, directory: str | Path, every_n_steps: int = 500):
         at_least(1, every_n_steps=every_n_steps)
         self.path = Path(directory) / "last.ckpt"
@@ -147,7 +150,7 @@ class RunCheckpoint(Checkpoint):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the checkpoint now."""
-        writing = self.path.with_suffix(".writing")
+        writing = self.path.with_suffix(UNFINISHED)
         trainer.save_checkpoint(writing, weights_only=False)
         if trainer.is_global_zero:
             if self.path.exists():

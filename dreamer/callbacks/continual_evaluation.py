@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from dreamer.core.arguments import checked
 from dreamer.metrics import AccuracyRow, Stability, stability
 from dreamer.metrics.record import step_logs
 
@@ -39,6 +40,7 @@ class ContinualEvaluation(Callback):
         ValueError: when ``every_n_steps`` is below 1.
     """
 
+    @checked
     def __init__(self, every_n_steps: int = 50):
         if every_n_steps < 1:
             raise ValueError(f"expected every_n_steps of at least 1, got {every_n_steps}")

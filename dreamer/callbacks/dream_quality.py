@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from dreamer import metrics
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
 from dreamer.core.randomness import Purpose, randoms
@@ -76,6 +77,7 @@ class DreamQuality(Callback):
         ValueError: when a number is below its least.
     """
 
+    @checked
     def __init__(self, directory: str | Path | None = None, samples: int = 500, every: int = 1):
         at_least(1, samples=samples, every=every)
         self.directory = None if directory is None else Path(directory)

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.callbacks.run_origin import RunOrigin
+from dreamer.core.arguments import checked
 from dreamer.core.errors import Diverged
 from dreamer.loggers.csv import write_metrics
 from dreamer.loggers.pictures import log_pictures
@@ -48,6 +49,7 @@ class RunFolder(Callback):
         dreams_per_class: samples of each class in the picture of a night; 0 draws none.
     """
 
+    @checked
     def __init__(
         self,
         directory: str | Path,
@@ -88,6 +90,8 @@ class RunFolder(Callback):
         try:
             self._write(trainer, pl_module, exception)
         except Exception as problem:
+            if isinstance(exception, OSError):
+                return  # it says the same
             rank_zero_warn(f"could not write what there is of this run to {self.directory}: {problem!r}")
 
     def _draw_night(self, trainer: pl.Trainer, module: WakeSleepModule, step: int) -> None:

@@ -65,11 +65,26 @@ def _train(prepared: Run, quiet: bool, resumed: bool = False) -> None:
             typer.echo(f"stopped; Slurm's job {job} is in its queue again", err=True)
         typer.echo(f"stopped; continue with: dreamer run --resume {prepared.directory}", err=True)
         raise typer.Exit(128 + stop.by) from None
+    except OSError as error:
+        if error.errno is None:
+            raise
+        typer.echo(f"dreamer: {_broken_off(error, prepared.directory)}", err=True)
+        raise typer.Exit(1) from None
     except Diverged as error:
         typer.echo(f"dreamer: {error}; files: {prepared.directory}", err=True)
         raise typer.Exit(1) from None
     if first:
         _show_results(results, prepared.directory)
+
+
+def _broken_off(error: OSError, directory: Path) -> str:
+    """What to do about a disk that is full, or a folder that is gone."""
+    from dreamer.runs import run as runs
+
+    if not (directory / runs.CONFIG).is_file():
+        return f"the run cannot be continued: {error.strerror}, and {directory} holds no run (any more)"
+    what = f" ({error.filename})" if error.filename else ""
+    return f"broken off: {error.strerror}{what}; continue with: dreamer run --resume {directory}"
 
 
 def show_schedule(prepared: Run) -> None:

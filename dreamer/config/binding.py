@@ -19,10 +19,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from dreamer.config import registry
 from dreamer.config.environment import FromEnvironment
+from dreamer.core.arguments import WORDS
 from dreamer.core.errors import ConfigError as ConfigError
 from dreamer.core.suggest import nearest, one_of
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 # whatever counts more than this would take years, or more memory than there is
 _COUNTS, _BYTES, _SEEDS = 10**10, 10**15, 2**63 - 1
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
@@ -150,8 +150,8 @@ def check(
 
 def spell(hint: Any) -> str:
     """A type hint in words."""
-    if hint in _WORDS:
-        return _WORDS[hint]
+    if hint in WORDS:
+        return WORDS[hint]
     alternatives = _alternatives(hint)
     if len(alternatives) > 1:
         members = tuple(choice for choice in alternatives if _is_class(choice) and _family(choice))
@@ -202,7 +202,7 @@ def _fit_one(value: Any, hint: Any, path: str, given: Collection[str]) -> Any:
         return float(value)
     elif hint is int and (type(value) is int or (isinstance(value, float) and value.is_integer())):
         return _count(int(value), path)
-    elif hint in _WORDS and (type(value) is hint or (hint is str and isinstance(value, FromEnvironment))):
+    elif hint in WORDS and (type(value) is hint or (hint is str and isinstance(value, FromEnvironment))):
         return value
     elif origin in (pathlib.Path, pathlib.PurePath) and isinstance(value, str):
         return pathlib.Path(value)

@@ -13,6 +13,7 @@ from typing import Any
 
 from dreamer.config.binding import ConfigError, at, join
 from dreamer.config.environment import marked, unresolved
+from dreamer.core.files import write_text
 from dreamer.core.suggest import one_of
 
 TABLES = (".csv", ".tsv")
@@ -86,7 +87,7 @@ def merge(under: Any, over: Any, path: str = "") -> Any:
         over = {"name": over}
     if isinstance(over, Mapping) and isinstance(under, str):
         under = {"name": under}
-    if isinstance(over, Mapping) and isinstance(under, list) and all(str(key).isdigit() for key in over):
+    if isinstance(over, Mapping) and over and isinstance(under, list) and all(str(key).isdigit() for key in over):
         return _into_list(under, over, path)
     if not (isinstance(over, Mapping) and isinstance(under, Mapping)):
         return over
@@ -99,10 +100,10 @@ def merge(under: Any, over: Any, path: str = "") -> Any:
 
 
 def save(plain: Mapping[str, Any], path: Path) -> None:
-    """Write a configuration as YAML."""
+    """Write a configuration as YAML, whole or not at all."""
     from omegaconf import OmegaConf
 
-    OmegaConf.save(OmegaConf.create(unresolved(plain)), path)
+    write_text(path, OmegaConf.to_yaml(OmegaConf.create(unresolved(plain))))
 
 
 def _into_list(under: list[Any], over: Mapping[str, Any], path: str) -> list[Any]:

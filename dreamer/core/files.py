@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+UNFINISHED = ".writing"
+"""How the names of files end that are not whole yet, and take their place when they are."""
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically: into a temporary file beside it first, which then replaces it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             file.write(text)

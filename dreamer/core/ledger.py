@@ -59,6 +59,13 @@ class Ledger:
         self.stage, self.step, self.finished = self.stage + 1, 0, False
         self.tick()
 
+    def spent(self, kind: str, global_step: int) -> dict[str, dict[str, Any]]:
+        """What the run has cost so far: optimiser steps, also of a current stage of that kind, samples and seconds."""
+        steps = dict(self.optimizer_steps)
+        if self.step:
+            steps[kind] += global_step - self.opened_at
+        return {"optimizer_steps": steps, "samples": dict(self.samples), "seconds": dict(self.seconds)}
+
     def state_dict(self) -> dict[str, Any]:
         """Plain containers."""
         return asdict(self)

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dreamer.core.errors import ConfigError
+from dreamer.core.files import UNFINISHED
 
 FILE_NAME = ".lock"
 HOLDER = ".lock-holder"
@@ -28,7 +29,7 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Keep a folder to this process, on this machine and on all that share its file system.
 
     The system gives the lock back when its holder is gone, whatever ended it, so a file that was left behind locks
-    nobody out.
+    nobody out. What it had not written to its end is removed.
 
     Args:
         folder: is made when it is not there.
@@ -45,6 +46,7 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
         now = datetime.now().astimezone()
         holder = f"process {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M:%S %Z}"
         (folder / HOLDER).write_text(f"{holder}\n", encoding="utf-8")
+        _tidy(folder)
     except Timeout:
         raise InUse(f"{folder} is in use by {_holder(folder)}: wait for it, or stop it") from None
     except NotImplementedError:
@@ -56,6 +58,15 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     finally:
         (folder / HOLDER).unlink(missing_ok=True)
         lock.release()
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed holder has left half written; folders below that have locks of their own are theirs."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not Path(place, name, FILE_NAME).exists()]
+        for name in files:
+            if name.endswith(UNFINISHED):
+                Path(place, name).unlink(missing_ok=True)
 
 
 def _holder(folder: Path) -> str:

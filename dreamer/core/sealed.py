@@ -32,11 +32,18 @@ def write_sealed(content: Any, path: Path) -> None:
     Args:
         path: is written to as it stands: who wants an old file to stay whole writes beside it, and calls
             :func:`put_in_place`.
+
+    Raises:
+        OSError: when it cannot be written, as on a disk that is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         summed = _Summed(file)
-        torch.save(content, summed)  # type: ignore[arg-type]  # it writes, and asks for no more
+        try:
+            torch.save(content, summed)  # type: ignore[arg-type]  # it writes, and asks for no more
+        except RuntimeError as error:
+            # torch says that a write failed, and not why
+            raise summed.failed or error from None
         file.write(_MARK + summed.digest())
         file.flush()
         os.fsync(file.fileno())
@@ -93,11 +100,16 @@ class _Summed:
     def __init__(self, file: BinaryIO):
         self._sum = hashlib.sha256()
         self._file = file
+        self.failed: OSError | None = None
         self.flush: Callable[[], None] = file.flush
 
     def write(self, data: Any) -> int:
         self._sum.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.failed = self.failed or error
+            raise
 
     def digest(self) -> bytes:
         return self._sum.hexdigest().encode()

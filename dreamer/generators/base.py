@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
 from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
 from dreamer.networks.base import module_bytes
 
@@ -108,12 +110,16 @@ class Generator(nn.Module, ABC):
     can_distil: bool = False
     experience: Tensor
 
+    @checked
     def __init__(
         self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow", store: Store = "float32"
     ):
         super().__init__()
         if continual == "distil" and not self.can_distil:
             raise ValueError(f"{type(self).__name__} cannot distil: expected continual of 'grow' or 'rehearse'")
+        for size in sample_shape:
+            at_least(1, sample_shape=size)
+        at_least(1, num_classes=num_classes)
         self.sample_shape = tuple(sample_shape)
         self.num_classes = num_classes
         self.continual = continual

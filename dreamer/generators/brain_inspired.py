@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import above
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators.base import Continual, Generator, GeneratorSnapshot
 from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels
@@ -50,6 +52,7 @@ class BrainInspired(Generator):
 
     spaces = frozenset({"latent", "noise"})
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],
@@ -77,6 +80,7 @@ class BrainInspired(Generator):
         self.is_features = space == "features"
         self.likelihood: Likelihood = "gaussian" if self.is_features else likelihood
         self.bounds = bounds(self.likelihood)
+        above(0, temperature=temperature)
         self.temperature = temperature
         # inside a tuple: the learner must not become a part of the generator
         self._learner: tuple[nn.Module, ...] = ()

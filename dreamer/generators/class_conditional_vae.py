@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
@@ -53,6 +54,7 @@ class ClassConditionalVAE(Generator):
     spaces = frozenset({"latent", "noise"})
     can_distil = True
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],
@@ -71,7 +73,7 @@ class ClassConditionalVAE(Generator):
         for width in hidden:
             at_least(1, hidden=width)
         at_least(1, latent_dim=latent_dim, components=components)
-        at_least(0, beta=beta)
+        at_least(0, beta=beta, temperature=temperature)
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood
         self.bounds = bounds(likelihood)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._denoisers import FlatDenoiser, UNet
 from dreamer.generators._precision import in_float32
@@ -53,6 +55,7 @@ class FlowMatching(Generator):
 
     spaces = frozenset({"noise"})
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],
@@ -80,6 +83,7 @@ class FlowMatching(Generator):
         self.solver = solver
         self.span = Span(span)
         self.bounds = None if span is None else (span[0], span[1])
+        at_least(0, temperature=temperature)
         self.temperature = temperature
         self.denoiser: nn.Module = (
             FlatDenoiser(self.sample_shape, num_classes, hidden)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gan_networks import FlatArtist, ImageArtist, flat_critic, image_critic, louden
 from dreamer.generators._precision import in_float32
@@ -66,6 +68,7 @@ class GAN(Generator):
 
     spaces = frozenset({"latent", "noise"})
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],
@@ -98,6 +101,7 @@ class GAN(Generator):
         self.pace = pace
         self.span = Span(span)
         self.bounds = None if span is None else (span[0], span[1])
+        at_least(0, temperature=temperature)
         self.temperature = temperature
         inputs = latent_dim + num_classes
         if net == "mlp":

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dreamer.core.limits import fractions
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least, fractions
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import Mixture, fit_mixture
 from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
@@ -56,6 +57,7 @@ class LatentGaussians(Generator):
 
     spaces = frozenset({"latent", "noise"})
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],
@@ -86,6 +88,7 @@ class LatentGaussians(Generator):
         self.latent_dim = 0 if self.is_features else min(latent_dim, math.prod(self.sample_shape))
         self.components = components
         self.covariance: Covariance = covariance
+        at_least(0, temperature=temperature)
         self.temperature = temperature
         self.clip = clip
         # inside a tuple: the learner must not become a part of the generator

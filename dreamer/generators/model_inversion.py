@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._activations import Activations, Moments, has_running_moments, pooled, watched, widths
@@ -74,6 +75,7 @@ class ModelInversion(Generator):
     newest: Tensor
     iterated: Tensor
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
 from dreamer.core.sampling import Writer, next_tokens
@@ -54,6 +55,7 @@ class OwnWords(Generator):
     by_teachers = True
     own_targets = True
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],

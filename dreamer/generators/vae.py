@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._precision import in_float32
@@ -40,6 +41,7 @@ class VAE(Generator):
     spaces = frozenset({"latent", "noise"})
     conditional = False
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],

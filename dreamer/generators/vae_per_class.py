@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators.base import Generator, GeneratorSnapshot
 from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, misfit, pixels
@@ -38,6 +39,7 @@ class VAEPerClass(Generator):
 
     spaces = frozenset({"latent", "noise"})
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -58,6 +59,32 @@ def check_kinds(
     expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
     expect_each("plasticity", plasticity, Plasticity, "MovingAverage()")
     expect("schedule", schedule, Schedule, "Boundary()")
+
+
+def check_unused(parts: Parts, trained: bool) -> None:
+    """Refuse to begin a run with what another one has left in its parts.
+
+    Args:
+        trained: whether the module has been trained already.
+
+    Raises:
+        ValueError: when a part holds samples, or was trained, or the module was.
+    """
+    if trained:
+        raise ValueError(
+            "this module has been trained already, and another fit would begin a new record of it: expected a new "
+            "module, or ckpt_path=... to continue its run"
+        )
+    if parts.memory is not None and len(parts.memory):
+        raise ValueError(
+            f"memory: {type(parts.memory).__name__} holds {len(parts.memory)} samples of another run: expected an "
+            "empty one, of this run alone"
+        )
+    if parts.generator is not None and int(parts.generator.experience) >= 0:
+        raise ValueError(
+            f"generator: {type(parts.generator).__name__} was trained in another run: expected a new one, of this run "
+            "alone"
+        )
 
 
 def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
@@ -131,7 +158,7 @@ def _check_classless(parts: Parts) -> None:
 
 
 def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
-    """Call the learner once: whatever it is, it must map samples to logits.
+    """Call the learner once: whatever it is, it must map samples to logits; what looks like a softmax is warned of.
 
     Args:
         x: (B, *S) a few of the stream's samples.
@@ -153,6 +180,20 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
         got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         wrap = "" if isinstance(output, Tensor) else ": wrap it in a module whose forward picks out the logits"
         raise ValueError(f"expected {name} to map {given} to {wanted} logits, got {got}{wrap}")
+    if parts.wake.objectives and _is_softmax(output):
+        warnings.warn(
+            f"the outputs of {name} lie in [0, 1] and sum to 1, as those of a softmax do, but its losses expect logits "
+            "and take the softmax themselves: leave out the last softmax",
+            stacklevel=2,
+        )
+
+
+def _is_softmax(outputs: Tensor) -> bool:
+    """Whether (..., K) outputs are probabilities, of several classes."""
+    if outputs.shape[-1] < 2 or not outputs.is_floating_point() or bool((outputs < 0).any()):
+        return False
+    sums = outputs.float().sum(dim=-1)
+    return torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
 
 
 def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.tokens import IGNORED
 from dreamer.core.types import Batch, Dream
 from dreamer.memory._shards import Hand, Key, Piles, deal, part
@@ -184,6 +185,7 @@ class Buffer:
     is_features: bool = False
     needs_dawn: bool = False
 
+    @checked
     def __init__(self, capacity: int, store: Store = "float32", logits: bool = False, every_pass: bool | None = None):
         if capacity < 1:
             raise ValueError(f"expected a memory of at least 1 sample, got capacity={capacity}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from dreamer.core.arguments import checked
 from dreamer.memory._shards import Hand, Key, Piles, by_class, part
 from dreamer.memory.base import Buffer, Store, below
 
@@ -26,6 +27,7 @@ class ClassBalanced(Buffer):
     tensor([3, 3])
     """
 
+    @checked
     def __init__(self, capacity: int, store: Store = "float32", logits: bool = False, every_pass: bool | None = None):
         super().__init__(capacity, store, logits, every_pass)
         self._slots: dict[int, list[int]] = {}

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Batch, Dream
 from dreamer.memory._moments import Bank, Covariance, Moments, divide, freedom, join
 from dreamer.networks.base import featured
@@ -50,6 +51,7 @@ class ClassStatistics:
     needs_dawn = False
     needs_classes = True
 
+    @checked
     def __init__(
         self,
         covariance: Covariance = "full",

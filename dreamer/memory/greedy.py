@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from dreamer.core.arguments import checked
 from dreamer.memory._shards import Hand, Key, Piles, by_class
 from dreamer.memory.base import Buffer, Store, below
 
@@ -23,6 +24,7 @@ class Greedy(Buffer):
     ``every_pass``: logits, where they are kept, stay those of the first pass, and of a learner that knows little yet.
     """
 
+    @checked
     def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
         # offered again, a sample would only fill its class with copies of itself
         super().__init__(capacity, store, logits, every_pass=False)

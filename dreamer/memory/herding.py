@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Batch
 from dreamer.memory._lists import Lists, entries, piles
 from dreamer.memory._shards import Hand, Key, Piles
@@ -33,6 +34,7 @@ class Herding(Buffer):
     as for :class:`dreamer.memory.Buffer`, without ``every_pass``.
     """
 
+    @checked
     def __init__(self, capacity: int, store: Store = "float32", logits: bool = False):
         super().__init__(capacity, store, logits, every_pass=False)
         self._lists = Lists()

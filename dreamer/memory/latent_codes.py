@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Batch
 from dreamer.memory._lists import Lists, entries, piles
 from dreamer.memory._shards import Hand, Key, Piles
@@ -52,6 +53,7 @@ class LatentCodes(Buffer):
 
     is_features = True
 
+    @checked
     def __init__(
         self,
         capacity: int,

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
 from dreamer.memory._shards import Hand, Key, Piles, by_class, part
 from dreamer.memory.base import Buffer, Store
 
@@ -37,6 +39,7 @@ class Ring(Buffer):
     tensor([3., 4., 5.])
     """
 
+    @checked
     def __init__(
         self,
         capacity: int,
@@ -45,6 +48,7 @@ class Ring(Buffer):
         every_pass: bool | None = None,
         num_classes: int | None = None,
     ):
+        at_least(1, num_classes=num_classes)
         if num_classes is not None and capacity < num_classes:
             raise ValueError(
                 f"expected a memory of at least 1 sample for each of {num_classes} classes, got capacity={capacity}"

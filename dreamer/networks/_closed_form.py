@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
+
 
 class ClosedForm(nn.Module, ABC):
     """Base of classifiers that absorb each sample once and solve for their weights when logits are wanted.
@@ -23,8 +26,10 @@ class ClosedForm(nn.Module, ABC):
     needs_classes = True
     count: Tensor
 
+    @checked
     def __init__(self, num_classes: int):
         super().__init__()
+        at_least(1, num_classes=num_classes)
         self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
         self._solved = False
 

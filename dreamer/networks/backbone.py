@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dreamer.core.arguments import checked
 from dreamer.core.modes import evaluating
 from dreamer.networks._blocks import check_cut, cut
 from dreamer.networks._zoo import Headless, headless, load_weights
@@ -54,6 +55,7 @@ class Backbone(TrunkAndHead):
     mean: Tensor | None
     std: Tensor | None
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],

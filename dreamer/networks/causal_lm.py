@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above, at_least, fractions
 from dreamer.core.modes import evaluating
 from dreamer.core.transformers import cache_argument, new_cache, pretrained, recompute_activations, untrained, with_lora
@@ -40,6 +41,7 @@ class CausalLM(nn.Module):
     torch.Size([5, 16, 20])
     """
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above, at_least
 
 Size = Literal["mini", "small", "medium"]
@@ -60,6 +61,7 @@ class Decoder(nn.Module):
 
     turns: Tensor | None
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],

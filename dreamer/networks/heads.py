@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.logits import silence
 from dreamer.networks.base import at_least_float32
 
@@ -32,6 +33,7 @@ class GrowingHead(nn.Module):
 
     seen: Tensor
 
+    @checked
     def __init__(self, features: int, num_classes: int, bias: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_classes, features))

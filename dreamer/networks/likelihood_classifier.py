@@ -8,6 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
+
 
 @runtime_checkable
 class Likelihoods(Protocol):
@@ -41,8 +44,10 @@ class LikelihoodClassifier(nn.Module):
 
     needs_classes = True
 
+    @checked
     def __init__(self, sample_shape: Sequence[int], num_classes: int, samples: int = 50, seed: int = 0):
         super().__init__()
+        at_least(1, num_classes=num_classes)
         if samples < 1:
             raise ValueError(f"expected at least 1 importance sample, got {samples}")
         self.sample_shape = tuple(sample_shape)

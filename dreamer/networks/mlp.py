@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above, at_least
 from dreamer.networks.base import TrunkAndHead
 from dreamer.networks.heads import GrowingHead, head
@@ -39,6 +40,7 @@ class MLP(TrunkAndHead):
     (torch.Size([5, 10]), torch.Size([5, 32]))
     """
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],
@@ -51,6 +53,9 @@ class MLP(TrunkAndHead):
         growing: bool = False,
     ):
         super().__init__()
+        for size in sample_shape:
+            at_least(1, sample_shape=size)
+        at_least(1, outputs=outputs)
         if not 0 <= dropout < 1:
             raise ValueError(f"expected dropout in [0, 1), got {dropout}")
         if rescale not in ("training", "evaluation"):

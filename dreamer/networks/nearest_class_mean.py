@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.networks._closed_form import ClosedForm
 
 
@@ -30,6 +31,7 @@ class NearestClassMean(ClosedForm):
 
     mean: Tensor
 
+    @checked
     def __init__(self, sample_shape: Sequence[int], num_classes: int):
         super().__init__(num_classes)
         self.register_buffer("mean", torch.zeros(num_classes, math.prod(sample_shape)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.networks.streaming_lda import Shrinkage, StreamingLDA
 
 
@@ -39,6 +40,7 @@ class RandomFourierLDA(StreamingLDA):
     frequencies: Tensor
     phases: Tensor
 
+    @checked
     def __init__(
         self,
         sample_shape: Sequence[int],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.networks._closed_form import ClosedForm
 from dreamer.networks.base import doubled
@@ -42,6 +43,7 @@ class RandomProjectionRidge(ClosedForm):
     sums: Tensor
     weight: Tensor
 
+    @checked
     def __init__(
         self, sample_shape: Sequence[int], num_classes: int, features: int = 3000, ridge: float = 1.0, seed: int = 0
     ):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
 from dreamer.networks.base import TrunkAndHead
 
 
@@ -32,8 +34,12 @@ class ResNet18(TrunkAndHead):
     torch.Size([2, 10])
     """
 
+    @checked
     def __init__(self, sample_shape: Sequence[int], outputs: int, width: int = 64):
         super().__init__()
+        for size in sample_shape:
+            at_least(1, sample_shape=size)
+        at_least(1, outputs=outputs, width=width)
         if len(sample_shape) != 3:
             raise ValueError(f"expected images of shape (C, H, W), got samples of {tuple(sample_shape)}")
         layers: list[nn.Module] = [_conv(sample_shape[0], width), nn.BatchNorm2d(width), nn.ReLU()]

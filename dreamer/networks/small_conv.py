@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least
 from dreamer.networks.base import TrunkAndHead
 from dreamer.networks.heads import head
 
@@ -31,10 +33,16 @@ class SmallConv(TrunkAndHead):
     torch.Size([5, 10])
     """
 
+    @checked
     def __init__(
         self, sample_shape: Sequence[int], outputs: int, channels: Sequence[int] = (32, 64, 128), growing: bool = False
     ):
         super().__init__()
+        for size in sample_shape:
+            at_least(1, sample_shape=size)
+        at_least(1, outputs=outputs)
+        for width in channels:
+            at_least(1, channels=width)
         if len(sample_shape) != 3:
             raise ValueError(f"expected images of shape (C, H, W), got samples of shape {tuple(sample_shape)}")
         if min(sample_shape[1:]) < 2 ** len(channels):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.networks._closed_form import ClosedForm
 from dreamer.networks.base import doubled
 
@@ -49,6 +50,7 @@ class StreamingLDA(ClosedForm):
     weight: Tensor
     bias: Tensor
 
+    @checked
     def __init__(self, sample_shape: Sequence[int], num_classes: int, shrinkage: Shrinkage = "oas"):
         super().__init__(num_classes)
         if shrinkage != "oas" and not 0 < float(shrinkage) <= 1:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.types import Dream, Output
 from dreamer.problems import Problem
@@ -33,6 +34,7 @@ class Objective(ABC):
     needs_logits: bool = False
     needs_classes: bool = False
 
+    @checked
     def __init__(self, weight: float = 1.0):
         at_least(0, weight=weight)
         self.weight = weight

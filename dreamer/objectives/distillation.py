@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above
 from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective
@@ -34,6 +35,7 @@ class Distillation(Objective):
     needs_teacher = True
     needs_classes = True
 
+    @checked
     def __init__(self, temperature: float = 2.0, weight: float = 1.0, per_output: bool = False):
         super().__init__(weight)
         above(0, temperature=temperature)

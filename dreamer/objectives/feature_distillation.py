@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective, of_one_type
 
@@ -37,6 +38,7 @@ class FeatureDistillation(Objective):
     needs_teacher = True
     needs_features = True
 
+    @checked
     def __init__(self, distance: Literal["squared", "cosine"] = "squared", weight: float = 1.0):
         super().__init__(weight)
         self.distance = distance

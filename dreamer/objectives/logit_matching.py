@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Dream, Output
 from dreamer.objectives.base import Objective, of_one_type
 
@@ -39,6 +40,7 @@ class LogitMatching(Objective):
     2.0
     """
 
+    @checked
     def __init__(self, to: Literal["stored", "teacher"] = "stored", weight: float = 1.0):
         super().__init__(weight)
         self.to = to

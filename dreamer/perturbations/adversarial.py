@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.modes import evaluating
 from dreamer.perturbations.base import along, need_float, uniform
@@ -44,6 +45,7 @@ class Adversarial:
     amounts = ("epsilon",)
     needs_classes = True
 
+    @checked
     def __init__(
         self,
         epsilon: float = 8 / 255,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.perturbations.base import need_float, need_images, uniform
 
@@ -31,6 +32,7 @@ class Affine:
     space: Literal["pixel"] = "pixel"
     amounts = ("degrees", "shift", "zoom", "shear")
 
+    @checked
     def __init__(self, degrees: float = 12.0, shift: float = 0.07, zoom: float = 0.1, shear: float = 8.0):
         at_least(0, degrees=degrees, shift=shift, zoom=zoom, shear=shear)
         self.degrees = degrees

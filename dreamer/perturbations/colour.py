@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.perturbations.base import along, multiplied, need_float, need_images, uniform
 
@@ -37,6 +38,7 @@ class Colour:
     amounts = ("brightness", "contrast", "saturation", "hue")
     clip = (0.0, 1.0)
 
+    @checked
     def __init__(self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.1):
         at_least(0, brightness=brightness, contrast=contrast, saturation=saturation)
         if not 0 <= hue <= 0.5:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import fractions
 from dreamer.perturbations.base import along, need_images
 
@@ -31,6 +32,7 @@ class CropFlip:
     space: Literal["pixel"] = "pixel"
     amounts = ("padding", "flip")
 
+    @checked
     def __init__(self, padding: int | float = 4, flip: float = 0.5):
         if padding < 0 or (isinstance(padding, float) and padding > 1):
             raise ValueError(f"expected padding in whole pixels or as a fraction in [0, 1] of the side, got {padding}")

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above, fractions
 from dreamer.perturbations.base import along, any_partners, beta, multiplied, need_images
 
@@ -30,6 +31,7 @@ class CutMix:
     space: Literal["pixel"] = "pixel"
     amounts = ("rate",)
 
+    @checked
     def __init__(self, alpha: float = 1.0, rate: float = 0.5):
         above(0, alpha=alpha)
         fractions(rate=rate)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.perturbations.base import along, need_float, uniform
 
@@ -32,6 +33,7 @@ class LatentJitter:
     space: Literal["latent"] = "latent"
     amounts = ("std",)
 
+    @checked
     def __init__(self, std: float = 0.5, relative: bool = True):
         at_least(0, std=std)
         self.std = std

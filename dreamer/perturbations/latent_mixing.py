@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import fractions
 from dreamer.perturbations.base import any_partners, multiplied, partners, uniform
 
@@ -28,6 +29,7 @@ class LatentMixing:
     space: Literal["latent"] = "latent"
     amounts = ("strength",)
 
+    @checked
     def __init__(self, strength: float = 0.5, within_class: bool = True):
         fractions(strength=strength)
         self.strength = strength

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above, fractions
 from dreamer.perturbations.base import along, any_partners, beta, multiplied, need_float
 
@@ -30,6 +31,7 @@ class Mixup:
     space: Literal["pixel"] = "pixel"
     amounts = ("strength",)
 
+    @checked
     def __init__(self, alpha: float = 1.0, strength: float = 1.0):
         above(0, alpha=alpha)
         fractions(strength=strength)

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.perturbations.base import along, need_float, uniform
 
@@ -26,6 +27,7 @@ class Noise:
     space: Literal["pixel"] = "pixel"
     amounts = ("std",)
 
+    @checked
     def __init__(self, std: float = 0.1, clip: Sequence[float] | None = (0.0, 1.0)):
         at_least(0, std=std)
         self.std = std

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least, fractions
 from dreamer.perturbations.base import multiplied, need_images, uniform
 
@@ -28,6 +29,7 @@ class Occlusion:
     space: Literal["pixel"] = "pixel"
     amounts = ("rate",)
 
+    @checked
     def __init__(self, rate: float = 0.5, tile: int = 4):
         fractions(rate=rate)
         at_least(1, tile=tile)

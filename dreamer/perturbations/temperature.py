@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.perturbations.base import along, need_float, uniform
 
 
@@ -28,6 +29,7 @@ class Temperature:
     space: Literal["noise"] = "noise"
     amounts = ("low", "high")
 
+    @checked
     def __init__(self, low: float = 0.7, high: float = 1.3):
         if not 0 <= low <= high:
             raise ValueError(f"expected temperatures with 0 <= low <= high, got {low} and {high}")

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Kind
 from dreamer.plasticity.base import Plasticity, synapses
 
@@ -36,6 +37,7 @@ class Downscaling(Plasticity):
         ValueError: when ``rate`` or ``protect`` is out of its range.
     """
 
+    @checked
     def __init__(self, rate: float = 0.001, protect: float = 0.0, during: Literal["nrem", "rem", "both"] = "nrem"):
         super().__init__()
         for name, fraction in {"rate": rate, "protect": protect}.items():

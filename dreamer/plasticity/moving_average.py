@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Kind
 from dreamer.networks.base import Frozen
 from dreamer.plasticity.base import Plasticity
@@ -33,6 +34,7 @@ class MovingAverage(Plasticity):
 
     steps: Tensor
 
+    @checked
     def __init__(self, rate: float = 0.9, decay: float = 0.99):
         super().__init__()
         if not 0 < rate <= 1:

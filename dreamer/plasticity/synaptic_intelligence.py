@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above, at_least
 from dreamer.core.types import Kind
 from dreamer.plasticity.base import Plasticity, synapses
@@ -36,6 +37,7 @@ class SynapticIntelligence(Plasticity):
         ValueError: when ``c`` is negative or ``epsilon`` not positive.
     """
 
+    @checked
     def __init__(self, c: float = 0.1, epsilon: float = 0.1):
         super().__init__()
         at_least(0, c=c)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above
 from dreamer.core.types import Dream, Output
 from dreamer.problems.base import GroupedTally, Groups, Problem, Tally
@@ -41,6 +42,7 @@ class Classification(Problem):
     unit = "%"
     higher_is_better = True
 
+    @checked
     def __init__(self, temperature: float = 2.0, average: Literal["samples", "classes"] = "samples"):
         above(0, temperature=temperature)
         self.temperature = temperature

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above
 from dreamer.core.tokens import IGNORED, NAMED, Tokens
 from dreamer.core.types import Dream, Output
@@ -86,6 +87,7 @@ class Language(Problem):
 
     groups: Groups = "domain"
 
+    @checked
     def __init__(self, score: By = "bits_per_byte", temperature: float = 1.0, tokens: Tokens | None = None):
         above(0, temperature=temperature)
         self.by: By = score

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Dream, Output
 from dreamer.problems.base import Groups, Problem, Tally
 
@@ -33,6 +34,7 @@ class Regression(Problem):
     score = "mean squared error"
     higher_is_better = False
 
+    @checked
     def __init__(self, unit: str = "squared units of the target"):
         self.unit = unit
 

@@ -39,6 +39,7 @@ from dreamer.runs.signals import StopSignals
 from dreamer.streams.base import DataNotFound, Stream
 from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
+from dreamer.training.trainer import check_fraction
 
 _CHOSEN = "DREAMER_RUN_FOLDER"
 
@@ -140,6 +141,7 @@ def prepare(plain: Mapping[str, Any], directory: Path | None = None, progress: b
     try:
         module.check_trainer(trainer)
         hypnogram = module.plan(stream, trainer.world_size)
+        check_fraction(trainer, hypnogram)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     datamodule = checked.datamodule.build(stream=stream)
@@ -225,6 +227,7 @@ def resume(directory: Path, *words: str, progress: bool = False, previous: bool 
     path = checkpoint.before() if previous else checkpoint.latest()
     prepared = prepare(config.read(directory / CONFIG, *words), directory, progress)
     notes = [] if path is None else continued(prepared.origin, path, force)
+    prepared.module.accept_changes = force
     if previous:
         checkpoint.fall_back()
     return replace(prepared, notes=tuple(notes))

@@ -39,8 +39,19 @@ OWNED = (
 """Arguments of the Trainer that a run sets itself."""
 
 _NAME_BYTES = 200
-_LEAST = {"accumulate_grad_batches": 1, "gradient_clip_val": 0, "log_every_n_steps": 0, "num_nodes": 1}
+_LEAST = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "log_every_n_steps": 0,
+    "min_epochs": 0,
+    "min_steps": 0,
+    "num_nodes": 1,
+    "num_sanity_val_steps": -1,
+}
 """Numbers of the Trainer that it takes as they come."""
+_LIMITS = ("max_epochs", "max_steps", "limit_train_batches", "val_check_interval")
+"""Numbers of the Trainer with which nothing would be done if they were 0; two of them may be -1."""
 _UNFIT = ("lbfgs", "sparseadam")
 """Optimisers of torch that cannot serve: one calls the loss itself, one takes sparse gradients alone."""
 _FROM_STREAM = ("sample_shape", "num_classes", "outputs", "tokens")
@@ -140,6 +151,13 @@ def _trainer(node: Any) -> dict[str, Any]:
         value = options.get(key)
         if value is not None and value < least:
             raise ConfigError(f"trainer.{key}: expected a number of at least {least}, got {value}")
+    for key in _LIMITS:
+        if options.get(key) == 0:
+            raise ConfigError(f"trainer.{key}: expected a number above 0, got {options[key]}, which trains nothing")
+    lengths = options.get("max_time")
+    for unit, length in lengths.items() if isinstance(lengths, Mapping) else ():
+        if isinstance(length, int | float) and length < 0:
+            raise ConfigError(f"trainer.max_time.{unit}: expected a number of at least 0, got {length}")
     return options
 
 
@@ -207,6 +225,9 @@ def _data(node: Any) -> tuple[dict[str, Any], ComponentSpec]:
             raise ConfigError(f"{join('data', key)}: unknown key; {one_of(str(key), keys)}")
     set_ = {key: value for key, value in node.items() if value is not None}
     reading = {key: check(set_[key], hint, join("data", key)) for key, hint in _READING.items() if key in set_}
+    for key in ("workers", "limit_bytes"):
+        if reading.get(key, 0) < 0:
+            raise ConfigError(f"data.{key}: expected a number of at least 0, got {reading[key]}")
     rest = {key: value for key, value in set_.items() if key not in _READING}
     return reading, bind(StreamDataModule, rest, "data", given=("stream",))
 

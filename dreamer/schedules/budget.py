@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import Stretch
 from dreamer.core.limits import above, at_least
 from dreamer.schedules.base import Schedule
@@ -31,6 +32,7 @@ class Budget(Schedule):
         ValueError: when ``night_steps`` or ``every`` is below 1, or ``ratio`` is not above 0.
     """
 
+    @checked
     def __init__(self, night_steps: int, ratio: float = 0.5, every: int | None = None, at_end: bool = False):
         at_least(1, night_steps=night_steps, every=every)
         above(0, ratio=ratio)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import Stretch
 from dreamer.core.limits import above, at_least
 from dreamer.schedules._checks import Checks
@@ -52,6 +53,7 @@ class Drift(Schedule):
 
     data_driven = True
 
+    @checked
     def __init__(
         self,
         watch: Literal["loss", "features"] = "loss",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import Stretch
 from dreamer.schedules.base import Schedule
 
@@ -20,6 +21,7 @@ class EveryNSteps(Schedule):
         ValueError: when ``n`` is below 1.
     """
 
+    @checked
     def __init__(self, n: int, at_end: bool = True):
         if n < 1:
             raise ValueError(f"expected n of at least 1 wake step between nights, got {n}")

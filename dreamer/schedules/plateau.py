@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import Stretch
 from dreamer.core.limits import at_least
 from dreamer.schedules._checks import Checks
@@ -39,6 +40,7 @@ class Plateau(Schedule):
 
     data_driven = True
 
+    @checked
     def __init__(
         self,
         patience: int = 4,

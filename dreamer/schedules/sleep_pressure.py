@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import Stretch
 from dreamer.core.limits import above
 from dreamer.schedules._checks import Checks
@@ -40,6 +41,7 @@ class SleepPressure(Schedule):
 
     data_driven = True
 
+    @checked
     def __init__(
         self,
         threshold: float = 0.67,

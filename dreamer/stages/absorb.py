@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Losses, SleepContext, Step
 from dreamer.stages.wake import Wake
 
@@ -28,6 +29,7 @@ class Absorb(Wake):
 
     by_gradient = False
 
+    @checked
     def __init__(self, batch_size: int = 512):
         super().__init__(batch_size=batch_size, objectives=())
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import expect, expect_each
 from dreamer.core.types import Dream, Losses, SleepContext, Step
 from dreamer.networks.base import check_resettable, forward
@@ -21,6 +22,7 @@ DEFAULT_OBJECTIVES: tuple[Objective, ...] = (HardTargets(), SoftTargets())
 """What the learner learns from a dream unless objectives are given."""
 
 
+@checked
 @dataclass(eq=False)
 class Sleep:
     """Base of the sleep stages, which differ in what they do to the samples.

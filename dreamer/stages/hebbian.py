@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above, at_least, fractions
 from dreamer.core.types import Change, Dream, Losses, SleepContext, Step
 from dreamer.objectives import Objective
@@ -75,6 +76,7 @@ class Hebbian:
     anneal = 1.0
     warmup = 0
 
+    @checked
     def __init__(
         self,
         steps: int = 5,

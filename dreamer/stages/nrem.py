@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from dreamer.core.arguments import checked
 from dreamer.perturbations.base import Perturbation
 from dreamer.stages.base import Sleep
 
 
+@checked
 @dataclass(eq=False)
 class NREM(Sleep):
     """Replay everything seen so far, with light perturbations at most, and consolidate.

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from dreamer.core.arguments import checked
 from dreamer.stages.base import Sleep
 
 
+@checked
 @dataclass(eq=False)
 class REM(Sleep):
     """Replay strange but recognisable variants, and learn the outputs that the clean sample deserves.

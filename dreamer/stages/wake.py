@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
 from dreamer.networks.base import forward
@@ -60,6 +61,7 @@ class Wake:
     kind: Literal["wake"] = "wake"
     by_gradient: bool = True
 
+    @checked
     def __init__(
         self,
         epochs: int = 1,

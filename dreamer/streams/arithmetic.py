@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.tokens import Tokens
@@ -21,6 +22,7 @@ _SEPARATOR, _EQUALS, _NULL, _END, _ZERO = range(len(TASKS) + 1, len(TASKS) + 6)
 _TEXTS = ("", *(f"{task} " for task in TASKS), " , ", " = ", "_", ".", *map(str, range(10)))
 
 
+@checked
 def arithmetic(
     tasks: Sequence[Task] = TASKS,
     samples: int | Sequence[int] = 65536,

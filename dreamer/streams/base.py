@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.core.types import Batch
@@ -340,6 +341,7 @@ def refuse_passing(stream: Stream, who: str) -> None:
         raise ValueError(f"{who}: {stream.name} is read as it is run, and cannot be dealt out anew beforehand")
 
 
+@checked
 def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tuple[Samples, Samples | None]:
     """Split samples, class by class where there are classes, into a part to learn from and a held-out part.
 
@@ -366,6 +368,7 @@ def hold_out(train: Samples, fraction: float, seed: int, least: int = 0) -> tupl
     return train.subset((~held).nonzero().flatten()), train.subset(held.nonzero().flatten())
 
 
+@checked
 def make_stream(
     name: str,
     pairs: Sequence[tuple[Samples, Samples]],

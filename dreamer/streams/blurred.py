@@ -7,12 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Samples, Stream, joined, refuse_passing
 
 Decay = Literal["linear", "gaussian"]
 
 
+@checked
 def blurred(
     stream: Stream, fraction: float = 0.1, decay: Decay = "linear", reach: float = 1.0, seed: int = 0
 ) -> Stream:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dreamer.config.streams import STREAMS
+from dreamer.core.arguments import checked
 from dreamer.core.suggest import one_of
 from dreamer.streams import native
 from dreamer.streams.base import Samples, Scenario, Stream
@@ -28,6 +29,7 @@ from dreamer.streams.tensors import split_off
 Protocol = Literal["ni", "nc", "nic", "nicv2_79", "nicv2_196", "nicv2_391"]
 
 
+@checked
 def classic(name: str, root: str | Path | None = None, **options: Any) -> Stream:
     """One of Avalanche's classic benchmarks.
 
@@ -173,6 +175,7 @@ def split_pictures(
     )
 
 
+@checked
 def core50(
     *,
     root: str | Path | None = None,

@@ -7,11 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.streams.base import Stream, TensorSamples, hold_out, make_stream
 
 Covariate = Literal["age", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
 
 
+@checked
 def diabetes(
     covariate: Covariate = "bmi", experiences: int = 3, test: float = 0.3, validation: float = 0.1, split_seed: int = 0
 ) -> Stream:

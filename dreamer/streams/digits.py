@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
+from dreamer.core.arguments import checked
 from dreamer.streams.base import Scenario, Stream, TensorSamples, hold_out
 from dreamer.streams.split import split_stream
 
 
+@checked
 def digits(
     experiences: int = 5,
     seed: int = 0,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import above
 from dreamer.networks.backbone import Backbone
 from dreamer.streams._feature_cache import FeatureCache, digests_of
@@ -43,6 +44,7 @@ class PicturedFeatures(TensorSamples):
         return PicturedFeatures(moved.x, moved.y, self.of, moved.group)
 
 
+@checked
 def embedded(
     stream: Stream,
     model: nn.Module | str,

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dreamer.core.arguments import checked
 from dreamer.streams.base import Samples, Scenario, Stream, TensorSamples
 from dreamer.streams.dataset_samples import LIMIT_BYTES, DatasetSamples
 from dreamer.streams.folder_layout import find_layout
@@ -27,6 +28,7 @@ _MOST_NAMED = 5
 """Pictures that are named of those left out."""
 
 
+@checked
 def folder(
     root: str | Path | None = None,
     experiences: int | None = None,

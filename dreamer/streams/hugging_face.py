@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.streams.base import DataNotFound, Samples, Scenario, Stream
 from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise
 from dreamer.streams.fields import Inputs, Picked, picked
@@ -19,6 +20,7 @@ from dreamer.streams.tensors import split_off
 _TESTS = ("test", "validation", "valid", "val")
 
 
+@checked
 def hugging_face(
     root: str | None = None,
     experiences: int | None = None,

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from dreamer.core.arguments import checked
 from dreamer.streams import native
 from dreamer.streams.base import Scenario, Stream, TensorSamples, make_stream
 from dreamer.streams.sources import locate
 from dreamer.streams.split import check_scenario, separate
 
 
+@checked
 def permuted_mnist(
     *,
     root: str | Path | None = None,
@@ -50,6 +52,7 @@ def permuted_mnist(
     return _looks("permuted_mnist", pairs, scenario, validation, split_seed)
 
 
+@checked
 def rotated_mnist(
     *,
     root: str | Path | None = None,

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import torch
 
+from dreamer.core.arguments import checked
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Experience, Stream, groups_in, refuse_passing
 
 
+@checked
 def online(stream: Stream, size: int = 100, seed: int = 0) -> Stream:
     """Every experience cut into pieces of a few samples, in random order.
 

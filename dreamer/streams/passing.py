@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dreamer.core.arguments import checked
 from dreamer.core.types import Batch
 from dreamer.streams.base import Experience, Samples, Stream, TensorSamples
 from dreamer.streams.dataset_samples import materialise
 
 
+@checked
 def from_iterable(
     batches: Iterable[tuple[Tensor, Tensor]],
     test: Samples | Dataset | Sequence[Samples | Dataset],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from dreamer.core.arguments import checked
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Samples, Stream, groups_of, joined, refuse_passing
 
 
+@checked
 def repeated(stream: Stream, again: float = 0.2, extra: int = 0, seed: int = 0) -> Stream:
     """The same samples, dealt out so that a class comes back in later experiences.
 

@@ -8,10 +8,12 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Samples, Scenario, Stream, are_labels, make_stream
 
 
+@checked
 def split_by_class(
     train: Samples, test: Samples, experiences: int, order: Sequence[int]
 ) -> list[tuple[tuple[int, ...], Samples, Samples]]:
@@ -60,6 +62,7 @@ def deal_order(classes: Sequence[int], seed: int, shuffle: bool, class_order: Se
     return [present[i] for i in torch.randperm(len(present), generator=randoms(seed, Purpose.ORDER)).tolist()]
 
 
+@checked
 def split_stream(
     name: str,
     train: Samples | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from dreamer.core.arguments import checked
 from dreamer.streams.base import Samples, Scenario, Stream, TensorSamples, hold_out
 from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise, size_of, text_labels
 from dreamer.streams.fields import Inputs, picked
@@ -17,6 +18,7 @@ from dreamer.streams.labels import integer_labels, numeric
 from dreamer.streams.split import chain_stream, split_stream
 
 
+@checked
 def from_tensors(
     x: Any,
     y: Any,
@@ -86,6 +88,7 @@ def from_tensors(
     )
 
 
+@checked
 def from_datasets(
     pairs: Sequence[tuple[Dataset, Dataset]],
     *,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least, fractions
 from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.streams.base import Samples, Stream, TensorSamples, make_stream
@@ -23,6 +24,7 @@ _STRAY = 0.01
 """Fraction of the bytes that a tokeniser may lose or add before bits per byte mean nothing."""
 
 
+@checked
 def text(
     root: str | Path | None = None,
     domains: Sequence[str] | None = None,
@@ -73,6 +75,7 @@ def text(
     )
 
 
+@checked
 def from_texts(
     domains: Mapping[str, str | Iterable[Any]],
     tokeniser: str | Any = "bytes",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Stage, Step
 from dreamer.loop.batches import RankInfo, local_count, seen_batches
@@ -32,6 +33,7 @@ class StreamDataModule(pl.LightningDataModule):
         ValueError: when ``evaluation_batch`` is below 1.
     """
 
+    @checked
     def __init__(self, stream: Stream, evaluation_batch: int = 1000, resident: bool = True):
         super().__init__()
         at_least(1, evaluation_batch=evaluation_batch)

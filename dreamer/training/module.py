@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from dreamer.config.registry import name_of
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.ledger import Ledger
+from dreamer.core.limits import at_least
 from dreamer.core.randomness import Purpose, mix, seed_global
-from dreamer.core.types import Batch, Dream, Losses, Stage, Step
+from dreamer.core.types import Batch, Dream, Stage, Step
 from dreamer.generators import Generator
 from dreamer.loop.batches import RankInfo
-from dreamer.loop.checks import check_kinds, checked_plan
+from dreamer.loop.checks import check_kinds, check_unused, checked_plan
 from dreamer.loop.finite import FiniteWatch
 from dreamer.loop.plan import (
     ActiveOutputs,
@@ -45,7 +47,9 @@ from dreamer.training.data import StageLoader, StreamDataModule
 from dreamer.training.distributed import held_elsewhere, mean_over_ranks, rebalance
 from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tally
 from dreamer.training.guard import NightGuard
-from dreamer.training.monitors import count_evaluations, log_row, monitored, warn_of_early_stop
+from dreamer.training.logs import log_row, named_losses
+from dreamer.training.monitors import count_evaluations, monitored, warn_of_early_stop
+from dreamer.training.origin import Origin
 from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import load_run, save_run
 from dreamer.training.trainer import (
@@ -105,10 +109,14 @@ class WakeSleepModule(pl.LightningModule):
             unit; one that worsens it more is undone. None undoes nothing.
         seed: of everything that is drawn at random.
 
+    Attributes:
+        accept_changes: load a checkpoint of a run with other parts or another stream all the same.
+
     Raises:
         ValueError: (in ``setup``) when parts make no sense together, with the reason.
     """
 
+    @checked
     def __init__(
         self,
         network: nn.Module,
@@ -128,6 +136,7 @@ class WakeSleepModule(pl.LightningModule):
         seed: int = 0,
     ):
         super().__init__()
+        at_least(0, generator_lr=generator_lr)
         check_kinds(network, wake, night, memory, generator, plasticity, schedule)
         replays = memory is not None or generator is not None
         night = night if night is not None else (NREM(), REM()) if replays else ()
@@ -156,8 +165,11 @@ class WakeSleepModule(pl.LightningModule):
         self._last_row: AccuracyRow | None = None
         self._stage_weights: Tensor | None = None
         self._schedule_start = dict(self.schedule.state_dict())
+        self._trained = False
         self._watch = FiniteWatch()
         self.guard = NightGuard(roll_back)
+        self.origin = Origin(self.parts)
+        self.accept_changes = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook on the module some forty times a step; torch would search every registry
@@ -216,6 +228,7 @@ class WakeSleepModule(pl.LightningModule):
     def _data(self) -> StreamDataModule:
         return self.trainer.datamodule  # type: ignore[attr-defined]
 
+    @checked
     def plan(self, stream: Stream, devices: int = 1) -> Hypnogram:
         """Lay out a run on a stream, or refuse it.
 
@@ -238,6 +251,7 @@ class WakeSleepModule(pl.LightningModule):
             return
         self._hypnogram = fit_plan(self.trainer, self)
         self.guard.check(self)
+        self._trained = self.ledger.experience >= 0
         # every fit is a run of its own; a checkpoint, if any, is loaded after this hook and brings its ledger
         self.sleeper.parts, self.sleeper.ledger = self.parts, Ledger()
         self._last_row = self._stage_weights = None
@@ -285,7 +299,7 @@ class WakeSleepModule(pl.LightningModule):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a Lightning connector sets it
         # a barebones Trainer logs nothing, and says so with 0
         if every and (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
-            self._log_losses(sleeper.stage, losses)
+            self.log_dict(named_losses(sleeper.stage, losses), batch_size=1)
         return losses.total
 
     def _look(self) -> None:
@@ -293,12 +307,6 @@ class WakeSleepModule(pl.LightningModule):
         stage = self.hypnogram[min(self.ledger.stage, len(self.hypnogram) - 1)]
         modules = (self.network,) if self.generator is None else (self.network, self.generator)
         self._watch.look(stage, self.ledger.step, modules)
-
-    def _log_losses(self, stage: Stage, losses: Losses) -> None:
-        named = {f"{stage.kind}/{name}": value for name, value in losses.parts.items()}
-        if losses.total is not None:
-            named[f"{stage.kind}/loss"] = losses.total.detach()
-        self.log_dict(named, batch_size=1)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the step, then show it to the plasticity parts; with accumulation there are fewer of them than batches.
@@ -322,6 +330,7 @@ class WakeSleepModule(pl.LightningModule):
             self.memory.to(self.device)
             self.sleeper.bytes_elsewhere = held_elsewhere(self.memory)
         if not self.ledger.rows:
+            check_unused(self.parts, self._trained)
             self.ledger.rows.append(self._row(None, 0))
         if self.ledger.finished:
             self._close(self.hypnogram[self.ledger.stage], self.ledger.saved_at)
@@ -462,11 +471,8 @@ class WakeSleepModule(pl.LightningModule):
         every experience, seen or not; ``birth`` is the network before its first step.
         """
         ledger, stream, plan = self.ledger, self.stream, self.hypnogram
-        steps, sizes = dict(ledger.optimizer_steps), self.bytes()
-        if ledger.step:
-            steps[plan[ledger.stage].kind] += self.global_step - ledger.opened_at
-        current = plan[min(ledger.stage, len(plan) - 1)].experience
-        sizes["memory"] += kept_bytes(stream, current, self.wake)
+        now, sizes = plan[min(ledger.stage, len(plan) - 1)], self.bytes()
+        sizes["memory"] += kept_bytes(stream, now.experience, self.wake)
         return results_record(
             complete=ledger.stage == len(plan),
             seed=self.seed,
@@ -474,13 +480,7 @@ class WakeSleepModule(pl.LightningModule):
             hypnogram=plan.as_records(),
             rows=[*ledger.rows, *([] if self._last_row is None else [self._last_row])],
             origins=stream.origins,
-            cost={
-                "optimizer_steps": steps,
-                "samples": dict(ledger.samples),
-                "seconds": dict(ledger.seconds),
-                "bytes": sizes,
-                "stores": stored(self.memory, self.wake),
-            },
+            cost=ledger.spent(now.kind, self.global_step) | {"bytes": sizes, "stores": stored(self.memory, self.wake)},
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

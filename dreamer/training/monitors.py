@@ -1,18 +1,13 @@
-"""Scores for loggers, and for callbacks that watch one, in a run that is evaluated after some stages only."""
+"""Callbacks that watch a score, such as EarlyStopping, in a run that is evaluated after some stages only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities import rank_zero_warn
 
-from dreamer.core.types import Stage
-from dreamer.metrics import AccuracyRow
-from dreamer.metrics.record import row_logs, seen_average
 from dreamer.problems import Problem
 from dreamer.streams.base import Stream
 
@@ -36,23 +31,6 @@ def check_monitors(trainer: pl.Trainer, problem: Problem, stream: Stream) -> Non
             )
         if isinstance(monitor, str) and monitor.startswith(("test/", "stream/")):
             raise ValueError(f"{name} monitors {monitor}, a test score, which steers nothing: expected {key}")
-
-
-def log_row(
-    loggers: Iterable[Any],
-    rows: Sequence[AccuracyRow],
-    origins: Sequence[int],
-    problem: Problem,
-    stage: Stage,
-    global_step: int,
-) -> None:
-    """Give loggers the last row; held-out scores at the stage's last step, as Lightning does at an epoch's end."""
-    held = seen_average(rows[-1], origins, "validation")
-    for logger in loggers:
-        logger.log_metrics(row_logs(rows, origins, problem), step=global_step)
-        if held is not None:
-            named = {monitored(problem): float(torch.tensor(held)), "epoch": stage.index}
-            logger.log_metrics(named, step=global_step - 1)
 
 
 def count_evaluations(trainer: pl.Trainer, monitor: str, measured: bool) -> None:

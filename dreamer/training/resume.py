@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from dreamer.core.hypnogram import Hypnogram
 from dreamer.networks.base import plain_name
 from dreamer.training.distributed import all_gather, restore
+from dreamer.training.trainer import optimizers_in
 
 if TYPE_CHECKING:
     from dreamer.core.ledger import Ledger
@@ -32,6 +35,7 @@ def save_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> None:
         "memory": None if module.memory is None else all_gather(state["memory"]),
         "devices": module.trainer.world_size,
         "evening": module.guard.state_dict(),
+        "origin": module.origin.record(module.stream, _optimizers(module)) if module.planned else None,
     }
 
 
@@ -39,9 +43,11 @@ def load_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> Hypnogram |
     """Take back what :func:`save_run` added, and let Lightning continue where the ledger stands.
 
     Raises:
-        ValueError: when the checkpoint belongs to a run with another plan or seed.
+        ValueError: when the checkpoint belongs to a run with another plan, seed, stream or parts.
     """
     saved = checkpoint["dreamer"]
+    if module.planned and not module.accept_changes:
+        module.origin.check(saved.get("origin"), module.stream, _optimizers(module))
     mine = {plain_name(name): name for name in module.state_dict()}
     checkpoint["state_dict"] = {mine.get(name, name): value for name, value in checkpoint["state_dict"].items()}
     module.sleeper.load_state_dict(saved)
@@ -53,6 +59,10 @@ def load_run(module: WakeSleepModule, checkpoint: dict[str, Any]) -> Hypnogram |
     if "loops" in checkpoint:
         align_loops(checkpoint["loops"]["fit_loop"], module.ledger)
     return plan
+
+
+def _optimizers(module: WakeSleepModule) -> list[torch.optim.Optimizer]:
+    return optimizers_in(module.configure_optimizers())
 
 
 def align_loops(fit_loop: dict[str, Any], ledger: Ledger) -> None:

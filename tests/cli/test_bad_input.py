@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
-import yaml
 
+from benchmarks.trust import inputs
 from dreamer.cli import main as cli
 from dreamer.runs import run as runs
-
-TABLE = Path(__file__).with_name("bad_input.yaml")
-
-
-def lay_out(folder: Path) -> set[Path]:
-    """Write the files that the inputs name; returns all that lies there."""
-    (folder / "afile").write_text("x")
-    (folder / "afolder").mkdir()
-    (folder / "empty.yaml").write_text("")
-    (folder / "list.yaml").write_text("- 1\n- 2\n")
-    (folder / "one.yaml").write_text("base: two.yaml\n")
-    (folder / "two.yaml").write_text("base: one.yaml\n")
-    (folder / "itself.yaml").write_text("base: itself.yaml\n")
-    (folder / "deep.yaml").write_text("wake: " + "{a: " * 400 + "1" + "}" * 400 + "\n")
-    (folder / "dup.yaml").write_text("seed: 1\nseed: 2\n")
-    (folder / "alias.yaml").write_text("wake: &a\n  steps: *a\n")
-    (folder / "tabs.yaml").write_text("wake:\n\tsteps: 3\n")
-    (folder / "binary.yaml").write_bytes(bytes(range(256)))
-    (folder / "damaged").mkdir()
-    (folder / "damaged" / "config.yaml").write_text("{{{")
-    (folder / "damaged" / "results.json").write_text("{")
-    return set(folder.rglob("*"))
 
 
 @pytest.mark.slow
@@ -46,27 +25,27 @@ def test_every_input_of_the_table_is_refused(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(runs, "execute", begin)
-    before, wrong = lay_out(tmp_path), []
-    for case in yaml.safe_load(TABLE.read_text(encoding="utf-8")):
-        monkeypatch.setattr(sys, "argv", ["dreamer", *case["typed"]])
+    before, wrong = inputs.lay_out(tmp_path), []
+    for case in inputs.table():
+        monkeypatch.setattr(sys, "argv", ["dreamer", *map(str, case["typed"])])
         code: object = "no exit"
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             try:
                 cli.main()
             except SystemExit as left:
                 code = left.code
             except Exception as error:
                 code = repr(error)
-        said = capsys.readouterr().err
-        written = {path for path in tmp_path.rglob("*") if not path.name.startswith(".lock")} - before
-        if (
-            code != 2
-            or said.count("\n") != 1
-            or not said.startswith("dreamer: ")
-            or case["says"] not in said
-            or written
-        ):
-            wrong.append((case["typed"], code, said, sorted(map(str, written))))
-            for path in sorted(written, reverse=True):
-                path.rmdir() if path.is_dir() else os.remove(path)
-    assert not wrong, "\n".join(map(str, wrong))
+        left = inputs.written(tmp_path, before)
+        fault = inputs.fault(case, code, capsys.readouterr().err, left)
+        if fault:
+            wrong.append(f"{case['typed']}: {fault}")
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else os.remove(path)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_table_has_three_hundred_different_inputs() -> None:
+    typed = [tuple(map(str, case["typed"])) for case in inputs.table()]
+    assert len(set(typed)) == len(typed) >= 300

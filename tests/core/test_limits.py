@@ -18,25 +18,34 @@ NETWORK = MLP((4,), 2)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SleepCallback(memory=200), r"expected memory to be such as ClassBalanced\(200\), got 200"),
-        (lambda: SleepCallback(stages=NREM(10)), r"expected stages to be a list such as \[NREM\(100\)\], got NREM"),
-        (lambda: SleepCallback(stages=["nrem"]), "night stage 0: expected NREM or REM, got str"),
-        (lambda: SleepCallback(schedule="epoch"), r"expected schedule to be such as 1, or Drift\(\), got 'epoch'"),
-        (lambda: SleepCallback(generator="vae"), "expected generator to be such as ClassConditionalVAE.*, got 'vae'"),
+        (lambda: SleepCallback(memory=200), "expected memory to be a Memory or None, got 200"),
+        (
+            lambda: SleepCallback(stages=NREM(10)),
+            r"expected stages to be a list \(each an NREM or an REM\) or None, got an NREM",
+        ),
+        (lambda: SleepCallback(stages=["nrem"]), r"expected stages to be a list .*, got \[\'nrem\'\]"),
+        (
+            lambda: SleepCallback(schedule="epoch"),
+            "expected schedule to be a Schedule or a whole number or None, got 'epoch'",
+        ),
+        (lambda: SleepCallback(generator="vae"), "expected generator to be a Generator or None, got 'vae'"),
         (
             lambda: REM(perturbations=["affine"]),
-            r"rem: perturbations to be a list such as \[Affine\(\)\], got 'affine'",
+            r"expected perturbations to be a list \(each a Perturbation\) or None, got \['affine'\]",
         ),
-        (lambda: REM(perturbations=Affine()), "rem: perturbations to be a list such as .*, got <dreamer"),
-        (lambda: NREM(objectives="distillation"), "nrem: objectives to be a list such as .*, got 'distillation'"),
-        (lambda: NREM(steps="100"), "nrem: steps to be such as 100, got '100'"),
-        (lambda: NREM(2.5), "nrem: steps to be such as 100, got 2.5"),
+        (lambda: REM(perturbations=Affine()), "expected perturbations to be a list .*, got <dreamer"),
+        (
+            lambda: NREM(objectives="distillation"),
+            r"expected objectives to be a list \(each an Objective\) or None, got 'distillation'",
+        ),
+        (lambda: NREM(steps="100"), "expected steps to be a whole number, got '100'"),
+        (lambda: NREM(2.5), "expected steps to be a whole number, got 2.5"),
         (lambda: Noise(std="0.1"), "expected std to be a number, got '0.1'"),
-        (lambda: WakeSleepModule(NETWORK, memory=200), "expected memory to be such as ClassBalanced.*, got 200"),
-        (lambda: WakeSleepModule(NETWORK, wake=3), "expected wake to be such as Wake.*, got 3"),
+        (lambda: WakeSleepModule(NETWORK, memory=200), "expected memory to be a Memory or None, got 200"),
+        (lambda: WakeSleepModule(NETWORK, wake=3), "expected wake to be a Wake or None, got 3"),
         (lambda: WakeSleepModule(NETWORK, night=NREM(3), memory=ClassBalanced(2)), "expected night to be a list"),
-        (lambda: WakeSleepModule(NETWORK, schedule=2), r"expected schedule to be such as Boundary\(\), got 2"),
-        (lambda: WakeSleepModule("mlp"), r"expected network to be such as MLP.*, got 'mlp'"),
+        (lambda: WakeSleepModule(NETWORK, schedule=2), "expected schedule to be a Schedule or None, got 2"),
+        (lambda: WakeSleepModule("mlp"), "expected network to be a Module, got 'mlp'"),
     ],
 )
 def test_what_is_no_such_part_is_refused_where_it_is_given(make: Callable[[], Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -470,3 +471,13 @@ def test_what_learns_without_gradients_stays_on_one_device() -> None:
 
 def test_a_night_has_a_cycle() -> None:
     refused("a night needs at least one cycle, got cycles=0", memory=Reservoir(5), cycles=0)
+
+
+@pytest.mark.parametrize(("last", "warned"), [(nn.Softmax(dim=1), True), (nn.LogSoftmax(dim=1), False), (None, False)])
+def test_a_softmax_at_the_end_of_the_learner_is_noticed(last: nn.Module | None, warned: bool) -> None:
+    stream = tiny_stream()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, stream.num_classes), *([] if last is None else [last]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        WakeSleepModule(network).plan(stream)
+    assert ["expect logits" in str(warning.message) for warning in caught] == [True] * warned

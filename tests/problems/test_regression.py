@@ -91,7 +91,7 @@ def test_domains_have_their_samples_and_targets_their_type() -> None:
     assert bmi[0].max() <= bmi[1].min() and bmi[1].max() <= bmi[2].min()
 
 
-@pytest.mark.parametrize("wrong", [{"covariate": "height"}, {"experiences": 0}, {"test": 1.0}])
+@pytest.mark.parametrize("wrong", [{"experiences": 0}, {"test": 1.0}])
 def test_what_the_stream_cannot_be_is_one_sentence(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="stream 'diabetes': expected"):
         diabetes(**wrong)

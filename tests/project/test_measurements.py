@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.trust import table as trust
 from dreamer.core.text import MINUS
 from reproductions import arithmetic, caltech, night_schedules, nights, pad_probe, papers, stability_gap, studies
 
@@ -178,3 +179,11 @@ def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
     assert (
         f"{extraction['cpu_seconds']:.0f} CPU seconds for {extraction['images']:,} images, {each:.0f} ms each" in page
     )
+
+
+def test_the_page_of_trust_prints_what_was_tried() -> None:
+    record = trust.read()
+    assert trust.table(record) in (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    for kinds in record["experiments"].values():
+        for kind in kinds.values():
+            assert len(set(kind["tried"])) == len(kind["tried"]) and set(kind["wrong"]) <= set(kind["tried"])

@@ -86,3 +86,12 @@ def test_a_run_that_fails_before_its_first_step_blocks_nobody(here: Path) -> Non
 def test_a_run_that_fails_later_is_kept(here: Path) -> None:
     fail_in("on_train_epoch_end", out="mine")
     assert (here / "mine" / "config.yaml").is_file() and (here / "mine" / "results.json").is_file()
+
+
+def test_what_a_killed_process_had_not_written_to_its_end_is_removed(here: Path) -> None:
+    own, anothers = here / "mine" / "dreams" / ".night_00.txt.7.writing", here / "mine" / "cell" / "last.writing"
+    for path in (own, anothers, here / "mine" / "mine.txt", here / "mine" / "cell" / ".lock"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with locked(here / "mine"):
+        assert not own.exists() and anothers.exists() and (here / "mine" / "mine.txt").exists()

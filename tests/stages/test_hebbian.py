@@ -368,5 +368,5 @@ def test_a_day_before_sleep_is_the_official_one() -> None:
 
 
 def test_dropout_is_made_up_for_in_training_or_in_evaluation() -> None:
-    with pytest.raises(ValueError, match="rescale to be training or evaluation, got 'never'"):
+    with pytest.raises(ValueError, match="rescale to be one of 'training', 'evaluation', got 'never'"):
         learner(dropout=0.5, rescale="never")

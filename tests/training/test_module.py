@@ -63,17 +63,6 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert not torch.equal(one[1], other[1])
 
 
-def test_a_second_fit_is_a_run_of_its_own() -> None:
-    stream = tiny_stream()
-    module = tiny_module(stream)
-    train(module, stream)
-    first = module.results()
-    train(module, stream)
-    second = module.results()
-    assert second["complete"] and second["cost"]["samples"] == first["cost"]["samples"]
-    assert len(second["accuracy_matrix"]["rows"]) == len(first["accuracy_matrix"]["rows"])
-
-
 def test_a_checkpoint_that_was_loaded_says_what_was_scored(tmp_path: Path) -> None:
     stream = tiny_stream()
     module = tiny_module(stream)

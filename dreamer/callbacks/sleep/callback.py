@@ -21,7 +21,8 @@ from dreamer.callbacks.sleep.report import NightReport
 from dreamer.callbacks.sleep.stages import DreamStage, check_parts, check_schedule, without_objectives
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.callbacks.sleep.text_epochs import TextEpochs
-from dreamer.core.limits import expect, expect_each
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least, expect, expect_each
 from dreamer.generators import Generator
 from dreamer.memory import ClassBalanced, Memory, Reservoir
 from dreamer.schedules import EveryNSteps, Schedule
@@ -78,6 +79,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         ValueError: when parts make no sense together, here or at the first batch, with the reason.
     """
 
+    @checked
     def __init__(
         self,
         stages: Sequence[DreamStage] | None = None,
@@ -96,6 +98,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
     ):
         super().__init__()
         join_trees(self)
+        at_least(1, day_capacity=day_capacity, day_bytes=day_bytes)
         expect_each("stages", stages, object, "NREM(100)")
         expect("memory", memory, Memory, "ClassBalanced(200)")
         expect("generator", generator, (Generator, OwnText), "ClassConditionalVAE((1, 28, 28), num_classes=10)")

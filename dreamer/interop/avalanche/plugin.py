@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import of_experience
 from dreamer.core.ledger import Ledger
 from dreamer.core.limits import expect
@@ -110,6 +111,7 @@ class DreamPlugin:
         """Make a plugin that is one of Avalanche's too."""
         return object.__new__(_with_avalanche() if cls is DreamPlugin else cls)
 
+    @checked
     def __init__(
         self,
         memory: Memory | None = None,
