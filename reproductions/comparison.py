@@ -1,7 +1,7 @@
 """Arms on streams, paired by seed: the runs of a comparison on record, and their table.
 
-Every run is a process of its own on one thread, so that its CPU time can be measured; runs that are on disk are not made
-again.
+Every run is a process of its own on one thread, so that its CPU time can be measured; runs that are on disk are not
+made again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,10 +50,19 @@ class Comparison:
     apart: tuple[str, ...] = ()
 
     def make(self, data_root: str, folders: Path, jobs: int) -> None:
-        """Make the runs that are missing, and record all."""
+        """Make the runs that are missing; all that are there are on record after each of them."""
+        made: dict[tuple[str, str, int], dict[str, Any]] = {}
+        lock = threading.Lock()
+
+        def one(which: tuple[str, str, int]) -> None:
+            found = self._run(data_root, folders, *which)
+            with lock:
+                made[which] = found
+                runs = [made[each] for each in self.wanted() if each in made]
+                records.write(self.record, {"machine": records.machine(), "runs": runs})
+
         with ThreadPoolExecutor(jobs) as pool:
-            made = list(pool.map(lambda one: self._run(data_root, folders, *one), self.wanted()))
-        records.write(self.record, {"machine": records.machine(), "runs": made})
+            list(pool.map(one, self.wanted()))
 
     def wanted(self) -> list[tuple[str, str, int]]:
         """Stream, arm and seed of every run, seed by seed, so that what is there early is paired."""
@@ -75,7 +85,7 @@ class Comparison:
         """What each other arm is below ours, in percentage points, seed by seed."""
         arms = self.streams[stream].arms
         scores = {arm: {one["seed"]: 100 * one["average_accuracy"] for one in self.of(stream, arm)} for arm in arms}
-        others = [arm for arm in scores if arm != self.ours and arm not in self.apart]
+        others = [arm for arm in scores if scores[arm] and arm != self.ours and arm not in self.apart]
         tested = paired_tests([paired_differences(scores[self.ours], scores[other]) for other in others])
         return dict(zip(others, tested, strict=True))
 
@@ -89,6 +99,8 @@ class Comparison:
         against = self.contrasts(stream)
         for arm in self.streams[stream].arms:
             mine = self.of(stream, arm)
+            if not mine:
+                continue
             gains = [100 * one["sleep_gain"] for one in mine if one["sleep_gain"] is not None]
             replayed = sum(count for kind, count in mine[0]["samples"].items() if kind != "wake")
             cells = [

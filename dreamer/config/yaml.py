@@ -26,9 +26,12 @@ def folder() -> Path:
 
 
 def catalog() -> dict[str, Path]:
-    """The configurations that can be called by name, strategies last."""
-    found = [*sorted(folder().glob("*.yaml")), *sorted((folder() / "strategies").glob("*.yaml"))]
-    return {path.stem: path for path in found}
+    """The configurations that can be called by name: streams, records (``records/NAME``), strategies last."""
+    streams, records, strategies = (
+        sorted((folder() / place).glob("*.yaml")) for place in (".", "records", "strategies")
+    )
+    named = {f"records/{path.stem}": path for path in records}
+    return {path.stem: path for path in streams} | named | {path.stem: path for path in strategies}
 
 
 def describe() -> dict[str, str]:
