@@ -26,7 +26,7 @@ COLOURS = {
 # in every arm the samples that are replayed, awake and asleep, are as many as in the nights of `dreams`
 STREAMS = {
     "split_mnist": Protocol(
-        (21, 22),
+        (21, 22, 23, 24, 25),
         {
             "no sleep": ("fine_tune",),
             "nights, verbatim": ("verbatim",),
@@ -35,10 +35,10 @@ STREAMS = {
         },
     ),
     "digits": Protocol(
-        (21, 22, 23),
+        (21, 22, 23, 24, 25),
         {
             "no sleep": ("fine_tune",),
-            "nights, verbatim": ("verbatim", "night.0.steps=460"),
+            "nights, verbatim": ("verbatim", "night.0.steps=[60,260,460,660,860]"),
             OURS: (),
             # not `interleaved`, whose maps are too large for 8 x 8 pixels
             REFERENCE: ("wake.replay=64", "night.1.steps=250", "night.0.lr_scale=1", "night.1.lr_scale=1"),
