@@ -37,7 +37,7 @@ def _section(suite: str, found: dict[str, Any]) -> str:
     lines = [
         f"## {_NAMES[suite]} {found['version']}",
         "",
-        f"Run: {', '.join(f'`{path}`' for path in found['tests'])}.",
+        f"Run: {', '.join(f'`{Path(path).name}`' for path in found['tests'])}.",
         "",
     ]
     lines += ["| | passed | failed | skipped |", "|---|---:|---:|---:|"]

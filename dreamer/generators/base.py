@@ -16,7 +16,8 @@ from dreamer.core.limits import at_least
 from dreamer.core.types import UNLABELLED, Batch, Dream, Perturbations
 from dreamer.networks.base import module_bytes
 
-Continual = Literal["grow", "rehearse", "distil"]
+Continual = Literal["grow", "rehearse"]
+Distilled = Literal["grow", "rehearse", "distil"]
 Store = Literal["float16", "float32"]
 _UNPERTURBED = Perturbations()
 
@@ -84,11 +85,8 @@ class Generator(nn.Module, ABC):
     Args:
         sample_shape: *S.
         num_classes: K classes, or domains, that it learns to dream of.
-        continual: ``grow``, ``rehearse``, or ``distil`` where the generator can.
+        continual: ``grow``, ``rehearse``, or ``distil`` where the generator has :meth:`agreement`.
         store: type in which snapshots are kept for the nights.
-
-    Raises:
-        ValueError: for ``distil`` where it cannot.
 
     Attributes:
         spaces: which perturbations on the way of a dream it takes: ``latent``, ``noise``.
@@ -97,7 +95,6 @@ class Generator(nn.Module, ABC):
         bounds: least and largest value of the samples that it can learn; None for any.
         by_teachers: True when copies of the learner make the dreams, see :meth:`written_by`.
         own_targets: True when its dreams come with their targets, as texts do: nobody needs to name them.
-        can_distil: True when it has :meth:`agreement`.
         experience: scalar int64, the number of the last experience that had a dusk; -1 before the first.
     """
 
@@ -107,16 +104,13 @@ class Generator(nn.Module, ABC):
     bounds: tuple[float, float] | None = None
     by_teachers: bool = False
     own_targets: bool = False
-    can_distil: bool = False
     experience: Tensor
 
     @checked
     def __init__(
-        self, sample_shape: Sequence[int], num_classes: int, continual: Continual = "grow", store: Store = "float32"
+        self, sample_shape: Sequence[int], num_classes: int, continual: Distilled = "grow", store: Store = "float32"
     ):
         super().__init__()
-        if continual == "distil" and not self.can_distil:
-            raise ValueError(f"{type(self).__name__} cannot distil: expected continual of 'grow' or 'rehearse'")
         for size in sample_shape:
             at_least(1, sample_shape=size)
         at_least(1, num_classes=num_classes)

@@ -16,7 +16,7 @@ from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._gaussian_mixture import MixtureBank, fit_mixture
 from dreamer.generators._precision import in_float32
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
+from dreamer.generators.base import Distilled, Generator, GeneratorSnapshot, Store
 from dreamer.generators.likelihood import Likelihood, bounds, divergence, draw, gaussians, misfit, pixels, relu_layers
 
 _UNPERTURBED = Perturbations()
@@ -52,7 +52,6 @@ class ClassConditionalVAE(Generator):
     """
 
     spaces = frozenset({"latent", "noise"})
-    can_distil = True
 
     @checked
     def __init__(
@@ -67,7 +66,7 @@ class ClassConditionalVAE(Generator):
         covariance: Literal["full", "diagonal"] = "full",
         temperature: float = 1.0,
         store: Store = "float16",
-        continual: Continual = "grow",
+        continual: Distilled = "grow",
     ):
         super().__init__(sample_shape, num_classes, continual, store)
         for width in hidden:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators.base import Generator, GeneratorSnapshot, Store
@@ -39,6 +40,7 @@ class FeatureTranslation(Generator):
     tensor(0.)
     """
 
+    @checked
     def __init__(self, sample_shape: Sequence[int], num_classes: int, capacity: int = 1000, store: Store = "float32"):
         super().__init__(sample_shape, num_classes, "rehearse", store)
         at_least(1, capacity=capacity)

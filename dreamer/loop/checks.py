@@ -399,12 +399,10 @@ def _check_objectives(where: str, stage: StageSpec, replayer: Replayer, parts: P
 
 
 def _check_beginning(where: str, stage: StageSpec, replayer: Replayer, parts: Parts) -> None:
-    names = ", ".join(type(part).__name__ for part in parts.plasticity)
-    if stage.from_dawn and names:
-        raise ValueError(f"{where}: from_dawn={stage.from_dawn} moves the learner's weights, but {names} follows them")
     if not stage.from_scratch:
         return
     if parts.plasticity:
+        names = ", ".join(type(part).__name__ for part in parts.plasticity)
         raise ValueError(f"{where}: from_scratch=True re-initialises the learner, but {names} follows its old weights")
     if _uses_features(replayer, parts):
         raise ValueError(

@@ -60,7 +60,8 @@ class CausalLM(nn.Module):
             raise ValueError(
                 f"CausalLM reads blocks of tokens of shape (T,), got samples of shape {tuple(sample_shape)}"
             )
-        loaded = _model(model)
+        # what was loaded is in evaluation mode
+        loaded = _model(model).train()
         _check(loaded, sample_shape[0], outputs)
         self.vocabulary = outputs
         # adapters of peft take whatever they are given
@@ -109,8 +110,7 @@ class CausalLM(nn.Module):
 def _model(given: str | Mapping[str, Any] | nn.Module) -> nn.Module:
     if isinstance(given, nn.Module):
         return given
-    # what was loaded is in evaluation mode
-    return (pretrained(given) if isinstance(given, str) else untrained(given)).train()
+    return pretrained(given) if isinstance(given, str) else untrained(given)
 
 
 @torch.no_grad()

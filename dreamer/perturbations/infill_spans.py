@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least, fractions
 from dreamer.core.modes import evaluating
 from dreamer.core.sampling import Writer, next_tokens
@@ -37,6 +38,7 @@ class InfillSpans:
     amounts = ("rate",)
     rewrites = True
 
+    @checked
     def __init__(
         self, rate: float = 0.5, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
     ):

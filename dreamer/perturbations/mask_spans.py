@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least, fractions
 from dreamer.perturbations._texts import follow, need_tokens, written
 from dreamer.perturbations.base import multiplied, uniform
@@ -33,6 +34,7 @@ class MaskSpans:
     amounts = ("rate",)
     rewrites = False
 
+    @checked
     def __init__(self, rate: float = 0.3, span: int = 5):
         fractions(rate=rate)
         at_least(1, span=span)

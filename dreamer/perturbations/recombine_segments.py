@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import fractions
 from dreamer.core.tokens import Tokens
 from dreamer.perturbations._texts import chosen, closing, cut, follow, need_several, need_tokens, written
@@ -37,6 +38,7 @@ class RecombineSegments:
     amounts = ("rate",)
     rewrites = True
 
+    @checked
     def __init__(self, rate: float = 0.5, segments: int = 4, ends: Sequence[str] = (), tokens: Tokens | None = None):
         fractions(rate=rate)
         need_several(segments)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dreamer.core.arguments import checked
 from dreamer.core.limits import fractions
 from dreamer.perturbations._texts import chosen, need_tokens, written
 from dreamer.perturbations.base import any_partners, multiplied
@@ -30,6 +31,7 @@ class SwapOpening:
     amounts = ("rate",)
     rewrites = True
 
+    @checked
     def __init__(self, rate: float = 0.5):
         fractions(rate=rate)
         self.rate = rate

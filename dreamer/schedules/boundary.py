@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dreamer.core.arguments import checked
 from dreamer.core.hypnogram import Stretch
 from dreamer.schedules.base import Schedule
 
@@ -15,6 +16,7 @@ class Boundary(Schedule):
         first: sleep after the first experience too; False saves that night, before which nothing was to be forgotten.
     """
 
+    @checked
     def __init__(self, first: bool = True):
         self.first = first
 

@@ -788,7 +788,7 @@ def test_targets_that_are_no_classes(pl1: Any) -> None:
         ({"memory": ClassBalanced(10, logits=True)}, "keeps the learner's logits"),
         ({"memory": LatentCodes(10)}, "got LatentCodes"),
         ({"schedule": 0}, "n of at least 1, got schedule=0"),
-        ({"schedule": True}, "got schedule=True"),
+        ({"schedule": True}, "expected schedule to be .*, got True"),
         ({"schedule": Drift(watch="features")}, "Drift watches features"),
         ({"targets": None}, "with targets=None say when to sleep"),
     ],

@@ -37,8 +37,8 @@ def public_classes() -> list[type]:
     shown = [getattr(dreamer, name) for name in dreamer.__all__]
     found = [each for each in shown if inspect.isclass(each)] + [RunFolder, RunCheckpoint, RunProgress]
     found += [registry.resolve(family, name) for family in registry.FAMILIES for name in registry.names(family)]
-    # an error, two things that a run makes itself, and a plugin for Avalanche's strategies
-    aside = (dreamer.ConfigError, dreamer.Hypnogram, dreamer.Stream, dreamer.DreamPlugin)
+    # an error, two things that a run makes itself, a plugin for Avalanche's strategies, and what takes a tokeniser
+    aside = (dreamer.ConfigError, dreamer.Hypnogram, dreamer.Stream, dreamer.DreamPlugin, dreamer.OwnText)
     return [each for each in dict.fromkeys(found) if each not in aside]
 
 
@@ -236,7 +236,8 @@ def test_what_is_printed_of_a_part_reads_back(part: type) -> None:
     again = parser.parse_string(printed)
     assert parser.dump(again) == printed
     with torch.random.fork_rng():
-        assert type(parser.instantiate(again).part) is part
+        # a callback may be made one of the other import tree of Lightning, too
+        assert isinstance(parser.instantiate(again).part, part)
 
 
 def test_the_parts_are_found() -> None:

@@ -48,8 +48,8 @@ def test_arms_may_be_laid_over_each_other_and_carry_settings() -> None:
 def test_ours_is_what_the_stream_does_by_itself() -> None:
     cells = by_arm(grid_of("ours", "dreams"))
     # the digits have shorter nights, which a recipe laid over them takes back
-    assert cells["ours"].config["night"][1]["steps"] == 410
-    assert cells["dreams"].config["night"][1]["steps"] == 1300
+    assert cells["ours"].config["night"][1]["steps"] == [10, 210, 410, 610, 810]
+    assert cells["dreams"].config["night"][1]["steps"] == [100, 700, 1300, 1900, 2500]
 
 
 def test_one_seed_means_the_same_order_weights_and_data_for_every_arm() -> None:

@@ -241,11 +241,6 @@ def test_real_samples_under_a_teacher_are_perturbed_once() -> None:
 # ---------------------------------------------------------------- objectives and teachers
 
 
-def test_what_follows_the_weights_cannot_follow_them_back_to_dawn() -> None:
-    reason = "from_dawn=0.5 moves the learner's weights, but SynapticIntelligence follows them"
-    refused(reason, memory=ClassBalanced(5), night=[NREM(from_dawn=0.5)], plasticity=[SynapticIntelligence()])
-
-
 @pytest.mark.parametrize("parts", [{"memory": LatentCodes(5)}, {"generator": features_generator()}])
 def test_nothing_can_be_learnt_about_features_behind_them(parts: dict[str, Any]) -> None:
     reason = "FeatureDistillation needs features of the learner, but what is replayed there enters behind them"

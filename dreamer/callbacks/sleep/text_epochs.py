@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dreamer.callbacks.sleep.epochs import Epochs, SleepOptions
 from dreamer.callbacks.sleep.own_text import Copies, OwnText
 from dreamer.callbacks.sleep.state import SleepState
+from dreamer.core.modes import evaluating
 from dreamer.core.tokens import IGNORED
 from dreamer.core.types import Batch, Classes, Dream, Stage, Step
 from dreamer.loop.plan import Parts
@@ -62,7 +63,10 @@ class TextEpochs(Epochs):
             raise ValueError(
                 "OwnText adds a loss to that of training_step: expected a module with automatic_optimization"
             )
-        network = CausalLM(own.writer.sample_shape, own.tokens.size, language_model(module, own.model))
+        found = language_model(module, own.model)
+        # the modes are the module's own
+        with evaluating(found):
+            network = CausalLM(own.writer.sample_shape, own.tokens.size, found)
         stages = tuple(map(own.stage, self.options.stages or (NREM(),)))
         awake = own.stage(NREM(batch_size=max(1, own.replay), teacher="dawn"))
         parts = Parts(network, Wake(), (*stages, awake), own.memory, own.writer, (), Boundary(), problem=own.problem)
