@@ -774,7 +774,7 @@ def test_targets_that_are_no_classes(pl1: Any) -> None:
     ("options", "message"),
     [
         ({"stages": []}, "expected at least one sleep stage"),
-        ({"stages": [Wake()]}, "night stage 0: expected NREM or REM, got Wake"),
+        ({"stages": [Wake()]}, r"expected stages to be a list \(each an NREM or an REM\) or None, got"),
         ({"stages": [NREM(objectives=[Distillation()])]}, r"\(nrem\): has Distillation as an objective"),
         ({"stages": [NREM(), REM(teacher="dusk")]}, r"night stage 1 \(rem\): has a teacher of its own"),
         ({"stages": [REM(teacher_sees_perturbed=True)]}, "a teacher of its own"),

@@ -100,9 +100,10 @@ PARTS_OF_TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("memory", [None, ClassBalanced(12)], ids=["words", "words and texts"])
+@pytest.mark.parametrize("keeps", [False, True], ids=["words", "words and texts"])
 @pytest.mark.parametrize("part", PARTS_OF_TEXTS, ids=lambda part: type(part).__name__)
-def test_every_perturbation_of_texts_serves_dreams_and_memories_awake_and_asleep(part: Any, memory: Any) -> None:
+def test_every_perturbation_of_texts_serves_dreams_and_memories_awake_and_asleep(part: Any, keeps: bool) -> None:
+    memory = ClassBalanced(12) if keeps else None
     awake = {"replay": 8, "replay_objectives": (SoftTargets(),), "replay_perturbations": (part,)}
     night = [REM(2, 8, perturbations=(part,), objectives=(SoftTargets(),), strength=(1.0, 0.5))]
     train(module(wake=Wake(steps=3, batch_size=9, **awake), night=night, memory=memory), STREAM)

@@ -45,7 +45,7 @@ def test_steps_are_whole_numbers_above_0(steps: Any) -> None:
 
 @pytest.mark.parametrize("back", [-0.1, 1.1, float("nan")])
 def test_weights_go_back_to_dawn_by_a_fraction(back: float) -> None:
-    with pytest.raises(ValueError, match=r"nrem: expected from_dawn in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"expected from_dawn (in \[0, 1\]|to be a finite number), got"):
         NREM(from_dawn=back)
     with pytest.raises(ValueError, match="expected from_scratch or from_dawn, got both"):
         NREM(from_dawn=0.5, from_scratch=True)
@@ -64,7 +64,7 @@ def test_a_warm_up_is_a_number_of_steps() -> None:
     for stage in (Wake, REM):
         with pytest.raises(ValueError, match="expected warmup of at least 0 steps, got -1"):
             stage(warmup=-1)
-        with pytest.raises(ValueError, match=r"expected .*warmup to be such as 100, got 0\.5"):
+        with pytest.raises(ValueError, match=r"expected warmup to be a whole number, got 0\.5"):
             stage(warmup=0.5)
 
 
