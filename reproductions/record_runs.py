@@ -66,7 +66,7 @@ def page() -> str:
                 f"{statistics.mean(sum(one['bytes'].values()) for one in mine) / 1e6:.2f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else "No run is on record yet."
 
 
 if __name__ == "__main__":

@@ -126,6 +126,9 @@ def tables(found: dict[str, Any]) -> str:
     parts = []
     for kind, head in ((Generators, "generators"), (Nights, "nights")):
         names = [name for name, trial in TRIALS.items() if isinstance(trial, kind) and name in found]
+        if not names:
+            parts.append(f"No trial of {head} is on record yet.")
+            continue
         lines = [f"| {head} | accuracy (%) |", "|---|---|"]
         lines += [f"| {name} | {100 * found[name]['accuracies'][-1]:.2f} |" for name in names]
         parts.append("\n".join(lines))
