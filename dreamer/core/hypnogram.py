@@ -110,6 +110,16 @@ class Hypnogram(Sequence[Stage]):
         named = [{_ATTRIBUTES.get(key, key): value for key, value in record.items()} for record in records]
         return cls([Stage(**{key: value for key, value in stage.items() if key != "label"}) for stage in named])
 
+    def is_first_night(self, stage: Stage) -> bool:
+        """Whether no other night of its experience comes before that of a stage."""
+        for index in range(stage.index - 1, -1, -1):
+            earlier = self[index]
+            if earlier.experience != stage.experience:
+                break
+            if earlier.kind != "wake" and earlier.night != stage.night:
+                return False
+        return True
+
     def granted(self, night: int) -> Hypnogram:
         """The plan in which an open night is certain, and evaluated before; a ``ValueError`` when it is not open."""
         first, end = self._open_night(night)

@@ -115,16 +115,20 @@ class Sleeper:
         for part in self.parts.plasticity:
             part.dawn(network)
 
-    def move_weights(self, stage: Stage, optimizer: torch.optim.Optimizer) -> None:
+    def move_weights(self, stage: Stage, optimizer: torch.optim.Optimizer, first_night: bool = True) -> None:
         """Begin a stage elsewhere, where it says so: with new weights, or nearer to those of dawn.
 
         New weights come from torch's global generator; the optimiser forgets what it knew of the old ones.
+
+        Args:
+            first_night: whether the stage is of the first night of its experience; later ones stay where they are,
+                because dawn does not know what the first one has kept of the experience.
         """
         spec, network = self.parts.spec(stage), self.parts.network
         if spec.from_scratch:
             reset_parameters(network)
         elif spec.from_dawn and self.dawn is not None and stage.experience > 0:
-            move_towards(network, self.dawn.network, spec.from_dawn)
+            move_towards(network, self.dawn.network, spec.from_dawn if first_night else 0.0)
         else:
             return
         for parameter in network.parameters():

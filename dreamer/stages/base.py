@@ -44,7 +44,8 @@ class Sleep:
         from_scratch: re-initialise the learner first, so that it learns everything in this stage.
         from_dawn: how far the weights go back to those at dawn before the first step, in [0, 1]: 0 leaves them, 0.5
             begins at the average of dawn and dusk (as Marouf et al. 2024, arXiv 2312.08977, average after each task),
-            1 forgets the day. The optimiser forgets its moments. The first experience has no dawn.
+            1 forgets the day. The optimiser forgets its moments. The first experience has no dawn; in further nights of
+            an experience the weights stay, and the moments are forgotten.
         anneal: fraction of the learning rate that is left at the stage's end, reached along a cosine; 1 keeps it.
         lr_scale: factor of the optimiser's learning rate in this stage.
         warmup: steps at the stage's start over which the learning rate rises linearly; 0 starts with all of it.

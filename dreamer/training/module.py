@@ -353,7 +353,7 @@ class WakeSleepModule(pl.LightningModule):
             self.guard.begin(stage, self)
             if self.parts.spec(stage).from_scratch:
                 seed_global(mix(self.seed, Purpose.INIT, stage.index), self.device)
-            self.sleeper.move_weights(stage, self.trainer.optimizers[0])
+            self.sleeper.move_weights(stage, self.trainer.optimizers[0], self.hypnogram.is_first_night(stage))
         self.ledger.tick()
 
     def on_train_epoch_end(self) -> None:

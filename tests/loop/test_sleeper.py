@@ -164,6 +164,29 @@ def test_a_night_begins_as_far_back_towards_dawn_as_it_says(back: float) -> None
             assert torch.allclose(value, expected, atol=1e-6)
 
 
+def test_further_nights_of_an_experience_do_not_go_back() -> None:
+    stream = tiny_stream()
+    night = [NREM(2, 8, lr_scale=1e-9, from_dawn=1.0)]
+    module = tiny_module(stream, wake=Wake(steps=6, batch_size=9), night=night, schedule=EveryNSteps(2))
+    moved = []
+
+    class Watch(pl.Callback):
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            self.before = torch.cat([weight.detach().flatten() for weight in module.network.parameters()])
+
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            stage = module.hypnogram[trainer.current_epoch]
+            after = torch.cat([weight.detach().flatten() for weight in module.network.parameters()])
+            if stage.kind != "wake" and stage.experience:
+                moved.append(
+                    (module.hypnogram.is_first_night(stage), not torch.allclose(after, self.before, atol=1e-6))
+                )
+
+    train(module, stream, callbacks=[Watch()])
+    assert {first for first, _ in moved} == {True, False}
+    assert all(first == went for first, went in moved)
+
+
 def test_outputs_that_came_after_dawn_stay() -> None:
     network, dawn = torch.nn.Linear(2, 3), torch.nn.Linear(2, 2)
     new = network.weight[2].clone()
