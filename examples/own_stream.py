@@ -7,7 +7,7 @@
 A configuration may name functions of modules that lie beside the script, or below the folder in which a command is
 typed (docs/trust.md). Each argument of the function is a key of `stream`, checked against its signature. Expect:
 
-    samples: 13; 3 classes: class_0 (48), class_1 (57), class_2 (39)
+    samples: 13; 3 classes: class_0 (42), class_1 (51), class_2 (34)
     without replay  average accuracy < 0.6
     with replay     average accuracy > 0.9
 """
