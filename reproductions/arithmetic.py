@@ -9,9 +9,7 @@ Every run is a process of its own on one thread, so that its CPU time can be mea
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,11 +62,7 @@ def run(folders: Path, arm: str, seed: int) -> None:
     """Make one run and record it."""
     folder = folders / f"{list(ARMS).index(arm)}_{seed}"
     words = ["arithmetic", *ARMS[arm], "--seed", str(seed)]
-    command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", *words, "--out", str(folder)]
-    code, seconds = records.timed(command, folder.with_suffix(".log"))
-    if code:
-        raise SystemExit(f"the run failed: {' '.join(command)}; see {folder.with_suffix('.log')}")
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    results, seconds = records.run_of([*words, "--out", str(folder)], folder)
     measured = {
         "arm": arm,
         "seed": seed,

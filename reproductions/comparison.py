@@ -6,9 +6,9 @@ made again.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +48,21 @@ class Comparison:
     streams: Mapping[str, Protocol]
     ours: str
     apart: tuple[str, ...] = ()
+
+    def make_as_typed(self, what: str, folders: Path) -> None:
+        """Parse a script's command line, and make the runs that are missing where it names the data.
+
+        Args:
+            what: the script's help.
+            folders: for the runs, unless the command line has another.
+        """
+        parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("data_root", nargs="?")
+        parser.add_argument("--runs", type=Path, default=folders)
+        parser.add_argument("--jobs", type=int, default=1)
+        words = parser.parse_args()
+        if words.data_root is not None:
+            self.make(words.data_root, words.runs, words.jobs)
 
     def make(self, data_root: str, folders: Path, jobs: int) -> None:
         """Make the runs that are missing; all that are there are on record after each of them."""
@@ -122,16 +137,13 @@ class Comparison:
         if record.exists():
             return json.loads(record.read_text(encoding="utf-8"))
         words = [stream, *self.streams[stream].arms[arm], "--seed", str(seed)]
-        command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", *words, f"data.root={data_root}"]
-        code, seconds = records.timed([*command, "--out", str(folder)], folder.with_suffix(".log"))
-        if code:
-            raise SystemExit(f"the run failed: {' '.join(command)}; see {folder.with_suffix('.log')}")
+        results, seconds = records.run_of([*words, f"data.root={data_root}", "--out", str(folder)], folder)
         measured = {
             "stream": stream,
             "arm": arm,
             "seed": seed,
             "command": f"dreamer run {' '.join(words)}",
-            **numbers(json.loads((folder / "results.json").read_text(encoding="utf-8"))),
+            **numbers(results),
             "cpu_seconds": round(seconds, 1),
         }
         record.write_text(json.dumps(measured), encoding="utf-8")

@@ -11,9 +11,7 @@ trial; such runs are printed and not recorded. Without DATA_ROOT it only writes 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,11 +75,7 @@ def run(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[st
     stopped = any((folder / "checkpoints").glob("*"))
     begin = [*words, f"data.root={data_root}", "--seed", str(seed), "--out", str(folder)]
     how = ["--resume", str(folder)] if stopped else begin
-    command = [sys.executable, "-m", "dreamer.cli", "run", "--quiet", *how]
-    code, seconds = records.timed(command, folder.with_suffix(".log"))
-    if code:
-        raise SystemExit(f"the run failed: {' '.join(command)}; see {folder.with_suffix('.log')}")
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    results, seconds = records.run_of(how, folder)
     measured = {
         "arm": arm,
         "seed": seed,

@@ -8,7 +8,6 @@ runs that are missing. Without DATA_ROOT it only prints tables and draws what ``
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from reproductions import records
@@ -50,13 +49,7 @@ NIGHTS = Comparison(records.MEASUREMENTS / "nights.json", STREAMS, OURS, apart=(
 
 def main() -> None:
     """Parse the command line, run, write numbers, tables and picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_root", nargs="?")
-    parser.add_argument("--runs", type=Path, default=Path("runs/nights"))
-    parser.add_argument("--jobs", type=int, default=1)
-    words = parser.parse_args()
-    if words.data_root is not None:
-        NIGHTS.make(words.data_root, words.runs, words.jobs)
+    NIGHTS.make_as_typed(__doc__, Path("runs/nights"))
     for stream in STREAMS:
         print(f"{stream}\n\n{NIGHTS.table(stream)}\n")
     draw(NIGHTS, PICTURE)

@@ -9,7 +9,6 @@ of what ``docs/measurements/records.json`` holds. What official code takes is me
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from pathlib import Path
 
@@ -31,13 +30,7 @@ RECORDS = Comparison(records.MEASUREMENTS / "records.json", STREAMS, OURS)
 
 def main() -> None:
     """Parse the command line, run, write numbers and tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_root", nargs="?")
-    parser.add_argument("--runs", type=Path, default=Path("runs/records"))
-    parser.add_argument("--jobs", type=int, default=1)
-    words = parser.parse_args()
-    if words.data_root is not None:
-        RECORDS.make(words.data_root, words.runs, words.jobs)
+    RECORDS.make_as_typed(__doc__, Path("runs/records"))
     records.write_between(PAGE, "record_runs", page())
     print(page())
 

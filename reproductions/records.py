@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,19 @@ def timed(command: Sequence[str], log: Path, minutes: float | None = None) -> tu
         alarm.cancel()
     child.returncode = os.waitstatus_to_exitcode(status)
     return child.returncode, usage.ru_utime + usage.ru_stime
+
+
+def run_of(words: Sequence[str], folder: Path) -> tuple[dict[str, Any], float]:
+    """The results of ``dreamer run`` with these words, in a process of its own, and its CPU seconds.
+
+    Raises:
+        SystemExit: when it fails; names the log, which lies beside the folder.
+    """
+    log = folder.with_suffix(".log")
+    code, seconds = timed([sys.executable, "-m", "dreamer.cli", "run", "--quiet", *words], log)
+    if code:
+        raise SystemExit(f"the run failed: dreamer run {' '.join(words)}; see {log}")
+    return json.loads((folder / "results.json").read_text(encoding="utf-8")), seconds
 
 
 def write_between(page: Path, script: str, text: str) -> None:

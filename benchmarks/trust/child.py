@@ -6,6 +6,7 @@ A fork is a process like any other: it can be killed, limited and locked out, an
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
 import signal
 import sys
@@ -43,19 +44,27 @@ class Ending:
         return f"exit code {self.code}: {lines[-1][:300] if lines else 'said nothing'}"
 
 
+_IMPORTED = (
+    "matplotlib.backends.backend_agg",
+    "matplotlib.cm",
+    "matplotlib.figure",
+    "sklearn.datasets",
+    # an optimiser imports it at its first step
+    "torch._dynamo",
+    "dreamer.cli.main",
+    "dreamer.report.pictures",
+    "dreamer.runs.run",
+    "dreamer.runs.summary",
+)
+
+
 def warm_up() -> None:
     """Import what commands import, so that children need not."""
-    import matplotlib.backends.backend_agg
-    import matplotlib.cm
-    import matplotlib.figure
-    import sklearn.datasets  # noqa: F401
+    for module in _IMPORTED:
+        importlib.import_module(module)
+    import matplotlib
     import torch
-    import torch._dynamo  # which an optimiser imports at its first step
 
-    import dreamer.cli.main
-    import dreamer.report.pictures
-    import dreamer.runs.run
-    import dreamer.runs.summary  # noqa: F401
     from dreamer.config import registry
 
     # coarse pictures take a tenth of the time

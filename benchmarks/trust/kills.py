@@ -10,6 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.trust.child import Child, Ending, dreamer
@@ -39,6 +40,24 @@ _STEPS = 3
 """Between two checkpoints within a stage, in every second trial."""
 
 
+@dataclass(frozen=True)
+class Kill:
+    """How a run is killed.
+
+    Attributes:
+        place: where; one of :data:`COUNTS`.
+        where: which of the times that the run comes there, as a fraction; at random times, of its seconds.
+        number: the signal.
+        every: steps between two checkpoints within a stage; None saves after stages alone.
+    """
+
+    recipe: str
+    place: str
+    where: float
+    number: signal.Signals
+    every: int | None
+
+
 def trials(scratch: Path) -> Iterator[Trial]:
     """All kills; runs that are left alone are made in ``scratch`` when they are wanted."""
     drawn = random.Random(17)
@@ -52,7 +71,7 @@ def trials(scratch: Path) -> Iterator[Trial]:
             every = _STEPS if drawn.random() < 0.5 else None
             where = drawn.random()
             name = f"{recipe}, {number.name}, {place}, {where:.3f}, saved {every or 'after stages'}"
-            run = functools.partial(_killed, references, recipe, there, where, number, every)
+            run = functools.partial(_killed, references, Kill(recipe, there, where, number, every))
             found.append(Trial(f"{number.name}: {there}", name, run))
     # some of each kind come first, so that a few minutes say something too
     drawn.shuffle(found)
@@ -97,58 +116,43 @@ class References:
 
 def begin(recipe: str) -> list[str]:
     """What is typed to begin a run."""
-    return ["run", *RECIPES[recipe], "--out", "run", "--quiet"]
+    return ["run", *RECIPES[recipe], "--out", "run"]
 
 
-def _killed(
-    references: References,
-    recipe: str,
-    place: str,
-    where: float,
-    number: signal.Signals,
-    every: int | None,
-    folder: Path,
-) -> str:
+def _killed(references: References, kill: Kill, folder: Path) -> str:
     """Kill a run once, continue it, and compare."""
-    reference = references.folder(recipe, every)
-    ending = _stopped(references, recipe, place, where, number, every, folder)
+    reference = references.folder(kill.recipe, kill.every)
+    ending = _stopped(references, kill, folder)
     if ending.code == 0:
         return "" if not differences(folder / "run", reference) else "it was not killed, and is not the same"
-    if number in _GRACE and ending.code not in (_GRACE[number], -number):
-        return f"{number.name} ended it with {ending.words}"
-    return "; ".join(continued(recipe, folder, ending) or differences(folder / "run", reference))
+    if kill.number in _GRACE and ending.code not in (_GRACE[kill.number], -kill.number):
+        return f"{kill.number.name} ended it with {ending.words}"
+    return "; ".join(continued(kill.recipe, folder, ending) or differences(folder / "run", reference))
 
 
-def _stopped(
-    references: References,
-    recipe: str,
-    place: str,
-    where: float,
-    number: signal.Signals,
-    every: int | None,
-    folder: Path,
-) -> Ending:
-    if place == RANDOM:
-        child = Child(begin(recipe), folder, Visits(folder / "run", every_n_steps=every).watch)
-        time.sleep(where * references.seconds(recipe, every))
-        child.send(number)
+def _stopped(references: References, kill: Kill, folder: Path) -> Ending:
+    words, watched = begin(kill.recipe), folder / "run"
+    if kill.place == RANDOM:
+        child = Child(words, folder, Visits(watched, every_n_steps=kill.every).watch)
+        time.sleep(kill.where * references.seconds(kill.recipe, kill.every))
+        child.send(kill.number)
         return child.wait()
-    count = references.visits(recipe, every)[place]
+    count = references.visits(kill.recipe, kill.every)[kill.place]
 
     def act() -> None:
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), kill.number)
 
-    return dreamer(begin(recipe), folder, Visits(folder / "run", place, int(where * count), act, every).watch)
+    return dreamer(words, folder, Visits(watched, kill.place, int(kill.where * count), act, kill.every).watch)
 
 
 def continued(recipe: str, folder: Path, ending: Ending) -> list[str]:
     """Continue with the words that were printed or, after SIGKILL, those of docs/resuming.md."""
     printed = _CONTINUE.search(ending.said)
     began = (folder / "run" / "config.yaml").exists()
-    words = printed[1].split() if printed else ["run", "--resume", "run"] if began else begin(recipe)[:-1]
+    words = printed[1].split() if printed else ["run", "--resume", "run"] if began else begin(recipe)
     if printed and not began:
         return ["told to resume a run that had not begun"]
-    again = dreamer([*words, "--quiet"], folder)
+    again = dreamer(words, folder)
     return [] if again.code == 0 else [f"continued with dreamer {' '.join(words)}: {again.words}"]
 
 

@@ -157,7 +157,7 @@ def plan_cell(cell: Cell) -> Plan:
         others=sum(size for name, size in sizes.items() if name not in ("network", "memory")),
         open=any(stage.tentative for stage in prepared.hypnogram),
         replayed=sum(stage.steps * _replayed(module, stage) for stage in prepared.hypnogram),
-        stores=stored(module.memory, module.wake),
+        stores=stored(module.memory, module.generator, module.wake),
     )
 
 

@@ -8,7 +8,7 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -45,6 +45,15 @@ def checked(function: _Checked) -> _Checked:
     if isinstance(function, type):  # a dataclass, whose constructor is not written down
         function.__init__ = checked(function.__init__)  # type: ignore[misc]
         return function
+    return _held(function, ())
+
+
+def checked_but(*names: str) -> Callable[[_Checked], _Checked]:
+    """As :func:`checked`, without arguments of which the function itself says more."""
+    return functools.partial(_held, aside=names)
+
+
+def _held(function: _Checked, aside: Collection[str]) -> _Checked:
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -55,7 +64,7 @@ def checked(function: _Checked) -> _Checked:
             return function(*args, **kwargs)  # says which one is missing, or unknown
         hints = _hints(function)
         for name, value in given.items():
-            if name in hints and not _fits(value, hints[name]):
+            if name in hints and name not in aside and not _fits(value, hints[name]):
                 wanted = _spell(hints[name])
                 if isinstance(value, float) and not math.isfinite(value):
                     wanted = wanted.replace("a number", "a finite number")

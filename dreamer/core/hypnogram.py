@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, overload
 
+from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import KINDS, Kind, Stage
 
 _KEYS = {"index_in_night": "part", "evaluated": "examined", "tentative": "perhaps"}
@@ -99,7 +100,7 @@ class Hypnogram(Sequence[Stage]):
                 )
                 completed += stretch.steps
                 if stretch.sleep is not False and night:
-                    tonight = [(kind, of_experience(steps, experience)) for kind, steps in night]
+                    tonight = [(kind, nth_or_last(steps, experience)) for kind, steps in night]
                     stages += _one_night(len(stages), experience, nights, tonight, cycles, stretch.sleep is None)
                     nights += 1
         return cls(stages)
@@ -261,15 +262,6 @@ class Hypnogram(Sequence[Stage]):
 def _row(stage: Stage) -> str:
     night, cycle = ("-", "-") if stage.night < 0 else (f"{stage.night}{'?' * stage.tentative}", str(stage.cycle))
     return f"{stage.index:>5}  {stage.kind:<4}  {stage.experience:>10}  {night:>5}  {cycle:>5}  {stage.steps:>7}"
-
-
-def of_experience(steps: int | Sequence[int], experience: int) -> int:
-    """The steps of a stage in an experience, from 0; of several numbers its own, or the last.
-
-    >>> of_experience(3, 7), of_experience([1, 2], 0), of_experience([1, 2], 7)
-    (3, 1, 2)
-    """
-    return steps if isinstance(steps, int) else steps[min(experience, len(steps) - 1)]
 
 
 def _one_night(

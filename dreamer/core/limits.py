@@ -1,8 +1,7 @@
-"""Numbers out of their range, and parts of another kind, which all refuse in the same words; None is let pass."""
+"""Numbers out of their range, which all refuse in the same words; None is let pass."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
@@ -29,26 +28,6 @@ def fractions(**given: float) -> None:
     for name, number in given.items():
         if not 0 <= _is_number(name, number) <= 1:
             raise ValueError(f"expected {name} in [0, 1], got {number}")
-
-
-def expect(name: str, value: object, kind: type | tuple[type, ...], example: str) -> None:
-    """Raise a ValueError unless a value is None or of a kind.
-
-    >>> expect("memory", None, int, "3")
-    """
-    if value is not None and not isinstance(value, kind):
-        raise ValueError(f"expected {name} to be such as {example}, got {value!r}")
-
-
-def expect_each(name: str, values: object, kind: type | tuple[type, ...], example: str) -> None:
-    """Raise a ValueError unless values are None, or a list of things of a kind."""
-    if values is None:
-        return
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ValueError(f"expected {name} to be a list such as [{example}], got {values!r}")
-    for value in values:
-        if not isinstance(value, kind):
-            raise ValueError(f"expected {name} to be a list such as [{example}], got {value!r} in it")
 
 
 def _is_number(name: str, number: Any) -> Any:

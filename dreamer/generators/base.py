@@ -94,6 +94,7 @@ class Generator(nn.Module, ABC):
         is_features: True when it dreams features of the learner rather than samples.
         bounds: least and largest value of the samples that it can learn; None for any.
         by_teachers: True when copies of the learner make the dreams, see :meth:`written_by`.
+        keeps_samples: True when real samples are among what it keeps.
         own_targets: True when its dreams come with their targets, as texts do: nobody needs to name them.
         experience: scalar int64, the number of the last experience that had a dusk; -1 before the first.
     """
@@ -103,6 +104,7 @@ class Generator(nn.Module, ABC):
     is_features: bool = False
     bounds: tuple[float, float] | None = None
     by_teachers: bool = False
+    keeps_samples: bool = False
     own_targets: bool = False
     experience: Tensor
 
@@ -152,7 +154,7 @@ class Generator(nn.Module, ABC):
 
     def agreement(self, snapshot: GeneratorSnapshot, y: Tensor, rng: torch.Generator) -> Tensor:
         """Its loss against a frozen snapshot of its own, on what that maps to samples of (B,) ``y``; as :meth:`fit`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how it agrees with a snapshot of itself")
 
     def attach(self, learner: nn.Module) -> None:
         """Take the learner, once, when the module is built; a ``ValueError`` when it cannot work with this one."""

@@ -40,6 +40,8 @@ class FeatureTranslation(Generator):
     tensor(0.)
     """
 
+    keeps_samples = True
+
     @checked
     def __init__(self, sample_shape: Sequence[int], num_classes: int, capacity: int = 1000, store: Store = "float32"):
         super().__init__(sample_shape, num_classes, "rehearse", store)

@@ -8,24 +8,18 @@ import warnings
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dreamer.core.hypnogram import Hypnogram
-from dreamer.core.limits import expect, expect_each
 from dreamer.core.modes import evaluating
-from dreamer.generators import Generator
 from dreamer.loop.plan import Parts, StageSpec, few_samples, plan_run
 from dreamer.loop.values import within
-from dreamer.memory import Memory
 from dreamer.networks.base import Featured
 from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
 from dreamer.perturbations import Perturbation, bound, scaled
 from dreamer.perturbations.base import OF_SAMPLES
-from dreamer.plasticity import Plasticity
-from dreamer.schedules import Schedule
 from dreamer.stages import Hebbian, Wake
-from dreamer.stages.base import Sleep
 from dreamer.stages.replay import Replayer
 from dreamer.streams.base import Stream
 
@@ -40,25 +34,6 @@ def checked_plan(stream: Stream, parts: Parts, cycles: int, devices: int = 1) ->
     check_parts(stream, parts, few)
     check_learner(stream, parts, few)
     return plan_run(stream, parts, cycles, devices)
-
-
-def check_kinds(
-    network: object,
-    wake: object,
-    night: object,
-    memory: object,
-    generator: object,
-    plasticity: object = (),
-    schedule: object = None,
-) -> None:
-    """Raise a ValueError when an argument is not the part that it is called."""
-    expect("network", network, nn.Module, "MLP((1, 28, 28), 10)")
-    expect("wake", wake, Wake, "Wake(epochs=1)")
-    expect_each("night", night, (Sleep, Hebbian), "NREM(), REM()")
-    expect("memory", memory, Memory, "ClassBalanced(200)")
-    expect("generator", generator, Generator, "ClassConditionalVAE((1, 28, 28), num_classes=10)")
-    expect_each("plasticity", plasticity, Plasticity, "MovingAverage()")
-    expect("schedule", schedule, Schedule, "Boundary()")
 
 
 def check_unused(parts: Parts, trained: bool) -> None:

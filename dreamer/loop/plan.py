@@ -157,9 +157,9 @@ def kept_bytes(stream: Stream, index: int, wake: Wake) -> int:
     return len(training_samples(stream, index, wake)) * (4 * math.prod(stream.sample_shape) + 8)
 
 
-def stored(memory: Memory | None, wake: Wake) -> Stored:
+def stored(memory: Memory | None, generator: Generator | None, wake: Wake) -> Stored:
     """What is kept of training data beside the network."""
-    if wake.data != "experience":
+    if wake.data != "experience" or (generator is not None and generator.keeps_samples):
         return "samples"
     if memory is None:
         return "nothing"

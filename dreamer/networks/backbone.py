@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ class Backbone(TrunkAndHead):
         sample_shape: Sequence[int],
         outputs: int,
         model: nn.Module | str,
-        weights: str | None = None,
+        weights: str | Path | None = None,
         frozen: bool = False,
         trainable_blocks: int | None = None,
         inner: bool = False,

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-from dreamer.core.limits import at_least
+from dreamer.core.arguments import checked
+from dreamer.core.limits import at_least, fractions
 from dreamer.core.tokens import IGNORED, Tokens
+from dreamer.perturbations.base import multiplied
 
 
 def need_tokens(x: Tensor, y: Tensor, who: str) -> None:
     """Raise a ValueError unless ``x`` is a batch of texts, and ``y`` what follows each of their tokens."""
     if x.ndim != 2 or x.is_floating_point() or y.shape != x.shape:
         raise ValueError(f"{who} perturbs texts, (B, T) tokens, got {x.dtype} samples of shape {tuple(x.shape)}")
-
-
-def need_several(segments: int) -> None:
-    """Raise a ValueError unless a text is cut at least once."""
-    at_least(2, segments=segments)
 
 
 def written(y: Tensor) -> Tensor:
@@ -49,6 +47,30 @@ def closing(tokens: Tokens | None, ends: Sequence[str]) -> Tensor | None:
     if not found.any():
         raise ValueError(f"expected ends that some token ends with, got {list(ends)}")
     return found
+
+
+class InSegments:
+    """What perturbations have in common that cut texts into segments; each says itself what its arguments mean."""
+
+    space: Literal["token"] = "token"
+    amounts = ("rate",)
+    rewrites = True
+
+    @checked
+    def __init__(self, rate: float = 0.5, segments: int = 4, ends: Sequence[str] = (), tokens: Tokens | None = None):
+        fractions(rate=rate)
+        at_least(2, segments=segments)
+        self.rate = rate
+        self.segments = segments
+        self._closes = closing(tokens, ends)
+
+    def scaled(self, strength: float) -> Self:
+        """See :func:`dreamer.perturbations.scaled`; a rate of at most 1."""
+        return multiplied(self, strength, most=1.0)
+
+    def cut(self, y: Tensor, rng: torch.Generator) -> Tensor:
+        """(B, T) int64, for each of (B, T) next tokens the number of its segment, from 0."""
+        return cut(y, self.segments, self._closes, rng)
 
 
 def cut(y: Tensor, most: int, closes: Tensor | None, rng: torch.Generator) -> Tensor:

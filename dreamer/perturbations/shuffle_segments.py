@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from dreamer.core.arguments import checked
-from dreamer.core.limits import fractions
-from dreamer.core.tokens import Tokens
-from dreamer.perturbations._texts import chosen, closing, cut, follow, need_several, need_tokens, written
-from dreamer.perturbations.base import multiplied
+from dreamer.perturbations._texts import InSegments, chosen, follow, need_tokens, written
 
 
-class ShuffleSegments:
+class ShuffleSegments(InSegments):
     """Cut texts into segments, and put these into another order; the teacher says what comes next in that.
 
     Sentences in another order are a noise of BART (Lewis et al. 2020, arXiv 1910.13461, "sentence permutation"). An
@@ -33,27 +26,11 @@ class ShuffleSegments:
         ValueError: when a number is out of its range, or no token ends so.
     """
 
-    space: Literal["token"] = "token"
-    amounts = ("rate",)
-    rewrites = True
-
-    @checked
-    def __init__(self, rate: float = 0.5, segments: int = 4, ends: Sequence[str] = (), tokens: Tokens | None = None):
-        fractions(rate=rate)
-        need_several(segments)
-        self.rate = rate
-        self.segments = segments
-        self._closes = closing(tokens, ends)
-
-    def scaled(self, strength: float) -> ShuffleSegments:
-        """See :func:`dreamer.perturbations.scaled`; a rate of at most 1."""
-        return multiplied(self, strength, most=1.0)
-
     def __call__(self, x: Tensor, p: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Perturb (B, T) tokens and their (B, T) next tokens."""
         need_tokens(x, p, "ShuffleSegments")
         counted = written(p)
-        number = cut(p, self.segments, self._closes, rng)
+        number = self.cut(p, rng)
         ranks = torch.rand(len(x), self.segments, generator=rng, device=x.device)
         shuffled = chosen(len(x), self.rate, x, rng)
         # what counts is one stretch: what lies before it stays before it, what lies behind it behind

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from dreamer.core.arguments import checked
 from dreamer.core.limits import above, at_least, fractions
+from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Change, Dream, Losses, SleepContext, Step
 from dreamer.objectives import Objective
 from dreamer.stages.replay import Replayer, Source
@@ -136,7 +137,7 @@ class Hebbian:
         layers = self.layers(context.network)
         # sleep is simulated in full precision, whatever the learner is trained in
         x = step.dream.x.to(torch.promote_types(layers[0].weight.dtype, torch.float32))
-        ticks = self.ticks[min(max(context.night, 0), len(self.ticks) - 1)]
+        ticks = nth_or_last(self.ticks, context.night)
         with torch.autocast(x.device.type, enabled=False):
             neurons = self._neurons(layers, gains(context.network, layers, x), x)
             inputs = noise(self.rate * x.mean(dim=0), self.window, ticks, rng)

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Dream, Output, Perturbations, SleepContext
 from dreamer.generators import Generator
 from dreamer.generators.base import Teachers
@@ -134,7 +135,7 @@ class Replayer:
                 (use_memory and context.memory.is_features) or (use_generator and "latent" in context.generator.spaces)
             )
         )
-        strength = self.strength[min(max(context.night, 0), len(self.strength) - 1)]
+        strength = nth_or_last(self.strength, context.night)
         if strength != 1:
             chosen = tuple(scaled(part, strength) for part in chosen)
         return bound(chosen, context.network)
@@ -253,7 +254,9 @@ class Replayer:
             return []
         if dusk is None or dawn is None:
             seen = context.old_classes if dusk is None else context.seen_classes
-            return [(dawn if dusk is None else dusk, slice(None), seen)]  # type: ignore[list-item]
+            alone = dawn if dusk is None else dusk
+            assert alone is not None
+            return [(alone, slice(None), seen)]
         # of a class that came back in another domain dusk is the teacher
         old = (context.old_classes & ~context.new_classes)[samples.groups]
         parts = ((dawn, old, context.old_classes), (dusk, ~old, context.new_classes))

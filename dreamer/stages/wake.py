@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
+from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
 from dreamer.networks.base import forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
@@ -116,7 +117,7 @@ class Wake:
 
     def lr_scale_at(self, experience: int) -> float:
         """The factor of the learning rate in an experience."""
-        return self.lr_scales[min(experience, len(self.lr_scales) - 1)]
+        return nth_or_last(self.lr_scales, experience)
 
     def check(self, network: nn.Module) -> None:
         """Raise a ValueError when a learner cannot train like this; any can."""

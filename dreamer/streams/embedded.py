@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ class PicturedFeatures(TensorSamples):
 def embedded(
     stream: Stream,
     model: nn.Module | str,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     trainable_blocks: int | None = None,
     size: int | None = None,
     mean: Sequence[float] | None = None,

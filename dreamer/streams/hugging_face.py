@@ -22,7 +22,7 @@ _TESTS = ("test", "validation", "valid", "val")
 
 @checked
 def hugging_face(
-    root: str | None = None,
+    root: str | Path | None = None,
     experiences: int | None = None,
     inputs: str | Sequence[str] | None = None,
     label: str | None = None,
@@ -68,7 +68,9 @@ def hugging_face(
     try:
         data = load_from_disk(str(Path(root).expanduser()))
     except FileNotFoundError as error:
-        raise DataNotFound(f"stream 'hugging_face': there is no dataset that save_to_disk wrote in {root!r}") from error
+        raise DataNotFound(
+            f"stream 'hugging_face': there is no dataset that save_to_disk wrote in {str(root)!r}"
+        ) from error
     return from_hugging_face(
         data,
         experiences=experiences,

@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from dreamer.core.arguments import checked
+from dreamer.core.arguments import checked, checked_but
 from dreamer.core.randomness import Purpose, randoms
 from dreamer.streams.base import Samples, Scenario, Stream, are_labels, make_stream
 
@@ -62,7 +62,7 @@ def deal_order(classes: Sequence[int], seed: int, shuffle: bool, class_order: Se
     return [present[i] for i in torch.randperm(len(present), generator=randoms(seed, Purpose.ORDER)).tolist()]
 
 
-@checked
+@checked_but("name", "train", "test")
 def split_stream(
     name: str,
     train: Samples | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from dreamer.core.arguments import checked
+from dreamer.core.arguments import checked, checked_but
 from dreamer.streams.base import Samples, Scenario, Stream, TensorSamples, hold_out
 from dreamer.streams.dataset_samples import LIMIT_BYTES, materialise, size_of, text_labels
 from dreamer.streams.fields import Inputs, picked
@@ -88,7 +88,7 @@ def from_tensors(
     )
 
 
-@checked
+@checked_but("pairs")
 def from_datasets(
     pairs: Sequence[tuple[Dataset, Dataset]],
     *,

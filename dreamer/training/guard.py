@@ -40,6 +40,8 @@ class NightGuard:
         self.margin = margin
         self._evening: dict[str, Any] | None = None
         self._undone = False
+        # the evening's optimiser of a checkpoint, until Lightning has loaded the checkpoint's own
+        self._loaded: dict[str, Any] | None = None
 
     def check(self, module: WakeSleepModule) -> None:
         """Raise a ValueError when there is nothing by which a night could be judged."""
@@ -82,8 +84,6 @@ class NightGuard:
         if self._undone and self._loaded is not None:
             _load_optimizer(module, self._loaded)
         self._loaded = None
-
-    _loaded: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any] | None:
         """What is kept of the evening, as tensors and plain containers."""

@@ -19,7 +19,7 @@ from dreamer.core.randomness import Purpose, mix, seed_global
 from dreamer.core.types import Batch, Dream, Stage, Step
 from dreamer.generators import Generator
 from dreamer.loop.batches import RankInfo
-from dreamer.loop.checks import check_kinds, check_unused, checked_plan
+from dreamer.loop.checks import check_unused, checked_plan
 from dreamer.loop.finite import FiniteWatch
 from dreamer.loop.plan import (
     ActiveOutputs,
@@ -137,7 +137,6 @@ class WakeSleepModule(pl.LightningModule):
     ):
         super().__init__()
         at_least(0, generator_lr=generator_lr)
-        check_kinds(network, wake, night, memory, generator, plasticity, schedule)
         replays = memory is not None or generator is not None
         night = night if night is not None else (NREM(), REM()) if replays else ()
         self.network = network
@@ -480,7 +479,8 @@ class WakeSleepModule(pl.LightningModule):
             hypnogram=plan.as_records(),
             rows=[*ledger.rows, *([] if self._last_row is None else [self._last_row])],
             origins=stream.origins,
-            cost=ledger.spent(now.kind, self.global_step) | {"bytes": sizes, "stores": stored(self.memory, self.wake)},
+            cost=ledger.spent(now.kind, self.global_step)
+            | {"bytes": sizes, "stores": stored(self.memory, self.generator, self.wake)},
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

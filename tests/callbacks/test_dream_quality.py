@@ -144,6 +144,7 @@ class Stop(pl.Callback):
             raise RuntimeError("broken off")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_rows_of_all_its_nights(tmp_path: Path) -> None:
     whole, quality = trained(tmp_path / "whole")
     second = whole.hypnogram[5]

@@ -78,6 +78,7 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_reason(tmp_path, monk
     assert len(warned) == 1 and "could not write" in warned[0]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_leaves_the_same_files(tmp_path):
     stream = tiny_stream()
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -143,6 +144,7 @@ def test_killed_in_an_evaluation_a_run_leaves_the_same_metrics_and_last_checkpoi
     assert ours["dreamer"]["ledger"]["rows"] == theirs["dreamer"]["ledger"]["rows"]
 
 
+@pytest.mark.slow
 def test_a_night_that_was_completed_but_not_closed_is_drawn_on_resume(tmp_path):
     class StopBeforeTheMorning(pl.Callback):
         def on_train_epoch_end(self, trainer, module):

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from dreamer.core.types import Batch
-from dreamer.generators import FeatureTranslation
+from dreamer.generators import FeatureTranslation, LatentGaussians
+from dreamer.loop.plan import stored
+from dreamer.memory import ClassStatistics
+from dreamer.stages import Wake
 
 OLD = Batch(torch.tensor([[1.0, 1.0, 0.0], [3.0, 1.0, 0.0], [0.0, 0.0, 5.0]]), torch.tensor([0, 0, 1]))
 # class 2 lies along class 0, class 3 along class 1
@@ -54,3 +57,10 @@ def test_it_keeps_no_more_samples_than_its_capacity_and_none_of_earlier_experien
     (snapshot,) = generator.snapshots
     assert snapshot.kept.shape == (2, 3)
     assert all(any(torch.equal(kept, new) for new in NEW.x) for kept in snapshot.kept)
+
+
+def test_a_run_with_it_is_said_to_store_real_samples() -> None:
+    assert stored(None, trained(OLD), Wake()) == "samples"
+    assert stored(None, LatentGaussians((3,), 4), Wake()) == "nothing"
+    assert stored(ClassStatistics(), None, Wake()) == "statistics"
+    assert stored(None, None, Wake(data="cumulative")) == "samples"

@@ -57,7 +57,7 @@ def test_validation_can_be_switched_off():
     [
         ({"experiences": 11}, "between 1 and 10 experiences"),
         ({"experiences": 0}, "between 1 and 10 experiences"),
-        ({"scenario": "tasks"}, "class, domain, task, got 'tasks'"),
+        ({"scenario": "tasks"}, "'class', 'domain', 'task', got 'tasks'"),
         ({"class_order": [0, 1, 2]}, "name each class of"),
         ({"validation": 1.0}, r"fraction in \[0, 1\), got 1.0"),
         ({"test": 0.0}, r"test data in \(0, 1\), got 0.0"),

@@ -26,7 +26,7 @@ from tests.helpers.tiny_llama import language_module, llama, loader, tokeniser
 from tests.helpers.tiny_runs import tiny_module, tiny_network, tiny_stream
 
 TREES = ("pytorch_lightning", "lightning.pytorch")
-SUBJECTS = ("module", *TREES, "language")
+SUBJECTS = ("module", *TREES, pytest.param("language", marks=pytest.mark.slow))
 QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 # Lightning's advice on loaders and loops is meant for a reader of the terminal, in either tree
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore::UserWarning:pytorch_lightning")

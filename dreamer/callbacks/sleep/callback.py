@@ -22,7 +22,7 @@ from dreamer.callbacks.sleep.stages import DreamStage, check_parts, check_schedu
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.callbacks.sleep.text_epochs import TextEpochs
 from dreamer.core.arguments import checked
-from dreamer.core.limits import at_least, expect, expect_each
+from dreamer.core.limits import at_least
 from dreamer.generators import Generator
 from dreamer.memory import ClassBalanced, Memory, Reservoir
 from dreamer.schedules import EveryNSteps, Schedule
@@ -99,10 +99,6 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         super().__init__()
         join_trees(self)
         at_least(1, day_capacity=day_capacity, day_bytes=day_bytes)
-        expect_each("stages", stages, object, "NREM(100)")
-        expect("memory", memory, Memory, "ClassBalanced(200)")
-        expect("generator", generator, (Generator, OwnText), "ClassConditionalVAE((1, 28, 28), num_classes=10)")
-        expect("schedule", schedule, (Schedule, int), "1, or Drift()")
         own_text, generator = (generator, None) if isinstance(generator, OwnText) else (None, generator)
         if own_text is not None:
             memory, schedule = own_text.memory, _nights_of(own_text) if schedule is None else schedule

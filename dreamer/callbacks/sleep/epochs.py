@@ -18,8 +18,8 @@ from dreamer.callbacks.sleep.schedule import Day, sleeps
 from dreamer.callbacks.sleep.stages import DreamStage, check_classless, needs_model
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.callbacks.sleep.views import view_by_view
-from dreamer.core.hypnogram import of_experience
 from dreamer.core.randomness import Purpose, randoms
+from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Batch, Classes, Dream, Stage, Step
 from dreamer.loop.batches import RankInfo
 from dreamer.loop.checks import check_replay
@@ -300,7 +300,7 @@ class Epochs:
             assert isinstance(usual, int)
             steps = [max(day, usual)]
         else:
-            steps = [of_experience(stage.steps, self.state.experience) for stage in stages]
+            steps = [nth_or_last(stage.steps, self.state.experience) for stage in stages]
         most = int(self.trainer.fast_dev_run)
         return [min(count, most) if most else count for count in steps]
 

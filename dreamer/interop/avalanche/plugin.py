@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from dreamer.core.arguments import checked
-from dreamer.core.hypnogram import of_experience
 from dreamer.core.ledger import Ledger
-from dreamer.core.limits import expect
+from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Batch, Classes, Dream, Output, Stage
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
@@ -40,7 +39,7 @@ from dreamer.interop.avalanche.wiring import (
     take_step,
 )
 from dreamer.loop.batches import RankInfo
-from dreamer.loop.checks import check_kinds, check_parts
+from dreamer.loop.checks import check_parts
 from dreamer.loop.plan import Parts, SleepStage
 from dreamer.loop.sleeper import Sleeper, restore_rates
 from dreamer.loop.values import Values, generator_for, stage_for
@@ -123,8 +122,6 @@ class DreamPlugin:
         seed: int = 0,
     ):
         super().__init__()
-        check_kinds(None, None, night, memory, generator)
-        expect("wake_replay", wake_replay, (int, Wake), "32, or Wake(replay=32)")
         if memory is None and generator is None:
             raise ValueError("DreamPlugin dreams from a memory or a generator, but was given neither")
         if cycles < 1:
@@ -297,7 +294,7 @@ class DreamPlugin:
             self.ledger.stage,
             spec.kind,
             self.experiences,
-            of_experience(spec.steps, self.experiences),
+            nth_or_last(spec.steps, self.experiences),
             night=self.ledger.nights,
             cycle=cycle,
             index_in_night=number,
