@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from dreamer.config import registry
 from dreamer.config.environment import FromEnvironment
-from dreamer.core.arguments import WORDS
+from dreamer.core.arguments import WORDS, either
 from dreamer.core.errors import ConfigError as ConfigError
 from dreamer.core.suggest import nearest, one_of
 
@@ -157,7 +157,7 @@ def spell(hint: Any) -> str:
         members = tuple(choice for choice in alternatives if _is_class(choice) and _family(choice))
         said = [_spell_parts(members)] if members else []
         said += [spell(choice) for choice in alternatives if not _is_class(choice)]
-        return " or ".join(dict.fromkeys(said or [choice.__name__ for choice in alternatives]))
+        return either(said or [choice.__name__ for choice in alternatives])
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in arguments)

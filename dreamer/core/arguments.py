@@ -8,7 +8,7 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -146,7 +146,7 @@ def _is_instance(value: Any, kind: Any) -> bool:
 def _spell(hint: Any) -> str:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(_spell(choice) if choice is not type(None) else "None" for choice in inner)
+        return either(_spell(choice) if choice is not type(None) else "None" for choice in inner)
     if origin is Literal:
         return "one of " + ", ".join(map(repr, inner))
     if (origin or hint) in _LISTS:
@@ -155,6 +155,18 @@ def _spell(hint: Any) -> str:
         return "True or False"
     name = getattr(origin or hint, "__name__", str(hint))
     return WORDS.get(hint, "a function" if name == "Callable" else _with_article(name))
+
+
+def either(kinds: Iterable[str]) -> str:
+    """Kinds in words, joined; Python may give those of an annotation in the order of an earlier one that is equal.
+
+    >>> either(["null", "a whole number", "a number"])
+    'a number or null'
+    """
+    said = dict.fromkeys(kinds)
+    if WORDS[float] in said:
+        said.pop(WORDS[int], None)
+    return " or ".join(sorted(said, key=lambda kind: kind.lower() in ("null", "none")))
 
 
 def _with_article(name: str) -> str:

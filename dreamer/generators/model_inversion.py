@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -17,6 +16,7 @@ from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._activations import Activations, Moments, has_running_moments, pooled, watched, widths
 from dreamer.generators._inverter import Shape, inverter
 from dreamer.generators.base import Generator, GeneratorSnapshot
+from dreamer.networks.base import copied
 
 
 class ModelInversion(Generator):
@@ -151,7 +151,7 @@ class ModelInversion(Generator):
         assert isinstance(snapshot, _Inverted)
         if not self._learner:
             raise ValueError("ModelInversion needs the learner: expected attach(learner) to come first")
-        learner = Activations(copy.deepcopy(self._learner[0]).eval().requires_grad_(False))
+        learner = Activations(copied(self._learner[0]).eval().requires_grad_(False))
         own = has_running_moments(learner.layers)
         real = learner.running() if own else self._measured(learner, list(day), int(snapshot.experience))
         seed = int(torch.randint(2**31, (1,), generator=rng, device=rng.device))

@@ -52,6 +52,22 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(part, "shape", None) for name, part in state.items()}
 
 
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of a network; what watches it by a hook is the same for both.
+
+    A hook that is a method would otherwise take the object that it belongs to with it, a Trainer perhaps.
+    """
+    own = {id(part) for part in network.modules()}
+    hooks = [
+        hook
+        for part in network.modules()
+        for held in (part._forward_hooks, part._forward_pre_hooks)
+        for hook in held.values()
+    ]
+    owners = [getattr(hook, "__self__", None) for hook in hooks]
+    return copy.deepcopy(network, {id(owner): owner for owner in owners if owner is not None and id(owner) not in own})
+
+
 class Frozen(nn.Module):
     """A frozen copy of a network, which always runs in evaluation mode.
 
@@ -64,13 +80,12 @@ class Frozen(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         try:
-            copied = copy.deepcopy(network)
+            self.network = copied(network).requires_grad_(False)
         except Exception as error:  # whatever a part of somebody else's raises when it is copied
             raise ValueError(
                 f"a frozen copy of the learner is needed, but {type(network).__name__} cannot be copied ({error}): "
                 "keep what cannot be copied out of the network, or give it a __deepcopy__"
             ) from error
-        self.network = copied.requires_grad_(False)
 
     @torch.no_grad()
     def copy_from(self, network: nn.Module) -> None:

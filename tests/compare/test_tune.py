@@ -130,7 +130,7 @@ class TestTheSpace:
         ("text", "message"),
         [
             ("a: {low: 1, hi: 2}", r"^a\.hi: unknown key of a range; did you mean 'high'\?"),
-            ("a: {low: 1}", r"^a\.high: expected a whole number or a number, got None"),
+            ("a: {low: 1}", r"^a\.high: expected a number, got None"),
             ("a: {low: 2, high: 1}", "^a: expected low below high, got 2 and 1"),
             ("a: {low: 0, high: 1, log: true}", "^a: with log, expected low above 0"),
             ("a: {low: 0, high: 1, step: 0.3}", r"^a\.step: expected a step above 0 that leads from low to high"),

@@ -476,6 +476,22 @@ def test_a_network_that_cannot_be_copied_is_refused_where_a_copy_is_needed():
     )
 
 
+def test_a_watcher_of_the_learner_is_not_copied_with_it():
+    class Watcher:
+        seen = 0
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> Watcher:
+            raise AssertionError("copied")
+
+        def watch(self, *_: Any) -> None:
+            self.seen += 1
+
+    network, watcher = nn.Sequential(nn.Linear(2, 2)), Watcher()
+    network[0].register_forward_hook(watcher.watch)
+    Frozen(network)(torch.zeros(1, 2))
+    assert watcher.seen == 1
+
+
 def test_streams_are_seen_by_a_model_from_a_configuration():
     from dreamer import config
     from dreamer.runs.run_config import run_config
