@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from dreamer.config.binding import ConfigError
-from dreamer.jobs.manifest import Program, completed
-from dreamer.jobs.watchdog import VARIABLE
+from dreamer.jobs.manifest import completed
+from dreamer.jobs.worker import Worker
 
 LOG = "cell.log"
 REFUSED = 2
@@ -24,7 +22,6 @@ DIVERGED = 3
 """The exit code for a job that diverged: another attempt would, too."""
 _TAIL_BYTES = 1 << 16
 _REASON_LETTERS = 300
-_PACKAGES = str(Path(__file__).parents[2])
 
 
 class Interrupted(KeyboardInterrupt):
@@ -131,19 +128,16 @@ class JobTracker:
 
 
 class Attempt:
-    """A child process that runs a job; what it prints goes to the folder's ``cell.log``.
+    """A process that runs a job; what it prints goes to the folder's ``cell.log``.
 
     It leads a process group of its own: a Ctrl-C in the terminal reaches it through :meth:`interrupt` alone, and what
     it starts ends with it. It ends with this process, see :mod:`dreamer.jobs.watchdog`.
 
-    Args:
-        environment: variables that the child gets beside those of this process.
-
     Raises:
-        OSError: when the child cannot be started.
+        OSError: when the process cannot be started.
     """
 
-    def __init__(self, folder: Path, number: int, attempts: int, environment: Mapping[str, str], program: Program):
+    def __init__(self, folder: Path, number: int, attempts: int, worker: Worker):
         self.folder = folder
         self.number = number
         self._began = time.monotonic()
@@ -152,20 +146,7 @@ class Attempt:
             log.write(f"{gap}[attempt {number} of {attempts}, {datetime.now():%Y-%m-%d %H:%M:%S}]\n".encode())
             log.flush()
             self._start = log.tell()
-            self._process = subprocess.Popen(
-                program.command(folder),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={
-                    **os.environ,
-                    "PYTHONUNBUFFERED": "1",  # the last words of a killed process are on record
-                    "PYTHONPATH": _module_path(),
-                    **environment,
-                    VARIABLE: "1",
-                },
-                start_new_session=True,
-            )
+            self._process = worker.start(folder, log)
 
     def poll(self) -> Ending | None:
         """How it ended, or None while it runs."""
@@ -174,7 +155,7 @@ class Attempt:
             return None
         seconds = time.monotonic() - self._began
         if code == 0 and completed(self.folder):
-            self._close()
+            self._process.close()
             return Ending("done", seconds)
         self.kill()  # what it left behind must not write into the folder of the next attempt
         word = last_word(self.folder / LOG, self._start)
@@ -184,21 +165,11 @@ class Attempt:
 
     def interrupt(self) -> None:
         """Ask it to save what is needed to resume, and to end."""
-        self._signal(signal.SIGINT)
+        self._process.signal(signal.SIGINT)
 
     def kill(self) -> None:
         """End it, and what it started, at once."""
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-        self._close()
-
-    def _close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # the latter is macOS's word on a group of the dead
-            os.killpg(self._process.pid, number)
+        self._process.kill()
 
 
 def last_word(log: Path, start: int = 0) -> str:
@@ -215,11 +186,6 @@ def last_word(log: Path, start: int = 0) -> str:
     # below a traceback all is indented but the exception; what follows it are remarks of a process that ends
     raised = [line for line in written[traced[-1] + 1 :] if not line[0].isspace()][:1] if traced else []
     return " ".join((raised or written[-1:] or [""])[0].split())[:_REASON_LETTERS]
-
-
-def _module_path() -> str:
-    """Where children look for modules: this very package first, installed or not, then what this process was given."""
-    return os.pathsep.join([_PACKAGES, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _manner(code: int) -> str:

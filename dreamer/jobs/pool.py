@@ -1,4 +1,4 @@
-"""Runs many jobs on this machine, each in a worker process of its own."""
+"""Runs many jobs on this machine, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,6 +15,8 @@ from types import FrameType
 from dreamer.config.binding import ConfigError
 from dreamer.jobs.job import Attempt, Ending, Event, Interrupted, JobTracker, Outcome
 from dreamer.jobs.manifest import Program
+from dreamer.jobs.warm_worker import WarmWorker, can_fork
+from dreamer.jobs.worker import ColdWorker, Worker
 
 _LOOK_SECONDS = 0.05
 
@@ -29,6 +31,7 @@ def run_jobs(
     devices: Sequence[str] | None = None,
     watch: Callable[[Event], None] | None = None,
     patience: float = 30.0,
+    warm: bool | None = None,
 ) -> list[Outcome]:
     """Run jobs side by side.
 
@@ -38,6 +41,8 @@ def run_jobs(
         threads: of each job, at least 1; by default what ``OMP_NUM_THREADS`` says, else an equal part of the cores.
         devices: what ``CUDA_VISIBLE_DEVICES`` may name, dealt out to the workers in turn; by default all see all.
         patience: seconds that jobs have to save and end when they are stopped by hand; a second Ctrl-C ends it.
+        warm: whether workers import everything once and fork for each job, where they can; by default when there are
+            more jobs than workers.
 
     Returns:
         What became of each job, in the order of the folders. That a job failed is no error here.
@@ -49,14 +54,17 @@ def run_jobs(
     if workers < 1:
         raise ConfigError(f"workers: expected at least 1, got {workers}")
     tracker = JobTracker(folders, retries, watch)
-    environments = [_environment(worker, workers, threads, devices) for worker in range(workers)]
+    if warm is None:
+        warm = len(tracker.folders) > workers
+    kind = WarmWorker if warm and can_fork() else ColdWorker
+    crew = [kind(program, _environment(worker, workers, threads, devices)) for worker in range(workers)]
     with counted_interruptions() as interruptions:
-        pool = WorkerPool(tracker, environments, program)
+        pool = WorkerPool(tracker, crew)
         try:
             pool.work(interruptions)
             pool.stop(interruptions, patience)
         finally:
-            pool.kill()
+            pool.close()
     if len(tracker.outcomes) < len(tracker.folders):
         raise Interrupted
     return tracker.outcomes
@@ -98,17 +106,16 @@ def counted_interruptions() -> Iterator[Callable[[], int]]:
 class WorkerPool:
     """The workers: which job each one runs, and which jobs wait."""
 
-    def __init__(self, tracker: JobTracker, environments: Sequence[Mapping[str, str]], program: Program):
+    def __init__(self, tracker: JobTracker, workers: Sequence[Worker]):
         self._tracker = tracker
-        self._environments = environments
-        self._program = program
+        self._workers = workers
         self._waiting = deque((folder, 1) for folder in tracker.folders)
         self._running: dict[int, Attempt] = {}
 
     def work(self, interruptions: Callable[[], int]) -> None:
         """Run jobs until none is left, or they are interrupted."""
         while (self._waiting or self._running) and not interruptions():
-            for worker in range(len(self._environments)):
+            for worker in range(len(self._workers)):
                 if self._waiting and worker not in self._running:
                     self._begin(worker, *self._waiting.popleft())
             time.sleep(_LOOK_SECONDS)
@@ -133,9 +140,15 @@ class WorkerPool:
         for attempt in self._running.values():
             attempt.kill()
 
+    def close(self) -> None:
+        """End all that still run, and the workers."""
+        self.kill()
+        for worker in self._workers:
+            worker.close()
+
     def _begin(self, worker: int, folder: Path, number: int) -> None:
         try:
-            attempt = Attempt(folder, number, self._tracker.attempts, self._environments[worker], self._program)
+            attempt = Attempt(folder, number, self._tracker.attempts, self._workers[worker])
         except OSError as error:
             self._tracker.refuse(folder, number, error)
             return

@@ -25,6 +25,7 @@ from dreamer.jobs import manifest
 from dreamer.jobs.job import LOG, Attempt, Ending, Event, Interrupted, JobTracker, Outcome
 from dreamer.jobs.manifest import Program
 from dreamer.jobs.pool import cores, counted_interruptions, thread_variables
+from dreamer.jobs.worker import ColdWorker
 from dreamer.report.results import FILE_NAME
 
 if TYPE_CHECKING:
@@ -197,7 +198,8 @@ def _run(job: Job) -> Iterator[Delivery | None]:
 def _run_in(folder: Path, job: Job) -> Delivery:
     folder.mkdir()
     (folder / manifest.FILE_NAME).write_bytes(job.content)
-    attempt = Attempt(folder, job.number, job.attempts, thread_variables(job.threads), job.program)
+    worker = ColdWorker(job.program, thread_variables(job.threads))
+    attempt = Attempt(folder, job.number, job.attempts, worker)
     try:
         while (ending := attempt.poll()) is None:
             time.sleep(_LOOK_SECONDS)

@@ -10,7 +10,7 @@ from dreamer.compare.grid import PROGRAM, read
 from dreamer.jobs import runner
 
 REQUEST = {
-    "arms": ["er", "dreams generator.hidden=[32]"],
+    "arms": ["er", "dreams generator.hidden=[32] night.0.steps=20 night.1.steps=20"],
     "streams": ["digits"],
     "seeds": 1,
     "set": ["stream.experiences=3", "wake.steps=20"],

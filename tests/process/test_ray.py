@@ -76,7 +76,7 @@ def test_a_worker_of_ray_that_is_killed_costs_a_try(ray, tmp_path):
         if not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return [sys.executable, "-c", SOURCE, str(folder)]
+        return [sys.executable, str(SOURCE), str(folder)]
 
     events: list[Event] = []
     (outcome,) = run_jobs_on_ray([folder], StandIn(command), watch=events.append)
