@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.continual_evaluation import ContinualEvaluation
 from dreamer.callbacks.dream_quality import DreamQuality
 from dreamer.callbacks.run_origin import RunOrigin
@@ -79,6 +80,10 @@ class RunFolder(Callback):
         _flush(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Write the run, behind its last checkpoint."""
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, RunCheckpoint):
+                callback.on_fit_end(trainer, pl_module)
         if trainer.is_global_zero:
             self._write(trainer, pl_module)
 
@@ -132,7 +137,6 @@ class RunFolder(Callback):
             record["diverged"] = broken.where
         complete = bool(record["complete"]) and broken is None
         results = compose(record, name=self.name, config=self.config, complete=complete)
-        path = write_results(results, self.directory)
         pictures = {
             "stream/hypnogram": draw_hypnogram(results, self.directory / "hypnogram.png"),
             "stream/accuracy_matrix": draw_matrix(results, self.directory / "matrix.png"),
@@ -142,7 +146,9 @@ class RunFolder(Callback):
             if type(logger).__name__ == "WandbLogger":
                 from dreamer.loggers.wandb import keep_results
 
-                keep_results(cast(Any, logger), results, path)
+                kept = cast(Any, logger)
+                keep_results(kept, results, write_results(results, kept.experiment.dir))
+        write_results(results, self.directory)  # last: who finds them complete finds all
 
 
 def _flush(trainer: pl.Trainer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +42,8 @@ def run(
                     for note in prepared.notes:
                         typer.echo(f"note: {note}: last bits may differ", err=True)
                     return _train(prepared, quiet, resumed=True)
+        with suppress(ConfigError), runs.reopened(resume):
+            pass  # what a process that was killed behind its last file has left is removed, where one may write
         typer.echo(f"the run in {resume} is complete already")
         return _show_results(runs.finished(resume) or {}, resume)
     if previous or force:

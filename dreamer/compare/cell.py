@@ -52,15 +52,15 @@ def _run_avalanche(cell: Cell, folder: Path) -> dict[str, Any]:
         device=prepared.trainer.strategy.root_device,
     )
     results = compose(record, name=prepared.config.name, config=cell.config, complete=True)
-    path = write_results(results, folder)
     draw_hypnogram(results, folder / "hypnogram.png")
     draw_matrix(results, folder / "matrix.png")
     for component in prepared.config.loggers:
         if component.target is wandb_logger:
             name = f"{prepared.config.name}-seed{cell.seed}"
             logger = component.build(directory=folder, out=folder, config=cell.config, name=name)
-            keep_results(logger, results, path)
+            keep_results(logger, results, write_results(results, logger.experiment.dir))
             finish(logger)
+    write_results(results, folder)  # last: who finds them finds all
     return results
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import configparser
 import netrc
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -120,6 +119,9 @@ def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) ->
 
     The summary has the metrics (``stream/...``), what they cost (``cost/...``) and under which protocol they were
     measured (``protocol/...``); the accuracy matrix is a table besides.
+
+    Args:
+        path: the file of the results, which lies in ``logger.experiment.dir``.
     """
     import wandb
 
@@ -131,10 +133,7 @@ def keep_results(logger: WandbLogger, results: Mapping[str, Any], path: Path) ->
     columns, rows = matrix_rows(results)
     if rows:
         run.log({"stream/accuracy_table": wandb.Table(columns=[*columns], data=rows)})
-    copy = Path(run.dir) / path.name
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, copy)
-    run.save(str(copy), base_path=run.dir, policy="now")
+    run.save(str(path), base_path=run.dir, policy="now")
 
 
 @rank_zero_only

@@ -9,11 +9,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from dreamer.callbacks import run_folder
 from dreamer.callbacks.checkpoint import RunCheckpoint
 from dreamer.callbacks.run_folder import RunFolder
 from dreamer.core.sealed import read_sealed
 from dreamer.loggers.csv import ResumableCSVLogger
-from dreamer.report.results import read_results
+from dreamer.report.results import read_results, write_results
 from dreamer.training import evaluation
 from tests.helpers.tiny_runs import tiny_module, tiny_stream, train
 
@@ -113,11 +114,36 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def found_by_results(tmp_path, monkeypatch):
+    """The content of every file of the folder, when the results were about to be written."""
+    found = {}
+
+    def write(results, folder):
+        found.update({path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()})
+        return write_results(results, folder)
+
+    monkeypatch.setattr(run_folder, "write_results", write)
+    return found
+
+
+def assert_results_are_last(folder, found):
+    now = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    assert {path for path, content in now.items() if found.get(path) != content} == {folder / "results.json"}
+
+
+def test_results_are_written_when_nothing_else_is_left_to_write(tmp_path, found_by_results):
+    stream = tiny_stream()
+    watchers = [RunFolder(tmp_path), RunCheckpoint(tmp_path / "checkpoints")]
+    train(tiny_module(stream), stream, callbacks=watchers, logger=ResumableCSVLogger(tmp_path))
+    assert_results_are_last(tmp_path, found_by_results)
+
+
 # the first evaluation scores six sets; then come a wake and a night of each of three experiences, also of six each
 @pytest.mark.parametrize("scored", [7, 13, 20, 26, 31, 37, 41])
 @pytest.mark.slow
 def test_killed_in_an_evaluation_a_run_leaves_the_same_metrics_and_last_checkpoint(
-    scored, undisturbed, tmp_path, monkeypatch
+    scored, undisturbed, tmp_path, monkeypatch, found_by_results
 ):
     def watched():
         watchers = [RunFolder(tmp_path, name="x"), RunCheckpoint(tmp_path / "checkpoints", every_n_steps=1)]
@@ -132,11 +158,11 @@ def test_killed_in_an_evaluation_a_run_leaves_the_same_metrics_and_last_checkpoi
         return score(*args)
 
     stream = tiny_stream()
-    monkeypatch.setattr(evaluation, "score", dying)
-    with pytest.raises(SystemExit):
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(evaluation, "score", dying)
         train(tiny_module(stream), stream, **watched())
-    monkeypatch.undo()
     train(tiny_module(stream), stream, str(tmp_path / "checkpoints" / "last.ckpt"), **watched())
+    assert_results_are_last(tmp_path, found_by_results)
     assert rows_of(tmp_path) == rows_of(undisturbed)
     ours, theirs = (read_sealed(folder / "checkpoints" / "last.ckpt") for folder in (tmp_path, undisturbed))
     assert all(torch.equal(ours["state_dict"][name], value) for name, value in theirs["state_dict"].items())
