@@ -45,6 +45,7 @@ def lay_out(folder: Path) -> set[Path]:
     (folder / "half" / "config.yaml").write_text("{}")
     (folder / "half" / "results.json").write_text('{"complete": false}')
     _lay_out_pictures(folder)
+    _lay_out_texts(folder)
     return set(folder.rglob("*"))
 
 
@@ -57,6 +58,23 @@ def _lay_out_pictures(folder: Path) -> None:
                 Image.new("L", (8, 8), 40 * number).save(folder / name / label / f"{number}.png")
     os.mkfifo(folder / "pictures" / "a" / "pipe.png")
     (folder / "broken" / "b" / "9.png").write_bytes(b"no picture")
+
+
+def _lay_out_texts(folder: Path) -> None:
+    """Folders of texts: one that can be learnt, and others that cannot be read."""
+    talk = '{"prompt": "how many cats?", "response": "3 cats"}\n'
+    for name, file, content in (
+        ("texts", "one.txt", b"miaow miaow wow\n" * 200),
+        ("emptytexts", "one.txt", b" \n"),
+        ("shorttexts", "one.txt", b"miaow"),
+        ("binarytexts", "one.txt", bytes(range(256))),
+        ("zerotexts", "one.txt", b"miaow\0" * 200),
+        ("brokenrows", "one.jsonl", talk.encode() * 40 + b"{\n"),
+        ("otherrows", "one.jsonl", b'{"question": "how many cats?"}\n' * 40),
+        ("silentrows", "one.jsonl", b'{"prompt": "how many cats?", "response": ""}\n' * 40),
+    ):
+        (folder / name).mkdir()
+        (folder / name / file).write_bytes(content)
 
 
 def written(folder: Path, before: set[Path]) -> list[Path]:

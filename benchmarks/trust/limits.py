@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import resource
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ SIZES = (0, 300, 1_000, 3_000, 10_000, 30_000, 45_000, 60_000)
 """Bytes after which a file cannot grow. The system refuses the write (RLIMIT_FSIZE), as a full disk does."""
 _LONGEST = 3
 """Lines that may be said; more is a traceback."""
+_PROGRESS = re.compile(r"\w+, (?:night|experience) \d+ of \d+, ")
+"""Begins a line about a stage that is over."""
 
 
 def full(scratch: Path) -> Iterator[Trial]:
@@ -46,7 +49,7 @@ def _full(references: References, recipe: str, size: int, folder: Path) -> str:
 
 def in_a_sentence(ending: Ending) -> list[str]:
     """What is wrong with how a run broke off: it has to say so in a sentence, with an exit code of its own."""
-    lines = [line for line in ending.said.splitlines() if line.strip()]
+    lines = [line for line in ending.said.splitlines() if line.strip() and not _PROGRESS.match(line)]
     if ending.code < 0 or "Traceback" in ending.said or not 0 < len(lines) <= _LONGEST:
         return [f"exit code {ending.code}, {len(lines)} lines: {ending.said[-300:]!r}"]
     return []

@@ -14,12 +14,11 @@ from dreamer.core.limits import at_least, fractions
 from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.streams.base import Samples, Stream, TensorSamples, make_stream
 from dreamer.streams.sources import own_folder
+from dreamer.streams.text_files import rows_of, text_files
 from dreamer.streams.tokenisers import Tokeniser, tokeniser_of
 from dreamer.streams.turns import is_conversation, packed_turns, plain, turns_of
 
 Opening = Literal["mark", "beginning", "name"]
-ENDINGS = (".txt", ".md", ".rst", ".py")
-"""What a file of text is called."""
 _STRAY = 0.01
 """Fraction of the bytes that a tokeniser may lose or add before bits per byte mean nothing."""
 
@@ -37,7 +36,8 @@ def text(
 ) -> Stream:
     """A folder of texts, a domain for each ``<domain>.txt`` or each folder ``<domain>/`` of such files.
 
-    See :func:`from_texts` for how texts become samples, and what is held out.
+    A ``.jsonl`` file has a document or a conversation in each line: a string, a mapping with ``text``, with ``prompt``
+    and ``response``, or with ``messages``. See :func:`from_texts` for how texts become samples, and what is held out.
 
     Args:
         root: the folder; None means the environment variable ``DREAMER_DATA``.
@@ -53,17 +53,21 @@ def text(
 
     Raises:
         DataNotFound: when there is no such folder.
-        ValueError: when it holds no text, a domain is missing, or a file is no text.
+        ValueError: when it holds no text, a domain is missing, or a file is no text, or has a line that is no JSON.
     """
     place = own_folder("text", "texts", root)
-    found = _files(place)
+    found = text_files(place)
     chosen = list(found) if domains is None else list(domains)
     for name in chosen:
         if name not in found:
             raise ValueError(f"stream 'text': {place} has no domain {name!r}, only {', '.join(found) or 'none'}")
+    if domains is not None and not chosen:
+        raise ValueError("stream 'text': expected at least one domain, got none")
     if not chosen:
-        raise ValueError(f"stream 'text': expected <domain>.txt or <domain>/*.txt in {place}, found neither")
-    texts = {name: [_read(path) for path in found[name]] for name in chosen}
+        raise ValueError(
+            f"stream 'text': expected <domain>.txt, <domain>.jsonl or <domain>/* with such files in {place}, found none"
+        )
+    texts = {name: [row for path in found[name] for row in rows_of(path)] for name in chosen}
     return from_texts(
         texts,
         tokeniser=tokeniser,
@@ -176,10 +180,11 @@ def held_out(
         ValueError: when there is no text, or the tokeniser loses bytes.
     """
     place = Path(root)
-    found = _files(place) if place.is_dir() else {}
+    found = text_files(place) if place.is_dir() else {}
     if not found:
         raise ValueError(f"expected a folder with <name>.txt or <name>/*.txt at {str(place)!r}, found none")
-    texts = {name: _documents(name, [_read(path) for path in paths], "text") for name, paths in found.items()}
+    rows = {name: [row for path in paths for row in rows_of(path)] for name, paths in found.items()}
+    texts = {name: _documents(name, rows[name], "text") for name in rows}
     chosen = tokeniser_of(tokeniser, "")
     opening = chosen.encode("\n").tolist() if chosen.beginning is None else [chosen.beginning]
     tokens = Tokens.of(chosen.texts, [opening] * len(texts), chosen.marks)
@@ -193,31 +198,6 @@ def held_out(
 
 
 # ---------------------------------------------------------------- reading
-
-
-def _files(place: Path) -> dict[str, list[Path]]:
-    """The files of each domain, by its name."""
-    found = {}
-    for entry in sorted(place.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_file() and entry.suffix in ENDINGS:
-            found[entry.stem] = [entry]
-        elif entry.is_dir():
-            files = sorted(path for path in entry.rglob("*") if path.is_file() and path.suffix in ENDINGS)
-            if files:
-                found[entry.name] = files
-    return found
-
-
-def _read(path: Path) -> str:
-    try:
-        content = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"stream 'text': {path} is no text in UTF-8: {error.reason} at byte {error.start}") from error
-    if "\0" in content:
-        raise ValueError(f"stream 'text': {path} is no text: it holds zero bytes")
-    return content
 
 
 def _documents(name: str, given: str | Iterable[Any], column: str) -> list[str]:

@@ -38,7 +38,13 @@ def turns_of(row: Any, domain: str) -> list[Turn]:
             f"first, got {type(row).__name__}"
         )
     if "messages" in row:
-        turns = [(str(message["role"]), str(message["content"])) for message in row["messages"]]
+        messages = row["messages"]
+        if not (isinstance(messages, Sequence) and all({"role", "content"} <= set(message) for message in messages)):
+            raise ValueError(
+                f"stream 'text': domain {domain!r}: expected messages to be a list, each with role and content, "
+                f"got {messages!r:.80}"
+            )
+        turns = [(str(message["role"]), str(message["content"])) for message in messages]
     else:
         turns = [("user", str(row["prompt"])), (ASSISTANT, str(row["response"]))]
     if not any(role == ASSISTANT and said for role, said in turns):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,8 @@ def test_a_chat_template_says_how_turns_are_written() -> None:
     [
         ([TALKS[0], "text"], "expected rows with prompt and response, or with messages, like the first, got str"),
         ([{"prompt": "a", "response": ""}] * 3, "expected a response in every conversation"),
+        ([{"messages": "hello"}] * 3, "expected messages to be a list, each with role and content, got 'hello'"),
+        ([{"messages": [{"text": "hello"}]}] * 3, "expected messages to be a list, each with role and content"),
         (TALKS[:1], "too little text to hold 5% of it out"),
     ],
 )
@@ -146,6 +149,31 @@ def test_a_folder_has_a_domain_for_each_file_and_each_folder(tmp_path: Path) -> 
 def test_what_cannot_be_read_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         from_texts(**given)
+
+
+def test_lines_of_json_are_documents_or_conversations(tmp_path: Path) -> None:
+    lines = [json.dumps(row) for row in TALKS]
+    (tmp_path / "talks.jsonl").write_text("\n".join([*lines[:7], "", *lines[7:]]), encoding="utf-8")
+    (tmp_path / "poems.jsonl").write_text(
+        f"{json.dumps(POEM)}\n{json.dumps({'text': PROSE, 'by': 3})}\n", encoding="utf-8"
+    )
+    stream = text(tmp_path, block=40, validation=0)
+    assert stream.class_names == ("poems", "talks")
+    given = from_texts({"poems": [POEM, PROSE], "talks": TALKS}, block=40, validation=0)
+    for ours, theirs in zip(stream.experiences, given.experiences, strict=True):
+        for part in ("train", "test"):
+            pairs = zip(read(getattr(ours, part)), read(getattr(theirs, part)), strict=True)
+            assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("{", r"line 2 of .*talks\.jsonl is no JSON"), ("3", "line 2 of .* a string, or keys with values, got int")],
+)
+def test_a_line_that_cannot_be_read_is_named(line: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "talks.jsonl").write_text(f"{json.dumps(TALKS[0])}\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        text(tmp_path)
 
 
 @pytest.mark.parametrize(("content", "said"), [(b"\xff\xfe\x00", "UTF-8"), (b"a\0b", "zero bytes")])
