@@ -16,7 +16,9 @@ from benchmarks.trust.many import COMMANDS, rows
 from benchmarks.trust.trial import NotAvailable, Trial
 
 _WORDS = COMMANDS["a comparison"]
-_PATIENCE = 120.0
+_TASK = "ray::_run"
+"""How Ray calls a process that runs a job."""
+_PATIENCE = 300.0
 
 
 def trials(scratch: Path) -> Iterator[Trial]:
@@ -25,13 +27,13 @@ def trials(scratch: Path) -> Iterator[Trial]:
         raise NotAvailable("ray is not installed")
     if not Path("/proc/self/task").exists():
         raise NotAvailable("the processes of Ray are found in /proc, which is not here")
-    for name, kind in (("a worker", "ray::"), ("the head", "gcs_server")):
+    for name, kind in (("a worker", _TASK), ("the head", "gcs_server")):
         yield Trial(f"{name} of Ray is killed", name, functools.partial(_killed, scratch, kind))
 
 
 def _killed(scratch: Path, kind: str, folder: Path) -> str:
     child = Child([*_WORDS, "--engine", "ray", "--out", "run"], folder)
-    victim = _wait(lambda: _descendant(child.pid, kind) if any(folder.rglob("cell.log")) else None)
+    victim = _wait(lambda: _descendant(child.pid, kind) if _descendant(child.pid, _TASK) else None)
     if victim is None:
         child.send(signal.SIGKILL)
         return f"no {kind} was found"
