@@ -183,8 +183,7 @@ def held_out(
     found = text_files(place) if place.is_dir() else {}
     if not found:
         raise ValueError(f"expected a folder with <name>.txt or <name>/*.txt at {str(place)!r}, found none")
-    rows = {name: [row for path in paths for row in rows_of(path)] for name, paths in found.items()}
-    texts = {name: _documents(name, rows[name], "text") for name in rows}
+    texts = {name: _documents(name, [row for path in found[name] for row in rows_of(path)], "text") for name in found}
     chosen = tokeniser_of(tokeniser, "")
     opening = chosen.encode("\n").tolist() if chosen.beginning is None else [chosen.beginning]
     tokens = Tokens.of(chosen.texts, [opening] * len(texts), chosen.marks)

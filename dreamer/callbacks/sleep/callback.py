@@ -18,6 +18,7 @@ from dreamer.callbacks.sleep.loader import with_nights
 from dreamer.callbacks.sleep.model_adapter import Logits, forward_logits
 from dreamer.callbacks.sleep.own_text import Copies, OwnText
 from dreamer.callbacks.sleep.report import NightReport
+from dreamer.callbacks.sleep.roll_back import RollBack
 from dreamer.callbacks.sleep.stages import DreamStage, check_parts, check_schedule, without_objectives
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.callbacks.sleep.text_epochs import TextEpochs
@@ -73,7 +74,10 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         day_bytes: of these samples together, in the type in which the loader gives them.
         seed: of all that is drawn here.
         verbose: print, through Lightning's logger, the plan at the start, and after each night the accuracy before and
-            after it on the first validation data (20 batches at most), where there are any.
+            after it on the first validation data (20 batches at most), where there are any; of a language model with
+            ``OwnText`` its loss.
+        roll_back: by how much a night may make that score worse, in fractions of 1 for accuracies and in nats for
+            losses; weights and optimisers are brought back from before one that does more harm. None undoes nothing.
 
     Raises:
         ValueError: when parts make no sense together, here or at the first batch, with the reason.
@@ -95,6 +99,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         day_bytes: int = 2**28,
         seed: int = 0,
         verbose: bool = True,
+        roll_back: float | None = None,
     ):
         super().__init__()
         join_trees(self)
@@ -129,6 +134,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         )
         self._epochs: Epochs | None = None
         self._report: NightReport | None = None
+        self._roll_back = None if roll_back is None else RollBack(roll_back)
         self._loader: Any = None
 
     @property
@@ -183,9 +189,9 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         planned = trainer.estimated_stepping_batches
         if planned != float("inf"):
             check_total_steps(trainer, planned, certain, "nights", advice)
-        if self.verbose:
-            fields = self.options.fields
-            self._report = NightReport(trainer, pl_module, fields, self.options.logits)
+        if self.verbose or self._roll_back is not None:
+            self._report = NightReport(trainer, self._running.score(), self.verbose)
+            self._report.before = None if self._roll_back is None else self._roll_back.before
             if 0 < (trainer.max_epochs or 0):
                 self._report.plan(*self._running.outlook(self._loader.day_length))
 
@@ -201,6 +207,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         """Look at the validation data before the first batch of a night."""
         if self._report is not None and self.asleep and self.state.trained == self.state.awake:
             self._report.begin()
+            if self._roll_back is not None:
+                self._roll_back.begin(trainer, pl_module, self._report)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the batch; show a day's loss to a schedule that watches, log a night's on its own axis."""
@@ -220,7 +228,9 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
                 raise ValueError(f"{name} watches the loss, but the module's training_step returned none")
             self.schedule.observe(float(trainer.strategy.reduce(loss, reduce_op="mean")), None)
         if self._report is not None and asleep and state.trained == state.awake + sum(state.night):
-            self._report.end(state.nights - 1, sum(state.night))
+            worse = self._report.end(state.nights - 1, sum(state.night))
+            if self._roll_back is not None and self._roll_back.end(trainer, pl_module, worse):
+                self._report.rolled_back(state.nights - 1)
         if trainer.is_last_batch:
             state.epoch_over = True
 
@@ -282,6 +292,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             "memory": self.memory.state_dict(),
             "generator": None if self._maker is None else self._maker.state_dict(),
             "schedule": dict(self.schedule.state_dict()) if isinstance(self.schedule, Schedule) else {},
+            "roll_back": None if self._roll_back is None else self._roll_back.state_dict(),
         }
         return {"seed": self.seed, "ranks": all_gather(own)}
 
@@ -306,6 +317,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
             self._maker.load_state_dict(own["generator"])
         if isinstance(self.schedule, Schedule):
             self.schedule.load_state_dict(own["schedule"])
+        if self._roll_back is not None:
+            self._roll_back.load_state_dict(own.get("roll_back"))
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Let Lightning resume within a night in which its Trainer was stopped."""

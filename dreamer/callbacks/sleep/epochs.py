@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dreamer.callbacks.sleep.batch_fields import BatchFields
 from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
 from dreamer.callbacks.sleep.model_adapter import Logits, ModelAdapter
+from dreamer.callbacks.sleep.report import Accuracy, Score
 from dreamer.callbacks.sleep.schedule import Day, sleeps
 from dreamer.callbacks.sleep.stages import DreamStage, check_classless, needs_model
 from dreamer.callbacks.sleep.state import SleepState
@@ -87,6 +88,10 @@ class Epochs:
             device: torch.device = self.trainer.strategy.root_device
             return device
         return torch.device("cpu")
+
+    def score(self) -> Score:
+        """What validation data are looked at by."""
+        return Accuracy(self.module, self.options.fields, self.options.logits)
 
     def resting(self) -> bool:
         """Whether the Trainer calls no hooks of ours: its search for a learning rate puts all callbacks aside."""

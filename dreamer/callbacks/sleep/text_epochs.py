@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dreamer.callbacks.sleep.epochs import Epochs, SleepOptions
 from dreamer.callbacks.sleep.own_text import Copies, OwnText
+from dreamer.callbacks.sleep.report import Score, TokenLoss
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.core.modes import evaluating
 from dreamer.core.tokens import IGNORED
@@ -49,6 +50,10 @@ class TextEpochs(Epochs):
     def _device(self) -> torch.device:
         device: torch.device = self.trainer.strategy.root_device
         return device
+
+    def score(self) -> Score:
+        """What validation data are looked at by."""
+        return TokenLoss(self.module, language_model(self.module, self.own.model))
 
     # ---------------------------------------------------------------- the fit
 
