@@ -27,7 +27,7 @@ test: $(VENV)/installed-test ## install what the tests need, run all that start 
 	$(BIN)/python -m pytest $(SPREAD)
 
 test-all: $(VENV)/installed-test ## run every test, also those that start processes, and print the coverage
-	$(BIN)/python -m pytest $(SPREAD) -m "" --cov
+	$(BIN)/python -m pytest $(SPREAD) -m "" --cov --durations=30
 
 test-oldest: ## run some tests with the oldest versions that pyproject.toml states
 	PYTHON=$(PYTHON) .ci/oldest
