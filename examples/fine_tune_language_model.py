@@ -50,10 +50,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("texts", type=Path)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--replay", type=int, default=4)
-    parser.add_argument("--block", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    for name, default in {"steps": 100, "replay": 4, "block": 128, "lr": 1e-3}.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
     words = parser.parse_args()
     torch.manual_seed(0)
 
@@ -71,7 +69,6 @@ def main():
     trainer = pl.Trainer(max_steps=words.steps, callbacks=callbacks if words.replay else [], **quiet)
     start = time.process_time()
     trainer.fit(Adapters(learner.model, words.lr), DataLoader(rows, batch_size=4, shuffle=True))
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{words.steps} steps in {time.process_time() - start:.0f} CPU seconds; at most {peak:.1f} GiB of memory")
     problem = Language(tokens=stream.tokens)
