@@ -27,7 +27,6 @@ SECONDS = 60
 PATIENCE = 3600
 """What it may take on the clock: one that waits for ever takes nothing of a processor."""
 
-_NEVER = 1 << 30
 _found: dict[str, dict[str, Any]] = {}
 _fits: list[Any] = []
 
@@ -114,7 +113,9 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
 
 def _first_tensor(batch: Any) -> Tensor:
     """What a batch of any test has as samples."""
-    return next(_tensors(batch))
+    for found in _tensors(batch):
+        return found
+    raise ValueError(f"expected a tensor in the batch, got {batch!r:.80}")
 
 
 def _into_lightning() -> None:
@@ -127,11 +128,12 @@ def _into_lightning() -> None:
     def with_callback(self: Any, callbacks: Any, *args: Any, **kwargs: Any) -> None:
         if MODE != "plain":
             from dreamer import NREM, SleepCallback
+            from dreamer.callbacks.sleep.schedule import NEVER
 
             given = [] if callbacks is None else callbacks if isinstance(callbacks, list) else [callbacks]
             sleep = SleepCallback(
                 [NREM(2, batch_size=2)],
-                schedule=1 if MODE == "nights" else _NEVER,
+                schedule=1 if MODE == "nights" else NEVER,
                 inputs=_first_tensor,
                 targets=None,
             )

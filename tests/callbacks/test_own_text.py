@@ -64,6 +64,12 @@ def test_the_tokeniser_is_all_it_needs() -> None:
     assert "training_step" not in vars(module), "the module is left as it was"
 
 
+@pytest.mark.parametrize(("how", "steps"), [({}, 2), ({"replay": 2}, 1)], ids=["nights", "by day"])
+def test_a_quick_look_has_a_night_where_nights_come(how: dict[str, Any], steps: int) -> None:
+    callback = SleepCallback([NREM(2, 4)], generator=own(**how))
+    assert fit(callback, fast_dev_run=True).trainer.global_step == steps
+
+
 def test_dawn_writes_of_what_was_known_and_dusk_of_the_day() -> None:
     text = own()
     callback = SleepCallback([NREM(2, 8)], generator=text)

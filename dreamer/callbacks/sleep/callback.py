@@ -19,6 +19,7 @@ from dreamer.callbacks.sleep.model_adapter import Logits, forward_logits
 from dreamer.callbacks.sleep.own_text import Copies, OwnText
 from dreamer.callbacks.sleep.report import NightReport
 from dreamer.callbacks.sleep.roll_back import RollBack
+from dreamer.callbacks.sleep.schedule import NEVER, comes
 from dreamer.callbacks.sleep.stages import DreamStage, check_parts, check_schedule, without_objectives
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.callbacks.sleep.text_epochs import TextEpochs
@@ -26,13 +27,10 @@ from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.generators import Generator
 from dreamer.memory import ClassBalanced, Memory, Reservoir
-from dreamer.schedules import EveryNSteps, Schedule
+from dreamer.schedules import Schedule
 from dreamer.training.distributed import all_gather, restore
 from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import reopen_epoch
-
-NEVER = EveryNSteps(2**60, at_end=False)
-"""A schedule without nights."""
 
 
 class SleepCallback(*callback_bases()):  # type: ignore[misc]
@@ -183,7 +181,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse a learning rate schedule that would run out of steps in a night to come."""
         if isinstance(self._epochs, TextEpochs):
-            self._epochs.prepare(nights=self.schedule is not NEVER)
+            self._epochs.prepare(nights=comes(self.schedule))
         certain = trainer.max_steps < 0 and self._running.nights_foreseen()
         advice = "total_steps=trainer.estimated_stepping_batches"
         planned = trainer.estimated_stepping_batches

@@ -15,7 +15,7 @@ from dreamer.callbacks.sleep.batch_fields import BatchFields
 from dreamer.callbacks.sleep.generator_trainer import GeneratorTrainer
 from dreamer.callbacks.sleep.model_adapter import Logits, ModelAdapter
 from dreamer.callbacks.sleep.report import Accuracy, Score
-from dreamer.callbacks.sleep.schedule import Day, sleeps
+from dreamer.callbacks.sleep.schedule import Day, comes, sleeps
 from dreamer.callbacks.sleep.stages import DreamStage, check_classless, needs_model
 from dreamer.callbacks.sleep.state import SleepState
 from dreamer.callbacks.sleep.views import view_by_view
@@ -255,7 +255,7 @@ class Epochs:
         state, schedule = self.state, self.options.schedule
         before = state.drawn - state.awake
         day = Day(state.awake, before, state.epochs - 1, self._is_last(0), seen, frozenset(state.classes))
-        sleep = bool(self.trainer.fast_dev_run) or self._any(bool(sleeps(schedule, day)))
+        sleep = bool(self.trainer.fast_dev_run and comes(schedule)) or self._any(bool(sleeps(schedule, day)))
         if sleep and state.awake:
             if isinstance(schedule, Schedule):
                 schedule.slept()
@@ -273,7 +273,7 @@ class Epochs:
     def _foreseen(self, steps: int, before: int, ahead: int = 0) -> bool | None:
         """Whether a night follows a day of so many batches, so many days ahead, as far as that is decided."""
         schedule = self.options.schedule
-        if self.trainer.fast_dev_run:
+        if self.trainer.fast_dev_run and comes(schedule):
             return True
         if schedule is None and not self.state.seen and self._data_stay(ahead):
             return False

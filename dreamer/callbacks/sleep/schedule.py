@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dreamer.schedules import Schedule
+from dreamer.schedules import EveryNSteps, Schedule
+
+NEVER = EveryNSteps(2**60, at_end=False)
+"""A schedule without nights."""
 
 
 class Day(NamedTuple):
@@ -25,6 +28,11 @@ class Day(NamedTuple):
     last: bool
     seen: frozenset[int]
     classes: frozenset[int] | None = None
+
+
+def comes(schedule: Schedule | int | None) -> bool:
+    """Whether a night may ever come; then the Trainer's ``fast_dev_run`` has one too."""
+    return not (isinstance(schedule, EveryNSteps) and schedule.n >= NEVER.n)
 
 
 def sleeps(schedule: Schedule | int | None, day: Day) -> bool | None:
