@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dreamer.training.module import WakeSleepModule
 
 _STYLES = {"wake": "yellow", "nrem": "blue", "rem": "magenta"}
-_REFRESH_SECONDS = 0.2
+_REFRESH_SECONDS = 0.5
 _LOGGERS = (None, "pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch", "lightning.fabric")
 
 
@@ -57,7 +57,7 @@ class Pace:
 class RunProgress(ProgressBar):
     """Shows where a run stands; give it to the Trainer among its callbacks.
 
-    In a terminal two lines are kept up to date, at most five times a second and without a thread of their own; anywhere
+    In a terminal two lines are kept up to date, at most twice a second and without a thread of their own; anywhere
     else, such as a pipe or a log file, one plain line is written per finished stage. It writes to the standard error,
     so that what a program prints can be piped on.
 
