@@ -1,0 +1,156 @@
+"""Loops over optimiser steps: ours through a Trainer, and bare ones that do the same arithmetic."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks import bench
+from benchmarks.speed.pair import Spent, Watch
+from dreamer.callbacks.progress import RunProgress
+from dreamer.loggers.csv import ResumableCSVLogger
+from dreamer.streams.base import Stream, TensorSamples
+from dreamer.training.data import StreamDataModule
+from dreamer.training.module import WakeSleepModule
+
+SKIPPED = 8
+"""Steps at the start of every loop that are not counted: memory is had from the system in them."""
+TEMPERATURE = 2.0
+"""Of distillation, as in :class:`dreamer.problems.Classification`."""
+_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
+
+class Laps(pl.Callback):
+    """Times the steps of a kind of stage, but the first ones."""
+
+    def __init__(self, kind: str, skipped: int = SKIPPED):
+        self.kind = kind
+        self.skipped = skipped
+        self.spent: Spent | None = None
+        self._watch = Watch()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx + 1 == self.skipped:
+            self._watch.restart()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        stage = pl_module.hypnogram[pl_module.ledger.stage]
+        if stage.kind == self.kind:
+            self.spent = self._watch.spent(stage.steps - self.skipped)
+
+
+def ours(module: WakeSleepModule, stream: Stream, kind: str = "wake", skipped: int = SKIPPED, **options: Any) -> Spent:
+    """What a step of a kind of stage takes in a run with display and csv logger."""
+    laps = Laps(kind, skipped)
+    fit(module, stream, laps, **options)
+    assert laps.spent is not None
+    return laps.spent
+
+
+def fit(module: WakeSleepModule, stream: Stream, *callbacks: pl.Callback, **options: Any) -> None:
+    """A run as ``dreamer run`` makes it, but for the run folder."""
+    with tempfile.TemporaryDirectory() as folder, bench._quiet():
+        trainer = pl.Trainer(
+            max_epochs=-1, accelerator="cpu", enable_checkpointing=False, enable_model_summary=False,
+            logger=ResumableCSVLogger(Path(folder)), callbacks=[RunProgress(file=bench._Terminal()), *callbacks],
+            **{"limit_test_batches": 0} | options,
+        )  # fmt: skip
+        trainer.fit(module, datamodule=StreamDataModule(stream))
+
+
+# ---------------------------------------------------------------- bare loops
+
+
+class Learner(NamedTuple):
+    """A network and its optimiser."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def step(self, loss: Callable[[], Tensor]) -> None:
+        """One step of training."""
+        self.optimizer.zero_grad()
+        loss().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
+def wake_loop(learner: Learner, samples: TensorSamples, batch: int, steps: int, skipped: int = SKIPPED) -> Spent:
+    """A loop over shuffled batches."""
+    network, done = learner.network.train(), 0
+    watch = Watch()
+    with as_without_lightning():
+        while done < steps:
+            for index in torch.randperm(len(samples)).split(batch)[: steps - done]:
+                x, y = _scaled(samples, index), samples.y.index_select(0, index)
+                learner.step(lambda x=x, y=y: _cross_entropy(network(x), y))  # type: ignore[misc]
+                done += 1
+                if done == skipped:
+                    watch.restart()
+    return watch.spent(steps - skipped)
+
+
+def sleep_loop(
+    learner: Learner,
+    teacher: nn.Module,
+    draw: Callable[[int], tuple[Tensor, Tensor, Tensor]],
+    batch: int,
+    steps: int,
+    at_once: int = 16,
+    skipped: int = SKIPPED,
+) -> Spent:
+    """A loop over replayed batches, with a teacher's outputs, both made for many steps at once.
+
+    Args:
+        draw: gives so many samples as they are shown to the learner, as they are shown to the teacher, and their
+            labels, or distributions over them.
+    """
+    network = learner.network.train()
+    watch = Watch()
+    with as_without_lightning():
+        for step in range(steps):
+            place = step % at_once
+            if not place:
+                with torch.no_grad():
+                    x, clean, y = draw(batch * min(at_once, steps - step))
+                    taught = teacher(clean)
+            rows = slice(place * batch, (place + 1) * batch)
+            learner.step(lambda rows=rows: _distilled(network(x[rows]), y[rows], taught[rows]))  # type: ignore[misc]
+            if step + 1 == skipped:
+                watch.restart()
+    return watch.spent(steps - skipped)
+
+
+def _scaled(samples: TensorSamples, index: Tensor) -> Tensor:
+    x = samples.x.index_select(0, index)
+    return x if samples.scale is None else x * samples.scale
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.flatten(0, -2), y.flatten())
+
+
+def _distilled(logits: Tensor, y: Tensor, taught: Tensor) -> Tensor:
+    student = functional.log_softmax(logits / TEMPERATURE, dim=1)
+    wanted = functional.softmax(taught / TEMPERATURE, dim=1)
+    soft = TEMPERATURE**2 * functional.kl_div(student, wanted, reduction="batchmean")
+    return functional.cross_entropy(logits, y) + soft
+
+
+@contextmanager
+def as_without_lightning() -> Iterator[None]:
+    """Let torch be as it is where nobody imports Lightning, which makes every step of an optimiser look for a GPU."""
+    kept = os.environ.pop(_NVML, None)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.environ[_NVML] = kept
