@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -79,7 +80,7 @@ class Learner(NamedTuple):
     def step(self, loss: Callable[[], Tensor]) -> None:
         """One step of training."""
         self.optimizer.zero_grad()
-        loss().backward()  # type: ignore[no-untyped-call]
+        loss().backward()
         self.optimizer.step()
 
 
@@ -91,7 +92,7 @@ def wake_loop(learner: Learner, samples: TensorSamples, batch: int, steps: int, 
         while done < steps:
             for index in torch.randperm(len(samples)).split(batch)[: steps - done]:
                 x, y = _scaled(samples, index), samples.y.index_select(0, index)
-                learner.step(lambda x=x, y=y: _cross_entropy(network(x), y))  # type: ignore[misc]
+                learner.step(functools.partial(_wake_loss, network, x, y))
                 done += 1
                 if done == skipped:
                     watch.restart()
@@ -123,7 +124,7 @@ def sleep_loop(
                     x, clean, y = draw(batch * min(at_once, steps - step))
                     taught = teacher(clean)
             rows = slice(place * batch, (place + 1) * batch)
-            learner.step(lambda rows=rows: _distilled(network(x[rows]), y[rows], taught[rows]))  # type: ignore[misc]
+            learner.step(functools.partial(_sleep_loss, network, x[rows], y[rows], taught[rows]))
             if step + 1 == skipped:
                 watch.restart()
     return watch.spent(steps - skipped)
@@ -134,11 +135,12 @@ def _scaled(samples: TensorSamples, index: Tensor) -> Tensor:
     return x if samples.scale is None else x * samples.scale
 
 
-def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    return functional.cross_entropy(logits.flatten(0, -2), y.flatten())
+def _wake_loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return functional.cross_entropy(network(x).flatten(0, -2), y.flatten())
 
 
-def _distilled(logits: Tensor, y: Tensor, taught: Tensor) -> Tensor:
+def _sleep_loss(network: nn.Module, x: Tensor, y: Tensor, taught: Tensor) -> Tensor:
+    logits = network(x)
     student = functional.log_softmax(logits / TEMPERATURE, dim=1)
     wanted = functional.softmax(taught / TEMPERATURE, dim=1)
     soft = TEMPERATURE**2 * functional.kl_div(student, wanted, reduction="batchmean")

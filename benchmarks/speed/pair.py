@@ -68,7 +68,8 @@ class Case:
         ours: does it once.
         reference: does the same work in another way; None where nothing does.
         goal: what is wanted.
-        rounds: pairs, after one that is not counted.
+        rounds: pairs.
+        warm_up: make one more first, which is not counted.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Case:
     reference: Callable[[], Spent] | None = None
     goal: Goal | None = None
     rounds: int = 9
+    warm_up: bool = True
 
 
 Rounds = list[dict[str, list[float]]]
@@ -88,7 +90,7 @@ Rounds = list[dict[str, list[float]]]
 def measure(case: Case, rounds: int | None = None) -> Rounds:
     """Measure a case in rounds whose order alternates, because a machine's speed drifts."""
     found: Rounds = []
-    for number in range((rounds or case.rounds) + 1):
+    for number in range(0 if case.warm_up else 1, (rounds or case.rounds) + 1):
         ways = {"ours": case.ours} | ({} if case.reference is None else {"reference": case.reference})
         order = list(ways) if number % 2 else list(reversed(ways))
         taken = {name: list(ways[name]()) for name in order}

@@ -139,10 +139,9 @@ def _plugin(sampler: Sampler) -> None:
         from avalanche.core import SupervisedPlugin
         from avalanche.training.supervised import Naive
 
-    class Span(SupervisedPlugin):  # type: ignore[misc]  # Avalanche has no types
+    class Span(SupervisedPlugin):
         def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-            done = strategy.clock.train_exp_iterations
-            if done == 0:
+            if strategy.clock.train_exp_iterations == 0:
                 sampler.start()
 
         def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:

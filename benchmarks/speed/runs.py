@@ -41,10 +41,10 @@ def cases() -> Iterator[Case]:
     yield from _length_cases()
     yield Case("start", "`dreamer run digits fine_tune --quiet`, from the shell to the result", "run",
                "importing torch and Lightning, and a bare loop", _our_digits, _bare_digits,
-               Goal(1 / 1.3, "at most 1.3 times as long"), rounds=3)  # fmt: skip
+               Goal(1 / 1.3, "at most 1.3 times as long"), rounds=3, warm_up=False)  # fmt: skip
     yield Case("peak", "most memory of a process, MLP on 40,000 pictures (31 MB)", "MB",
                "the data and 1.5 times a bare loop's", functools.partial(_peak, "ours"),
-               functools.partial(_peak, "bare"), Goal(1, "at most as much"), rounds=2)  # fmt: skip
+               functools.partial(_peak, "bare"), Goal(1, "at most as much"), rounds=2, warm_up=False)  # fmt: skip
 
 
 # ---------------------------------------------------------------- Avalanche
@@ -85,13 +85,13 @@ def _stream() -> Stream:
 
 def _our_run(name: str) -> Spent:
     stream = _stream()
-    replay = {"replay": 128, "replay_weight": "equal"} if name != "Naive" else {}
+    replay: dict[str, Any] = {"replay": 128, "replay_weight": "equal"} if name != "Naive" else {}
     parts: dict[str, Any] = {
         "Naive": {},
         "Replay": {"memory": ClassBalanced(500)},
         "GenerativeReplay": {"generator": VAE(stream.sample_shape, stream.num_classes, continual="rehearse")},
     }[name]
-    module = WakeSleepModule(learner(mlp, stream).network, Wake(batch_size=_BATCH, **replay), [], **parts)  # type: ignore[arg-type]
+    module = WakeSleepModule(learner(mlp, stream).network, Wake(batch_size=_BATCH, **replay), [], **parts)
     watch = Watch()
     fit(module, stream, limit_test_batches=1.0)
     return watch.spent()
@@ -108,7 +108,7 @@ def avalanche_benchmark() -> Any:
     def dataset(x: Tensor, y: Tensor) -> TensorDataset:
         data: Any = TensorDataset(x, y)
         data.targets = y.tolist()
-        return data  # type: ignore[no-any-return]
+        return data
 
     x, y, test_x, test_y = _split()
     order = list(range(10))
@@ -151,11 +151,11 @@ def _length_cases() -> Iterator[Case]:
     ):
         yield Case(f"late_{kind}", f"a step of {kind} in experiences 91 to 100 (recipe `{recipe}`)", "step",
                    "the same run's in experiences 3 to 12", functools.partial(course.half, kind, "late"),
-                   functools.partial(course.half, kind, "early"), goal, rounds=5)  # fmt: skip
+                   functools.partial(course.half, kind, "early"), goal, rounds=3, warm_up=False)  # fmt: skip
     for length in _LENGTHS[1:]:
         yield Case(f"runs_{length}", f"a run of {length} experiences of 16 steps (recipe `er`)", "step",
                    f"a run of {_LENGTHS[0]}", functools.partial(_run_of, length),
-                   functools.partial(_run_of, _LENGTHS[0]), rounds=3)  # fmt: skip
+                   functools.partial(_run_of, _LENGTHS[0]), rounds=3, warm_up=False)  # fmt: skip
 
 
 class _Course:

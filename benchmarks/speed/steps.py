@@ -182,7 +182,7 @@ def _sleep_cases() -> Iterator[Case]:
             pair = _Sleeping(kind, source)
             name = f"{kind.__name__.lower()}_{source}"
             reference = "a bare loop that draws from the same"
-            yield Case(name, f"{what}, from a {source}", "step", reference, pair.ours, pair.bare, _SLEEP)
+            yield Case(name, f"{what}, from a {source}", "step", reference, pair.ours, pair.bare, _SLEEP, rounds=7)
 
 
 class _Sleeping:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.plugins import Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
-from pytorch_lightning.trainer import call
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -42,6 +41,7 @@ class DirectLoop(_TrainingEpochLoop):
     """
 
     _alone = False
+    _at_the_end: Sequence[pl.Callback] = ()
 
     def run(self, data_fetcher: Any) -> None:
         """Run the batches of one stage."""
@@ -52,6 +52,8 @@ class DirectLoop(_TrainingEpochLoop):
         """Look who listens, once for each stage."""
         super().on_run_start(data_fetcher)
         self._alone = nobody_listens(self.trainer)
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+        self._at_the_end = [part for part in callbacks if _overrides(part, pl.Callback, ("on_train_batch_end",))]
 
     def advance(self, data_fetcher: Any) -> None:
         """Run a single batch."""
@@ -59,6 +61,7 @@ class DirectLoop(_TrainingEpochLoop):
             super().advance(data_fetcher)
             return
         trainer, progress = self.trainer, self.batch_progress
+        module: Any = trainer.lightning_module
         batch, _, _ = next(data_fetcher)
         number = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
@@ -67,10 +70,14 @@ class DirectLoop(_TrainingEpochLoop):
         progress.increment_ready()
         trainer._logger_connector.on_batch_start(batch)
         progress.increment_started()
-        loss = self._step(trainer.lightning_module, batch, number)  # type: ignore[arg-type]
+        loss = self._step(module, batch, number)
         progress.increment_processed()
         outputs = {} if loss is None else {"loss": loss.detach()}
-        call._call_callback_hooks(trainer, "on_train_batch_end", outputs, batch, number)
+        # where self.log is called
+        module._current_fx_name = "on_train_batch_end"
+        for callback in self._at_the_end:
+            callback.on_train_batch_end(trainer, module, outputs, batch, number)
+        module._current_fx_name = None
         trainer._logger_connector.on_batch_end()
         progress.increment_completed()
         trainer._logger_connector.update_train_step_metrics()
