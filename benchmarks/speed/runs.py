@@ -86,11 +86,11 @@ def _stream() -> Stream:
 def _our_run(name: str) -> Spent:
     stream = _stream()
     replay: dict[str, Any] = {"replay": 128, "replay_weight": "equal"} if name != "Naive" else {}
-    parts: dict[str, Any] = {
-        "Naive": {},
-        "Replay": {"memory": ClassBalanced(500)},
-        "GenerativeReplay": {"generator": VAE(stream.sample_shape, stream.num_classes, continual="rehearse")},
-    }[name]
+    parts: dict[str, Any] = {}
+    if name == "Replay":
+        parts["memory"] = ClassBalanced(500)
+    if name == "GenerativeReplay":
+        parts["generator"] = VAE(stream.sample_shape, stream.num_classes, continual="rehearse")
     module = WakeSleepModule(learner(mlp, stream).network, Wake(batch_size=_BATCH, **replay), [], **parts)
     watch = Watch()
     fit(module, stream, limit_test_batches=1.0)
@@ -124,7 +124,7 @@ def _their_run(name: str) -> Spent:
         from avalanche.training import supervised
         from avalanche.training.plugins import EvaluationPlugin
     network, optimizer = learner(mlp, _stream())
-    more: dict[str, Any] = {"Naive": {}, "Replay": {"mem_size": 500}, "GenerativeReplay": {}}[name]
+    more: dict[str, Any] = {"mem_size": 500} if name == "Replay" else {}
     with quiet():
         strategy = getattr(supervised, name)(
             model=network, optimizer=optimizer, criterion=nn.CrossEntropyLoss(), train_mb_size=_BATCH, train_epochs=1,
