@@ -28,6 +28,8 @@ _OF_MODULES = (
     *("configure_gradient_clipping", "on_before_batch_transfer", "on_after_batch_transfer"),
 )
 _OF_DATA = ("on_before_batch_transfer", "on_after_batch_transfer")
+_KNOWN = "2.6."
+"""The Lightning whose steps these are."""
 _NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
@@ -119,9 +121,12 @@ class DirectLoop(_TrainingEpochLoop):
 
 
 def go_directly(trainer: pl.Trainer) -> None:
-    """Let a Trainer's loop go the direct way, where it can; what it has counted so far stays."""
+    """Let a Trainer's loop go the direct way, where it can; what it has counted so far stays.
+
+    A Lightning that is newer than this file may do more in a step, and keeps its own loop.
+    """
     loop = trainer.fit_loop.epoch_loop
-    if type(loop) is _TrainingEpochLoop:
+    if type(loop) is _TrainingEpochLoop and pl.__version__.startswith(_KNOWN):
         loop.__class__ = DirectLoop
 
 
