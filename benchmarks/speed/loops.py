@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import bench
-from benchmarks.speed.pair import Spent, Watch
+from benchmarks.speed.pair import Rounds, Spent, Watch
 from dreamer.callbacks.progress import RunProgress
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.streams.base import Stream, TensorSamples
@@ -47,6 +47,43 @@ class Laps(pl.Callback):
         stage = pl_module.hypnogram[pl_module.ledger.stage]
         if stage.kind == self.kind:
             self.spent = self._watch.spent(stage.steps - self.skipped)
+
+
+class Turns(pl.Callback):
+    """Lets a run and a bare loop take turns of a few steps within a kind of stage, and times both.
+
+    So both have the machine as it is within the same second. The first turn is not counted.
+
+    Args:
+        kind: of the stage.
+        bare: makes the bare loop, each item of which is a step that is done, when the stage begins.
+        each: steps of a turn.
+    """
+
+    def __init__(self, kind: str, bare: Callable[[WakeSleepModule], Iterator[None]], each: int):
+        self.kind = kind
+        self.bare = bare
+        self.each = each
+        self.rounds: Rounds = []
+        self._loop: Iterator[None] = iter(())
+        self._watch = Watch()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        self._loop = self.bare(pl_module)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        stage = pl_module.hypnogram[trainer.current_epoch]
+        if stage.kind != self.kind or (batch_idx + 1) % self.each:
+            return
+        ours = self._watch.spent(self.each)
+        with torch.enable_grad(), as_without_lightning():
+            watch = Watch()
+            for _ in range(self.each):
+                next(self._loop)
+            reference = watch.spent(self.each)
+        if batch_idx >= self.each:
+            self.rounds.append({"ours": list(ours), "reference": list(reference)})
+        self._watch.restart()
 
 
 def ours(module: WakeSleepModule, stream: Stream, kind: str = "wake", skipped: int = SKIPPED, **options: Any) -> Spent:
@@ -84,19 +121,14 @@ class Learner(NamedTuple):
         self.optimizer.step()
 
 
-def wake_loop(learner: Learner, samples: TensorSamples, batch: int, steps: int, skipped: int = SKIPPED) -> Spent:
-    """A loop over shuffled batches."""
-    network, done = learner.network.train(), 0
-    watch = Watch()
-    with as_without_lightning():
-        while done < steps:
-            for index in torch.randperm(len(samples)).split(batch)[: steps - done]:
-                x, y = _scaled(samples, index), samples.y.index_select(0, index)
-                learner.step(functools.partial(_wake_loss, network, x, y))
-                done += 1
-                if done == skipped:
-                    watch.restart()
-    return watch.spent(steps - skipped)
+def wake_loop(learner: Learner, samples: TensorSamples, batch: int) -> Iterator[None]:
+    """Steps over shuffled batches, without end."""
+    network = learner.network.train()
+    while True:
+        for index in torch.randperm(len(samples)).split(batch):
+            x, y = _scaled(samples, index), samples.y.index_select(0, index)
+            learner.step(functools.partial(_wake_loss, network, x, y))
+            yield
 
 
 def sleep_loop(
@@ -104,30 +136,23 @@ def sleep_loop(
     teacher: nn.Module,
     draw: Callable[[int], tuple[Tensor, Tensor, Tensor]],
     batch: int,
-    steps: int,
     at_once: int = 16,
-    skipped: int = SKIPPED,
-) -> Spent:
-    """A loop over replayed batches, with a teacher's outputs, both made for many steps at once.
+) -> Iterator[None]:
+    """Steps over replayed batches, with a teacher's outputs, both made for many steps at once; without end.
 
     Args:
         draw: gives so many samples as they are shown to the learner, as they are shown to the teacher, and their
             labels, or distributions over them.
     """
     network = learner.network.train()
-    watch = Watch()
-    with as_without_lightning():
-        for step in range(steps):
-            place = step % at_once
-            if not place:
-                with torch.no_grad():
-                    x, clean, y = draw(batch * min(at_once, steps - step))
-                    taught = teacher(clean)
-            rows = slice(place * batch, (place + 1) * batch)
-            learner.step(functools.partial(_sleep_loss, network, x[rows], y[rows], taught[rows]))
-            if step + 1 == skipped:
-                watch.restart()
-    return watch.spent(steps - skipped)
+    while True:
+        with torch.no_grad():
+            x, clean, y = draw(batch * at_once)
+            taught = teacher(clean)
+        for first in range(0, at_once * batch, batch):
+            part = slice(first, first + batch)
+            learner.step(functools.partial(_sleep_loss, network, x[part], y[part], taught[part]))
+            yield
 
 
 def _scaled(samples: TensorSamples, index: Tensor) -> Tensor:

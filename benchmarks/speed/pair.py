@@ -21,6 +21,10 @@ class Spent(NamedTuple):
     wall: float
 
 
+Rounds = list[dict[str, list[float]]]
+"""What was measured: in every round CPU and wall seconds of ours and of the reference."""
+
+
 class Watch:
     """A clock for some units of work.
 
@@ -70,26 +74,27 @@ class Case:
         goal: what is wanted.
         rounds: pairs.
         warm_up: make one more first, which is not counted.
+        together: makes so many rounds in a way of its own, in place of ``ours`` and ``reference``.
     """
 
     name: str
     what: str
     unit: str
     against: str
-    ours: Callable[[], Spent]
+    ours: Callable[[], Spent] | None = None
     reference: Callable[[], Spent] | None = None
     goal: Goal | None = None
     rounds: int = 9
     warm_up: bool = True
-
-
-Rounds = list[dict[str, list[float]]]
-"""What was measured: in every round CPU and wall seconds of ours and of the reference."""
+    together: Callable[[int], Rounds] | None = None
 
 
 def measure(case: Case, rounds: int | None = None) -> Rounds:
     """Measure a case in rounds whose order alternates, because a machine's speed drifts."""
     found: Rounds = []
+    if case.together is not None:
+        return case.together(rounds or case.rounds)
+    assert case.ours is not None
     for number in range(0 if case.warm_up else 1, (rounds or case.rounds) + 1):
         ways = {"ours": case.ours} | ({} if case.reference is None else {"reference": case.reference})
         order = list(ways) if number % 2 else list(reversed(ways))

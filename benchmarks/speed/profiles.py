@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from benchmarks import bench
-from benchmarks.speed.loops import fit, wake_loop
+from benchmarks.speed.loops import as_without_lightning, fit, wake_loop
 from benchmarks.speed.pair import Watch
 from benchmarks.speed.runs import avalanche_benchmark
 from benchmarks.speed.steps import Loader, Plain, learner, mlp, pictures, training_samples
@@ -107,11 +107,13 @@ def _profile(shell: Callable[[Sampler], None]) -> dict[str, float]:
 
 def _bare(sampler: Sampler) -> None:
     stream = pictures()
-    made, samples = learner(mlp, stream), training_samples(stream)
-    wake_loop(made, samples, _BATCH, 2, 1)
-    sampler.start()
-    wake_loop(made, samples, _BATCH, _STEPS, 0)
-    sampler.stop(_STEPS)
+    loop = wake_loop(learner(mlp, stream), training_samples(stream), _BATCH)
+    with as_without_lightning():
+        next(loop)
+        sampler.start()
+        for _ in range(_STEPS):
+            next(loop)
+        sampler.stop(_STEPS)
 
 
 def _module(sampler: Sampler) -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.speed.loops import SKIPPED, Learner, ours, sleep_loop, wake_loop
-from benchmarks.speed.pair import Case, Goal, Spent, Watch
+from benchmarks import bench
+from benchmarks.speed.loops import SKIPPED, Learner, Turns, fit, ours, sleep_loop, wake_loop
+from benchmarks.speed.pair import Case, Goal, Rounds, Spent, Watch
 from dreamer import perturbations as all_perturbations
 from dreamer.core.types import Perturbations
 from dreamer.generators import ClassConditionalVAE
@@ -82,37 +83,34 @@ def _resnet(stream: Stream) -> nn.Module:
 
 def _wake_cases() -> Iterator[Case]:
     goal = Goal(0.95, "at least 0.95 of the bare loop")
-    yield _wake("wake_mlp", "wake, MLP 784-400-400-10, batch of 128", mlp, (1, 28, 28), 128, goal=goal, rounds=15)
-    yield _wake("wake_conv", "wake, small convolutional network, batch of 32", _conv, (3, 32, 32), 32, steps=12)
+    yield _wake("wake_mlp", "wake, MLP 784-400-400-10, batch of 128", mlp, (1, 28, 28), 128, 10, goal=goal, rounds=40)
+    yield _wake("wake_conv", "wake, small convolutional network, batch of 32", _conv, (3, 32, 32), 32, 4, rounds=20)
     resnet = Goal(0.98, "at least 0.98 of the bare loop")
-    yield _wake("wake_resnet", "wake, ResNet-18, batch of 8", _resnet, (3, 32, 32), 8, 2, 4, goal=resnet, rounds=5)
+    yield _wake("wake_resnet", "wake, ResNet-18, batch of 8", _resnet, (3, 32, 32), 8, 2, goal=resnet, rounds=12)
     lightning = functools.partial(_lightning_loop, mlp, pictures, 128)
-    wake = functools.partial(_our_wake, mlp, (1, 28, 28), 128, _STEPS, SKIPPED)
-    yield Case("wake_lightning", "the same MLP", "step", "bare Lightning, without display and logger", wake, lightning)
-    fused = functools.partial(_our_wake, mlp, (1, 28, 28), 128, _STEPS, SKIPPED, fused=True)
-    yield Case("wake_fused", "the same MLP, `optimizer.fused=true`", "step", "ours as it is", fused, wake)
+    yield Case(
+        "wake_lightning", "the same MLP", "step", "bare Lightning, without display and logger", _our_wake, lightning
+    )
+    fused = functools.partial(_our_wake, fused=True)
+    yield Case("wake_fused", "the same MLP, `optimizer.fused=true`", "step", "ours as it is", fused, _our_wake)
 
 
-def _wake(
-    name: str, what: str, make: Make, shape: tuple[int, ...], batch: int, skipped: int = SKIPPED, steps: int = _STEPS,
-    **more: Any,
-) -> Case:  # fmt: skip
-    def reference() -> Spent:
+def _wake(name: str, what: str, make: Make, shape: tuple[int, ...], batch: int, each: int, **more: Any) -> Case:
+    def together(rounds: int) -> Rounds:
         stream = pictures(shape)
-        return wake_loop(learner(make, stream), training_samples(stream), batch, steps + skipped, skipped)
+        turns = Turns("wake", lambda module: wake_loop(learner(make, stream), training_samples(stream), batch), each)
+        wake = Wake(steps=(rounds + 1) * each, batch_size=batch)
+        fit(WakeSleepModule(learner(make, stream).network, wake), stream, turns)
+        return turns.rounds
 
-    way = functools.partial(_our_wake, make, shape, batch, steps, skipped)
-    return Case(name, what, "step", "a bare loop", way, reference, **more)
+    return Case(name, what, "step", "a bare loop", together=together, **more)
 
 
-def _our_wake(
-    make: Make, shape: tuple[int, ...], batch: int, steps: int, skipped: int, fused: bool | None = None
-) -> Spent:
-    stream = pictures(shape)
-    made = learner(make, stream)
-    wake = Wake(steps=steps + skipped, batch_size=batch)
-    module = WakeSleepModule(made.network, wake, optimizer=functools.partial(torch.optim.Adam, fused=fused))
-    return ours(module, stream, skipped=skipped)
+def _our_wake(fused: bool | None = None) -> Spent:
+    stream = pictures()
+    wake = Wake(steps=_STEPS + SKIPPED, batch_size=128)
+    adam = functools.partial(torch.optim.Adam, fused=fused)
+    return ours(WakeSleepModule(learner(mlp, stream).network, wake, optimizer=adam), stream)
 
 
 class Plain(pl.LightningModule):
@@ -159,17 +157,15 @@ class _Times(pl.Callback):
             self.watch.restart()
 
 
-def _lightning_loop(make: Make, data: Callable[[], Stream], batch: int) -> Spent:
-    from benchmarks import bench
-
-    stream = data()
+def _lightning_loop() -> Spent:
+    stream = pictures()
     times = _Times(SKIPPED)
     with bench._quiet():
         trainer = pl.Trainer(
             max_epochs=1, accelerator="cpu", enable_checkpointing=False, enable_model_summary=False, logger=False,
             enable_progress_bar=False, callbacks=[times],
         )  # fmt: skip
-        trainer.fit(Plain(learner(make, stream).network), Loader(training_samples(stream), batch, _STEPS + SKIPPED))
+        trainer.fit(Plain(learner(mlp, stream).network), Loader(training_samples(stream), 128, _STEPS + SKIPPED))
     return times.watch.spent(_STEPS)
 
 
@@ -179,67 +175,52 @@ def _lightning_loop(make: Make, data: Callable[[], Stream], batch: int) -> Spent
 def _sleep_cases() -> Iterator[Case]:
     for kind, what in ((NREM, "NREM"), (REM, "REM, with its own perturbation")):
         for source in ("memory", "generator"):
-            pair = _Sleeping(kind, source)
+            together = functools.partial(_night, kind, source)
             name = f"{kind.__name__.lower()}_{source}"
             reference = "a bare loop that draws from the same"
-            yield Case(name, f"{what}, from a {source}", "step", reference, pair.ours, pair.bare, _SLEEP, rounds=7)
+            yield Case(name, f"{what}, from a {source}", "step", reference, together=together, goal=_SLEEP, rounds=20)
 
 
-class _Sleeping:
-    """A night of one stage, and a bare loop with the memory, the generator and the learner that it left.
+def _night(kind: type[Sleep], source: str, rounds: int) -> Rounds:
+    """A night of one stage; each turn is as long as dreams are made for at once."""
+    stream = pictures()
+    turns = Turns(kind.kind, functools.partial(_bare_night, kind, source), 16)
+    stage: Any = kind
+    module = WakeSleepModule(
+        learner(mlp, stream).network,
+        Wake(steps=8, batch_size=128),
+        [stage(steps=16 * (rounds + 1), batch_size=128, source=source)],
+        memory=ClassBalanced(500) if source == "memory" else None,
+        generator=_vae(stream) if source == "generator" else None,
+    )
+    fit(module, stream, turns)
+    return turns.rounds
 
-    Args:
-        kind: of the stage.
-        source: of what is replayed.
-    """
 
-    def __init__(self, kind: type[Sleep], source: str):
-        self.kind = kind
-        self.source = source
-        self._run: WakeSleepModule | None = None
+def _vae(stream: Stream) -> ClassConditionalVAE:
+    return ClassConditionalVAE(stream.sample_shape, stream.num_classes, components=2)
 
-    def _module(self) -> WakeSleepModule:
-        stream = pictures()
-        generator = ClassConditionalVAE(stream.sample_shape, stream.num_classes, components=2)
-        stage: Any = self.kind
-        return WakeSleepModule(
-            learner(mlp, stream).network,
-            Wake(steps=8, batch_size=128),
-            [stage(steps=_STEPS + SKIPPED, batch_size=128, source=self.source)],
-            memory=ClassBalanced(500) if self.source == "memory" else None,
-            generator=generator if self.source == "generator" else None,
-        )
 
-    def ours(self) -> Spent:
-        """A step of the night."""
-        self._run = self._module()
-        return ours(self._run, pictures(), self.kind.kind)
+def _bare_night(kind: type[Sleep], source: str, run: WakeSleepModule) -> Iterator[None]:
+    """A bare loop with the memory or the generator of a run."""
+    stream = pictures()
+    rng, classes = torch.Generator().manual_seed(0), torch.ones(stream.num_classes, dtype=torch.bool)
+    noise: list[Perturbation] = [Noise(clip=None)] if kind is REM else []
+    mixing = Perturbations(latent=functools.partial(perturb, [LatentMixing()]) if kind is REM else None)
 
-    def bare(self) -> Spent:
-        """A step of the bare loop."""
-        if self._run is None:
-            self.ours()
-        run, stream = self._run, pictures()
-        assert run is not None
-        rng, classes = torch.Generator().manual_seed(0), torch.ones(stream.num_classes, dtype=torch.bool)
-        changes: list[Perturbation] = [Noise(clip=None)] if self.kind is REM and self.source == "memory" else []
-        mixing: list[Perturbation] = [LatentMixing()] if self.kind is REM else []
+    def remember(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        assert run.memory is not None
+        drawn = run.memory.draw(count, rng)
+        one_hot = functional.one_hot(drawn.y, stream.num_classes).float()
+        return perturb(noise, drawn.x, one_hot, rng)[0], drawn.x, drawn.y
 
-        def remember(count: int) -> tuple[Tensor, Tensor, Tensor]:
-            drawn = run.memory.draw(count, rng)  # type: ignore[union-attr]
-            if not changes:
-                return drawn.x, drawn.x, drawn.y
-            one_hot = functional.one_hot(drawn.y, stream.num_classes).float()
-            return perturb(changes, drawn.x, one_hot, rng)[0], drawn.x, drawn.y
+    def dream(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        assert run.generator is not None
+        made = run.generator.dream(balanced_labels(classes, count, rng), rng, mixing)
+        return made.x, made.x, made.y if made.p is None else made.p
 
-        def dream(count: int) -> tuple[Tensor, Tensor, Tensor]:
-            latent = functools.partial(perturb, mixing) if mixing else None
-            made = run.generator.dream(balanced_labels(classes, count, rng), rng, Perturbations(latent=latent))  # type: ignore[union-attr]
-            return made.x, made.x, made.y if made.p is None else made.p
-
-        teacher = learner(mlp, stream).network.eval()
-        draw = remember if self.source == "memory" else dream
-        return sleep_loop(learner(mlp, stream), teacher, draw, 128, _STEPS + SKIPPED)
+    teacher = learner(mlp, stream).network.eval()
+    return sleep_loop(learner(mlp, stream), teacher, remember if source == "memory" else dream, 128)
 
 
 # ---------------------------------------------------------------- perturbations
@@ -260,13 +241,12 @@ def _perturbation_cases() -> Iterator[Case]:
 def _rem(source: str, names: Sequence[str]) -> Spent:
     stream = pictures((3, 16, 16))
     parts = tuple(getattr(all_perturbations, name)() for name in names)
-    generator = ClassConditionalVAE(stream.sample_shape, stream.num_classes, components=2)
     module = WakeSleepModule(
         learner(mlp, stream).network,
         Wake(steps=8, batch_size=128),
         [REM(steps=32, batch_size=128, source=source, perturbations=parts)],  # type: ignore[arg-type]
         memory=ClassBalanced(500) if source == "memory" else None,
-        generator=generator if source == "generator" else None,
+        generator=_vae(stream) if source == "generator" else None,
     )
     return ours(module, stream, "rem", skipped=16)
 
@@ -275,8 +255,8 @@ def _rem(source: str, names: Sequence[str]) -> Spent:
 
 
 def _language_cases() -> Iterator[Case]:
-    yield Case("language_step", "wake, decoder of 0.6 million weights, 128 texts of 13 tokens", "step",
-               "a bare loop", _our_sentences, _bare_sentences)  # fmt: skip
+    yield Case("language_step", "wake, decoder of 0.6 million weights, 128 texts of 13 tokens", "step", "a bare loop",
+               together=_sentences, rounds=12)  # fmt: skip
 
 
 def _decoder(stream: Stream) -> nn.Module:
@@ -288,13 +268,9 @@ def _texts() -> Stream:
     return arithmetic(tasks=["add"], samples=2048, test=16, validation=0)
 
 
-def _our_sentences() -> Spent:
+def _sentences(rounds: int, each: int = 4) -> Rounds:
     stream = _texts()
-    network = learner(_decoder, stream).network
-    module = WakeSleepModule(network, Wake(steps=12 + SKIPPED, batch_size=128), problem=Language())
-    return ours(module, stream)
-
-
-def _bare_sentences() -> Spent:
-    stream = _texts()
-    return wake_loop(learner(_decoder, stream), training_samples(stream), 128, 12 + SKIPPED)
+    turns = Turns("wake", lambda module: wake_loop(learner(_decoder, stream), training_samples(stream), 128), each)
+    wake = Wake(steps=(rounds + 1) * each, batch_size=128)
+    fit(WakeSleepModule(learner(_decoder, stream).network, wake, problem=Language()), stream, turns)
+    return turns.rounds
