@@ -87,10 +87,8 @@ def _wake_cases() -> Iterator[Case]:
     yield _wake("wake_conv", "wake, small convolutional network, batch of 32", _conv, (3, 32, 32), 32, 4, rounds=20)
     resnet = Goal(0.98, "at least 0.98 of the bare loop")
     yield _wake("wake_resnet", "wake, ResNet-18, batch of 8", _resnet, (3, 32, 32), 8, 2, goal=resnet, rounds=12)
-    lightning = functools.partial(_lightning_loop, mlp, pictures, 128)
-    yield Case(
-        "wake_lightning", "the same MLP", "step", "bare Lightning, without display and logger", _our_wake, lightning
-    )
+    yield Case("wake_lightning", "the same MLP", "step", "bare Lightning, without display and logger",
+               _our_wake, _lightning_loop)  # fmt: skip
     fused = functools.partial(_our_wake, fused=True)
     yield Case("wake_fused", "the same MLP, `optimizer.fused=true`", "step", "ours as it is", fused, _our_wake)
 
