@@ -172,7 +172,7 @@ def at_least_float32(x: Tensor) -> Tensor:
     The loss of an output in half precision has to be computed in float32: on a CPU autocast leaves softmax and sums in
     half, which is too coarse to learn from.
     """
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.dtype == torch.float32 else x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from dreamer.core.hypnogram import Hypnogram
 from dreamer.loop.plan import Parts
 from dreamer.training.averaging import check_averaging
 from dreamer.training.data import StreamDataModule
+from dreamer.training.direct import go_directly
 from dreamer.training.distributed import allow_idle_parameters
 from dreamer.training.monitors import check_monitors
 
@@ -30,6 +31,7 @@ def fit_plan(trainer: pl.Trainer, module: WakeSleepModule) -> Hypnogram:
     check_fraction(trainer, plan)
     check_averaging(trainer.callbacks, module, plan)  # type: ignore[attr-defined]  # a Lightning connector sets it
     allow_stages_without_gradients(trainer, module.parts)
+    go_directly(trainer)
     return plan
 
 

@@ -64,6 +64,7 @@ def test_outside_a_terminal_every_finished_stage_is_one_line():
 
 def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypatch):
     monkeypatch.setattr(progress_module, "time", Clock())
+    monkeypatch.setattr(progress_module, "_AT_MOST", float("inf"))
     stream = tiny_stream()
     module = tiny_module(stream)
     train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)

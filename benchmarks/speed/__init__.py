@@ -1,0 +1,1 @@
+"""How fast things are, beside references that do the same work; the measurements behind docs/performance.md."""
