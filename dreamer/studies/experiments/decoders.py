@@ -25,6 +25,7 @@ def train_decoder(
     steps: int,
     lr: float,
     warmup: int = 50,
+    given: int = 1,
     watch: Callable[[int], None] | None = None,
 ) -> None:
     """Learn the next token at every place, by AdamW with a linear warm-up and a linear decay of its rate.
@@ -33,6 +34,7 @@ def train_decoder(
         network: maps (B, T) tokens to (B, T, V) logits.
         draw: gives the (B, T + 1) tokens of a step.
         warmup: steps.
+        given: tokens with which each text begins that are not learnt.
         watch: called after each step with the number of steps done.
     """
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
@@ -43,11 +45,18 @@ def train_decoder(
             group["lr"] = lr * rate
         tokens = draw(step)
         optimizer.zero_grad()
-        functional.cross_entropy(network(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        surprise(network, tokens, given).mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         if watch is not None:
             watch(step + 1)
+
+
+def surprise(network: nn.Module, tokens: Tensor, given: int = 1) -> Tensor:
+    """(B, T - given) nats by which a network is surprised at each of (B, T) tokens, but the first ``given``."""
+    logits, wanted = network(tokens[:, :-1])[:, given - 1 :], tokens[:, given:]
+    nats = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+    return nats.view(wanted.shape)
 
 
 @torch.no_grad()
