@@ -122,7 +122,7 @@ class LanguageSnake(Experiment):
             learnt = self._next(learnt, self._perturbed(written, seed, generation), human)
         write_text(folder / WORDS, "".join(shown))
         new = human.test[:, self.prompt :]
-        curves = {name: [row[name] for row in rows] for name in self.measures}
+        curves: dict[str, list[float | None]] = {name: [row[name] for row in rows] for name in self.measures}
         return {
             "outcomes": rows[-1],
             "curves": {self.axis: [float(t) for t in range(1, self.generations + 1)], **curves},
