@@ -195,11 +195,11 @@ class LanguageFacts(Experiment):
 
     def _texts(
         self, network: Decoder, new: People, plain: Tensor, seed: int, folder: Path
-    ) -> tuple[Tensor | None, dict[str, float | None]]:
+    ) -> tuple[Tensor | None, dict[str, float]]:
         """(M, L) texts that the rest teaches, and what they are worth; a few of them go to a file."""
         tongue, rng = self._tongue, randoms(seed, Purpose.DREAM)
         if self.rest == "nothing":
-            return None, {"true": None, "covered": None}
+            return None, {}
         count = self.texts_each * self.people
         texts = plain
         if self.rest.startswith("own"):
