@@ -186,7 +186,7 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
                 f"{type(parts.memory).__name__} has store={store!r}, which keeps floating-point samples, but "
                 f"{stream.name} gives {x.dtype}: expected store='float32', which keeps whole numbers as they come"
             )
-        if parts.generator in sources and not writes:
+        if parts.generator in sources and not (parts.generator is not None and parts.generator.own_targets):
             raise ValueError(
                 f"{type(parts.generator).__name__} makes floating-point samples, {stream.name} gives {x.dtype}: "
                 "expected a generator of the learner's features (latent_gaussians with space='features'), or a memory"
