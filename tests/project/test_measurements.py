@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.trust import table as trust
+from dreamer import config
 from dreamer.core.text import MINUS
 from reproductions import arithmetic, caltech, night_schedules, nights, pad_probe, papers, stability_gap, studies
 
@@ -64,8 +65,10 @@ def test_the_page_of_language_models_prints_what_is_kept() -> None:
     measured = arithmetic.recorded()
     assert arithmetic.tables(measured) in (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
     assert {(one["arm"], one["seed"]) for one in measured} <= set(arithmetic.wanted())
+    recipe = config.read("arithmetic")
+    learnt = [round(0.98 * count) for count in recipe["stream"]["samples"]]
     for one in measured:
-        assert one["steps"]["wake"] == 1506 + 251 + 502 + 502
+        assert one["steps"]["wake"] == sum(-(-count // recipe["wake"]["batch_size"]) for count in learnt)
 
 
 def test_the_page_of_strategies_prints_when_nights_come() -> None:
