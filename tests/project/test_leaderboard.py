@@ -20,6 +20,12 @@ def test_every_arm_is_wanted_with_five_seeds() -> None:
     assert len(wanted) == len({*wanted}) == 5 * (len(leaderboard.ARMS) + len(leaderboard.GENERATORS))
 
 
+def test_the_page_is_what_its_script_writes() -> None:
+    made = leaderboard.recorded()
+    assert [(one["stream"], one["arm"], one["seed"]) for one in made] == leaderboard.wanted()
+    assert leaderboard.page(made) == leaderboard.PAGE.read_text(encoding="utf-8")
+
+
 def test_the_most_accurate_comes_first() -> None:
     def made(arm: str, accuracy: float, seed: int) -> dict[str, object]:
         numbers = {"average_accuracy": accuracy + seed / 100, "forgetting": 0.1, "stability_gap": None}
