@@ -23,9 +23,9 @@ Items = Annotated[
 ]
 
 
-def _allowed(packages: list[str] | None) -> list[str] | None:
+def _allowed(packages: list[str] | None) -> list[str]:
     allow(packages or ())
-    return packages
+    return packages or []  # older typer converts what a callback returns once more, and cannot convert None
 
 
 Allow = Annotated[

@@ -97,6 +97,7 @@ def test_a_long_conversation_goes_on_in_the_next_block_and_loses_nothing() -> No
 
 
 def test_a_chat_template_says_how_turns_are_written() -> None:
+    pytest.importorskip("transformers")
     from tests.helpers.tiny_llama import tokeniser
 
     stream = from_texts({"talks": TALKS}, tokeniser(chat=True), block=60, opening="beginning", validation=0)
