@@ -68,7 +68,7 @@ def wake(rounds: int = 5, steps: int = 500) -> list[Round]:
     """
     stream = _large_digits()
     measured = []
-    with _quiet():
+    with quiet():
         for number in range(rounds + 1):
             pair = Round(_bare_loop(stream, steps), _our_loop(stream, steps))
             if number:
@@ -134,18 +134,18 @@ def stream(
 
 
 def _costs(configs: Mapping[str, RunConfig], experiences: int, steps: int, rounds: int) -> Iterator[Cost]:
-    spots = _spots(experiences)
+    made = spots(experiences)
     for recipe, checked in configs.items():
         measured = []
         for _ in range(rounds):
             torch.manual_seed(0)
-            module = checked.build_module(spots)
+            module = checked.build_module(made)
             for stage in (module.wake, *module.night):
                 stage.steps = steps
-            clock = _Clock(steps // 2)
-            with _quiet():
+            clock = Clock(steps // 2)
+            with quiet():
                 # evaluations belong to no step
-                _fit(module, spots, logger=False, callbacks=[clock], limit_test_batches=0)
+                fit(module, made, logger=False, callbacks=[clock], limit_test_batches=0)
             measured.append(clock.per_step)
         kinds = {kind: [run[kind] for run in measured] for kind in measured[0]}
         yield Cost(recipe, kinds, [*clock.nbytes, sum(module.bytes().values())], _growing(module))
@@ -170,7 +170,7 @@ def _our_loop(stream: Stream, steps: int) -> float:
     network, _ = _learner(stream)
     module = WakeSleepModule(network, Wake(steps=steps, batch_size=_BATCH))
     with tempfile.TemporaryDirectory() as folder:
-        _fit(module, stream, logger=ResumableCSVLogger(Path(folder)), callbacks=[RunProgress(file=_Terminal())])
+        fit(module, stream, logger=ResumableCSVLogger(Path(folder)), callbacks=[RunProgress(file=Terminal())])
     return steps / module.ledger.seconds["wake"]
 
 
@@ -187,7 +187,7 @@ def _growing(module: WakeSleepModule) -> str:
     return ", ".join(grows)
 
 
-class _Clock(pl.Callback):
+class Clock(pl.Callback):
     """What a step costs in every experience, by kind of stage, and the bytes at its end.
 
     CPU time, because it does not count what other processes do meanwhile; and since these and the machine's own pace
@@ -253,7 +253,8 @@ class _Work:
         return time.process_time() - began
 
 
-def _fit(module: WakeSleepModule, stream: Stream, **options: Any) -> None:
+def fit(module: WakeSleepModule, stream: Stream, **options: Any) -> None:
+    """Train a module on a stream, with options of the Trainer; the display is on where there is a logger."""
     trainer = pl.Trainer(
         max_epochs=-1, accelerator="cpu", enable_checkpointing=False, enable_model_summary=False,
         enable_progress_bar=bool(options["logger"]), **options,
@@ -271,7 +272,7 @@ def _enlarged(samples: Any) -> TensorSamples:
     return TensorSamples(x, samples.y)
 
 
-def _spots(experiences: int, per_class: int = 4096) -> Stream:
+def spots(experiences: int, per_class: int = 4096) -> Stream:
     """One new class an experience: a pattern of its own in noise. So many samples that no stage sees one twice."""
     rng = torch.Generator().manual_seed(0)
 
@@ -284,7 +285,7 @@ def _spots(experiences: int, per_class: int = 4096) -> Stream:
     return make_stream("made-up classes", pairs, validation=0)
 
 
-class _Terminal(io.StringIO):
+class Terminal(io.StringIO):
     """A terminal that nobody looks at: the display draws as if somebody did."""
 
     def isatty(self) -> bool:
@@ -292,7 +293,8 @@ class _Terminal(io.StringIO):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Without the remarks of Lightning."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level
     logger.setLevel(logging.ERROR)

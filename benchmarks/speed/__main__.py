@@ -35,7 +35,7 @@ def main() -> int:
     torch.set_num_threads(1)
     # the display asks for it whether it is in a terminal that can draw
     os.environ.setdefault("TERM", "xterm")
-    record = table.Record(asked.json)
+    record = table.Measured(asked.json)
     for case in _cases():
         if asked.again or not record.has(case.name):
             if any(case.name.startswith(name) for name in asked.only or [case.name]):
@@ -49,7 +49,7 @@ def _cases() -> list[Case]:
     return list(itertools.chain(steps.cases(), parts.cases(), runs.cases()))
 
 
-def _measured(case: Case, record: table.Record, quick: bool) -> None:
+def _measured(case: Case, record: table.Measured, quick: bool) -> None:
     began = time.monotonic()
     rounds = measure(case, _QUICK if quick else None)
     record.add(case, rounds)

@@ -20,7 +20,6 @@ from benchmarks.speed.pair import Rounds, Spent, Watch
 from dreamer.callbacks.progress import RunProgress
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.streams.base import Stream, TensorSamples
-from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
 SKIPPED = 8
@@ -96,13 +95,10 @@ def ours(module: WakeSleepModule, stream: Stream, kind: str = "wake", skipped: i
 
 def fit(module: WakeSleepModule, stream: Stream, *callbacks: pl.Callback, **options: Any) -> None:
     """A run as ``dreamer run`` makes it, but for the run folder."""
-    with tempfile.TemporaryDirectory() as folder, bench._quiet():
-        trainer = pl.Trainer(
-            max_epochs=-1, accelerator="cpu", enable_checkpointing=False, enable_model_summary=False,
-            logger=ResumableCSVLogger(Path(folder)), callbacks=[RunProgress(file=bench._Terminal()), *callbacks],
-            **{"limit_test_batches": 0} | options,
-        )  # fmt: skip
-        trainer.fit(module, datamodule=StreamDataModule(stream))
+    with tempfile.TemporaryDirectory() as folder, bench.quiet():
+        shown = [RunProgress(file=bench.Terminal()), *callbacks]
+        options = {"limit_test_batches": 0, **options}
+        bench.fit(module, stream, logger=ResumableCSVLogger(Path(folder)), callbacks=shown, **options)
 
 
 # ---------------------------------------------------------------- bare loops

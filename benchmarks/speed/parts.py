@@ -97,7 +97,7 @@ def _tests() -> Stream:
 def _our_evaluation() -> Spent:
     stream = _tests()
     data, network = StreamDataModule(stream), learner(mlp, stream).network
-    with bench._quiet():
+    with bench.quiet():
         data.trainer = quiet_trainer()
     watch = Watch()
     evaluate(network, data, Classification(), "all", 4, torch.device("cpu"))
@@ -203,7 +203,7 @@ class _Checkpoints:
 def _results() -> dict[str, Any]:
     from dreamer.runs.run import run
 
-    with tempfile.TemporaryDirectory() as folder, bench._quiet():
+    with tempfile.TemporaryDirectory() as folder, bench.quiet():
         return run("digits", "fine_tune", "wake.steps=2", out=f"{folder}/run")
 
 

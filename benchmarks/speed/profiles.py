@@ -125,7 +125,7 @@ def _module(sampler: Sampler) -> None:
 def _callback(sampler: Sampler) -> None:
     stream = pictures()
     sleep = SleepCallback(stages=[NREM(1, batch_size=_BATCH)], memory=ClassBalanced(500), verbose=False)
-    with bench._quiet():
+    with bench.quiet():
         trainer = pl.Trainer(
             max_epochs=1, accelerator="cpu", enable_checkpointing=False, enable_model_summary=False, logger=False,
             enable_progress_bar=False, callbacks=[sleep, _Span(sampler)],

@@ -176,7 +176,7 @@ class _Course:
             self._run()
 
     def _run(self) -> None:
-        stream, clock = _spots(_LENGTHS[-1]), bench._Clock(skipped=8)
+        stream, clock = _spots(_LENGTHS[-1]), bench.Clock(skipped=8)
         module = run_config(config.read("digits", self.recipe)).build_module(stream)
         for stage in (module.wake, *module.night):
             stage.steps = 16
@@ -189,7 +189,7 @@ class _Course:
 
 @functools.cache
 def _spots(experiences: int) -> Stream:
-    return bench._spots(experiences, per_class=512)
+    return bench.spots(experiences, per_class=512)
 
 
 def _run_of(experiences: int) -> Spent:

@@ -158,7 +158,7 @@ class _Times(pl.Callback):
 def _lightning_loop() -> Spent:
     stream = pictures()
     times = _Times(SKIPPED)
-    with bench._quiet():
+    with bench.quiet():
         trainer = pl.Trainer(
             max_epochs=1, accelerator="cpu", enable_checkpointing=False, enable_model_summary=False, logger=False,
             enable_progress_bar=False, callbacks=[times],

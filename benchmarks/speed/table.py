@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import Record
 from benchmarks.speed.pair import Case, Rounds, quartiles, ratios
 from reproductions import records
 
@@ -17,16 +18,15 @@ _UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 _OWNERS = ("torch", "dreamer", "display", "Lightning", "Avalanche", "the rest")
 
 
-class Record:
-    """What was measured, kept in a file that is written after every case.
+class Measured(Record):
+    """The cases that were measured.
 
     Args:
-        path: the file; what is on record there is kept.
+        path: the file of the record.
     """
 
     def __init__(self, path: Path):
-        self.path = path
-        self.content = read(path)
+        super().__init__(path, read(path))
 
     def has(self, name: str) -> bool:
         """Whether a case is on record."""
@@ -38,19 +38,12 @@ class Record:
         if case.goal is not None:
             said["goal"] = {"least": case.goal.least, "words": case.goal.words}
         self.content["cases"][case.name] = said | {"rounds": rounds}
-        self._write()
+        self.write()
 
     def add_profiles(self, profiles: Mapping[str, Mapping[str, float]]) -> None:
         """Record where the microseconds of a step go."""
         self.content["profiles"] = {name: dict(found) for name, found in profiles.items()}
-        self._write()
-
-    def _write(self) -> None:
-        from dreamer.report.results import versions
-
-        self.content["machine"], self.content["versions"] = records.machine(), versions()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        records.write(self.path, self.content)
+        self.write()
 
 
 def read(path: Path = RECORD) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def main() -> int:
     if asked.table:
         table.write(asked.json)
         return 0
-    record = table.Record(asked.json)
+    record = table.Tried(asked.json)
     until = time.monotonic() + 60 * asked.budget
     warm_up()
     scratch = Path(tempfile.mkdtemp(prefix="trust-"))
@@ -42,7 +42,7 @@ def main() -> int:
     return 1 if record.wrong() else 0
 
 
-def _make(name: str, record: table.Record, scratch: Path, until: float, again: bool) -> None:
+def _make(name: str, record: table.Tried, scratch: Path, until: float, again: bool) -> None:
     if again:
         record.forget(name)
     try:

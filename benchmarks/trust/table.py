@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import Record
 from benchmarks.trust.trial import Trial
 from reproductions import records
 
@@ -28,16 +29,15 @@ TITLES = {
 """What each experiment does."""
 
 
-class Record:
-    """What was tried, kept in a file that is written after every trial.
+class Tried(Record):
+    """The trials that were made.
 
     Args:
-        path: the file; what is on record there is kept.
+        path: the file of the record.
     """
 
     def __init__(self, path: Path):
-        self.path = path
-        self.content = read(path)
+        super().__init__(path, read(path))
 
     def has(self, experiment: str, name: str) -> bool:
         """Whether a trial is on record."""
@@ -45,19 +45,16 @@ class Record:
 
     def add(self, experiment: str, trial: Trial, wrong: str) -> None:
         """Record what became of a trial."""
-        from dreamer.report.results import versions
-
         kind = self._kinds(experiment).setdefault(trial.kind, {"tried": [], "wrong": {}})
         kind["tried"].append(trial.name)
         if wrong:
             kind["wrong"][trial.name] = wrong
-        self.content["machine"], self.content["versions"] = records.machine(), versions()
-        self._write()
+        self.write()
 
     def skip(self, experiment: str, reason: str) -> None:
         """Record that an experiment cannot be made here."""
         self.content["experiments"][experiment] = {"not here": {"tried": [], "wrong": {}, "reason": reason}}
-        self._write()
+        self.write()
 
     def forget(self, experiment: str) -> None:
         """Make room for the trials of an experiment that did not survive, and are made again."""
@@ -77,10 +74,6 @@ class Record:
     def _kinds(self, experiment: str) -> dict[str, Any]:
         kinds: dict[str, Any] = self.content["experiments"].setdefault(experiment, {})
         return kinds
-
-    def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        records.write(self.path, self.content)
 
 
 def read(path: Path = RECORD) -> dict[str, Any]:

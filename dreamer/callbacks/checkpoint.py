@@ -144,6 +144,10 @@ class RunCheckpoint(Checkpoint):
             self.save(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:  # type: ignore[override]
+        """Save the end of the run, where that has not been done."""
+        self.close(trainer, pl_module)
+
+    def close(self, trainer: pl.Trainer, pl_module: WakeSleepModule) -> None:
         """Save the end of a run that was killed in its last evaluation: there was no stage left to save after."""
         if pl_module.ledger.step == 0 and pl_module.ledger.stage != self._closed:
             self.save(trainer)

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from time import process_time
 from typing import IO, TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -60,9 +59,9 @@ class Pace:
 class RunProgress(ProgressBar):
     """Shows where a run stands; give it to the Trainer among its callbacks.
 
-    In a terminal two lines are kept up to date, at most twice a second, in a hundredth of the time and without a thread
-    of their own; anywhere else, such as a pipe or a log file, one plain line is written per finished stage. It writes
-    to the standard error, so that what a program prints can be piped on.
+    In a terminal two lines are kept up to date, at most twice a second, in at most a hundredth of the CPU time, and
+    without a thread of their own; anywhere else, such as a pipe or a log file, one plain line is written per finished
+    stage. It writes to the standard error, so that what a program prints can be piped on.
 
     Args:
         refresh_rate: steps between two looks at the clock; 0 shows nothing.
@@ -187,7 +186,7 @@ class RunProgress(ProgressBar):
         self._closed = None
 
     def _is_due(self) -> bool:
-        return time.monotonic() >= self._due and process_time() >= self._rested
+        return time.monotonic() >= self._due and time.process_time() >= self._rested
 
     def _show(self, pl_module: WakeSleepModule) -> None:
         self._due = time.monotonic() + _REFRESH_SECONDS
@@ -203,9 +202,9 @@ class RunProgress(ProgressBar):
             self._lead_logs(before, sys.stderr)
         if self._closed is None:
             self._time_steps()
-        began = process_time()
+        began = time.process_time()
         self._live.update(self._picture(pl_module), refresh=True)
-        ended = process_time()
+        ended = time.process_time()
         self._rested = ended + (ended - began) / _AT_MOST
 
     def _time_steps(self) -> None:

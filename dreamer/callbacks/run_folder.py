@@ -83,7 +83,7 @@ class RunFolder(Callback):
         """Write the run, behind its last checkpoint."""
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunCheckpoint):
-                callback.on_fit_end(trainer, pl_module)
+                callback.close(trainer, pl_module)
         if trainer.is_global_zero:
             self._write(trainer, pl_module)
 

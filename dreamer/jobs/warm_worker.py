@@ -18,6 +18,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
@@ -175,10 +176,8 @@ def _run(module: str, folder: str, log: str, fresh: bool) -> NoReturn:
 
 def _lead(process: int) -> None:
     """Make a process the leader of a group; both sides do it, so that neither is too late."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # it has ended, or has done so itself
         os.setpgid(process, process)
-    except (ProcessLookupError, PermissionError):
-        pass  # it has ended, or has done so itself
 
 
 if __name__ == "__main__":

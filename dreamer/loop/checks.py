@@ -174,7 +174,7 @@ def _is_softmax(outputs: Tensor) -> bool:
 def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
     """Refuse parts that are made for other values than those of a few samples of the stream."""
     sources = [part for part in (parts.memory, parts.generator) if part is not None and not part.is_features]
-    writes = parts.generator is not None and parts.generator.by_teachers
+    writes = parts.generator is not None and parts.generator.own_targets
     if writes and stream.targets != "tokens":
         raise ValueError(
             f"{type(parts.generator).__name__} writes tokens, but the targets of {stream.name} are {stream.targets}"
@@ -186,7 +186,7 @@ def _check_values(stream: Stream, parts: Parts, x: Tensor) -> None:
                 f"{type(parts.memory).__name__} has store={store!r}, which keeps floating-point samples, but "
                 f"{stream.name} gives {x.dtype}: expected store='float32', which keeps whole numbers as they come"
             )
-        if parts.generator in sources and not (parts.generator is not None and parts.generator.own_targets):
+        if parts.generator in sources and not writes:
             raise ValueError(
                 f"{type(parts.generator).__name__} makes floating-point samples, {stream.name} gives {x.dtype}: "
                 "expected a generator of the learner's features (latent_gaussians with space='features'), or a memory"

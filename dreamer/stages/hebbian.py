@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from dreamer.core.arguments import checked
 from dreamer.core.limits import above, at_least, fractions
 from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Change, Dream, Losses, SleepContext, Step
+from dreamer.networks.base import copied
 from dreamer.objectives import Objective
 from dreamer.stages.replay import Replayer, Source
 
@@ -271,9 +271,9 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
     Raises:
         ValueError: when the learner's output is not that of its layers in a row.
     """
-    copied = copy.deepcopy(network).to(x.dtype).eval()
+    learner = copied(network).to(x.dtype).eval()
     arrived, h = [], x.flatten(1)
-    for _, part in _leaves(copied):
+    for _, part in _leaves(learner):
         if isinstance(part, nn.Linear):
             if h.shape[1] != part.in_features:
                 raise ValueError(
@@ -281,7 +281,7 @@ def gains(network: nn.Module, layers: Sequence[nn.Linear], x: Tensor) -> list[fl
                 )
             arrived.append(h)
         h = part(h)
-    output = copied(x)
+    output = learner(x)
     tolerance = 1e-3 * float(h.abs().max())
     rectified = functional.relu(h)
     if not any(output.shape == own.shape and float((output - own).abs().max()) <= tolerance for own in (h, rectified)):

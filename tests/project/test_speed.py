@@ -44,7 +44,7 @@ def test_a_case_without_a_reference_has_no_ratio():
 
 
 def test_goals_are_computed_from_the_record(tmp_path):
-    record = table.Record(tmp_path / "speed.json")
+    record = table.Measured(tmp_path / "speed.json")
     record.add(case([]), measure(case([])))
     record.add(Case("alone", "a report", "report", "", lambda: Spent(1.0, 1.0)), [{"ours": [1.0, 1.0]}])
     record.add_profiles({"a shell": {"torch": 90.4, "dreamer": 10.0}})
@@ -60,9 +60,9 @@ def test_goals_are_computed_from_the_record(tmp_path):
 
 
 def test_begun_again_it_measures_what_is_missing(tmp_path):
-    record = table.Record(tmp_path / "speed.json")
+    record = table.Measured(tmp_path / "speed.json")
     record.add(case([]), measure(case([])))
-    again = table.Record(tmp_path / "speed.json")
+    again = table.Measured(tmp_path / "speed.json")
     assert again.has("twice") and not again.has("alone")
 
 

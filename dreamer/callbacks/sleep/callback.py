@@ -188,8 +188,8 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         if planned != float("inf"):
             check_total_steps(trainer, planned, certain, "nights", advice)
         if self.verbose or self._roll_back is not None:
-            self._report = NightReport(trainer, self._running.score(), self.verbose)
-            self._report.before = None if self._roll_back is None else self._roll_back.before
+            before = None if self._roll_back is None else self._roll_back.before
+            self._report = NightReport(trainer, self._running.score(), self.verbose, before)
             if 0 < (trainer.max_epochs or 0):
                 self._report.plan(*self._running.outlook(self._loader.day_length))
 

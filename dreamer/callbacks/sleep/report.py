@@ -95,13 +95,14 @@ class NightReport:
         trainer: whose validation data, if it has any, are looked at.
         score: of them.
         verbose: print on the first process; else nothing is printed.
+        before: the score before the night in which a fit is resumed.
     """
 
-    def __init__(self, trainer: Any, score: Score, verbose: bool = True):
+    def __init__(self, trainer: Any, score: Score, verbose: bool = True, before: float | None = None):
         self.trainer = trainer
         self.score = score
         self.verbose = verbose
-        self.before: float | None = None
+        self.before = before
 
     def plan(self, nights: list[bool | None], each: list[int], kinds: Sequence[str], day: int | None) -> None:
         """Say which nights come, and how many steps they add.

@@ -57,6 +57,7 @@ from dreamer.interop.avalanche.adapters import AvalancheVAE, Classifier, Feature
 from dreamer.interop.avalanche.benchmarks import quiet
 from dreamer.interop.avalanche.options import filled, resolve, verify, version
 from dreamer.loop.plan import ActiveOutputs
+from dreamer.networks.base import copied
 from dreamer.streams.base import Stream
 
 
@@ -127,7 +128,7 @@ def run(
     lengths = [steps or epochs * math.ceil(len(experience.train) / batch_size) for experience in stream.experiences]
     # Avalanche's deprecation notes put filters aside, so warnings are collected instead
     with quiet(), warnings.catch_warnings(record=True), _seeded(seed, place):
-        learner = copy.deepcopy(network).to(place)
+        learner = copied(network).to(place)
         record = RunRecord(stream, place)
         record.evaluate("birth", -1, 0, learner)
         built = _build(name, complete, stream, learner, optimizer, batch_size, sum(lengths), place)

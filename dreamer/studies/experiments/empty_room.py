@@ -22,8 +22,8 @@ from dreamer.runs.run_config import run_config
 from dreamer.streams.base import Experience, Samples, Stream
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.experiments.real_data import HeldOut
+from dreamer.studies.experiments.runs import train
 from dreamer.studies.learner import predict, probe
-from dreamer.training.data import StreamDataModule
 from dreamer.training.module import WakeSleepModule
 
 Rest = Literal["nothing", "awake", "asleep"]
@@ -110,17 +110,8 @@ class EmptyRoom(Experiment):
         module: WakeSleepModule = plan.build_module(room)
         tested = room.experiences[0].test
         watch = _Watch(tested, [self.day + number * self.night for number in range(self.nights + 1)])
-        trainer = pl.Trainer(
-            max_epochs=-1,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_test_batches=0,  # the module's own evaluations; this experiment evaluates by itself
-            callbacks=[watch],
-        )
-        trainer.fit(module, datamodule=StreamDataModule(room))
+        # this experiment evaluates by itself
+        train(module, room, [watch], evaluations=False)
         # where nothing follows the day, nothing changes
         accuracy = watch.found + watch.found[-1:] * (self.nights + 1 - len(watch.found))
         network = module.network.eval()

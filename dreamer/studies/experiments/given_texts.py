@@ -40,7 +40,7 @@ class GivenTexts(Generator):
         return None
 
     def new_snapshot(self, classes: Tensor) -> GeneratorSnapshot:
-        return _Domains(classes)
+        return _Domains(classes, self)
 
     def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         """Nothing: a snapshot has the numbers of its domains."""
@@ -56,8 +56,14 @@ class GivenTexts(Generator):
 class _Domains(GeneratorSnapshot):
     """The numbers of the domains of an experience."""
 
+    def __init__(self, classes: Tensor, generator: GivenTexts):
+        super().__init__(classes)
+        # in a tuple, so that it is no submodule of its own snapshot
+        self._generator = (generator,)
+
     def sample(self, y: Tensor, p: Tensor, rng: torch.Generator, perturbations: Perturbations) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError("GivenTexts draws its dreams itself")
+        """Texts of them."""
+        return self._generator[0].dream(y, rng).x, p
 
 
 def random_texts(stream: Stream, count: int, rng: torch.Generator) -> Tensor:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from dreamer.runs.run_config import run_config
 from dreamer.streams.base import Stream
 from dreamer.studies.experiments.base import CellResult, Experiment, Measure
 from dreamer.studies.experiments.given_texts import GivenTexts, foreign_texts, random_texts, save
-from dreamer.training.data import StreamDataModule
+from dreamer.studies.experiments.runs import train
 
 Words = Literal["own", "random", "foreign"]
 _TEXTS = 4096
@@ -83,15 +82,7 @@ class LanguageRoom(Experiment):
             plain["generator"] = {"name": name, "path": str(save(self._given(stream, seed), folder))}
         torch.manual_seed(seed)
         module = run_config(plain).build_module(stream)
-        trainer = pl.Trainer(
-            max_epochs=-1,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(module, datamodule=StreamDataModule(stream))
+        train(module, stream)
         rows = module.results()["accuracy_matrix"]["rows"]
         final = rows[-1]["accuracy"]
         days = [row for row in rows if row["after"] == "wake"]
