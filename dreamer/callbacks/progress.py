@@ -26,6 +26,10 @@ _STYLES = {"wake": "yellow", "nrem": "blue", "rem": "magenta"}
 _REFRESH_SECONDS = 0.5
 _AT_MOST = 0.01
 """The part of the process's CPU time that drawing may take: on a machine that is busy seconds pass in a few steps."""
+_GAP = 2
+"""Letters between two parts of a line."""
+_SHORTEST, _LONGEST = 4, 28
+"""Letters of the bar."""
 _LOGGERS = (None, "pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch", "lightning.fabric")
 
 
@@ -203,7 +207,7 @@ class RunProgress(ProgressBar):
         if self._closed is None:
             self._time_steps()
         began = time.process_time()
-        self._live.update(self._picture(pl_module), refresh=True)
+        self._live.update(self._picture(pl_module, self._console), refresh=True)
         ended = time.process_time()
         self._rested = ended + (ended - began) / _AT_MOST
 
@@ -229,7 +233,7 @@ class RunProgress(ProgressBar):
                 if isinstance(handler, logging.StreamHandler) and handler.stream is before and before is not after:
                     handler.setStream(after)
 
-    def _picture(self, pl_module: WakeSleepModule) -> RenderableType:
+    def _picture(self, pl_module: WakeSleepModule, console: Console) -> RenderableType:
         from rich.console import Group
         from rich.progress_bar import ProgressBar as Bar
         from rich.table import Table
@@ -239,12 +243,16 @@ class RunProgress(ProgressBar):
             return Text("evaluating the untrained network", style="dim")
         stage, total = self._stage, self._length(self._stage)
         style = _STYLES[stage.kind]
-        first = Table.grid(padding=(0, 2))
+        first = Table.grid(padding=(0, _GAP))
         state = "evaluating" if self._closed is not None and stage.evaluated else f"step {self._step} of {total}"
+        kind, where = f"{stage.kind:<4}", self._where(pl_module)
+        # the bar gives way where the terminal is narrow, not the words
+        room = console.width - sum(map(len, (kind, where, state))) - 3 * _GAP
+        width = max(_SHORTEST, min(room, _LONGEST))
         first.add_row(
-            Text(f"{stage.kind:<4}", style=f"bold {style}"),
-            Text(self._where(pl_module)),
-            Bar(total=total, completed=self._step, width=28, complete_style=style, finished_style=style),
+            Text(kind, style=f"bold {style}"),
+            Text(where),
+            Bar(total=total, completed=self._step, width=width, complete_style=style, finished_style=style),
             Text(state),
         )
         return Group(first, Text(" · ".join(self._outlook(pl_module)), style="dim"))

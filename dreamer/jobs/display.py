@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _REFRESHES_PER_SECOND = 2
+_SHORTEST, _LONGEST = 4, 40
+"""Letters of the bar."""
 _SHOWN = 8
 
 
@@ -166,4 +168,9 @@ class Display:
                 Text(self._name(folder)), Text(str(timedelta(seconds=round(now - since)))), Text(again, style="yellow")
             )
         more = [Text(f"and {len(running) - _SHOWN} more", style="dim")] if len(running) > _SHOWN else []
-        return Group(Bar(total=max(1, self._total), completed=ended, width=40), Text(progress), jobs, *more)
+        assert self._console is not None
+        # the bar gives way where the terminal is narrow, not the words
+        width = max(_SHORTEST, min(self._console.width - len(progress) - 1, _LONGEST))
+        head = Table.grid(padding=(0, 1))
+        head.add_row(Bar(total=max(1, self._total), completed=ended, width=width), Text(progress))
+        return Group(head, jobs, *more)

@@ -157,6 +157,7 @@ def _run(module: str, folder: str, log: str, fresh: bool) -> NoReturn:
     sys.argv = [module, folder]
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # Python's own random numbers begin anew by themselves
+    sys.modules.pop(module, None)  # it runs as __main__, and runpy warns of a second copy
     code = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -79,6 +79,17 @@ def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypat
     assert re.search(r"\d:\d\d:\d\d left", text)
 
 
+def test_in_a_narrow_terminal_the_bar_gives_way_and_not_the_steps(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(progress_module, "time", Clock())
+    stream = tiny_stream()
+    module = tiny_module(stream)
+    train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
+    text = plain(terminal.getvalue())
+    for stage in module.hypnogram:
+        assert re.search(rf"stage {stage.index + 1} of 9 .*step {stage.steps} of {stage.steps}\b", text), stage
+
+
 def test_between_two_refreshes_nothing_is_formatted(terminal, monkeypatch):
     class Frozen:
         def monotonic(self):
@@ -88,7 +99,7 @@ def test_between_two_refreshes_nothing_is_formatted(terminal, monkeypatch):
 
     monkeypatch.setattr(progress_module, "time", Frozen())
     drawn = []
-    monkeypatch.setattr(RunProgress, "_picture", lambda self, module: drawn.append(self._step) or "picture")
+    monkeypatch.setattr(RunProgress, "_picture", lambda self, module, console: drawn.append(self._step) or "picture")
     stream = tiny_stream(per_class=60)
     module = tiny_module(stream)
     train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)

@@ -87,6 +87,14 @@ def test_a_terminal_shows_what_runs_and_keeps_what_failed(terminal):
     assert "started" not in said
 
 
+def test_in_a_narrow_terminal_the_bar_gives_way_and_not_the_words(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with Display(CELLS, file=terminal) as display:
+        display(Event("started", CELLS[0], 1))
+        display(Event("done", CELLS[0], 1, 3000.0))
+    assert re.search(r"1 of \d+ done, 0 running, \d+ left, about \d:\d\d:\d\d to go", plain(terminal.getvalue()))
+
+
 def test_a_terminal_shows_no_more_than_some_that_run(terminal):
     many = [Path(f"a/b/c{index}") for index in range(20)]
     with Display(many, file=terminal) as display:
