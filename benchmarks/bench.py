@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from dreamer import config
 from dreamer.callbacks.progress import RunProgress
+from dreamer.core.denormals import flushed_denormals
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.networks import MLP
 from dreamer.runs.run_config import RunConfig, run_config
@@ -254,12 +255,17 @@ class _Work:
 
 
 def fit(module: WakeSleepModule, stream: Stream, **options: Any) -> None:
-    """Train a module on a stream, with options of the Trainer; the display is on where there is a logger."""
+    """Train a module on a stream as ``dreamer run`` does; the display is on where there is a logger.
+
+    Args:
+        options: of the Trainer.
+    """
     trainer = pl.Trainer(
         max_epochs=-1, accelerator="cpu", enable_checkpointing=False, enable_model_summary=False,
         enable_progress_bar=bool(options["logger"]), **options,
     )  # fmt: skip
-    trainer.fit(module, datamodule=StreamDataModule(stream))
+    with flushed_denormals():
+        trainer.fit(module, datamodule=StreamDataModule(stream))
 
 
 def _large_digits() -> Stream:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed import parts, profiles, runs, steps, table
+from benchmarks.speed import many, parts, profiles, runs, steps, table
 from benchmarks.speed.pair import Case, measure, ratios
 
 _QUICK = 2
@@ -33,6 +33,8 @@ def main() -> int:
         table.write(asked.json)
         return 0
     torch.set_num_threads(1)
+    # as `dreamer run` does; for the references too, which would otherwise slow down by what their moments happen to be
+    torch.set_flush_denormal(True)
     # the display asks for it whether it is in a terminal that can draw
     os.environ.setdefault("TERM", "xterm")
     record = table.Measured(asked.json)
@@ -46,7 +48,7 @@ def main() -> int:
 
 
 def _cases() -> list[Case]:
-    return list(itertools.chain(steps.cases(), parts.cases(), runs.cases()))
+    return list(itertools.chain(steps.cases(), parts.cases(), runs.cases(), many.cases()))
 
 
 def _measured(case: Case, record: table.Measured, quick: bool) -> None:

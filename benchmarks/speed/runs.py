@@ -33,6 +33,7 @@ from dreamer.training.module import WakeSleepModule
 _BATCH = 128
 _LENGTHS = (5, 20, 100)
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+ROOT = Path(__file__).parents[2]
 
 
 def cases() -> Iterator[Case]:
@@ -225,7 +226,7 @@ def _process(module: str, words: Sequence[str]) -> tuple[Spent, int]:
     began = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", module, *words],
-        cwd=Path(__file__).parents[2], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)

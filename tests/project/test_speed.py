@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.speed import loops, parts, runs, steps, table
+from benchmarks.speed import loops, many, parts, runs, steps, table
 from benchmarks.speed.pair import Case, Goal, Spent, measure, ratios
 from dreamer.core.types import Dream, Output
 from dreamer.networks import MLP
@@ -88,3 +88,15 @@ def test_the_variable_of_lightning_is_back_after_a_bare_loop(monkeypatch):
     with loops.as_without_lightning():
         assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in os.environ
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+
+
+def test_seeds_as_one_vectorised_step_end_where_each_ends_alone():
+    step = many.together("tiny")
+    for _ in range(5):
+        weights = step()
+    for seed in range(len(many.networks("tiny"))):
+        step = many.alone("tiny", seed)
+        for _ in range(5):
+            own = step()
+        for name, weight in own.items():
+            torch.testing.assert_close(weights[name][seed], weight, rtol=1e-4, atol=1e-6)
