@@ -96,7 +96,8 @@ def ours(module: WakeSleepModule, stream: Stream, kind: str = "wake", skipped: i
 def fit(module: WakeSleepModule, stream: Stream, *callbacks: pl.Callback, **options: Any) -> None:
     """A run as ``dreamer run`` makes it, but for the run folder."""
     with tempfile.TemporaryDirectory() as folder, bench.quiet():
-        shown = [RunProgress(file=bench.Terminal()), *callbacks]
+        # last, so that a clock of steps does not count what is drawn at a stage's end
+        shown = [*callbacks, RunProgress(file=bench.Terminal())]
         options = {"limit_test_batches": 0, **options}
         bench.fit(module, stream, logger=ResumableCSVLogger(Path(folder)), callbacks=shown, **options)
 

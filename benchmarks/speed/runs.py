@@ -180,7 +180,7 @@ class _Course:
         stream, clock = _spots(_LENGTHS[-1]), bench.Clock(skipped=8)
         module = run_config(config.read("digits", self.recipe)).build_module(stream)
         for stage in (module.wake, *module.night):
-            stage.steps = 16
+            stage.steps = 32
         fit(module, stream, clock)
         for kind, seconds in clock.per_step.items():
             for which, some in (("early", slice(2, 12)), ("late", slice(-10, None))):
