@@ -12,7 +12,7 @@ STATED := pyproject.toml constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-oldest check docs clean
+.PHONY: help demo test test-all coverage test-oldest check docs clean
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 - \2/'
@@ -26,8 +26,11 @@ SPREAD := -n auto --dist worksteal
 test: $(VENV)/installed-test ## install what the tests need, run all that start no processes, and the doctests
 	$(BIN)/python -m pytest $(SPREAD)
 
-test-all: $(VENV)/installed-test ## run every test, also those that start processes, and print the coverage
-	$(BIN)/python -m pytest $(SPREAD) -m "" --cov --durations=30
+test-all: $(VENV)/installed-test ## run every test, also those that start processes
+	$(BIN)/python -m pytest $(SPREAD) -m "" --durations=30
+
+coverage: $(VENV)/installed-test ## run every test, and print which lines none of them runs (takes half as long again)
+	$(BIN)/python -m pytest $(SPREAD) -m "" --cov
 
 test-oldest: ## run some tests with the oldest versions that pyproject.toml states
 	PYTHON=$(PYTHON) .ci/oldest
