@@ -28,6 +28,7 @@ from dreamer.memory import (
     Reservoir,
     Ring,
 )
+from dreamer.memory.base import below
 from dreamer.memory.latent_codes import drift
 from dreamer.networks import MLP
 from dreamer.networks.base import Frozen
@@ -859,3 +860,12 @@ def test_statistics_refuse_what_they_are_not() -> None:
     train(full)
     with pytest.raises(ValueError, match="diagonal"):
         ClassStatistics("diagonal").load_state_dict(full.state_dict())
+
+
+def test_a_random_number_is_that_of_torch():
+    ours, theirs = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    bounds = [1, 2, 7, 500, 2**31, 2**40]
+    assert [below(bound, ours) for bound in bounds] == [
+        int(torch.randint(bound, (), generator=theirs)) for bound in bounds
+    ]
+    assert torch.equal(ours.get_state(), theirs.get_state())
