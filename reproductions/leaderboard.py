@@ -29,8 +29,12 @@ from reproductions import records
 RECORD = records.MEASUREMENTS / "leaderboard.json"
 PAGE = records.DOCS / "leaderboard.md"
 SEEDS = (11, 12, 13, 14, 15)
-STREAMS = {"digits": ("wake.steps=200", "continual_evaluation.every_n_steps=5", "dream_quality=null")}
-"""By stream: arguments of ``dreamer run`` for all arms."""
+_SHORT = ("wake.steps=200", "continual_evaluation.every_n_steps=5", "dream_quality=null")
+STREAMS: Mapping[str, tuple[str, ...]] = {
+    "digits": ("digits", *_SHORT),
+    "digits, odd or even": ("digits", "stream.scenario=domain", *_SHORT),
+}
+"""By stream: its configuration, and arguments of ``dreamer run`` for all arms."""
 # these recipes are for photographs: a digit that is flipped is another
 _AS_THEY_ARE = ("wake.perturbations=[]", "wake.replay_perturbations=[]")
 ARMS = {
@@ -93,18 +97,18 @@ def keep(one: Mapping[str, Any]) -> None:
 
 def words_of(stream: str, arm: str, data: str | None = None) -> tuple[str, ...]:
     """What is laid over a stream's configuration; ER beside a generator gets the memory that fills its bytes."""
-    reading = () if data is None else (f"data.root={data}",)
+    own = (*STREAMS[stream][1:], *(() if data is None else (f"data.root={data}",)))
     if not arm.startswith(BESIDE):
-        return (*ARMS[arm], *STREAMS[stream], *reading)
+        return (*ARMS[arm], *own)
     kept = planned_bytes(stream, words_of(stream, arm.removeprefix(BESIDE), data))
-    one, two = (planned_bytes(stream, ("er", f"memory.capacity={n}", *STREAMS[stream], *reading)) for n in (1, 2))
+    one, two = (planned_bytes(stream, ("er", f"memory.capacity={n}", *own)) for n in (1, 2))
     capacity = (kept - one) // (two - one) + 1
-    return ("er", f"memory.capacity={capacity}", *STREAMS[stream], *reading)
+    return ("er", f"memory.capacity={capacity}", *own)
 
 
 def planned_bytes(stream: str, words: Sequence[str]) -> int:
     """What a run is going to keep beside its network."""
-    prepared = runs.prepare({**config.read(stream, *words, seed=SEEDS[0]), "out": None})
+    prepared = runs.prepare({**config.read(STREAMS[stream][0], *words, seed=SEEDS[0]), "out": None})
     sizes = summary.budget(prepared.stream, prepared.module)
     return sum(nbytes for name, nbytes in sizes.items() if name != "network")
 
@@ -114,7 +118,7 @@ def run(data: str | None, folders: Path, stream: str, arm: str, seed: int) -> Ma
     words = words_of(stream, arm, data)
     folder = folders / stream / f"{arm.replace(' ', '_')}_{seed}"
     began = time.process_time()
-    results = runs.execute(runs.prepare(config.read(stream, *words, seed=seed), folder))
+    results = runs.execute(runs.prepare(config.read(STREAMS[stream][0], *words, seed=seed), folder))
     return {**results, "cpu_seconds": time.process_time() - began}
 
 
@@ -144,7 +148,7 @@ def page(measured: Sequence[Mapping[str, Any]]) -> str:
         order = sorted(arms, key=lambda arm: -statistics.mean(one["average_accuracy"] for one in arms[arm]))
         head = ("recipe", "seeds", *NUMBERS.values(), "bytes kept", "stores real samples", "CPU seconds")
         rows = [head, ("---",) + ("---:",) * (len(head) - 1), *(_row(arm, arms[arm]) for arm in order)]
-        blocks.append(f"## `{' '.join((stream, *STREAMS[stream]))}`\n")
+        blocks.append(f"## {stream[0].upper()}{stream[1:]}\n\n`{' '.join(STREAMS[stream])}`\n")
         blocks.append("\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n")
     return "\n".join(blocks)
 
@@ -164,7 +168,7 @@ def _row(arm: str, made: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 _HEAD = """# Leaderboard
 
-All recipes on one stream, as they come, with five seeds (11 to 15): mean and standard deviation over the seeds.
+All recipes on the same streams, as they come, with five seeds (11 to 15): mean and standard deviation over the seeds.
 Forgetting is the first minus the last accuracy and, like the
 [stability gap](metrics.md#between-two-evaluations-the-stability-gap), in percentage points. Bytes are all that is kept
 beside the network at the end: memory, generator, teachers and plasticity. Beside every recipe with a generator stands

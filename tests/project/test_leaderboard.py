@@ -17,7 +17,11 @@ def test_replay_beside_a_generator_keeps_as_many_bytes() -> None:
 
 def test_every_arm_is_wanted_with_five_seeds() -> None:
     wanted = leaderboard.wanted()
-    assert len(wanted) == len({*wanted}) == 5 * (len(leaderboard.ARMS) + len(leaderboard.GENERATORS))
+    assert (
+        len(wanted)
+        == len({*wanted})
+        == 5 * len(leaderboard.STREAMS) * (len(leaderboard.ARMS) + len(leaderboard.GENERATORS))
+    )
 
 
 def test_the_page_is_what_its_script_writes() -> None:
