@@ -80,7 +80,7 @@ def printed(text: str) -> dict[str, Any]:
     """
     cost = re.search(r"steps in (\d+) CPU seconds; at most ([\d.]+) GiB", text)
     assert cost is not None, "it ends with what it took"
-    row = re.compile(r"^(\w+) +(\d+) +([\d.]+) +([\d.]+) +([+-][\d.]+) \(([+-][\d.]+) to ([+-][\d.]+)\)", re.MULTILINE)
+    row = re.compile(r"^(\w+) +(\d+) +([\d.]+) +([\d.]+) +(-?[\d.]+) \(([+-][\d.]+) to ([+-][\d.]+)\)", re.MULTILINE)
     keys = ("before", "after", "loss", "low", "high")
     sets = [
         {"name": found[1], "blocks": int(found[2])} | dict(zip(keys, map(float, found.groups()[2:]), strict=True))

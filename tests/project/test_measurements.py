@@ -12,7 +12,18 @@ import pytest
 from benchmarks.trust import table as trust
 from dreamer import config
 from dreamer.core.text import MINUS
-from reproductions import arithmetic, caltech, night_schedules, nights, pad_probe, papers, stability_gap, studies
+from reproductions import (
+    arithmetic,
+    caltech,
+    domains,
+    fine_tuning,
+    night_schedules,
+    nights,
+    pad_probe,
+    papers,
+    stability_gap,
+    studies,
+)
 
 NIGHTS = nights.NIGHTS
 ROOT = Path(__file__).parents[2]
@@ -69,6 +80,38 @@ def test_the_page_of_language_models_prints_what_is_kept() -> None:
     learnt = [round(0.98 * count) for count in recipe["stream"]["samples"]]
     for one in measured:
         assert one["steps"]["wake"] == sum(-(-count // recipe["wake"]["batch_size"]) for count in learnt)
+
+
+def test_the_page_of_fine_tuning_prints_what_was_lost() -> None:
+    measured = fine_tuning.recorded()
+    assert fine_tuning.tables(measured) in (ROOT / "docs" / "fine_tuning.md").read_text(encoding="utf-8")
+    for one in measured:
+        assert [each["name"] for each in one["sets"]] == [each["name"] for each in measured[0]["sets"]]
+        for each in one["sets"]:
+            assert each["after"] - each["before"] == pytest.approx(each["loss"], abs=0.0021), (
+                "printed with three digits"
+            )
+            assert each["low"] < each["loss"] < each["high"]
+
+
+def test_what_the_example_prints_is_read() -> None:
+    printed = (
+        "60 steps in 223 CPU seconds; at most 3.3 GiB of memory\n"
+        "set          samples   before    after  loss (95 % interval)\n"
+        "code              16    1.224    1.527    0.303 (+0.256 to +0.350)  lost\n"
+        "french            16    2.282    1.909   -0.373 (-0.436 to -0.310)  kept\n"
+    )
+    found = fine_tuning.printed(printed)
+    assert (found["cpu_seconds"], found["gib"]) == (223, 3.3)
+    assert [(one["name"], one["loss"], one["low"]) for one in found["sets"]] == [
+        ("code", 0.303, 0.256), ("french", -0.373, -0.436)
+    ]  # fmt: skip
+
+
+def test_the_page_of_language_models_prints_the_five_domains() -> None:
+    measured = domains.recorded()
+    page = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    assert domains.tables(measured) in page if measured else "Not yet run." in page
 
 
 def test_the_page_of_strategies_prints_when_nights_come() -> None:
