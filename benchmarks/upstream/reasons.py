@@ -49,6 +49,30 @@ _REASONS = (
         "had an entry for every sample in the first batch",
     ),
     _Reason(
+        "Refused in a sentence: the strategy, or another of its plugins, mixes old samples into the batches, and "
+        "`DreamPlugin` would take them for new ones.",
+        "tests/training",
+        "mixes old samples into the strategy's batches",
+    ),
+    _Reason(
+        "Refused in a sentence: the network is made for samples of another size. The test trains for no epoch, so "
+        "nobody notices.",
+        "test_balancing",
+        "the learner does not take a sample of the benchmark",
+    ),
+    _Reason(
+        "The test expects no metrics, and a night publishes its loss.",
+        "test_periodic_eval",
+        "",
+        "nights",
+    ),
+    _Reason(
+        "The test compares the steps at which a loss stops falling, and with replay it falls otherwise.",
+        "test_scheduler_reduce_on_plateau_plugin",
+        "LR mismatch",
+        "nights",
+    ),
+    _Reason(
         "The test compares the names of all that was logged, and a night logs `sleep/loss`, `sleep/step` and "
         "`sleep/night`.",
         "test_eval_loop_logging|test_logger_connector|test_device_stats|test__training_step__|different_batch_types|"
@@ -60,6 +84,33 @@ _REASONS = (
     _Reason(
         "The test reaches `max_steps` within the night, so the epoch does not end, and nothing is validated after it.",
         "test_tqdm_progress_bar_print",
+        "",
+        "nights",
+    ),
+    _Reason(
+        "The test asserts that every batch has one sample; those of the night have two.",
+        "test_hooks_with_different_argument_names",
+        "",
+        "nights",
+    ),
+    _Reason(
+        "The test counts how often the workers of the validation loader end, which is looked at before and after a "
+        "night too.",
+        "test_workers_are_shutdown",
+        "",
+        "nights",
+    ),
+    _Reason(
+        "The test resumes at what is an epoch's end without nights, and expects no warning of Lightning's.",
+        "test_resume_mid_epoch_warning",
+        "",
+        "nights",
+    ),
+    _Reason(
+        "The test looks for files that are named after the step, and nights make steps.",
+        "test_restart_parity|test_restart_with_val_parity|test_val_check_interval_checkpoint_files|"
+        "test_load_with_inf_data_loader|test_model_checkpoint_save_last|test_resume_training_preserves_old_ckpt_last|"
+        "test_default_checkpoint_behavior",
         "",
         "nights",
     ),

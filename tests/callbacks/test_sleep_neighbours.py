@@ -82,7 +82,7 @@ def test_validation_by_the_clock_goes_on_beside_nights() -> None:
     module.validation_step = lambda batch, batch_idx: validations.append(module.global_step)
     loader = DataLoader(samples(range(4)), batch_size=16)
     module.val_dataloader = lambda: loader
-    options = {"val_check_interval": "00:00:00:00", "limit_val_batches": 1, "max_epochs": 2}
+    options = {"val_check_interval": "00:00:00:00", "limit_val_batches": 1, "num_sanity_val_steps": 0, "max_epochs": 2}
     fit(pl, SleepCallback([NREM(2)], schedule=1), module, loader, **options)
     assert nights(module) == [(4, 2), (4, 2)]
     assert validations == list(range(1, 13))
