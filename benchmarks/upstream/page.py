@@ -21,7 +21,7 @@ _LEFT_OUT = {
         "versions, which a checkout lacks. Lightning itself skips what needs GPUs, TPUs, or a process of its own."
     ),
 }
-_NAMED = 6
+_NAMED = 8
 """Tests of one reason that are named; of more the files are."""
 _HEAD = """# Other people's tests
 
