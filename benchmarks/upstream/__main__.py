@@ -118,8 +118,9 @@ def keep(suite: str, path: str, found: dict[str, Any]) -> None:
     section = record.setdefault(suite, {"groups": {}})
     section["version"] = importlib.metadata.version(SUITES[suite].package)
     section["groups"][path] = found
-    RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    PAGE.write_text(page(record), encoding="utf-8")
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    RECORD.write_text(text, encoding="utf-8")
+    PAGE.write_text(page(json.loads(text)), encoding="utf-8")
 
 
 def main() -> None:
