@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -32,7 +33,8 @@ _fits: list[Any] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Patch the framework whose tests run; the other is not imported."""
+    """Patch the framework whose tests run; the other is not imported. Some tests draw their data when collected."""
+    _seed()
     if os.environ["DREAMER_UPSTREAM_SUITE"] == "lightning":
         _into_lightning()
     else:
@@ -42,9 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The same random numbers in every run."""
-    random.seed(0)
-    numpy.random.seed(0)
-    torch.manual_seed(0)
+    _seed()
     _fits.clear()
 
 
@@ -74,15 +74,23 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.outcome != "passed" and known["outcome"] == "passed":
         known["outcome"] = "skipped" if report.outcome == "skipped" else "failed"
         lines = [line for line in report.longreprtext.splitlines() if line.startswith("E ")]
-        known["why"] = " ".join(line[1:].strip() for line in lines[:2])[:300]
+        said = " ".join(line[1:].strip() for line in lines[:2])
+        known["why"] = re.sub(r" at 0x[0-9a-f]+| id='\d+'", "", said)[:300]
+        known["text"] = report.longreprtext[-4000:]
     if report.when == "call":
-        known["fits"] = list(_fits)
+        known["fits"], known["seconds"] = list(_fits), round(report.duration, 2)
 
 
 def pytest_sessionfinish() -> None:
     """Write what was found."""
     with open(os.environ["DREAMER_UPSTREAM_LOG"], "w", encoding="utf-8") as file:
         json.dump(_found, file, indent=1)
+
+
+def _seed() -> None:
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
 
 
 def _number(value: Any) -> float | None:

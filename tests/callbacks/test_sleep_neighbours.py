@@ -9,10 +9,12 @@ import pytest
 import pytorch_lightning as pl
 from lightning_utilities.core import rank_zero
 from pytorch_lightning.tuner import Tuner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from dreamer import NREM, SleepCallback
-from tests.callbacks.test_sleep import QUIET, fit, make_module, nights, samples
+from dreamer.callbacks.sleep.schedule import NEVER
+from tests.callbacks.test_sleep import QUIET, fit, make_module, nights, same, samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
 
@@ -46,3 +48,47 @@ def test_lines_of_lightning_come_from_the_trainers_own_logger(monkeypatch: pytes
     monkeypatch.setattr(rank_zero, "log", logging.getLogger("another.tree"))
     fit(pl, SleepCallback([NREM(2)], schedule=1), max_epochs=1)
     assert rank_zero.log.name == "pytorch_lightning.utilities.rank_zero"
+
+
+class Steps(pl.Callback):
+    """Writes down the batches that an epoch counts, and the steps that it has made."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[float, int]] = []
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.found.append((trainer.num_training_batches, trainer.global_step))
+
+
+@pytest.mark.parametrize("fast_dev_run", [False, 2])
+def test_averaged_weights_get_their_epoch_for_batch_norm(fast_dev_run: int) -> None:
+    """That epoch counts a batch more than it has, and ``fast_dev_run`` ends before it."""
+
+    def averaged(*callbacks: Any) -> tuple[Any, list[Any]]:
+        module, steps = make_module(pl), Steps()
+        module.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.BatchNorm1d(64))
+        average = pl.callbacks.StochasticWeightAveraging(swa_lrs=1e-3, swa_epoch_start=1)
+        fit(pl, None, module, callbacks=[average, *callbacks, steps], fast_dev_run=fast_dev_run)
+        return module, steps.found
+
+    plain, quiet = averaged(), averaged(SleepCallback(schedule=NEVER))
+    assert quiet[1] == plain[1]
+    assert len(plain[1]) == (1 if fast_dev_run else 4)
+    assert same(quiet[0], plain[0])
+
+
+def test_validation_by_the_clock_goes_on_beside_nights() -> None:
+    module, validations = make_module(pl), []
+    module.validation_step = lambda batch, batch_idx: validations.append(module.global_step)
+    loader = DataLoader(samples(range(4)), batch_size=16)
+    module.val_dataloader = lambda: loader
+    options = {"val_check_interval": "00:00:00:00", "limit_val_batches": 1, "num_sanity_val_steps": 0, "max_epochs": 2}
+    fit(pl, SleepCallback([NREM(2)], schedule=1), module, loader, **options)
+    assert nights(module) == [(4, 2), (4, 2)]
+    assert validations == list(range(1, 13))
+
+
+def test_an_empty_loader_is_skipped() -> None:
+    """With a limit of steps alone, epochs without any went on for ever."""
+    module = fit(pl, SleepCallback([NREM(2)], schedule=1), None, [], max_epochs=3)
+    assert module.seen == [] and module.trainer.current_epoch == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from dreamer import NREM, SleepCallback
 from tests.callbacks.test_sleep import fit, make_module, same, samples
@@ -63,6 +63,26 @@ def test_each_night_says_what_it_changed_on_validation_data(caplog: pytest.LogCa
     told = [re.fullmatch(r"night (\d) of 3 steps is over; accuracy .* ([\d.]+) % before.* ([\d.]+) % after it", line)
             for line in lines(caplog)[1:]]  # fmt: skip
     assert [each and int(each[1]) for each in told] == [0, 1, 2]
+
+
+class Endless(IterableDataset[Any]):
+    """Validation data whose length nobody knows."""
+
+    def __iter__(self) -> Any:
+        return iter(samples(range(6)))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_validation_data_may_have_no_length(several: bool, caplog: pytest.LogCaptureFixture) -> None:
+    class Stream(Data):
+        def val_dataloader(self) -> Any:
+            loader = DataLoader(Endless(), batch_size=16)
+            return {"first": loader, "second": loader} if several else loader
+
+    module = validated()
+    module.validation_step = lambda batch, batch_idx, dataloader_idx=0: None
+    fit(pl, SleepCallback([NREM(3)], schedule=1), module, Stream(), limit_val_batches=1.0, max_epochs=1)
+    assert re.search(r"[\d.]+ % before it, [\d.]+ % after it", lines(caplog)[1])
 
 
 def test_printing_changes_no_training(caplog: pytest.LogCaptureFixture) -> None:

@@ -127,6 +127,34 @@ def test_plugins_with_forward_hooks_see_the_strategys_own_batch() -> None:
     assert watching.sizes and all(seen == own for seen, own in watching.sizes)
 
 
+class Keeping(nn.Module):
+    """A learner that keeps the features of its last call, as Avalanche's FeatureExtractorModel does."""
+
+    features: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Flatten(), nn.Linear(16, 8)), nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.features = self.body(x)
+        output: torch.Tensor = self.head(self.features)
+        return output
+
+
+def test_learners_that_keep_their_features_keep_those_of_the_strategys_own_batch() -> None:
+    class Distilling(SupervisedPlugin):
+        """Looks at the features, as Avalanche's FeatureDistillationPlugin."""
+
+        def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+            assert torch.equal(strategy.model.features, strategy.model.body(strategy.mb_x))
+
+    stream, network = tiny_stream(experiences=2), Keeping()
+    dreaming = DreamPlugin(ClassBalanced(10), wake_replay=8, night=[NREM(2, batch_size=4)])
+    train(naive(stream, [Distilling(), dreaming], network), benchmark_of(stream).train_stream)
+    assert dreaming.samples["replayed"] > 0
+
+
 def test_beside_a_replay_plugin_the_memory_is_offered_the_days_samples() -> None:
     class Offered(Reservoir):
         count = 0

@@ -156,7 +156,7 @@ class SleepCallback(*callback_bases()):  # type: ignore[misc]
         # where an earlier fit was stopped within an epoch, a new one begins; a checkpoint, if any, is loaded after this
         self.state.epoch_over = True
         epochs = self._epochs = self._made(trainer, pl_module)
-        if trainer.fast_dev_run:
+        if trainer.fast_dev_run and comes(self.schedule):
             # the Trainer allows the steps of the day alone; it stops after one epoch all the same
             trainer.fit_loop.epoch_loop.max_steps = -1
         source = trainer.fit_loop._data_source

@@ -102,11 +102,13 @@ class Epochs:
     def epoch_length(self, day: int) -> int:
         """Batches of the epoch of a day of given length; at most so many while the night is open.
 
+        A day without batches has no night: a Trainer skips an empty loader.
+
         Before the first epoch it is the mean over all, rounded up, so that learning rates that are planned by
         ``Trainer.estimated_stepping_batches`` reach to the end.
         """
         state = self.state
-        if self.resting():
+        if self.resting() or not day:
             return day
         if state.day_over and not state.epoch_over:
             return state.awake + sum(state.night)
@@ -126,14 +128,21 @@ class Epochs:
         return nights, self._night_steps(day or 0), kinds, day
 
     def announce(self, length: int) -> None:
-        """Set in the Trainer's loop how many batches the epoch has."""
+        """Set in the Trainer's loop how many batches the epoch has.
+
+        What another callback has added stays: Lightning's averages of weights count one batch too many, so that an
+        epoch for batch norm alone makes no step.
+        """
         trainer = self.trainer
         loop, fetcher = trainer.fit_loop, trainer.fit_loop._data_fetcher
         if fetcher is None or fetcher.length is None:
             return
-        loop.max_batches = fetcher.length = length
-        if isinstance(trainer.val_check_interval, float) and trainer.val_check_batch is not None:
-            trainer.val_check_batch = max(1, int(length * trainer.val_check_interval))
+        loop.max_batches += length - fetcher.length
+        fetcher.length = length
+        # a Trainer that validates by the clock has no such number
+        interval = getattr(trainer, "val_check_interval", None)
+        if isinstance(interval, float) and trainer.val_check_batch is not None:
+            trainer.val_check_batch = max(1, int(length * interval))
 
     # ---------------------------------------------------------------- the day
 

@@ -149,12 +149,9 @@ class NightReport:
 
     def _mean(self) -> float | None:
         """On the first validation data; None where there are none, or nothing that could be scored."""
-        loaders = self.trainer.val_dataloaders
-        if not loaders or not self.trainer.is_global_zero or not self.trainer.limit_val_batches:
+        loader = _first(self.trainer.val_dataloaders)
+        if loader is None or not self.trainer.is_global_zero or not self.trainer.limit_val_batches:
             return None
-        loader = (
-            next(iter(loaders.values() if isinstance(loaders, dict) else loaders)) if _several(loaders) else loaders
-        )
         whole, total = 0.0, 0
         try:
             # loaders draw their seeds from torch's global generator
@@ -169,5 +166,7 @@ class NightReport:
         return whole / total if total else None
 
 
-def _several(loaders: Any) -> bool:
-    return isinstance(loaders, list | tuple | dict)
+def _first(loaders: Any) -> Any:
+    """The first of several loaders, or the only one, whose length may be unknown; None without any."""
+    several = loaders.values() if isinstance(loaders, dict) else loaders
+    return next(iter(several), None) if isinstance(loaders, list | tuple | dict) else loaders

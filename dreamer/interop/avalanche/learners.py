@@ -87,6 +87,11 @@ def show_tasks(sleeper: Sleeper, step: Step, classes: Classes, day: Tensor | Non
             teacher.network.tasks = [*kept, *([] if day is None else [day])]
 
 
-def has_hooks(network: nn.Module) -> bool:
-    """Whether somebody watches what goes through a learner, or a part of it."""
-    return any(part._forward_hooks or part._forward_pre_hooks for part in network.modules())
+def is_watched(network: nn.Module) -> bool:
+    """Whether somebody sees what goes through a learner: by a hook, or in what a part of it keeps of its last call."""
+    return any(part._forward_hooks or part._forward_pre_hooks or _keeps(part) for part in network.modules())
+
+
+def _keeps(part: nn.Module) -> bool:
+    """Whether a module has a tensor that is neither a parameter nor a buffer, as Avalanche's FeatureExtractorModel."""
+    return any(isinstance(kept, Tensor) for kept in vars(part).values())

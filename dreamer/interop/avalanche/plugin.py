@@ -25,7 +25,7 @@ from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Batch, Classes, Dream, Output, Stage
 from dreamer.generators import Generator
 from dreamer.interop.avalanche.benchmarks import quiet
-from dreamer.interop.avalanche.learners import TASK, AdaptedLearner, has_heads, has_hooks, learner_of, show_tasks
+from dreamer.interop.avalanche.learners import TASK, AdaptedLearner, has_heads, is_watched, learner_of, show_tasks
 from dreamer.interop.avalanche.refusals import check_heads, check_strategy
 from dreamer.interop.avalanche.wiring import (
     CachedForward,
@@ -190,7 +190,7 @@ class DreamPlugin:
         self._entered, past = list(strategy.mbatch), self._step.dream
         if past is None or past.is_features or wants_features(self.wake.replay_objectives):
             return
-        if has_hooks(strategy.model):
+        if is_watched(strategy.model):
             # whoever watches the learner shall see the strategy's own batch, and last
             self._output = self._past_output(strategy, past)
             return
