@@ -21,6 +21,7 @@ from reproductions import (
     nights,
     pad_probe,
     papers,
+    record_runs,
     stability_gap,
     studies,
 )
@@ -80,6 +81,14 @@ def test_the_page_of_language_models_prints_what_is_kept() -> None:
     learnt = [round(0.98 * count) for count in recipe["stream"]["samples"]]
     for one in measured:
         assert one["steps"]["wake"] == sum(-(-count // recipe["wake"]["batch_size"]) for count in learnt)
+
+
+def test_the_page_of_records_prints_the_table_of_the_script() -> None:
+    page = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
+    assert record_runs.page() in page
+    for one in record_runs.RECORDS.recorded():
+        assert one["bytes"]["memory"] == 0, "no stored sample"
+        assert (one["stream"], one["arm"], one["seed"]) in record_runs.RECORDS.wanted()
 
 
 def test_the_page_of_fine_tuning_prints_what_was_lost() -> None:
