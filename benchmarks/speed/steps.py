@@ -86,7 +86,7 @@ def _wake_cases() -> Iterator[Case]:
     yield _wake("wake_mlp", "wake, MLP 784-400-400-10, batch of 128", mlp, (1, 28, 28), 128, 10, goal=goal, rounds=40)
     yield _wake("wake_conv", "wake, small convolutional network, batch of 32", _conv, (3, 32, 32), 32, 4, rounds=20)
     resnet = Goal(0.98, "at least 0.98 of the bare loop")
-    yield _wake("wake_resnet", "wake, ResNet-18, batch of 8", _resnet, (3, 32, 32), 8, 2, goal=resnet, rounds=12)
+    yield _wake("wake_resnet", "wake, ResNet-18, batch of 8", _resnet, (3, 32, 32), 8, 2, goal=resnet, rounds=30)
     yield Case("wake_lightning", "the same MLP", "step", "bare Lightning, without display and logger",
                _our_wake, _lightning_loop)  # fmt: skip
     fused = functools.partial(_our_wake, fused=True)
