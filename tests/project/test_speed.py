@@ -70,7 +70,7 @@ def test_the_page_prints_the_tables_of_the_record():
     record = table.read()
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert table.tables(record) in page
-    known = {found.name for found in (*steps.cases(), *parts.cases(), *runs.cases())}
+    known = {found.name for found in (*steps.cases(), *parts.cases(), *runs.cases(), *many.cases())}
     assert set(record["cases"]) <= known
 
 
