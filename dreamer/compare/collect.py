@@ -10,6 +10,7 @@ from dreamer.compare.fairness import differences
 from dreamer.compare.grid import Grid
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.config.binding import ConfigError
+from dreamer.core.text import plural
 from dreamer.jobs.manifest import completed
 from dreamer.jobs.runner import Missing, why_missing
 from dreamer.report.results import FILE_NAME, read_results, results_in
@@ -61,7 +62,7 @@ def of_folders(folders: Sequence[Path], reference: str | None = None, command: s
     arms = list(dict.fromkeys(run.arm for run in runs))
     if reference is not None and reference not in arms:
         raise ConfigError(f"reference: {reference!r} is none of the arms found: {', '.join(arms)}")
-    title = f"{len(arms)} strategies on {', '.join(dict.fromkeys(run.stream for run in runs))}"
+    title = f"{plural(len(arms), 'strategy')} on {', '.join(dict.fromkeys(run.stream for run in runs))}"
     return Comparison(title, tuple(runs), (), reference or arms[0], tuple(differences(runs)), command)
 
 

@@ -14,6 +14,7 @@ from dreamer.compare.cells import AVALANCHE, Cell
 from dreamer.config import registry
 from dreamer.config.binding import ConfigError, at, bind, check, parameters
 from dreamer.core.suggest import one_of
+from dreamer.core.text import plural
 from dreamer.interop.avalanche import options as avalanche_options
 from dreamer.jobs import manifest
 from dreamer.jobs.manifest import Program, slug
@@ -119,7 +120,7 @@ def read(asked: Mapping[str, Any]) -> Grid:
         warnings.append(f"Avalanche's arms get no augmentation, unlike ours: {', '.join(others)}")
     if augment == OWN and len({arm.recipes for arm in arms}) > 1:
         warnings.append("every recipe keeps its own augmentation of real samples, so arms may differ in it")
-    title = str(asked.get("title") or f"{len(arms)} strategies on {', '.join(label for label, *_ in places)}")
+    title = str(asked.get("title") or f"{plural(len(arms), 'strategy')} on {', '.join(label for label, *_ in places)}")
     return Grid(title, tuple(cells), reference, tuple(warnings), dict(asked), bool(asked.get("wandb")))
 
 

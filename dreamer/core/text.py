@@ -99,11 +99,13 @@ def size(nbytes: float | None) -> str:
 def plural(amount: int, noun: str) -> str:
     """An amount with its noun.
 
-    >>> plural(1, "seed"), plural(3, "pair of seeds")
-    ('1 seed', '3 pairs of seeds')
+    >>> plural(1, "seed"), plural(3, "pair of seeds"), plural(2, "strategy")
+    ('1 seed', '3 pairs of seeds', '2 strategies')
     """
     first, *rest = noun.split(" ", 1)
-    return " ".join([f"{amount:,}", first + "s" * (amount != 1), *rest])
+    if amount != 1:
+        first = f"{first[:-1]}ies" if first[-1] == "y" and first[-2] not in "aeiou" else f"{first}s"
+    return " ".join([f"{amount:,}", first, *rest])
 
 
 def listed(names: Sequence[str]) -> str:

@@ -36,8 +36,8 @@ class Sleep:
         strength: factor of the perturbations' amounts; a list gives one for each night, the last for all further ones.
         objectives: what the learner learns from a dream; by default the problem's hard and soft loss
             (cross-entropy and distillation of classes).
-        teacher: gives the soft targets: ``dawn``, ``dusk``, ``both`` (dawn for the old classes, dusk for the new ones),
-            or ``average`` (the learner's moving averages).
+        teacher: gives the soft targets: ``dawn``, ``dusk``, ``both`` (dawn for the old classes, dusk for the new ones,
+            the surer of a label for classes that came back), or ``average`` (the learner's moving averages).
         teacher_sees_perturbed: show the teacher the perturbed sample too; False shows it the clean one (consistency
             training).
         from_scratch: re-initialise the learner first, so that it learns everything in this stage.

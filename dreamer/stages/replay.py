@@ -40,8 +40,9 @@ class Replayer:
             features of the learner that a memory keeps), the others the samples; None mixes codes where there are any,
             and adds noise where there are none.
         teacher: ``dawn`` is the copy from before the experience, ``dusk`` the one from after it, ``both`` takes dawn
-            for the old classes and dusk for the new ones, each among its own classes; ``average`` is the moving average
-            of the learner that agrees best with a sample's label.
+            for the old classes and dusk for the new ones, each among its own classes, and for a class that came back,
+            as all do in domain-incremental streams, the one that is surer of the sample's label; ``average`` is the
+            moving average of the learner that agrees best with it.
         strength: factor of the perturbations' amounts: the n-th number for the n-th night, the last for all further
             ones.
     """
@@ -82,7 +83,7 @@ class Replayer:
         self, context: SleepContext, dream: Dream, perturbations: Sequence[Perturbation], rng: torch.Generator
     ) -> Dream:
         """Texts that were perturbed among those of one teacher, who writes in them, and says what comes next."""
-        by_teacher = [(teacher, rows) for teacher, rows, _ in self._taught(context, dream)]
+        by_teacher = [(teacher, rows) for teacher, rows, _ in self._taught(context, dream.x, dream)]
         for part in perturbations:
             x, y = dream.x.clone(), dream.y.clone()
             for who, rows in by_teacher or [(context.network, slice(None))]:
@@ -240,13 +241,13 @@ class Replayer:
         """
         if self.teacher == "average":
             return self._best_average(context, x, samples, features)
-        taught = self._taught(context, samples)
+        taught = self._taught(context, x, samples)
         if not taught:
             raise ValueError(f"a stage has teacher={self.teacher!r}, but there is none yet")
         outputs = [self._output(teacher, x[rows], samples, features, seen) for teacher, rows, seen in taught]
         return outputs[0] if len(outputs) == 1 else _in_order([rows for _, rows, _ in taught], outputs)
 
-    def _taught(self, context: SleepContext, samples: Dream) -> list[tuple[torch.nn.Module, Any, Tensor]]:
+    def _taught(self, context: SleepContext, x: Tensor, samples: Dream) -> list[tuple[torch.nn.Module, Any, Tensor]]:
         """The copies of the learner, each with the rows of the samples that it teaches and the groups it has seen."""
         dawn = None if self.teacher == "dusk" else context.dawn
         dusk = None if self.teacher == "dawn" else context.dusk
@@ -257,11 +258,18 @@ class Replayer:
             alone = dawn if dusk is None else dusk
             assert alone is not None
             return [(alone, slice(None), seen)]
-        # of a class that came back in another domain dusk is the teacher
         old = (context.old_classes & ~context.new_classes)[samples.groups]
+        back = (context.old_classes & context.new_classes)[samples.groups].nonzero().flatten()
+        if len(back) and self.problem.groups == "class":
+            # of a class that came back in another domain dusk may have forgotten how it was before
+            sure = [self._sureness(teacher, x[back], samples.rows(back)) for teacher in (dawn, dusk)]
+            old[back] = sure[0] > sure[1]
         parts = ((dawn, old, context.old_classes), (dusk, ~old, context.new_classes))
         # not every network takes an empty batch
         return [(teacher, rows.nonzero().flatten(), seen) for teacher, rows, seen in parts if rows.any()]
+
+    def _sureness(self, teacher: torch.nn.Module, x: Tensor, samples: Dream) -> Tensor:
+        return self.problem.sureness(forward(teacher, x, samples.is_features).logits, samples.y)
 
     def _best_average(self, context: SleepContext, x: Tensor, samples: Dream, features: bool) -> Output:
         """For each sample the moving average that agrees best with its target (CLS-ER, Arani et al. 2022)."""

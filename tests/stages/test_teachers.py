@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dreamer import config
 from dreamer.core.types import Dream, SleepContext
 from dreamer.networks.base import Frozen
+from dreamer.runs.run_config import run_config
 from dreamer.stages import NREM
+from dreamer.streams import digits
+from tests.helpers.tiny_runs import train
 
 OLD = torch.tensor([True, True, False, False])
 
@@ -71,7 +77,27 @@ def test_each_teacher_is_shown_its_own_dreams_alone(y: list[int], by_dawn: list[
     assert (dawn.network.shown, dusk.network.shown) == (by_dawn, by_dusk)
 
 
-def test_of_a_class_that_came_back_dusk_is_the_teacher() -> None:
-    dream, _, dawn, dusk = taught([0, 1], new=torch.tensor([True, False, True, True]))
-    assert (dawn.network.shown, dusk.network.shown) == ([1], [1])
-    assert torch.isinf(dream.teacher[0, 1]) and torch.isfinite(dream.teacher[0, [0, 2, 3]]).all()
+def test_of_a_class_that_came_back_the_teacher_speaks_who_is_surer_of_it() -> None:
+    new = torch.tensor([False, True, True, True])
+    dream, x, dawn, dusk = taught([0, 1] * 10, new=new)
+    old, recent = dawn.network.layer(x), dusk.network.layer(x)
+    by_dawn = old.softmax(1)[:, 1] > recent.softmax(1)[:, 1]
+    assert 0 < by_dawn[1::2].sum() < 10
+    for row, label in enumerate(dream.y.tolist()):
+        outputs, seen = (old, OLD) if label == 0 or by_dawn[row] else (recent, new)
+        assert torch.allclose(dream.teacher[row], outputs[row].masked_fill(~seen, -torch.inf), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_nights_recover_old_domains_of_the_same_classes(seed: int) -> None:
+    """Odd or even, of two other digits every day: what dusk has forgotten dawn teaches."""
+    words = ("stream.scenario=domain", "stream.experiences=3", "wake.steps=200", "night.1.steps=[10,150,300]")
+    torch.manual_seed(seed)
+    stream = digits(scenario="domain", experiences=3)
+    module = run_config(config.read("digits", *words, seed=seed)).build_module(stream)
+    train(module, stream)
+    evening, morning = (
+        statistics.mean(row["accuracy"][:2]) for row in module.results()["accuracy_matrix"]["rows"][-2:]
+    )
+    assert morning > evening + 0.2 and morning > 0.9
