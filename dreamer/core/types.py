@@ -103,8 +103,8 @@ class Dream(NamedTuple):
         """(B,) int64 groups in [0, G) by which a replay is balanced: domains, or classes."""
         return self.y if self.group is None else self.group
 
-    def rows(self, rows: slice | Tensor) -> Dream:
-        """Some of the batch: a slice, or their (N,) int64 numbers."""
+    def rows(self, rows: slice) -> Dream:
+        """Some of the batch."""
         fields = None if self.fields is None else {name: column[rows] for name, column in self.fields.items()}
         cut = Dream._make(part[rows] if isinstance(part, Tensor) else part for part in self)
         return cut._replace(fields=fields)

@@ -83,7 +83,7 @@ class Replayer:
         self, context: SleepContext, dream: Dream, perturbations: Sequence[Perturbation], rng: torch.Generator
     ) -> Dream:
         """Texts that were perturbed among those of one teacher, who writes in them, and says what comes next."""
-        by_teacher = [(teacher, rows) for teacher, rows, _ in self._taught(context, dream.x, dream)]
+        by_teacher = [(teacher, rows) for teacher, rows, _ in self._taught(context, dream)]
         for part in perturbations:
             x, y = dream.x.clone(), dream.y.clone()
             for who, rows in by_teacher or [(context.network, slice(None))]:
@@ -241,13 +241,17 @@ class Replayer:
         """
         if self.teacher == "average":
             return self._best_average(context, x, samples, features)
-        taught = self._taught(context, x, samples)
+        taught = self._taught(context, samples)
         if not taught:
             raise ValueError(f"a stage has teacher={self.teacher!r}, but there is none yet")
+        if self.teacher == "both" and context.dawn is not None and context.dusk is not None:
+            back = (context.old_classes & context.new_classes)[samples.groups]
+            if back.any() and self.problem.groups == "class":
+                return self._surer(context, (context.dawn, context.dusk), x, samples, back, features)
         outputs = [self._output(teacher, x[rows], samples, features, seen) for teacher, rows, seen in taught]
         return outputs[0] if len(outputs) == 1 else _in_order([rows for _, rows, _ in taught], outputs)
 
-    def _taught(self, context: SleepContext, x: Tensor, samples: Dream) -> list[tuple[torch.nn.Module, Any, Tensor]]:
+    def _taught(self, context: SleepContext, samples: Dream) -> list[tuple[torch.nn.Module, Any, Tensor]]:
         """The copies of the learner, each with the rows of the samples that it teaches and the groups it has seen."""
         dawn = None if self.teacher == "dusk" else context.dawn
         dusk = None if self.teacher == "dawn" else context.dusk
@@ -259,17 +263,35 @@ class Replayer:
             assert alone is not None
             return [(alone, slice(None), seen)]
         old = (context.old_classes & ~context.new_classes)[samples.groups]
-        back = (context.old_classes & context.new_classes)[samples.groups].nonzero().flatten()
-        if len(back) and self.problem.groups == "class":
-            # of a class that came back in another domain dusk may have forgotten how it was before
-            sure = [self._sureness(teacher, x[back], samples.rows(back)) for teacher in (dawn, dusk)]
-            old[back] = sure[0] > sure[1]
         parts = ((dawn, old, context.old_classes), (dusk, ~old, context.new_classes))
         # not every network takes an empty batch
         return [(teacher, rows.nonzero().flatten(), seen) for teacher, rows, seen in parts if rows.any()]
 
-    def _sureness(self, teacher: torch.nn.Module, x: Tensor, samples: Dream) -> Tensor:
-        return self.problem.sureness(forward(teacher, x, samples.is_features).logits, samples.y)
+    def _surer(
+        self,
+        context: SleepContext,
+        teachers: tuple[torch.nn.Module, torch.nn.Module],
+        x: Tensor,
+        samples: Dream,
+        back: Tensor,
+        features: bool,
+    ) -> Output:
+        """The outputs of dawn or dusk; for a class that came back, of the one that is surer of a sample's label.
+
+        Dusk may have forgotten how such a class was before, and dawn has not seen how it is now.
+
+        Args:
+            back: (B,) bool, the samples of classes that came back.
+        """
+        outputs = [forward(teacher, x, samples.is_features, features) for teacher in teachers]
+        dawn, dusk = (self.problem.sureness(output.logits, samples.y) for output in outputs)
+        by_dusk = torch.where(back, dusk >= dawn, ~context.old_classes[samples.groups])
+        seen = (context.old_classes, context.new_classes)
+        restricted = [
+            output._replace(logits=self.problem.restrict(output.logits, own))
+            for output, own in zip(outputs, seen, strict=True)
+        ]
+        return _choose(by_dusk.long(), restricted)
 
     def _best_average(self, context: SleepContext, x: Tensor, samples: Dream, features: bool) -> Output:
         """For each sample the moving average that agrees best with its target (CLS-ER, Arani et al. 2022)."""
