@@ -29,7 +29,7 @@ test: $(VENV)/installed-test ## install what the tests need, run all that start 
 test-all: $(VENV)/installed-test ## run every test, also those that start processes
 	$(BIN)/python -m pytest $(SPREAD) -m "" --durations=30
 
-coverage: $(VENV)/installed-test ## run every test, and print which lines none of them runs (takes half as long again)
+coverage: $(VENV)/installed-test ## run every test, and print which lines none of them runs (takes nearly twice as long)
 	$(BIN)/python -m pytest $(SPREAD) -m "" --cov
 
 test-oldest: ## run some tests with the oldest versions that pyproject.toml states

@@ -65,12 +65,17 @@ def test_outside_a_terminal_every_finished_stage_is_one_line():
     assert lines[-1].endswith(f"accuracy so far {final:.1%}, 0:00:00 left")
 
 
-def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypatch):
+def shown(terminal, monkeypatch):
+    """A module that was trained, and all that was drawn meanwhile."""
     monkeypatch.setattr(progress_module, "time", Clock())
     stream = tiny_stream()
     module = tiny_module(stream)
     train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
-    text = plain(terminal.getvalue())
+    return module, plain(terminal.getvalue())
+
+
+def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypatch):
+    module, text = shown(terminal, monkeypatch)
     for stage in module.hypnogram:
         where = f"experience {stage.experience + 1} of 3, stage {stage.index + 1} of 9"
         assert re.search(rf"{stage.kind} +.*{where}.*step {stage.steps} of {stage.steps}", text), stage
@@ -81,11 +86,7 @@ def test_in_a_terminal_it_shows_stage_step_accuracy_and_time(terminal, monkeypat
 
 def test_in_a_narrow_terminal_the_bar_gives_way_and_not_the_steps(terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(progress_module, "time", Clock())
-    stream = tiny_stream()
-    module = tiny_module(stream)
-    train(module, stream, callbacks=[RunProgress(file=terminal)], enable_progress_bar=True)
-    text = plain(terminal.getvalue())
+    module, text = shown(terminal, monkeypatch)
     for stage in module.hypnogram:
         assert re.search(rf"stage {stage.index + 1} of 9 .*step {stage.steps} of {stage.steps}\b", text), stage
 
