@@ -166,6 +166,11 @@ class Generator(nn.Module, ABC):
     # ---------------------------------------------------------------- what stages call
 
     @property
+    def tells_apart(self) -> bool:
+        """Whether a dream is of an experience of the class that was asked for, though perhaps of another class."""
+        return self.conditional or self.continual == "grow"
+
+    @property
     def dreamable(self) -> Tensor:
         """(K,) bool, the classes that it can dream of now."""
         able = torch.zeros(self.num_classes, dtype=torch.bool, device=self.experience.device)

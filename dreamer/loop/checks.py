@@ -94,6 +94,7 @@ def check_replay(stream: Stream, parts: Parts, x: Tensor) -> None:
         _check_source(where, replayer, parts)
         _check_perturbations(where, replayer, parts)
         _try_replay(where, replayer, parts, stream, x)
+    _check_names(parts)
 
 
 def _check_stream(stream: Stream, parts: Parts) -> None:
@@ -295,6 +296,23 @@ def _check_source(where: str, replayer: Replayer, parts: Parts) -> None:
                 f"{where}: memory and generator cannot be replayed together, "
                 "because one gives samples and the other features of the learner"
             )
+
+
+def _check_names(parts: Parts) -> None:
+    """Warn of nights whose dreams the learner names when it has just forgotten what they are of."""
+    generator = parts.generator
+    if generator is None or generator.tells_apart or (parts.wake.replays and parts.wake.replayer.source != "day"):
+        return
+    for where, stage, replayer in parts.replayers():
+        if stage is not parts.wake and replayer.unlabelled(generator):
+            name = type(generator).__name__
+            warnings.warn(
+                f"{where}: dreams of {name} have no labels, and the learner that names them has forgotten old classes, "
+                "because nothing is replayed by day: expected wake.replay above 0, generator.continual='grow', or a "
+                "generator that knows classes",
+                stacklevel=2,
+            )
+            return
 
 
 def _check_perturbations(where: str, replayer: Replayer, parts: Parts) -> None:

@@ -177,18 +177,33 @@ class Replayer:
         return generator.written_by(Teachers(dawn, dusk, context.old_classes & ~context.new_classes))
 
     def _named(self, context: SleepContext, dream: Dream, drawn: Tensor) -> Dream:
-        """Dreams whose targets nobody knows, with those that the teacher gives them; perturbations need them.
+        """Dreams whose targets nobody knows, with those that a teacher gives them; perturbations need them.
 
-        Where tasks are given, ``drawn`` gives the task of each dream, and the label is the best of its classes.
+        At night dawn names what is old and dusk what is new, as far as the generator tells them apart: unless the day
+        replayed, dusk takes what is old for something new. Where tasks are given, ``drawn`` gives the task of each
+        dream, and the label is the best of its classes.
         """
         awake = context.night < 0
-        teacher = context.dawn if awake else context.dusk
-        if teacher is None:
-            raise ValueError("unlabelled dreams need a teacher that names them, but there is none yet")
-        candidates = (context.old_classes if awake else context.seen_classes).expand(len(drawn), -1)
-        if context.active is not None:
-            candidates = candidates & context.active[drawn]
-        y = self.problem.name(forward(teacher, dream.x, dream.is_features).logits.float(), candidates)
+        teachers = [(context.dawn if awake else context.dusk, context.old_classes if awake else context.seen_classes)]
+        by_both = not awake and self.teacher == "both" and context.dawn is not None and context.dusk is not None
+        if by_both and context.generator is not None and context.generator.tells_apart:
+            teachers = [(context.dawn, context.old_classes), (context.dusk, context.new_classes)]
+        names, sure = [], []
+        for teacher, groups in teachers:
+            if teacher is None:
+                raise ValueError("unlabelled dreams need a teacher that names them, but there is none yet")
+            candidates = groups.expand(len(drawn), -1)
+            if context.active is not None:
+                candidates = candidates & context.active[drawn]
+            logits = forward(teacher, dream.x, dream.is_features).logits.float()
+            names.append(self.problem.name(logits, candidates))
+            sure.append(self.problem.sureness(logits, names[-1]))
+        y = names[0]
+        if len(names) == 2:
+            # a group that came back may be as dawn knows it, or as dusk does
+            back = (context.old_classes & context.new_classes)[drawn]
+            by_dusk = torch.where(back, sure[1] >= sure[0], ~context.old_classes[drawn])
+            y = torch.where(by_dusk.view(-1, *[1] * (y.ndim - 1)), names[1], y)
         # mixed codes have mixed groups, which are no targets where groups are domains
         return dream._replace(y=y) if self.problem.groups == "class" else dream._replace(y=y, p=None, group=drawn)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import statistics
+import warnings
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dreamer import config
-from dreamer.core.types import Dream, SleepContext
+from dreamer.core.types import Batch, Dream, SleepContext
+from dreamer.generators import VAE
 from dreamer.networks.base import Frozen
 from dreamer.runs.run_config import run_config
 from dreamer.stages import NREM
@@ -86,6 +89,80 @@ def test_of_a_class_that_came_back_the_teacher_speaks_who_is_surer_of_it() -> No
     for row, label in enumerate(dream.y.tolist()):
         outputs, seen = (old, OLD) if label == 0 or by_dawn[row] else (recent, new)
         assert torch.allclose(dream.teacher[row], outputs[row].masked_fill(~seen, -torch.inf), atol=1e-6)
+
+
+class Teacher(nn.Module):
+    """A network that gives every sample the same logits."""
+
+    def __init__(self, *logits: float):
+        super().__init__()
+        self.logits = torch.tensor(logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits.expand(len(x), -1)
+
+
+@pytest.mark.parametrize(
+    ("continual", "new", "named"),
+    [
+        ("grow", ~OLD, [1, 1, 3, 3]),  # of an old snapshot by dawn, of the last by dusk
+        ("grow", torch.tensor([True, False, True, True]), [3, 1, 3, 3]),  # class 0 came back: by the surer one
+        ("rehearse", ~OLD, [3, 3, 3, 3]),  # one snapshot of all: nobody knows, and dusk saw all of them
+    ],
+)
+def test_dreams_without_labels_are_named_by_whoever_has_not_forgotten(
+    continual: Literal["grow", "rehearse"], new: Tensor, named: list[int]
+) -> None:
+    generator, rng = VAE((3,), 4, latent_dim=2, hidden=(4,), continual=continual), torch.Generator().manual_seed(0)
+    for experience, labels in enumerate(([0, 1], [2, 3])):
+        generator.end_experience([Batch(torch.rand(2, 3), torch.tensor(labels))], experience, rng)
+    if not torch.equal(new, ~OLD):
+        generator.snapshots[-1].classes = torch.tensor([0, 2, 3])
+    context = SleepContext(
+        network=nn.Identity(),
+        dawn=Frozen(Teacher(0.0, 2.0, 0.0, 0.0)),
+        dusk=Frozen(Teacher(0.0, 0.0, 0.0, 9.0)),
+        averages=(),
+        memory=None,
+        generator=generator,
+        old_classes=OLD,
+        new_classes=new,
+        active=None,
+        experiences_seen=2,
+        night=1,
+    )
+    drawn = torch.arange(4)
+    dream = generator.dream(drawn, rng)
+    stage = NREM(1, perturbations=[])
+    only = [torch.zeros(4, dtype=torch.bool).index_fill(0, label, True) for label in drawn[:, None]]
+    assert dream.y.tolist() == [-1] * 4
+    assert [int(stage.replayer(context, classes, 1, rng).y) for classes in only] == named
+
+
+@pytest.mark.parametrize(
+    ("words", "warned"), [((), True), (("generator.continual=grow",), False), (("wake.replay=8",), False)]
+)
+def test_a_night_is_warned_of_whose_dreams_nobody_can_name(words: tuple[str, ...], warned: bool) -> None:
+    settings = config.read("digits", "generator={name: vae}", *words, seed=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run_config(settings).build_module(digits()).plan(digits())
+    assert any("dreams of VAE have no labels" in str(each.message) for each in caught) is warned
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_nights_recover_old_classes_of_dreams_without_labels(seed: int) -> None:
+    vae = "generator={name: vae, continual: grow, latent_dim: 16, hidden: [200]}"
+    words = (vae, "stream.experiences=2", "wake.steps=300", "night.1.steps=[10,200]")
+    torch.manual_seed(seed)
+    stream = digits(experiences=2)
+    module = run_config(config.read("digits", *words, seed=seed)).build_module(stream)
+    train(module, stream)
+    evening, morning = (
+        statistics.mean(row["accuracy"][:2]) for row in module.results()["accuracy_matrix"]["rows"][-2:]
+    )
+    assert morning > evening + 0.2 and morning > 0.8
 
 
 @pytest.mark.slow
