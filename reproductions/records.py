@@ -63,9 +63,9 @@ def run_of(words: Sequence[str], folder: Path) -> tuple[dict[str, Any], float]:
     return json.loads((folder / "results.json").read_text(encoding="utf-8")), seconds
 
 
-def write_between(page: Path, script: str, text: str) -> None:
-    """Write into a page what stands between the two comments that name a script."""
-    begin, end = f"<!-- written by reproductions/{script}.py -->", "<!-- until here -->"
+def write_between(page: Path, script: str, text: str, which: str = "") -> None:
+    """Write into a page what stands between the two comments that name a script, and which of its tables it is."""
+    begin, end = f"<!-- written by reproductions/{script}.py{which and ': '}{which} -->", "<!-- until here -->"
     before, rest = page.read_text(encoding="utf-8").split(begin)
     page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8")
 

@@ -17,6 +17,7 @@ from reproductions import (
     caltech,
     domains,
     fine_tuning,
+    language_studies,
     night_schedules,
     nights,
     pad_probe,
@@ -201,9 +202,6 @@ def test_the_picture_of_the_snake_is_drawn_from_its_curves(tmp_path: Path) -> No
         ("snake", "mnist", "accuracy", "real_100 real_50 accumulate real_10 replace perturbed_codes perturbed_pixels"),
         ("snake", "mnist", "recall", "real_100 real_50 accumulate real_10 replace perturbed_codes perturbed_pixels"),
         ("snake", "mnist", "precision", "real_100 real_50 accumulate real_10 replace perturbed_codes perturbed_pixels"),
-        ("language-room", "toy", "kept", "none real own_next own_kl own_perturbed night"),
-        ("language-facts", "people_200", "accuracy", "nothing text own_words own_recombined by_hand"),
-        ("language-facts", "people_200", "stored", "nothing text own_words own_recombined by_hand"),
         ("pad", "cifar10", "accuracy", "full without_rem"),
         ("pad", "cifar10_10000", "accuracy", "full without_rem rem_removed without_nrem wake_only"),
         ("pad", "cifar10_10000", "occluded", "full without_rem rem_removed without_nrem wake_only"),
@@ -219,13 +217,14 @@ def test_the_page_of_the_studies_prints_what_they_wrote_down(study: str, data: s
         assert f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" in page, arm
 
 
-def test_the_page_of_the_studies_prints_what_the_snake_of_language_wrote_down() -> None:
-    with (ROOT / "docs" / "studies" / "language-snake" / "results.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["perplexity"]]
+@pytest.mark.parametrize("study", language_studies.TABLES)
+def test_the_page_of_the_studies_prints_what_those_of_language_wrote_down(study: str) -> None:
     page = (ROOT / "docs" / "studies_results.md").read_text(encoding="utf-8")
-    for arm in ("replace", "beside", "accumulate", "perturbed"):
-        values = [float(row["perplexity"]) for row in rows if row["arm"] == arm]
-        assert f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" in page, arm
+    table = language_studies.table(study)
+    assert table in page
+    there = {(row["data"], row["arm"]) for row in language_studies.cells(study) if row["seconds"]}
+    assert there <= set(language_studies.TABLES[study].arms)
+    assert table.count("\n|") == 2 + len(there)
 
 
 def test_the_page_of_the_studies_prints_the_probe_of_rescaled_codes() -> None:
