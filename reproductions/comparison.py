@@ -1,7 +1,7 @@
 """Arms on streams, paired by seed: the runs of a comparison on record, and their table.
 
-Every run is a process of its own on one thread, so that its CPU time can be measured; runs that are on disk are not
-made again.
+Every run is a process of its own on one thread, so that its CPU time can be measured; runs that are on disk, or on
+record from a machine of the same kind, are not made again.
 """
 
 from __future__ import annotations
@@ -66,10 +66,12 @@ class Comparison:
 
     def make(self, data_root: str, folders: Path, jobs: int) -> None:
         """Make the runs that are missing; all that are there are on record after each of them."""
-        made: dict[tuple[str, str, int], dict[str, Any]] = {}
+        made = {(run["stream"], run["arm"], run["seed"]): run for run in self._still_valid()}
         lock = threading.Lock()
 
         def one(which: tuple[str, str, int]) -> None:
+            if which in made:
+                return
             found = self._run(data_root, folders, *which)
             with lock:
                 made[which] = found
@@ -130,13 +132,22 @@ class Comparison:
             lines.append(f"| {' | '.join(cells)} |")
         return "\n".join(lines)
 
+    def _words(self, stream: str, arm: str, seed: int) -> list[str]:
+        return [stream, *self.streams[stream].arms[arm], "--seed", str(seed)]
+
+    def _still_valid(self) -> list[dict[str, Any]]:
+        """Recorded runs of the present commands, whose CPU seconds compare with those to come."""
+        record = records.read(self.record, {"machine": None, "runs": []})
+        commands = {f"dreamer run {' '.join(self._words(*which))}" for which in self.wanted()}
+        return [run for run in record["runs"] if run["command"] in commands and record["machine"] == records.machine()]
+
     def _run(self, data_root: str, folders: Path, stream: str, arm: str, seed: int) -> dict[str, Any]:
         """Make one run, unless it is there; what it scored and cost."""
         folder = folders / stream / f"{arm.replace(' ', '_').replace(',', '')}_{seed}"
         record = folder / "record.json"
         if record.exists():
             return json.loads(record.read_text(encoding="utf-8"))
-        words = [stream, *self.streams[stream].arms[arm], "--seed", str(seed)]
+        words = self._words(stream, arm, seed)
         results, seconds = records.run_of([*words, f"data.root={data_root}", "--out", str(folder)], folder)
         measured = {
             "stream": stream,

@@ -1,0 +1,40 @@
+"""Runs on record are made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reproductions import records
+from reproductions.comparison import Comparison, Protocol
+
+
+def test_runs_on_record_are_made_again_only_for_another_machine_or_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def run_of(words: list[str], folder: Path) -> tuple[dict[str, Any], float]:
+        ran.append(words)
+        folder.mkdir(parents=True)
+        metrics = {"average_accuracy": 0.9, "forgetting": 0.1, "sleep_gain": None}
+        cost = {"samples": {}, "optimizer_steps": {"wake": 1}, "bytes": {}}
+        versions = dict.fromkeys(("python", "torch", "lightning"), "1")
+        return {"metrics": metrics, "cost": cost, "versions": versions, "accuracy_matrix": {"rows": []}}, 1.0
+
+    def make(machine: str, folder: str, **arms: tuple[str, ...]) -> int:
+        monkeypatch.setattr(records, "machine", lambda: machine)
+        ran.clear()
+        Comparison(tmp_path / "record.json", {"digits": Protocol((1, 2), arms)}, "a").make("data", tmp_path / folder, 1)
+        return len(ran)
+
+    monkeypatch.setattr(records, "run_of", run_of)
+    assert make("one", "first", a=()) == 2
+    assert make("one", "second", a=(), b=("wake.steps=1",)) == 2
+    assert make("one", "third", a=(), b=("wake.steps=2",)) == 2
+    assert make("another", "fourth", a=(), b=("wake.steps=2",)) == 4
+    record = records.read(tmp_path / "record.json", None)
+    assert record["machine"] == "another"
+    assert [(run["arm"], run["seed"]) for run in record["runs"]] == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
