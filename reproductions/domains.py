@@ -88,11 +88,12 @@ def run(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[st
         "bytes": results["cost"]["bytes"],
         # of a run that was resumed, since it was
         "cpu_seconds": None if stopped else round(seconds, 1),
+        "machine": records.machine(),
         "versions": {name: results["versions"][name] for name in ("python", "torch", "lightning")},
     }
     if not changes:
         with _lock:
-            records.write(RECORD, {"machine": records.machine(), "runs": [*recorded(), measured]})
+            records.write(RECORD, {"runs": [*recorded(), measured]})
     return measured
 
 
@@ -119,10 +120,11 @@ def lost(one: Mapping[str, Any]) -> list[float]:
 def tables(measured: Sequence[dict[str, Any]]) -> str:
     """Bits per byte at the end, what was lost of each domain, and the matrix of one run with nights."""
     seeds = sorted({one["seed"] for one in measured})
+    machines = records.lettered(measured)
     lines = [
         f"Bits per byte of held-out text, less is better; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}:",
         "",
-        f"| arm | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds |",
+        f"| arm | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds of each run (machine) |",
         "|---" * (len(DOMAINS) + 4) + "|",
     ]
     for arm in ARMS:
@@ -133,8 +135,11 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
         columns = [*zip(*scores, strict=True), [statistics.mean(score) for score in scores]]
         losses = [statistics.mean(lost(one)) for one in mine]
         cells = [records.spread(each) for each in (*columns, losses)]
-        seconds = [one["cpu_seconds"] for one in mine if one["cpu_seconds"] is not None]
-        lines.append(f"| {arm} | {' | '.join(cells)} | {records.spread(seconds, 0) if seconds else ''} |")
+        seconds = [
+            f"{one['cpu_seconds']:.0f} ({machines[one['machine']]})" for one in mine if one["cpu_seconds"] is not None
+        ]
+        lines.append(f"| {arm} | {' | '.join(cells)} | {', '.join(seconds)} |")
+    lines += ["", "Machines: " + "; ".join(f"{letter}, {name}" for name, letter in machines.items()) + "."]
     nights = of(measured, OURS)
     return "\n".join([*lines, *(matrix(nights[0]) if nights else [])])
 

@@ -66,10 +66,11 @@ def run(model: str, texts: str, folder: Path, strength: str, replay: int) -> Non
         "replay": replay,
         "command": f"python examples/{EXAMPLE.name} MODEL TEXTS {' '.join(options)}",
         "model": Path(model).name,
+        "machine": records.machine(),
     }
     with _lock:
         runs = [*recorded(), measured | printed(log.read_text(encoding="utf-8"))]
-        records.write(RECORD, {"machine": records.machine(), "runs": runs})
+        records.write(RECORD, {"runs": runs})
 
 
 def printed(text: str) -> dict[str, Any]:
@@ -94,11 +95,12 @@ def tables(measured: Sequence[Mapping[str, Any]]) -> str:
     if not measured:
         return "Not yet run."
     names = [one["name"] for one in measured[0]["sets"]]
+    machines = records.lettered(measured)
     lines = [
         f"`{measured[0]['model']}`, {STEPS} steps. Change in bits per byte of held-out text, below 0 is better, with "
         "95 % intervals over its blocks:",
         "",
-        f"| learning rate | own texts a batch | {' | '.join(names)} | CPU seconds | GiB |",
+        f"| learning rate | own texts a batch | {' | '.join(names)} | CPU seconds (machine) | GiB |",
         "|---" * (len(names) + 4) + "|",
     ]
     for strength, rate in STRENGTHS.items():
@@ -107,10 +109,11 @@ def tables(measured: Sequence[Mapping[str, Any]]) -> str:
             cells = [_change(lost[name]) for name in names]
             lines.append(
                 f"| {rate:g} ({strength}) | {one['replay'] or 'none'} | {' | '.join(cells)} "
-                f"| {one['cpu_seconds']:.0f} | {one['gib']:.1f} |"
+                f"| {one['cpu_seconds']:.0f} ({machines[one['machine']]}) | {one['gib']:.1f} |"
             )
     before = ", ".join(f"{one['name']} {one['before']:.2f}" for one in measured[0]["sets"])
-    return "\n".join([*lines, "", f"Before: {before} bits per byte. The model is trained on {TRAINED} alone."])
+    lines += ["", f"Before: {before} bits per byte. The model is trained on {TRAINED} alone.", ""]
+    return "\n".join([*lines, "Machines: " + "; ".join(f"{letter}, {name}" for name, letter in machines.items()) + "."])
 
 
 def _change(one: Mapping[str, Any]) -> str:

@@ -6,10 +6,11 @@ import json
 import os
 import platform
 import statistics
+import string
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any
@@ -90,3 +91,12 @@ def machine() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor()}, one thread"
+
+
+def lettered(measured: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """A letter for each machine of some runs, whose seconds do not compare with those of another.
+
+    >>> lettered([{"machine": "two cores"}, {"machine": "a laptop"}, {"machine": "two cores"}])
+    {'two cores': 'A', 'a laptop': 'B'}
+    """
+    return dict(zip(dict.fromkeys(one["machine"] for one in measured), string.ascii_uppercase, strict=False))
