@@ -124,7 +124,8 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
     lines = [
         f"Bits per byte of held-out text, less is better; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}:",
         "",
-        f"| arm | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds of each run (machine) |",
+        f"| arm | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds of each run "
+        "(machine) |",
         "|---" * (len(DOMAINS) + 4) + "|",
     ]
     for arm in ARMS:
