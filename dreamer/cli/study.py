@@ -56,10 +56,12 @@ def study(
     from dreamer.jobs.job import Interrupted
     from dreamer.jobs.runner import Resources
     from dreamer.studies import run as studies
-    from dreamer.studies.study import load
+    from dreamer.studies.study import load, short_of_seeds
     from dreamer.studies.tables import plain_findings
 
     registered = load(name, items or [], quick)
+    if warning := short_of_seeds(registered):
+        typer.echo(warning, err=True)
     folder = out or Path("runs") / "study" / (f"{registered.name}-quick" if quick else registered.name)
     try:
         findings = studies.conduct(registered, folder, Resources(workers=workers, threads=threads), mix, command_line())

@@ -11,6 +11,7 @@ from dreamer import config
 from dreamer.config.binding import ConfigError, bind
 from dreamer.core.suggest import one_of
 from dreamer.jobs.manifest import slug
+from dreamer.metrics.significance import pairs_needed
 from dreamer.studies.experiments import base
 from dreamer.studies.experiments.base import Experiment, Measure
 
@@ -91,6 +92,20 @@ class Study:
 def catalog() -> dict[str, Path]:
     """The studies that can be called by name."""
     return {path.stem: path for path in sorted((config.folder() / "studies").glob("*.yaml"))}
+
+
+def short_of_seeds(study: Study) -> str:
+    """Why its primary contrasts cannot conclude anything, whatever is found; nothing where they can."""
+    tests = len(study.primary)
+    enough = pairs_needed(tests)
+    for contrast in study.primary:
+        seeds = len({cell.seed for cell in study.cells if cell.data == contrast.data})
+        if seeds < enough:
+            return (
+                f"{seeds} seeds on {contrast.data}: no difference can be concluded from {tests} primary "
+                f"contrast{'s' * (tests > 1)} with fewer than {enough}"
+            )
+    return ""
 
 
 def load(name: str, words: Sequence[str] = (), quick: bool = False) -> Study:

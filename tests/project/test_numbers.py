@@ -69,6 +69,15 @@ def snakes() -> list[Paired]:
 
 
 @cache
+def generations() -> list[Paired]:
+    replace, beside, varied = (
+        by_seed("language-snake", "documentation", arm, "perplexity") for arm in ("replace", "beside", "perturbed")
+    )
+    pairs = ((replace, beside), (varied, replace))
+    return paired_tests([[one[seed] - other[seed] for seed in one] for one, other in pairs])
+
+
+@cache
 def words(name: str, data: str, arm: str, against: str, measure: str) -> Paired:
     one, other = (by_seed(name, data, each, measure) for each in (arm, against))
     assert len(one) == len(other) == 6
@@ -120,6 +129,7 @@ def claims() -> list[tuple[str, list[float | None]]]:
     found, (reached, codes) = primary(), snakes()
     facts = words("language-facts", "people_200", "own_recombined", "text", "accuracy")
     kept = words("language-room", "toy", "own_kl", "none", "kept")
+    alone, _ = generations()
     retold = ("language-facts", "people_200", "own_recombined")
     return [
         ("94.65 against 96.34 %", [room("dreams_perturbed"), room("awake_perturbed")]),
@@ -162,8 +172,11 @@ def claims() -> list[tuple[str, list[float | None]]]:
             ],
         ),
         (
-            "human text is 79.3, with human text beside it 42.0",
-            [spoken("language-snake", "documentation", arm, "perplexity") / 100 for arm in ("replace", "beside")],
+            "human text is 82.3, with human text beside it 43.0 (+39.3, 95 % interval 34.7 to 43.9, p = 0.031)",
+            [
+                *(spoken("language-snake", "documentation", arm, "perplexity") / 100 for arm in ("replace", "beside")),
+                *(alone.difference / 100, None, alone.low / 100, alone.high / 100, alone.p_holm),
+            ],
         ),
         (
             "of 135 million weights fine-tuned hard on French novels (one run each), becomes worse on code and English "

@@ -120,5 +120,6 @@ def test_every_study_can_be_run_in_full_and_quick_and_has_a_question(name: str) 
     full, quick = study.load(name), study.load(name, quick=True)
     assert full.question and full.limits
     assert all(full.arms.values()) and all(full.data.values()), "an arm or data set is not described"
+    assert not study.short_of_seeds(full), "no primary contrast can be concluded"
     assert full.title == quick.title and set(quick.arms) <= set(full.arms)
     assert quick.primary == full.primary or not quick.primary or quick.primary[0].margin == full.primary[0].margin
