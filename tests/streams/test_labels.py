@@ -110,6 +110,19 @@ def test_items_with_texts_share_their_names_over_experiences() -> None:
     assert stream.class_order == ((0, 2), (1, 3))
 
 
+def test_of_a_file_name_and_a_class_in_an_item_the_class_is_the_label() -> None:
+    def items(*numbers: int) -> list[Any]:
+        return [(torch.rand(2), f"{number}.png", ("ant", "bee")[number % 2]) for number in numbers]
+
+    # two test samples alone would not tell
+    stream = from_datasets([(items(*range(8)), items(8, 9))], validation=0.0)  # type: ignore[list-item]
+    assert stream.class_names == ("ant", "bee")
+    assert stream.experiences[0].test.y.tolist() == [0, 1]
+    same = [(torch.rand(2), "ant", "red"), (torch.rand(2), "bee", "blue")]
+    with pytest.raises(ValueError, match="not clear which of the texts in an item, such as 'ant' and 'red'"):
+        from_datasets([(same, same)])  # type: ignore[list-item]
+
+
 class Endless(IterableDataset):
     def __iter__(self) -> Iterator[Any]:
         yield torch.rand(2), 1
