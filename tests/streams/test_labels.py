@@ -55,6 +55,13 @@ def test_frames_of_pandas() -> None:
         from_tensors(frame, frame["kind"], experiences=2)
 
 
+def test_arrays_that_may_not_be_written_to_are_copied() -> None:
+    x, y = X.astype(np.float32), Y.copy()
+    x.flags.writeable = y.flags.writeable = False
+    train = from_tensors(x, y, experiences=2).experiences[0].train
+    assert not np.shares_memory(train.x.numpy(), x)
+
+
 def test_whole_numbers_of_16_bits_are_samples() -> None:
     stream = from_tensors((60000 * X).astype(np.uint16), Y, experiences=2)
     batch = next(iter(stream.experiences[0].train.batches([torch.arange(3)])))
