@@ -112,7 +112,7 @@ class Epochs:
         state = self.state
         if self.resting() or not day:
             return day
-        if state.day_over and not state.epoch_over:
+        if state.day_over and (not state.epoch_over or self._resumed_behind_last()):
             return state.awake + sum(state.night)
         night = sum(self._night_steps(day))
         if self.running or not state.epoch_over:
@@ -121,6 +121,14 @@ class Epochs:
         epochs = max(1, self.trainer.max_epochs or 1)
         nights = sum(self._foreseen(day, state.drawn + ahead * day, ahead) is not False for ahead in range(epochs))
         return day - (-nights * night // epochs)
+
+    def _resumed_behind_last(self) -> bool:
+        """Whether a checkpoint was loaded that was saved behind the last batch of an epoch.
+
+        Lightning closes that epoch where it has as many batches as were trained, before it begins the next.
+        """
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return not self.running and 0 < progress.processed == progress.completed + 1
 
     def outlook(self, day: int | None) -> tuple[list[bool | None], list[int], list[Literal["nrem", "rem"]], int | None]:
         """What is known of the nights to come: see :meth:`dreamer.callbacks.sleep.report.NightReport.plan`."""
@@ -162,6 +170,11 @@ class Epochs:
             yield from day
             return
         self.begin()
+        if not self.running:
+            # Lightning has not called on_train_epoch_start: it was resumed in an epoch, or behind its last batch
+            self.running = True
+            if length is not None:
+                self.announce(self.epoch_length(length))
         state = self.state
         while not state.day_over:
             batch = next(day, _OVER)
