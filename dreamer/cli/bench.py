@@ -12,9 +12,12 @@ from typing import Annotated
 import typer
 
 import dreamer
+from dreamer.cli.common import WholeLines
 from dreamer.config.binding import ConfigError
 
-bench = typer.Typer(no_args_is_help=True, help="Measure the overhead of a run. Needs a checkout of the project.")
+bench = typer.Typer(
+    cls=WholeLines, no_args_is_help=True, help="Measure the overhead of a run. Needs a checkout of the project."
+)
 
 
 @bench.command("wake")

@@ -9,9 +9,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from dreamer.config.allowed import allow
 from dreamer.config.binding import ConfigError
+
+_UNCUT = 1000
+"""Letters: more than a first sentence has."""
+
+
+class WholeLines(TyperGroup):
+    """A group of commands that lists their first sentences whole, over several lines where they are long."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """By default they are cut at the end of the line."""
+        for command in self.commands.values():
+            command.short_help = command.get_short_help_str(_UNCUT)
+        super().format_commands(ctx, formatter)
+
 
 Items = Annotated[
     list[str] | None,

@@ -11,6 +11,7 @@ import typer
 
 from dreamer import __version__
 from dreamer.cli.bench import bench
+from dreamer.cli.common import WholeLines
 from dreamer.cli.compare import compare
 from dreamer.cli.list import list_
 from dreamer.cli.metrics import metrics
@@ -25,6 +26,7 @@ _KEY = re.compile(r"--[A-Za-z_][\w.]*=")
 
 app = typer.Typer(
     name="dreamer",
+    cls=WholeLines,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

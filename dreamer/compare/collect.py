@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dreamer.compare.fairness import differences
+from dreamer.compare.fairness import differences, other_data
 from dreamer.compare.grid import Grid
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.config.binding import ConfigError
@@ -50,9 +50,10 @@ def of_folders(folders: Sequence[Path], reference: str | None = None, command: s
         key = (run.stream, run.arm, run.seed)
         twin = found.get(key)
         if twin is not None and twin.results != run.results:
+            why = "".join(f"; {line}" for line in other_data([twin, run]))
             raise ConfigError(
                 f"{run.arm} on {run.stream} with seed {run.seed} was run twice, "
-                f"in {twin.folder} and {run.folder}: leave one out"
+                f"in {twin.folder} and {run.folder}: leave one out{why}"
             )
         # the run folder, which comes first, has pictures that W&B's copy has not
         found.setdefault(key, run)

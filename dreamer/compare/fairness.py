@@ -15,8 +15,8 @@ from dreamer.compare.cells import Cell
 from dreamer.compare.given import augmentation, data, plan
 from dreamer.compare.results import CompletedRun
 
-_OF_FOLDERS = ("folder", "hugging_face", "text")
-"""Streams of a user's own folder: others of one name are of the same data."""
+_OF_FOLDERS = ("folder", "hugging_face", "text", "table")
+"""Streams of a user's own folder or file: others of one name are of the same data."""
 _AMOUNTS = (
     ("optimiser steps", "steps", "; --match steps makes them equal where it can"),
     ("optimiser steps asleep", "steps_asleep", ""),
@@ -62,7 +62,7 @@ def differences(runs: Iterable[CompletedRun], planned: Iterable[Cell] = ()) -> l
     found = []
     for stream, by_name in by_stream.items():
         arms, every = list(by_name.values()), [run for arm in by_name.values() for run in arm.runs]
-        lines = [*_amounts(arms), *_given(arms), *_folders(every), *_pairing(every), *_versions(every)]
+        lines = [*_amounts(arms), *_given(arms), *other_data(every), *_pairing(every), *_versions(every)]
         found += [f"{stream}: {line}" if len(by_stream) > 1 else line for line in lines]
     return found
 
@@ -84,15 +84,15 @@ def _amounts(arms: list[_Arm]) -> list[str]:
     return found
 
 
-def _folders(runs: list[CompletedRun]) -> list[str]:
-    """That what is called one stream was read from different folders of a user's own."""
+def other_data(runs: Iterable[CompletedRun]) -> list[str]:
+    """That what is called one stream was read from different folders or tables of a user's own; else nothing."""
     places: dict[str, list[str]] = {}
     for run in runs:
         config = run.results.get("config") or {}
-        node, there = config.get("stream"), (config.get("data") or {}).get("root")
-        if (node.get("name") if isinstance(node, Mapping) else node) in _OF_FOLDERS:
-            root = node.get("root", there) if isinstance(node, Mapping) else there
-            places.setdefault(str(root), []).append(run.arm)
+        stream, there = config.get("stream"), (config.get("data") or {}).get("root")
+        node = stream if isinstance(stream, Mapping) else {"name": stream}
+        if node.get("name") in _OF_FOLDERS:
+            places.setdefault(str(node.get("file", node.get("root", there))), []).append(run.arm)
     if len(places) < 2:
         return []
     listed = "; ".join(f"{place}: {', '.join(dict.fromkeys(arms))}" for place, arms in places.items())

@@ -148,6 +148,8 @@ def _find(item: str | Path) -> Path:
     if path.suffix in (".yaml", ".yml", *TABLES):
         kind = "table" if path.suffix in TABLES else "YAML file"
         raise ConfigError(f"expected a {kind} at {str(item)!r}, found none")
+    if path.is_dir():
+        raise ConfigError(f"{str(item)!r} is a folder: expected 'folder data.root={item}', or 'text data.root={item}'")
     raise ConfigError(f"no configuration called {str(item)!r}; {one_of(str(item), catalog())}")
 
 

@@ -274,8 +274,12 @@ def _label(item: Any) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def text_labels(dataset: Any, targets: Callable[[Any], Any] | None = None) -> list[str] | None:
-    """The labels of a map-style dataset where they are texts; None where they are not. Its items may be read."""
+def text_labels(dataset: Any, targets: Callable[[Any], Any] | None = None) -> list[tuple[str, ...]] | None:
+    """The labels of a map-style dataset where they are texts; None where they are not. Its items may be read.
+
+    Returns:
+        the N labels; where items hold several texts, such as a file name and a class, the N of each place.
+    """
     if not size_of(dataset):
         return None
     given: list[Any] = (
@@ -284,10 +288,13 @@ def text_labels(dataset: Any, targets: Callable[[Any], Any] | None = None) -> li
     for values in given:
         if not isinstance(values, str) and hasattr(values, "__len__") and len(values) == size_of(dataset):
             if all(isinstance(value, str) for value in values):
-                return list(values)
+                return [tuple(values)]
     if targets is not None or find_labels(dataset) is not None or not isinstance(label_of(dataset[0]), str):
         return None
-    return [str(label_of(dataset[position])) for position in range(size_of(dataset))]
+    items = [[value for value in dataset[at][1:] if isinstance(value, str)] for at in range(size_of(dataset))]
+    if len({len(texts) for texts in items}) > 1:
+        raise ValueError(f"expected equally many texts in every item of {type(dataset).__name__}")
+    return [*zip(*items, strict=True)]
 
 
 def _tensor(sample: Any) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ Files = dict[str, list[str]]
 
 _TRAIN_NAMES = ("train", "training", "trainset", "trainingset")
 _TEST_NAMES = ("test", "testing", "testset", "val", "valid", "validation", "dev", "eval", "evaluation")
+_OF_A_REPOSITORY = (".git", ".github", "pyproject.toml", "setup.py", "setup.cfg", "package.json", "CMakeLists.txt")
 
 
 class Layout(NamedTuple):
@@ -31,7 +33,8 @@ def find_layout(place: Path, label: str | None = None) -> Layout:
     """Find the classes of a folder of pictures.
 
     Understood are ``<class>/*``, ``train/<class>/*`` beside ``test/<class>/*`` (also ``val``, ``valid``, ``validation``
-    and so on, in any spelling), pictures with a csv file of their names and labels, and the lists of CUB-200-2011.
+    and so on, in any spelling, and ``seg_train`` beside ``seg_test``), pictures with a csv file of their names and
+    labels, and the lists of CUB-200-2011.
 
     Args:
         label: the column of the labels in a label file; None finds it.
@@ -44,18 +47,14 @@ def find_layout(place: Path, label: str | None = None) -> Layout:
         learnt, tested = read_split_lists(place)
         _check_same(learnt, place, tested, place)
         return Layout(learnt, tested)
-    train = next((each for each in _folders(place) if _spelled(each) in _TRAIN_NAMES), None)
-    tests = sorted(
-        (each for each in _folders(place) if _spelled(each) in _TEST_NAMES),
-        key=lambda each: _TEST_NAMES.index(_spelled(each)),
-    )
+    train, tests = _parts(place)
     if train is None or not _pictures(train):
         return _without_train(place, tests, label)
     if not _folders(train) and _is_class_beside(place, train):
         return Layout(_labelled(place, place, label, by_folder=True), {})
-    learnt = _labelled(train, place, label)
+    learnt = _labelled(_unwrapped(train, parts_too=True), place, label)
     for part in tests:
-        tested = _tested(part, place, label)
+        tested = _tested(_unwrapped(part, parts_too=True), place, label)
         if tested:
             _check_same(learnt, train, tested, part)
             return Layout(learnt, tested)
@@ -84,13 +83,43 @@ def _without_train(place: Path, tests: list[Path], label: str | None) -> Layout:
     return Layout(learnt, tested)
 
 
-def _unwrapped(place: Path) -> Path:
-    """The folder that holds the parts or classes, where archives have wrapped it into others."""
+def _parts(place: Path) -> tuple[Path | None, list[Path]]:
+    """The folder to learn from, None where there is none, and those to be evaluated on, the best first."""
+    folders = _folders(place)
+    train = next((each for each in folders if _spelled(each) in _TRAIN_NAMES), None)
+    tests = [each for each in folders if _spelled(each) in _TEST_NAMES]
+    if train is not None or tests:
+        return train, sorted(tests, key=lambda each: _TEST_NAMES.index(_spelled(each)))
+    # seg_train beside seg_test, train_images beside test_images
+    pairs = {}
+    for each in folders:
+        rest = _without_word(each, _TRAIN_NAMES)
+        tests = [other for other in folders if rest is not None and _without_word(other, _TEST_NAMES) == rest]
+        if tests:
+            pairs[each] = tests
+    if len(pairs) > 1 and not label_files(place):
+        names = ", ".join(repr(each.name) for each in pairs)
+        raise ValueError(f"{names} in {str(place)!r} are all training parts by their names: expected one of them")
+    return next(iter(pairs.items())) if len(pairs) == 1 else (None, [])
+
+
+def _without_word(place: Path, words: Sequence[str]) -> tuple[str, ...] | None:
+    """The words of a folder's name with a gap for the one that is among the given; None unless one is."""
+    own = re.split(r"[^a-z]+", place.name.lower())
+    return tuple("" if word in words else word for word in own) if sum(word in words for word in own) == 1 else None
+
+
+def _unwrapped(place: Path, parts_too: bool = False) -> Path:
+    """The folder that holds the parts or classes, where archives have wrapped it into others.
+
+    Args:
+        parts_too: whether a folder called as a part is such a wrapper, as within a part.
+    """
     while True:
         inside = [child for child in place.iterdir() if not child.name.startswith((".", "__MACOSX"))]
         if len(inside) != 1 or not inside[0].is_dir() or not _folders(inside[0]):
             return place
-        if _spelled(inside[0]) in (*_TRAIN_NAMES, *_TEST_NAMES):
+        if not parts_too and _spelled(inside[0]) in (*_TRAIN_NAMES, *_TEST_NAMES):
             return place
         place = inside[0]
 
@@ -143,7 +172,8 @@ def _by_file(part: Path, place: Path, label: str | None, of_test: bool = False) 
     files = {
         path.name: path for path in [*label_files(part), *label_files(place)] if _is_for(path, part, place, of_test)
     }
-    loose = any(Path(path).parent == part for path in paths)
+    # pictures in one folder have no classes by folder either
+    loose = len(_folders(part)) == 1 or any(Path(path).parent == part for path in paths)
     for path in sorted(files.values(), key=lambda path: "train" not in path.name.lower()):
         read = LabelFile(path, part, paths)
         if read.names is None:
@@ -174,7 +204,10 @@ def _by_folder(place: Path, without: Sequence[Path] = ()) -> Files:
     folders = [each for each in _folders(place) if each not in without]
     if len(folders) < 2:
         found = f"only {folders[0].name!r}" if folders else "none"
-        raise ValueError(f"expected at least two class folders of pictures in {str(place)!r}, found {found}")
+        raise ValueError(
+            f"expected at least two class folders of pictures in {str(place)!r}, or a csv of names and labels beside "
+            f"them, found {found}"
+        )
     files = {each.name: _pictures(each) for each in folders}
     for each in folders:
         _refuse_repository(place, each)
@@ -186,7 +219,7 @@ def _by_folder(place: Path, without: Sequence[Path] = ()) -> Files:
 
 def _refuse_repository(place: Path, each: Path) -> None:
     """Raise a ValueError where a folder lies in a repository's root, or has parts of its own, and is no class."""
-    if (place / ".git").exists():
+    if any((place / name).exists() for name in _OF_A_REPOSITORY):
         raise ValueError(f"{str(place)!r} is a repository, whose folders are no classes: expected data.root=PICTURES")
     if any(_spelled(child) in _TRAIN_NAMES for child in _folders(each)):
         raise ValueError(

@@ -71,7 +71,8 @@ def numeric(what: str, given: Any) -> Tensor:
         values = np.asarray(given)
         if values.dtype.kind not in "biuf":
             raise ValueError(f"expected {what} to hold numbers, got {values.dtype}")
-        given = torch.from_numpy(np.ascontiguousarray(values))
+        # what a frame of pandas 3 gives may not be written to
+        given = torch.from_numpy(np.require(values, requirements=["C", "W"]))
     if given.ndim:
         refuse_not_finite(what, given, names)
     return given

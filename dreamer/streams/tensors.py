@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -130,7 +130,7 @@ def from_datasets(
         return part if isinstance(part, Samples) or not size_of(part) else picked(part, inputs, label)
 
     parts = [[chosen(train), chosen(test)] for train, test in _pairs(name, pairs)]
-    texts = {id(part): found for part in itertools.chain(*parts) if (found := _texts(part, given)) is not None}
+    texts = _labels(name, {id(part): found for part in itertools.chain(*parts) if (found := _texts(part, given))})
     class_names = tuple(class_names) or tuple(sorted(set(itertools.chain(*texts.values()))))
 
     def read(part: Any) -> Samples:
@@ -177,8 +177,22 @@ def _map_style(name: str, part: Any) -> Any:
     return part
 
 
-def _texts(part: Any, targets: Callable[[Any], Any] | None) -> list[str] | None:
+def _texts(part: Any, targets: Callable[[Any], Any] | None) -> list[tuple[str, ...]] | None:
     return None if isinstance(part, Samples) else text_labels(part, targets)
+
+
+def _labels(name: str, texts: Mapping[int, list[tuple[str, ...]]]) -> dict[int, tuple[str, ...]]:
+    """The labels of each dataset; where items hold several texts, those that have the fewest values."""
+    several = [columns for columns in texts.values() if len(columns) > 1]
+    values = [len(set(itertools.chain(*column))) for column in zip(*several, strict=False)]
+    if values and (values.count(min(values)) > 1 or len({len(columns) for columns in several}) > 1):
+        shown = " and ".join(repr(column[0]) for column in several[0])
+        raise ValueError(
+            f"stream {name!r}: it is not clear which of the texts in an item, such as {shown}, is its label: expected "
+            "items (sample, label), or targets=... that gives the labels of a dataset"
+        )
+    at = values.index(min(values)) if values else 0
+    return {part: columns[at if len(columns) > 1 else 0] for part, columns in texts.items()}
 
 
 def _same(numbers: Tensor, _: Any) -> Tensor:

@@ -49,6 +49,7 @@ from dreamer.training.evaluation import Evaluation, accuracy_row, evaluate, tall
 from dreamer.training.guard import NightGuard
 from dreamer.training.logs import log_row, named_losses
 from dreamer.training.monitors import count_evaluations, monitored, warn_of_early_stop
+from dreamer.training.one_tree import OfOneTree
 from dreamer.training.origin import Origin
 from dreamer.training.rates import check_total_steps
 from dreamer.training.resume import load_run, save_run
@@ -64,7 +65,7 @@ from dreamer.training.trainer import (
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
 
-class WakeSleepModule(pl.LightningModule):
+class WakeSleepModule(OfOneTree, pl.LightningModule):
     """Trains on a stream of experiences and sleeps between them: it replays and varies what it has seen.
 
     One run is one ``Trainer.fit`` with a :class:`dreamer.training.data.StreamDataModule`; one Lightning epoch is one
@@ -322,9 +323,8 @@ class WakeSleepModule(pl.LightningModule):
 
         No later hook would do: Lightning leaves a fit whose epochs are all counted without calling any.
         """
-        self.sleeper.info = RankInfo(
-            self.seed, self.device, self.global_rank, self.trainer.world_size, folds(self.network)
-        )
+        where = self.global_rank, self.trainer.world_size
+        self.sleeper.info = RankInfo(self.seed, self.device, *where, fold=folds(self.network))
         if self.memory is not None:
             self.memory.to(self.device)
             self.sleeper.bytes_elsewhere = held_elsewhere(self.memory)

@@ -130,6 +130,47 @@ def test_targets_of_each_token_are_filled_up_with_what_the_loss_leaves_out() -> 
     assert (drawn.y == -100).sum() == 4
 
 
+class Recordings(pl.LightningModule):
+    """Sums steps, and keeps what it was shown asleep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 4)
+        self.shown: list[Any] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        if any(getattr(callback, "asleep", False) for callback in self.trainer.callbacks):
+            self.shown.append(batch)
+        return nn.functional.cross_entropy(self.layer(batch[0].sum(dim=1)), batch[1])
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def recordings(with_lengths: bool) -> DataLoader:
+    def collate(lengths: list[int]) -> tuple[torch.Tensor, ...]:
+        x = nn.utils.rnn.pad_sequence([torch.full((length, 2), 0.5) for length in lengths], batch_first=True)
+        batch = x, torch.tensor(lengths) % 4, torch.tensor(lengths)
+        return batch if with_lengths else batch[:2]
+
+    return DataLoader(range(1, 13), batch_size=4, collate_fn=collate)  # type: ignore[arg-type]
+
+
+def test_steps_that_are_padded_stay_with_their_lengths() -> None:
+    def fit(callback: SleepCallback, with_lengths: bool = True) -> list[Any]:
+        module = Recordings()
+        pl.Trainer(max_epochs=2, callbacks=[callback], **QUIET).fit(module, recordings(with_lengths))
+        return module.shown
+
+    callback = SleepCallback([NREM(5, batch_size=6)], schedule=1)
+    # a further fit goes on with the memory of the first
+    for x, y, lengths in [*fit(callback), *fit(callback)]:
+        assert torch.equal(x.sum(dim=(1, 2)).long(), lengths) and torch.equal(y, lengths % 4)
+        assert x.shape[1] == lengths.max()
+    with pytest.raises(ValueError, match=r"got .4, 2. first and .8, 2. now; padded steps need a mask or lengths"):
+        fit(SleepCallback([NREM(5)], schedule=1), with_lengths=False)
+
+
 def test_images_of_other_sizes_are_no_sequences() -> None:
     class Pictures(pl.LightningModule):
         def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from dreamer import NREM, SleepCallback
 from dreamer.callbacks.sleep.schedule import NEVER
+from dreamer.schedules import Drift
 from tests.callbacks.test_sleep import QUIET, fit, make_module, nights, same, samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
@@ -92,3 +94,32 @@ def test_an_empty_loader_is_skipped() -> None:
     """With a limit of steps alone, epochs without any went on for ever."""
     module = fit(pl, SleepCallback([NREM(2)], schedule=1), None, [], max_epochs=3)
     assert module.seen == [] and module.trainer.current_epoch == 0
+
+
+class Days(pl.LightningDataModule):
+    """Two new classes a day; days of two, three and two batches."""
+
+    def train_dataloader(self) -> DataLoader:
+        epoch = self.trainer.current_epoch
+        return DataLoader(samples(range(2 * epoch, 2 * epoch + 2), per_class=(16, 24, 16)[epoch]), batch_size=16)
+
+
+@pytest.mark.parametrize(("schedule", "at"), [(None, 2), (None, 9), (Drift(), 2), (NEVER, 2), (NEVER, 5)])
+def test_resumed_from_behind_the_last_batch_of_an_epoch_the_next_is_whole(
+    tmp_path: Any, schedule: Any, at: int
+) -> None:
+    """Lightning takes the batches of the epoch that is over for those of the next, unless it counts as many."""
+
+    class Save(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == at:
+                trainer.save_checkpoint(tmp_path / "at.ckpt")
+
+    def run(*callbacks: Any, **options: Any) -> Any:
+        callback = SleepCallback([NREM(4, batch_size=8)], schedule=copy.deepcopy(schedule))
+        return fit(pl, callback, make_module(pl), Days(), max_epochs=3, callbacks=[*callbacks], **options)
+
+    whole = run(Save())
+    again = run(ckpt_path=tmp_path / "at.ckpt")
+    assert again.trainer.global_step == whole.trainer.global_step
+    assert same(whole, again)

@@ -7,9 +7,10 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import typer
 
 import dreamer as package
 from dreamer import config
@@ -75,6 +76,19 @@ class TestWords:
             "wake.steps=4",
             "--quiet",
         ]
+
+
+class TestHelp:
+    @pytest.mark.parametrize("words", [(), ("bench",)])
+    def test_lists_what_each_command_does_to_the_end_of_the_sentence(self, typed, tmp_path, monkeypatch, words):
+        monkeypatch.setenv("COLUMNS", "80")
+        shown = " ".join(typed(tmp_path, *words, "--help").stdout.split())
+        group: Any = typer.main.get_command(cli.app)
+        for word in words:
+            group = group.commands[word]
+        for name, command in group.commands.items():
+            sentence = " ".join(command.help.split("\n\n")[0].split()).partition(". ")[0]
+            assert f"{name} {sentence.rstrip('.')}." in shown
 
 
 class TestBadInput:

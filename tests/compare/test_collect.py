@@ -119,7 +119,14 @@ def test_folders_that_make_no_comparison_are_refused(done: Path, wanted: Grid, t
     shutil.copytree(one, twice / "a")
     shutil.copytree(two, twice / "b")
     shutil.copy(one / "cell.json", twice / "b")
-    with pytest.raises(ConfigError, match="was run twice"):
+    with pytest.raises(ConfigError, match=r"was run twice, in .*: leave one out$"):
+        collect.of_folders([twice])
+    for name in ("a", "b"):
+        path = twice / name / "results.json"
+        results = json.loads(path.read_text())
+        results["config"] |= {"stream": "folder", "data": {"root": f"pictures/{name}"}}
+        path.write_text(json.dumps(results))
+    with pytest.raises(ConfigError, match="leave one out; runs are not of one stream, but of different folders"):
         collect.of_folders([twice])
 
 

@@ -52,6 +52,13 @@ def test_runs_on_different_folders_are_not_of_one_stream(stream: str) -> None:
     assert not any("folders" in found for found in differences([run("a", of("/pets")), run("b", of("/pets"))]))
 
 
+def test_tables_of_one_name_in_different_folders_are_no_stream() -> None:
+    one, two = (CONFIG | {"stream": {"name": "table", "file": f"{place}/train.csv"}} for place in ("pets", "birds"))
+    line = "runs are not of one stream, but of different folders (pets/train.csv: a; birds/train.csv: b)"
+    assert any(found.startswith(line) for found in differences([run("a", one), run("b", two)]))
+    assert not any("folders" in found for found in differences([run("a", one), run("b", one)]))
+
+
 def test_alike_arms_have_no_difference() -> None:
     assert differences([run("a"), run("b", copy.deepcopy(CONFIG))]) == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,35 @@ def environment() -> dict[str, str]:
 def dreamer(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dreamer.cli", *words]
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
+
+
+def in_terminal(cwd: Path, *words: str, until: str | None = None) -> tuple[int, str]:
+    """Exit code and output of a command in a terminal of 100 columns, where Ctrl-C is typed once some text is shown."""
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    kept = {name: value for name, value in environment().items() if name not in ("COLUMNS", "NO_COLOR")}
+    # a session of its own, whose first terminal to be opened sends it the signals of keys
+    start = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", start, sys.executable, "-m", "dreamer.cli", *words]
+    options = {"cwd": cwd, "env": {**kept, "TERM": "xterm"}, "start_new_session": True}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, **options) as run:
+        os.close(theirs)
+        said, typed = b"", False
+        while True:
+            try:
+                read = os.read(ours, 65536)
+            except OSError:  # Linux says so where the other end is closed
+                break
+            if not read:
+                break
+            said += read
+            shown = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", said).decode(errors="replace")
+            if until is not None and not typed and re.search(until, shown):
+                os.write(ours, b"\x03")
+                typed = True
+    os.close(ours)
+    return run.returncode, shown
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +213,18 @@ class TestStoppedAndResumed:
         assert halved["complete"]
         assert halved["accuracy_matrix"] == whole["accuracy_matrix"]
         assert halved["cost"]["samples"] == whole["cost"]["samples"]
+
+    @pytest.mark.parametrize("stage", ["nrem", "rem"])
+    def test_in_a_terminal_ctrl_c_at_night_is_continued_with_the_words_that_were_printed(self, tmp_path, stage):
+        long = [*SHORT, "night.0.steps=200", "night.1.steps=200", "--out", "here"]
+        code, said = in_terminal(tmp_path, "run", "digits", *long, until=rf"{stage} +night 1 .*step [1-9]")
+        assert code == 130
+        words = re.search(r"continue with: dreamer (run --resume here)\s", said)[1].split()
+        assert not json.loads((tmp_path / "here" / "results.json").read_text())["complete"]
+        code, said = in_terminal(tmp_path, *words)
+        assert code == 0, said
+        assert re.search(rf"{stage} +night 1 of 2.*stage \d of 6", said) and "average accuracy" in said
+        assert json.loads((tmp_path / "here" / "results.json").read_text())["complete"]
 
     def test_a_complete_run_says_so_and_prints_its_table(self, completed):
         done = dreamer(completed[0], "run", "--resume", "runs/digits/seed4")

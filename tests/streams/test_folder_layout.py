@@ -99,6 +99,13 @@ def test_the_column_of_the_labels_may_be_named(tmp_path: Path):
         find_layout(tmp_path, "knd")
 
 
+def test_a_file_of_several_columns_is_named_where_the_pictures_lie_in_one_folder(tmp_path: Path):
+    draw(tmp_path / "images", *FOUR)
+    labels(tmp_path / "train.csv", "id,healthy,rust", "1,1,0", "2,0,1", "3,1,0", "4,0,1")
+    with pytest.raises(ValueError, match=r"columns id, healthy, rust.*expected stream\.label=COLUMN"):
+        find_layout(tmp_path)
+
+
 @pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("training_set", "test_set"), ("TRAIN", "Validation")])
 def test_parts_are_known_in_any_spelling(tmp_path: Path, train: str, test: str):
     draw(tmp_path / train, "cat/1.jpg", "dog/1.jpg", "dog/2.jpg")
@@ -110,6 +117,35 @@ def test_what_an_archive_wrapped_is_unwrapped(tmp_path: Path):
     draw(tmp_path / "pets" / "pets", "train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg")
     (tmp_path / "__MACOSX").mkdir()
     assert counts(find_layout(tmp_path)) == ({"cat": 1, "dog": 1}, {"cat": 1, "dog": 1})
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train_images", "test_images"),
+        ("train/train", "test/test"),
+        ("Pets Training", "Pets Val"),
+    ],
+)
+def test_parts_may_have_more_words_in_their_names(tmp_path: Path, train: str, test: str):
+    draw(tmp_path / train, "cat/1.jpg", "dog/1.jpg", "dog/2.jpg")
+    draw(tmp_path / test, "cat/1.jpg", "dog/1.jpg")
+    (tmp_path / "seg_pred").mkdir()
+    assert counts(find_layout(tmp_path)) == ({"cat": 1, "dog": 2}, {"cat": 1, "dog": 1})
+
+
+@pytest.mark.filterwarnings("ignore:the 2 pictures in")
+def test_such_parts_have_label_files_too(tmp_path: Path):
+    draw(tmp_path / "train_images", *FOUR)
+    draw(tmp_path / "test_images", "5.jpg", "6.jpg")
+    labels(tmp_path / "train.csv", "id_code,diagnosis", *ROWS)
+    assert counts(find_layout(tmp_path)) == ({"cat": 2, "dog": 2}, {})
+
+
+def test_classes_may_have_such_words_too(tmp_path: Path):
+    draw(tmp_path, "toy_train/1.jpg", "test_tube/1.jpg", "cat/1.jpg")
+    assert counts(find_layout(tmp_path))[0] == {"cat": 1, "test_tube": 1, "toy_train": 1}
 
 
 def test_a_test_part_beside_the_class_folders(tmp_path: Path):
@@ -137,6 +173,13 @@ REFUSED = {
         r"'first', 'second' have the same sub-folders \(cat, dog\)",
     ),
     "a_repository": ((".git/config.png", "docs/1.jpg", "assets/2.jpg"), (), "is a repository"),
+    "a_repository_without_its_history": (("docs/1.jpg", "assets/2.jpg"), ("pyproject.toml",), "is a repository"),
+    "several_training_parts": (
+        ("train_a/cat/1.jpg", "test_a/cat/1.jpg", "train_b/cat/1.jpg", "test_b/cat/1.jpg"),
+        (),
+        "'train_a', 'train_b' in .* are all training parts",
+    ),
+    "labels_in_a_text": (("images/1.jpg", "images/2.jpg"), ("labels.txt",), "or a csv of names and labels"),
     "code_among_pictures": (("docs/1.jpg", "src/2.jpg"), ("src/a.py", "src/b.py"), "'.*src' has 2 files that are no"),
     "a_part_inside": (("data/train/cat/1.jpg", "extra/1.jpg"), (), "'.*data' has a training part of its own"),
     "flat_test_beside_classes": (("cat/1.jpg", "dog/1.jpg", "test/1.jpg"), (), "lies beside class folders"),

@@ -55,6 +55,13 @@ def test_frames_of_pandas() -> None:
         from_tensors(frame, frame["kind"], experiences=2)
 
 
+def test_arrays_that_may_not_be_written_to_are_copied() -> None:
+    x, y = X.astype(np.float32), Y.copy()
+    x.flags.writeable = y.flags.writeable = False
+    train = from_tensors(x, y, experiences=2).experiences[0].train
+    assert not np.shares_memory(train.x.numpy(), x)
+
+
 def test_whole_numbers_of_16_bits_are_samples() -> None:
     stream = from_tensors((60000 * X).astype(np.uint16), Y, experiences=2)
     batch = next(iter(stream.experiences[0].train.batches([torch.arange(3)])))
@@ -108,6 +115,19 @@ def test_items_with_texts_share_their_names_over_experiences() -> None:
     stream = from_datasets([(items("cat", "ant"), items("cat", "ant")), (items("bee", "dog"), items("bee"))])  # type: ignore[list-item]
     assert stream.class_names == ("ant", "bee", "cat", "dog")
     assert stream.class_order == ((0, 2), (1, 3))
+
+
+def test_of_a_file_name_and_a_class_in_an_item_the_class_is_the_label() -> None:
+    def items(*numbers: int) -> list[Any]:
+        return [(torch.rand(2), f"{number}.png", ("ant", "bee")[number % 2]) for number in numbers]
+
+    # two test samples alone would not tell
+    stream = from_datasets([(items(*range(8)), items(8, 9))], validation=0.0)  # type: ignore[list-item]
+    assert stream.class_names == ("ant", "bee")
+    assert stream.experiences[0].test.y.tolist() == [0, 1]
+    same = [(torch.rand(2), "ant", "red"), (torch.rand(2), "bee", "blue")]
+    with pytest.raises(ValueError, match="not clear which of the texts in an item, such as 'ant' and 'red'"):
+        from_datasets([(same, same)])  # type: ignore[list-item]
 
 
 class Endless(IterableDataset):

@@ -85,3 +85,15 @@ def test_a_file_stands_for_itself_where_a_configuration_is_named(tmp_path: Path)
     assert plain["stream"] == {"name": "table", "file": str(path)} and plain["name"] == "bugs-fine_tune"
     prepared = runs.prepare({**config.read(str(path)), "out": None})
     assert prepared.stream.class_names == ("ant", "bee", "cat")
+
+
+@pytest.mark.parametrize("strategy", ["slda", "nearest_mean", "randumb"])
+def test_learners_in_closed_form_take_tables(tmp_path: Path, strategy: str):
+    path = write(tmp_path / "bugs.csv", "length,colour,class")
+    prepared = runs.prepare({**config.read(str(path), strategy), "out": None})
+    assert prepared.hypnogram.steps()["wake"] > 0 == prepared.hypnogram.steps()["nrem"]
+
+
+def test_a_folder_in_the_place_of_a_configuration_says_how_it_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match=f"'{tmp_path}' is a folder: expected 'folder data.root={tmp_path}'"):
+        config.read(str(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import functools
 import time
@@ -48,6 +49,26 @@ def test_one_fit_completes_the_whole_plan() -> None:
     assert results["cost"]["samples"] == {"wake": 108, "replayed": 64, "nrem": 48, "rem": 72}
     assert results["cost"]["bytes"]["memory"] == 10 * (16 * 4 + 8)
     assert results["cost"]["bytes"]["teacher"] == 2 * results["cost"]["bytes"]["network"] > 0
+
+
+@pytest.mark.parametrize("entry", ["fit", "validate", "test"])
+def test_a_trainer_of_the_other_tree_says_what_to_import(entry: str) -> None:
+    other = pytest.importorskip("lightning.pytorch")
+    trainer = other.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    stream = tiny_stream()
+    with pytest.raises(TypeError, match=r"WakeSleepModule is trained by .* 'from pytorch_lightning import Trainer'"):
+        getattr(trainer, entry)(tiny_module(stream), datamodule=StreamDataModule(stream))
+
+
+def test_the_class_of_a_module_can_be_asked_for_and_changed() -> None:
+    class Child(WakeSleepModule):
+        pass
+
+    module = tiny_module(tiny_stream())
+    assert module.__class__ is WakeSleepModule and isinstance(module, pl.LightningModule)
+    module.__class__ = Child
+    assert type(module) is module.__class__ is Child
+    assert type(copy.deepcopy(module)) is Child
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:

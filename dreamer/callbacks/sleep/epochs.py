@@ -77,6 +77,8 @@ class Epochs:
         self.sleeper = Sleeper(Parts(network, Wake(), (), memory, self._generator, (), Boundary()), info, state)
         self.sleeper.attach()
         self._shape: tuple[int, ...] | None = None
+        self._padded = False
+        self._lengths: str | None = None
         self._like: Any = None
         self._has_classes = options.fields.targets is not None
 
@@ -110,7 +112,7 @@ class Epochs:
         state = self.state
         if self.resting() or not day:
             return day
-        if state.day_over and not state.epoch_over:
+        if state.day_over and (not state.epoch_over or self._resumed_behind_last()):
             return state.awake + sum(state.night)
         night = sum(self._night_steps(day))
         if self.running or not state.epoch_over:
@@ -119,6 +121,14 @@ class Epochs:
         epochs = max(1, self.trainer.max_epochs or 1)
         nights = sum(self._foreseen(day, state.drawn + ahead * day, ahead) is not False for ahead in range(epochs))
         return day - (-nights * night // epochs)
+
+    def _resumed_behind_last(self) -> bool:
+        """Whether a checkpoint was loaded that was saved behind the last batch of an epoch.
+
+        Lightning closes that epoch where it has as many batches as were trained, before it begins the next.
+        """
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return not self.running and 0 < progress.processed == progress.completed + 1
 
     def outlook(self, day: int | None) -> tuple[list[bool | None], list[int], list[Literal["nrem", "rem"]], int | None]:
         """What is known of the nights to come: see :meth:`dreamer.callbacks.sleep.report.NightReport.plan`."""
@@ -160,6 +170,11 @@ class Epochs:
             yield from day
             return
         self.begin()
+        if not self.running:
+            # Lightning has not called on_train_epoch_start: it was resumed in an epoch, or behind its last batch
+            self.running = True
+            if length is not None:
+                self.announce(self.epoch_length(length))
         state = self.state
         while not state.day_over:
             batch = next(day, _OVER)
@@ -191,11 +206,12 @@ class Epochs:
                 "DataLoader(drop_last=True), or use another batch size"
             )
         others = options.fields.read_others(batch)
-        self._check_shape(x, y, others)
+        self._check_shape(x)
         x, y = x.to(info.device), y.to(info.device)
         kept = {name: column.to(info.device) for name, column in others.items()}
-        if _are_sequences(x, y, others):
-            kept[_WIDTH] = torch.full((len(x),), x.shape[1], device=info.device)
+        if self._padded:
+            own = None if self._lengths is None else others[self._lengths].long()
+            kept[_WIDTH] = (torch.full((len(x),), x.shape[1]) if own is None else own).to(info.device)
         self.sleeper.offer(Step(state.epochs, state.awake, Batch(x, y, fields=kept), None), len(x))
         if options.generator_trainer is not None:
             keys = (state.epochs, state.awake, info.rank)
@@ -212,12 +228,15 @@ class Epochs:
         """Refuse, at the first batch, parts that cannot replay it."""
         options = self.options
         held = options.memory.held if isinstance(options.memory, Buffer) else {}
-        if isinstance(options.memory, Buffer) and held:
-            options.fields.keep(options.memory.fields - {_WIDTH})
+        known = options.memory.fields if isinstance(options.memory, Buffer) and held else None
+        if known is not None:
+            options.fields.keep(known - {_WIDTH})
         others = options.fields.read_others(batch)
         made = any(stage.replayer.source != "memory" for stage in options.stages or (NREM(),))
         options.fields.rebuild(batch, x, y, None if self._generator is not None and made else others)
         self._shape = tuple(held.get("x", x).shape[1:])
+        self._lengths = _lengths(x, others)
+        self._padded = _are_sequences(x, y, others) if known is None else _WIDTH in known
         whole = not (y.is_floating_point() or y.is_complex())
         self._has_classes = options.fields.targets is not None and y.ndim == 1 and whole
         if not self._has_classes and options.fields.targets is not None:
@@ -231,12 +250,13 @@ class Epochs:
         stream = Stream("the day", (), outputs, tuple(x.shape[1:]))
         check_replay(stream, replace(self.sleeper.parts, night=stages), x.cpu())
 
-    def _check_shape(self, x: Tensor, y: Tensor, others: Mapping[str, Tensor]) -> None:
+    def _check_shape(self, x: Tensor) -> None:
         """Raise a ValueError unless samples are as the first ones; sequences may have another length."""
         shape, first = tuple(x.shape[1:]), self._shape
         assert first is not None, "the first batch is checked before"
-        if shape != first and not (_are_sequences(x, y, others) and first and shape[1:] == first[1:]):
-            raise ValueError(f"expected samples of one shape, got {first} first and {shape} now")
+        if shape != first and not (self._padded and first and shape[1:] == first[1:]):
+            hint = "; padded steps need a mask or lengths in the batch" if 1 + len(shape) in _SEQUENCES else ""
+            raise ValueError(f"expected samples of one shape, got {first} first and {shape} now{hint}")
 
     def _fit_values(self) -> None:
         """Let the generator work on the range of values of the first batch."""
@@ -359,9 +379,22 @@ class Epochs:
 
 
 def _are_sequences(x: Tensor, y: Tensor, others: Mapping[str, Tensor]) -> bool:
-    """Whether (B, L) or (B, L, F) samples are tokens, or steps of which a mask or target says which count."""
+    """Whether (B, L) or (B, L, F) samples are tokens, or steps of which a mask, a target or lengths say which count."""
     steps = [each.shape[:2] for each in (y, *others.values()) if each.ndim > 1]
-    return x.ndim in _SEQUENCES and (not x.is_floating_point() or x.shape[:2] in steps)
+    known = not x.is_floating_point() or x.shape[:2] in steps or _lengths(x, others) is not None
+    return x.ndim in _SEQUENCES and known
+
+
+def _lengths(x: Tensor, others: Mapping[str, Tensor]) -> str | None:
+    """The field that says how many steps each of (B, L) or (B, L, F) samples has, before the zeros behind them."""
+    for name, each in others.items():
+        whole = each.ndim == 1 and not each.is_floating_point() and x.ndim in _SEQUENCES
+        # a batch is as long as its longest sample
+        if whole and each.min() >= 1 and each.max() == x.shape[1]:
+            behind = torch.arange(x.shape[1], device=x.device) >= each.to(x.device)[:, None]
+            if not x[behind].any():
+                return name
+    return None
 
 
 def _trimmed(dream: Dream) -> Dream:
