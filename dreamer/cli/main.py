@@ -76,6 +76,9 @@ def main() -> None:
     """Run the command line; bad input ends with exit code 2 and one message."""
     # a part of the user's own lies where the command is typed
     sys.path.append(os.getcwd())
+    # read when torch is loaded: threads that spin while they wait for each other stand in each other's way wherever
+    # other processes are at work
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(plain_words(sys.argv[1:]))
     except ConfigError as error:

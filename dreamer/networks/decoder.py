@@ -194,9 +194,10 @@ class _Block(nn.Module):
     def _attend(self, h: Tensor, turns: Tensor | None, cache: tuple[Tensor, int] | None) -> Tensor:
         count, length, width = h.shape
         heads = self.queries_keys_values(h).view(count, length, 3, self.heads, -1)
-        matched = heads[:, :, :2] if turns is None else _turned(heads[:, :, :2], turns)
-        q, k = matched.permute(2, 0, 3, 1, 4)
-        v = heads[:, :, 2].transpose(1, 2)
+        # views that are undone in one copy; slices would each be undone in zeros of the whole
+        q, k, v = heads.permute(2, 0, 3, 1, 4)
+        if turns is not None:
+            q, k = _turned(heads[:, :, :2], turns).permute(2, 0, 3, 1, 4)
         if cache is not None:
             held, start = cache
             held[0, :, :, start : start + length], held[1, :, :, start : start + length] = k, v

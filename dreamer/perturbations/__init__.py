@@ -10,6 +10,7 @@ from dreamer.perturbations.infill_spans import InfillSpans
 from dreamer.perturbations.latent_jitter import LatentJitter
 from dreamer.perturbations.latent_mixing import LatentMixing
 from dreamer.perturbations.mask_spans import MaskSpans
+from dreamer.perturbations.mix_prompts import MixPrompts
 from dreamer.perturbations.mixup import Mixup
 from dreamer.perturbations.noise import Noise
 from dreamer.perturbations.occlusion import Occlusion
@@ -28,6 +29,7 @@ __all__ = [
     "LatentJitter",
     "LatentMixing",
     "MaskSpans",
+    "MixPrompts",
     "Mixup",
     "Noise",
     "Occlusion",

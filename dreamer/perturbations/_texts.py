@@ -25,6 +25,13 @@ def written(y: Tensor) -> Tensor:
     return y != IGNORED
 
 
+def opening(y: Tensor) -> Tensor:
+    """(B, T) bool, the tokens of a text that stand before its first next token that counts."""
+    before = written(y).cumsum(dim=1) == 0
+    # the token from which that one is predicted belongs to the opening too
+    return torch.cat([torch.ones_like(before[:, :1]), before[:, :-1]], dim=1)
+
+
 def follow(x: Tensor, y: Tensor) -> Tensor:
     """The texts ``x`` with the next tokens ``y`` in place of their own, where those count."""
     return torch.cat([x[:, :1], torch.where(written(y)[:, :-1], y[:, :-1], x[:, 1:])], dim=1)

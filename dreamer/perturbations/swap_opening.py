@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dreamer.core.arguments import checked
 from dreamer.core.limits import fractions
-from dreamer.perturbations._texts import chosen, need_tokens, written
+from dreamer.perturbations._texts import chosen, need_tokens, opening
 from dreamer.perturbations.base import any_partners, multiplied
 
 
@@ -44,9 +44,7 @@ class SwapOpening:
         """Perturb (B, T) tokens; their (B, T) next tokens stay."""
         need_tokens(x, p, "SwapOpening")
         partner = any_partners(p, rng)
-        before = written(p).cumsum(dim=1) == 0
-        # the token from which the first one that counts is predicted belongs to the opening too
-        opening = torch.cat([torch.ones_like(before[:, :1]), before[:, :-1]], dim=1)
-        alike = (opening == opening[partner]).all(dim=1, keepdim=True)
-        swapped = opening & alike & chosen(len(x), self.rate, x, rng)
+        given = opening(p)
+        alike = (given == given[partner]).all(dim=1, keepdim=True)
+        swapped = given & alike & chosen(len(x), self.rate, x, rng)
         return torch.where(swapped, x[partner], x), p

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -55,6 +56,16 @@ class TestFromPython:
         with pytest.raises(package.ConfigError, match=r"wake\.stps: unknown key"):
             package.run("digits", "wake.stps=2")
         assert list(tmp_path.iterdir()) == []
+
+
+class TestThreads:
+    @pytest.mark.parametrize("chosen", [None, "ACTIVE"])
+    def test_they_sleep_while_they_wait_unless_a_person_says_otherwise(self, chosen, typed, tmp_path, monkeypatch):
+        monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+        if chosen is None:
+            monkeypatch.delenv("OMP_WAIT_POLICY")
+        typed(tmp_path, "--version")
+        assert os.environ["OMP_WAIT_POLICY"] == (chosen or "PASSIVE")
 
 
 class TestWords:

@@ -25,6 +25,7 @@ from dreamer.perturbations import (
     LatentJitter,
     LatentMixing,
     MaskSpans,
+    MixPrompts,
     Mixup,
     Noise,
     Occlusion,
@@ -111,8 +112,8 @@ def test_contract(name: str, dtype: torch.dtype) -> None:
     assert not torch.equal(perturbed, x)
 
 
-# two openings can be exchanged in two ways only
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "swap_opening"])
+# two openings can be exchanged in two ways only, and one with itself not at all
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("swap_opening", "mix_prompts")])
 def test_parameters_are_drawn_per_sample(name: str) -> None:
     part = made(name)
     # two samples of one class, sixteen times: equal parameters would make at most four different results of them
@@ -228,6 +229,7 @@ def test_a_part_that_does_not_say_what_makes_it_strong_cannot_be_scaled() -> Non
         Occlusion(0.0),
         MaskSpans(0.0),
         InfillSpans(0.0).bind_model(writer()),
+        MixPrompts(0.0).bind_model(writer()),
         ShuffleSegments(0.0),
         RecombineSegments(0.0),
         SwapOpening(0.0),
@@ -521,7 +523,9 @@ def block(x: Tensor, y: Tensor) -> Tensor:
     return torch.cat([x[:, 1:], y[:, -1:]], dim=1)
 
 
-@pytest.mark.parametrize("part", [InfillSpans(1.0), RecombineSegments(1.0), ShuffleSegments(1.0), SwapOpening(1.0)])
+@pytest.mark.parametrize(
+    "part", [InfillSpans(1.0), MixPrompts(1.0), RecombineSegments(1.0), ShuffleSegments(1.0), SwapOpening(1.0)]
+)
 def test_a_text_that_was_rewritten_is_followed_by_its_own_tokens(part: Perturbation) -> None:
     (part,) = bound([part], writer())
     x, y = texts()
@@ -595,6 +599,72 @@ def test_openings_are_swapped_where_they_are_as_long() -> None:
     assert {int(token) for token in perturbed[longer, 2]} <= third
 
 
+class Parrot(nn.Module):
+    """Writes 10 or 11, as likely as each other, behind the opening 0, and likewise 12 or 13 behind 1."""
+
+    def new_cache(self, count: int, length: int) -> list[Tensor]:
+        return []
+
+    def extend(self, tokens: Tensor, cache: list[Tensor]) -> Tensor:
+        cache.append(tokens)
+        logits = torch.full((len(tokens), 14), -torch.inf)
+        for opening in (0, 1):
+            logits[cache[0][:, 0] == opening, 10 + 2 * opening : 12 + 2 * opening] = 0.0
+        return logits
+
+
+def test_mixed_prompts_draw_each_token_from_both_by_a_weight_of_the_texts_own() -> None:
+    x = torch.full((600, 300), 10)
+    x[:, 0] = torch.arange(600) % 2
+    y = torch.cat([x[:, 1:], x[:, 1:2]], dim=1)
+    perturbed, targets = MixPrompts(1.0).bind_model(Parrot())(x, y, rng())
+    assert torch.equal(perturbed[:, 0], x[:, 0]) and torch.equal(perturbed[:, 1:], targets[:, :-1])
+    changed = (targets != y).any(dim=1)
+    assert 0.4 < changed.float().mean() < 0.6, "whose partner begins otherwise"
+    texts = targets[changed]
+    odd = (texts % 2 == 1).float().mean(dim=1)
+    assert ((odd - 0.5).abs() < 5 * 0.5 / 300**0.5).all(), "each opening's own distribution"
+    others = ((texts >= 12) != (x[changed, :1] == 1)).float().mean(dim=1)
+    assert scipy.stats.kstest(others.numpy(), "uniform").pvalue > 1e-3
+    half, _ = MixPrompts(0.5).bind_model(Parrot())(x, y, rng())
+    assert 0.2 < (half != x).any(dim=1).float().mean() < 0.3
+
+
+def test_mixed_prompts_are_what_one_model_says_behind_either() -> None:
+    x, y = texts()
+    model = writer().eval()
+    perturbed, targets = MixPrompts(1.0, temperature=0.0).bind_model(model)(x, y, rng())
+    weights = torch.linspace(0, 1, 500)[:, None, None]
+    written = (targets != y).any(dim=1).nonzero().flatten().tolist()
+    assert len(written) > 8
+    for row in written:
+        behind = perturbed[row].repeat(4, 1)
+        behind[:, 0] = torch.arange(4)
+        with torch.no_grad():
+            said = model(behind).softmax(dim=-1)
+        counts = y[row] != IGNORED
+        explained = [
+            (torch.lerp(said[x[row, 0]], said[other], weights).argmax(dim=-1) == targets[row])[:, counts].all(dim=1)
+            for other in range(4)
+            if other != x[row, 0]
+        ]
+        assert torch.stack(explained).any(), "one other opening and one weight for the whole text"
+
+
+def test_prompts_of_another_length_are_not_mixed() -> None:
+    x, y = texts(8)
+    y[::2, 1] = IGNORED
+    # among the even texts openings are equal, too
+    x[::2, :3] = x[0, :3]
+    perturbed, targets = MixPrompts(1.0).bind_model(writer())(x, y, rng())
+    assert torch.equal(perturbed[::2], x[::2]) and torch.equal(targets[::2], y[::2])
+    assert not torch.equal(targets[1::2], y[1::2])
+    same, same_targets = MixPrompts(1.0).bind_model(writer())(x[::2], y[::2], rng())
+    assert torch.equal(same, x[::2]) and torch.equal(same_targets, y[::2])
+    with pytest.raises(ValueError, match="MixPrompts needs a network that writes token by token"):
+        MixPrompts().bind_model(learner())
+
+
 def test_perturbations_are_applied_in_order() -> None:
     x, p = samples(Noise())
     dark_first, _ = perturb([Occlusion(1.0), Noise(1.0)], x, p, rng())
@@ -643,6 +713,8 @@ def test_integers_are_refused(part: Perturbation) -> None:
         (InfillSpans, {"temperature": -1}),
         (InfillSpans, {"top_p": 0}),
         (MaskSpans, {"rate": -1}),
+        (MixPrompts, {"rate": 2}),
+        (MixPrompts, {"top_k": 0}),
         (MaskSpans, {"span": 0}),
         (RecombineSegments, {"segments": 1}),
         (ShuffleSegments, {"rate": 2}),

@@ -58,3 +58,27 @@ def test_comparing_strategies_concludes_no_more_than_three_pairs_allow(
     assert float(re.findall(r"^p = ([\d.]+)", text, flags=re.M)[0]) >= 0.25
     assert shown(notebook, "image/png") == 1 and shown(notebook, "text/markdown") == 1
     assert (tmp_path / "runs" / "compare" / "notebook" / "report.html").is_file()
+
+
+def test_fine_tuning_a_language_model_loses_what_its_own_words_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = executed("fine_tuning_language", tmp_path, monkeypatch)
+    text = said(notebook)
+
+    def rights(name: str) -> tuple[float, float]:
+        """Right answers in % when the run was over: of the task that was there before, and of the new one."""
+        found = re.findall(rf"^{name}, after .* reverse +([\d.]+) % +sort +([\d.]+) %", text, flags=re.M)
+        return float(found[-1][0]), float(found[-1][1])
+
+    lost, learnt = rights("fine-tuned")
+    assert lost < 40 and learnt > 90
+    kept, not_learnt = rights("mild")
+    assert kept > 95 and not_learnt < 40
+    for name in ("own words by day", "nights"):
+        kept, learnt = rights(name)
+        assert kept > 90 and learnt > 80
+    written = {task: float(share) for task, share in re.findall(r"right: (\w+) ([\d.]+) %", text)}
+    assert written["reverse"] > 70 and written["sort"] > 50
+    assert "steps: wake 240, nrem 120, rem 0" in text, "the plan was not shown"
+    assert shown(notebook, "image/png") == 1

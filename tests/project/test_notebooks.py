@@ -28,4 +28,4 @@ def test_its_links_lead_somewhere(path: Path) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert {"a_first_night", "comparing_strategies"} == {path.stem for path in NOTEBOOKS}
+    assert {"a_first_night", "comparing_strategies", "fine_tuning_language"} == {path.stem for path in NOTEBOOKS}

@@ -22,6 +22,7 @@ from dreamer.perturbations import (
     Affine,
     InfillSpans,
     MaskSpans,
+    MixPrompts,
     Mixup,
     Noise,
     RecombineSegments,
@@ -96,7 +97,7 @@ def test_stopped_anywhere_it_resumes_bit_equal(step: int, reference: tuple[WakeS
 
 PARTS_OF_TEXTS = [
     Temperature(),
-    *(MaskSpans(), InfillSpans(), ShuffleSegments(), RecombineSegments(), SwapOpening()),
+    *(MaskSpans(), InfillSpans(), ShuffleSegments(), RecombineSegments(), SwapOpening(), MixPrompts()),
 ]
 
 
@@ -128,7 +129,8 @@ def test_a_teacher_says_anew_what_comes_next_in_a_text_that_was_rewritten() -> N
         generator.end_experience([day], domain, torch.Generator())
     old, new = torch.tensor([True, False, False]), torch.tensor([False, True, False])
     context = SleepContext(learner(), dawn, dusk, (), None, generator, old, new, None, 2, night=1)
-    for part, clean in ((InfillSpans(1.0), False), (ShuffleSegments(1.0), False), (MaskSpans(1.0), True)):
+    for part in (InfillSpans(1.0), ShuffleSegments(1.0), MixPrompts(1.0), MaskSpans(1.0)):
+        clean = not part.rewrites
         (stage,) = module(night=[REM(2, 16, perturbations=(part,), objectives=(SoftTargets(),))]).parts.night
         dream = stage.dream(context, 1, torch.Generator().manual_seed(0))
         assert (dream.clean is not None) == clean and (dream.teacher is not None) == clean
