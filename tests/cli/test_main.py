@@ -59,13 +59,25 @@ class TestFromPython:
 
 
 class TestThreads:
-    @pytest.mark.parametrize("chosen", [None, "ACTIVE"])
-    def test_they_sleep_while_they_wait_unless_a_person_says_otherwise(self, chosen, typed, tmp_path, monkeypatch):
-        monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-        if chosen is None:
-            monkeypatch.delenv("OMP_WAIT_POLICY")
+    @pytest.mark.parametrize(
+        ("chosen", "spins"),
+        [
+            ({}, "5000"),
+            ({"GOMP_SPINCOUNT": "7"}, "7"),
+            ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
+        ],
+    )
+    def test_they_soon_sleep_while_they_wait_unless_a_person_says_otherwise(
+        self, chosen, spins, typed, tmp_path, monkeypatch
+    ):
+        for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+            # what the command sets is taken back too
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
+        for name, value in chosen.items():
+            monkeypatch.setenv(name, value)
         typed(tmp_path, "--version")
-        assert os.environ["OMP_WAIT_POLICY"] == (chosen or "PASSIVE")
+        assert os.environ.get("GOMP_SPINCOUNT") == spins
 
 
 class TestWords:
