@@ -138,8 +138,13 @@ class Comparison:
     def _still_valid(self) -> list[dict[str, Any]]:
         """Recorded runs of the present commands, whose CPU seconds compare with those to come."""
         record = records.read(self.record, {"machine": None, "runs": []})
-        commands = {f"dreamer run {' '.join(self._words(*which))}" for which in self.wanted()}
-        return [run for run in record["runs"] if run["command"] in commands and record["machine"] == records.machine()]
+        commands = {which: f"dreamer run {' '.join(self._words(*which))}" for which in self.wanted()}
+        return [
+            run
+            for run in record["runs"]
+            if record["machine"] == records.machine()
+            and commands.get((run["stream"], run["arm"], run["seed"])) == run["command"]
+        ]
 
     def _run(self, data_root: str, folders: Path, stream: str, arm: str, seed: int) -> dict[str, Any]:
         """Make one run, unless it is there; what it scored and cost."""

@@ -278,7 +278,7 @@ def text_labels(dataset: Any, targets: Callable[[Any], Any] | None = None) -> li
     """The labels of a map-style dataset where they are texts; None where they are not. Its items may be read.
 
     Returns:
-        the N labels; where items hold several texts, such as a file name and a class, the N of each place.
+        the N labels; where every item holds several texts, such as a file name and a class, the N of each place.
     """
     if not size_of(dataset):
         return None
@@ -292,9 +292,7 @@ def text_labels(dataset: Any, targets: Callable[[Any], Any] | None = None) -> li
     if targets is not None or find_labels(dataset) is not None or not isinstance(label_of(dataset[0]), str):
         return None
     items = [[value for value in dataset[at][1:] if isinstance(value, str)] for at in range(size_of(dataset))]
-    if len({len(texts) for texts in items}) > 1:
-        raise ValueError(f"expected equally many texts in every item of {type(dataset).__name__}")
-    return [*zip(*items, strict=True)]
+    return [*zip(*items, strict=False)]
 
 
 def _tensor(sample: Any) -> Tensor:

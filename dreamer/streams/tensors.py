@@ -182,17 +182,22 @@ def _texts(part: Any, targets: Callable[[Any], Any] | None) -> list[tuple[str, .
 
 
 def _labels(name: str, texts: Mapping[int, list[tuple[str, ...]]]) -> dict[int, tuple[str, ...]]:
-    """The labels of each dataset; where items hold several texts, those that have the fewest values."""
-    several = [columns for columns in texts.values() if len(columns) > 1]
-    values = [len(set(itertools.chain(*column))) for column in zip(*several, strict=False)]
-    if values and (values.count(min(values)) > 1 or len({len(columns) for columns in several}) > 1):
-        shown = " and ".join(repr(column[0]) for column in several[0])
+    """The labels of each dataset: the first text of an item, or the next that items share where no two share it.
+
+    File names are shared by no two items.
+    """
+    together = [list(itertools.chain(*columns)) for columns in zip(*texts.values(), strict=False)]
+    shared = [len(set(values)) < len(values) for values in together]
+    if len(together) < 2 or shared[0]:
+        return {part: columns[0] for part, columns in texts.items()}
+    at = next((i for i, values in enumerate(together) if shared[i] and len(set(values)) > 1), None)
+    if at is None:
+        shown = " and ".join(repr(values[0]) for values in together)
         raise ValueError(
             f"stream {name!r}: it is not clear which of the texts in an item, such as {shown}, is its label: expected "
             "items (sample, label), or targets=... that gives the labels of a dataset"
         )
-    at = values.index(min(values)) if values else 0
-    return {part: columns[at if len(columns) > 1 else 0] for part, columns in texts.items()}
+    return {part: columns[at] for part, columns in texts.items()}
 
 
 def _same(numbers: Tensor, _: Any) -> Tensor:

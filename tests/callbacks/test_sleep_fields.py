@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from dreamer import NREM, SleepCallback
 from dreamer.callbacks.sleep.batch_fields import BatchFields
@@ -169,6 +169,25 @@ def test_steps_that_are_padded_stay_with_their_lengths() -> None:
         assert x.shape[1] == lengths.max()
     with pytest.raises(ValueError, match=r"got .4, 2. first and .8, 2. now; padded steps need a mask or lengths"):
         fit(SleepCallback([NREM(5)], schedule=1), with_lengths=False)
+
+
+def test_a_number_that_looks_like_a_length_in_the_first_batch_cuts_nothing() -> None:
+    class Rows(Recordings):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(12, 3)
+
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            if any(getattr(callback, "asleep", False) for callback in self.trainer.callbacks):
+                self.shown.append(batch)
+            return nn.functional.cross_entropy(self.layer(batch[0]), batch[1])
+
+    month = torch.arange(12, 0, -1).repeat_interleave(4)
+    rows = TensorDataset(1 + torch.rand(48, 12), torch.arange(48) % 3, month)
+    module = Rows()
+    callback = SleepCallback([NREM(20, batch_size=1)], schedule=1)
+    pl.Trainer(max_epochs=1, callbacks=[callback], **QUIET).fit(module, DataLoader(rows, batch_size=4))
+    assert len(module.shown) == 20 and {x.shape[1] for x, _, _ in module.shown} == {12}
 
 
 def test_images_of_other_sizes_are_no_sequences() -> None:

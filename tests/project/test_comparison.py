@@ -34,7 +34,9 @@ def test_runs_on_record_are_made_again_only_for_another_machine_or_command(
     assert make("one", "first", a=()) == 2
     assert make("one", "second", a=(), b=("wake.steps=1",)) == 2
     assert make("one", "third", a=(), b=("wake.steps=2",)) == 2
-    assert make("another", "fourth", a=(), b=("wake.steps=2",)) == 4
+    # what was one arm is another one now
+    assert make("one", "fourth", a=("wake.steps=2",), b=()) == 4
+    assert make("another", "fifth", a=("wake.steps=2",), b=()) == 4
     record = records.read(tmp_path / "record.json", None)
     assert record["machine"] == "another"
     assert [(run["arm"], run["seed"]) for run in record["runs"]] == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]

@@ -125,9 +125,24 @@ def test_of_a_file_name_and_a_class_in_an_item_the_class_is_the_label() -> None:
     stream = from_datasets([(items(*range(8)), items(8, 9))], validation=0.0)  # type: ignore[list-item]
     assert stream.class_names == ("ant", "bee")
     assert stream.experiences[0].test.y.tolist() == [0, 1]
-    same = [(torch.rand(2), "ant", "red"), (torch.rand(2), "bee", "blue")]
+    alone = [(torch.rand(2), "ant", "red"), (torch.rand(2), "bee", "blue")]
     with pytest.raises(ValueError, match="not clear which of the texts in an item, such as 'ant' and 'red'"):
-        from_datasets([(same, same)])  # type: ignore[list-item]
+        from_datasets([(alone, [])])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("behind", ["one source", "two parts", "fewer values", "a gap"])
+def test_the_first_text_of_an_item_is_the_label_whatever_stands_behind_it(behind: str) -> None:
+    def items(part: str) -> list[Any]:
+        texts = {
+            "one source": lambda number: "kaggle",
+            "two parts": lambda number: part,
+            "fewer values": lambda number: ("f", "m")[number % 2],
+            "a gap": lambda number: (None, "note")[number % 2],
+        }
+        return [(torch.rand(2), ("ant", "bee", "cat")[n % 3], texts[behind](n)) for n in range(12)]
+
+    stream = from_datasets([(items("train"), items("test"))], validation=0.0)  # type: ignore[list-item]
+    assert stream.class_names == ("ant", "bee", "cat")
 
 
 class Endless(IterableDataset):

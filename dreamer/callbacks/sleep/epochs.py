@@ -210,8 +210,10 @@ class Epochs:
         x, y = x.to(info.device), y.to(info.device)
         kept = {name: column.to(info.device) for name, column in others.items()}
         if self._padded:
-            own = None if self._lengths is None else others[self._lengths].long()
-            kept[_WIDTH] = (torch.full((len(x),), x.shape[1]) if own is None else own).to(info.device)
+            # a field that is no length may look like one in a batch; whole samples are never cut
+            name = self._lengths if self._lengths and _lengths(x, {self._lengths: others[self._lengths]}) else None
+            own = torch.full((len(x),), x.shape[1]) if name is None else others[name].long()
+            kept[_WIDTH] = own.to(info.device)
         self.sleeper.offer(Step(state.epochs, state.awake, Batch(x, y, fields=kept), None), len(x))
         if options.generator_trainer is not None:
             keys = (state.epochs, state.awake, info.rank)
