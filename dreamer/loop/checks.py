@@ -76,6 +76,8 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
         stage.check(parts.network)
     _check_wake(stream, parts, x)
     check_replay(stream, parts, x)
+    if len(stream.experiences) > 1:
+        _check_names(parts)
     _check_learning(parts)
     for where, stage, replayer in parts.replayers():
         _check_objectives(where, stage, replayer, parts)
@@ -94,7 +96,6 @@ def check_replay(stream: Stream, parts: Parts, x: Tensor) -> None:
         _check_source(where, replayer, parts)
         _check_perturbations(where, replayer, parts)
         _try_replay(where, replayer, parts, stream, x)
-    _check_names(parts)
 
 
 def _check_stream(stream: Stream, parts: Parts) -> None:

@@ -185,7 +185,7 @@ class Replayer:
         """
         awake = context.night < 0
         teachers = [(context.dawn if awake else context.dusk, context.old_classes if awake else context.seen_classes)]
-        by_both = not awake and self.teacher == "both" and context.dawn is not None and context.dusk is not None
+        by_both = not awake and context.dawn is not None and context.dusk is not None
         if by_both and context.generator is not None and context.generator.tells_apart:
             teachers = [(context.dawn, context.old_classes), (context.dusk, context.new_classes)]
         names, sure = [], []
@@ -200,7 +200,8 @@ class Replayer:
             sure.append(self.problem.sureness(logits, names[-1]))
         y = names[0]
         if len(names) == 2:
-            # a group that came back may be as dawn knows it, or as dusk does
+            # a group that came back may be as dawn knows it or as dusk does; in regression both are equally sure, and
+            # dusk speaks
             back = (context.old_classes & context.new_classes)[drawn]
             by_dusk = torch.where(back, sure[1] >= sure[0], ~context.old_classes[drawn])
             y = torch.where(by_dusk.view(-1, *[1] * (y.ndim - 1)), names[1], y)

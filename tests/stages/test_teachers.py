@@ -102,6 +102,7 @@ class Teacher(nn.Module):
         return self.logits.expand(len(x), -1)
 
 
+@pytest.mark.parametrize("teacher", ["both", "dusk"])  # who teaches does not decide who names
 @pytest.mark.parametrize(
     ("continual", "new", "named"),
     [
@@ -111,7 +112,7 @@ class Teacher(nn.Module):
     ],
 )
 def test_dreams_without_labels_are_named_by_whoever_has_not_forgotten(
-    continual: Literal["grow", "rehearse"], new: Tensor, named: list[int]
+    teacher: Literal["both", "dusk"], continual: Literal["grow", "rehearse"], new: Tensor, named: list[int]
 ) -> None:
     generator, rng = VAE((3,), 4, latent_dim=2, hidden=(4,), continual=continual), torch.Generator().manual_seed(0)
     for experience, labels in enumerate(([0, 1], [2, 3])):
@@ -133,20 +134,27 @@ def test_dreams_without_labels_are_named_by_whoever_has_not_forgotten(
     )
     drawn = torch.arange(4)
     dream = generator.dream(drawn, rng)
-    stage = NREM(1, perturbations=[])
+    stage = NREM(1, perturbations=[], teacher=teacher)
     only = [torch.zeros(4, dtype=torch.bool).index_fill(0, label, True) for label in drawn[:, None]]
     assert dream.y.tolist() == [-1] * 4
     assert [int(stage.replayer(context, classes, 1, rng).y) for classes in only] == named
 
 
 @pytest.mark.parametrize(
-    ("words", "warned"), [((), True), (("generator.continual=grow",), False), (("wake.replay=8",), False)]
+    ("words", "warned"),
+    [
+        ((), True),
+        (("generator.continual=grow",), False),
+        (("wake.replay=8",), False),
+        (("stream.experiences=1",), False),
+    ],
 )
 def test_a_night_is_warned_of_whose_dreams_nobody_can_name(words: tuple[str, ...], warned: bool) -> None:
     settings = config.read("digits", "generator={name: vae}", *words, seed=0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        run_config(settings).build_module(digits()).plan(digits())
+        stream = digits(experiences=int(settings["stream"].get("experiences", 5)))
+        run_config(settings).build_module(stream).plan(stream)
     assert any("dreams of VAE have no labels" in str(each.message) for each in caught) is warned
 
 
