@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dreamer.core.text import DASH, MINUS
 from reproductions import records
 
 PAGE = records.DOCS / "studies_results.md"
@@ -103,8 +105,13 @@ TABLES = {
 def main() -> None:
     """Write the tables."""
     for study in TABLES:
-        records.write_between(PAGE, "language_studies", table(study), study)
-        print(f"{table(study)}\n")
+        records.write_between(PAGE, "language_studies", section(study), study)
+        print(f"{section(study)}\n")
+
+
+def section(study: str) -> str:
+    """What stands in the page between the comments."""
+    return f"{table(study)}\n\nWhat was fixed beforehand:\n\n{verdicts(study)}"
 
 
 def cells(study: str) -> list[dict[str, str]]:
@@ -133,7 +140,27 @@ def table(study: str) -> str:
             values = [factor * float(row[measure]) for row in mine if row[measure]]
             found.append(records.spread(values) if values else "-")
         lines.append(f"| {' | '.join([name, str(len(mine)), *found])} |")
+    real = held_out(study)
+    if real:
+        lines.append(f"| {' | '.join(['held-out text', '', *(real.get(name, '-') for name in shape.columns)])} |")
     return "\n".join(lines)
+
+
+def held_out(study: str) -> dict[str, str]:
+    """What held-out text has of the measures, as the study printed it; empty where it has none."""
+    found = (records.DOCS / "studies" / study / "findings.txt").read_text(encoding="utf-8").splitlines()
+    rows = [re.split(r" {2,}", line) for line in found]
+    names = next(row for row in rows if row[:2] == ["arm", "seeds"])[2:]
+    values = next((line.split()[2:] for line in found if line.startswith("real data ")), [])
+    return {name: value.replace(DASH, "-") for name, value in zip(names, values, strict=False)}
+
+
+def verdicts(study: str) -> str:
+    """What the study concluded of its primary contrasts, in the words that it printed."""
+    found = (records.DOCS / "studies" / study / "findings.txt").read_text(encoding="utf-8").replace(MINUS, "-")
+    after = found.split("\nExploratory:", 1)[1].split("\n\n", 1)[1]
+    lines = [f"> {line}" for line in after.splitlines() if line.startswith("On ")]
+    return "\n>\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ class _Block(nn.Module):
     def _attend(self, h: Tensor, turns: Tensor | None, cache: tuple[Tensor, int] | None) -> Tensor:
         count, length, width = h.shape
         heads = self.queries_keys_values(h).view(count, length, 3, self.heads, -1)
-        # views that are undone in one copy; slices would each be undone in zeros of the whole
+        # views are undone in one copy in the backward pass; a slice is undone in zeros of the whole
         q, k, v = heads.permute(2, 0, 3, 1, 4)
         if turns is not None:
             q, k = _turned(heads[:, :, :2], turns).permute(2, 0, 3, 1, 4)

@@ -19,7 +19,9 @@ Files = dict[str, list[str]]
 
 _TRAIN_NAMES = ("train", "training", "trainset", "trainingset")
 _TEST_NAMES = ("test", "testing", "testset", "val", "valid", "validation", "dev", "eval", "evaluation")
-_OF_A_REPOSITORY = (".git", ".github", "pyproject.toml", "setup.py", "setup.cfg", "package.json", "CMakeLists.txt")
+_OF_A_REPOSITORY = (".github", "pyproject.toml", "setup.py", "setup.cfg", "package.json", "CMakeLists.txt")
+_NO_CLASSES = ("assets", "doc", "docs", "examples", "images", "img", "lib", "public", "scripts", "src", "static")
+"""Folders of a repository that may hold pictures."""
 
 
 class Layout(NamedTuple):
@@ -219,8 +221,13 @@ def _by_folder(place: Path, without: Sequence[Path] = ()) -> Files:
 
 def _refuse_repository(place: Path, each: Path) -> None:
     """Raise a ValueError where a folder lies in a repository's root, or has parts of its own, and is no class."""
-    if any((place / name).exists() for name in _OF_A_REPOSITORY):
-        raise ValueError(f"{str(place)!r} is a repository, whose folders are no classes: expected data.root=PICTURES")
+    found = (".git",) if each.name.lower() not in _NO_CLASSES else (".git", *_OF_A_REPOSITORY)
+    sign = next((name for name in found if (place / name).exists()), None)
+    if sign is not None:
+        raise ValueError(
+            f"{str(place)!r} is a repository (it has {sign!r}), whose folders are no classes: expected "
+            "data.root=PICTURES"
+        )
     if any(_spelled(child) in _TRAIN_NAMES for child in _folders(each)):
         raise ValueError(
             f"{str(each)!r} has a training part of its own, so it is no class: expected data.root={str(each)!r}"

@@ -102,8 +102,8 @@ def short_of_seeds(study: Study) -> str:
         seeds = len({cell.seed for cell in study.cells if cell.data == contrast.data})
         if seeds < enough:
             return (
-                f"{seeds} seeds on {contrast.data}: no difference can be concluded from {tests} primary "
-                f"contrast{'s' * (tests > 1)} with fewer than {enough}"
+                f"{seeds} seed{'s' * (seeds != 1)} on {contrast.data}: too few to conclude anything from {tests} "
+                f"primary contrast{'s' * (tests > 1)}, expected {enough}"
             )
     return ""
 

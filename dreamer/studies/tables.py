@@ -110,6 +110,9 @@ def plain_findings(findings: Findings) -> str:
         for arm in study.arms_on(data):
             outcomes = [words.summary(findings.outcome(data, arm, name), study.measures[name]) for name in names]
             rows.append((arm, str(len(findings.of(data, arm))), *outcomes))
+        real = {name: findings.yardstick(data, name) for name in names}
+        if any(value is not None for value in real.values()):
+            rows.append(("real data", "", *(words.amount(real[name], study.measures[name]) for name in names)))
         lines = [*aligned(rows), *words.undefined(findings, data)]
         blocks.append(f"{data} (mean ± standard deviation; fractions in per cent)\n" + "\n".join(lines))
     if findings.theory:

@@ -172,7 +172,7 @@ def claims() -> list[tuple[str, list[float | None]]]:
             ],
         ),
         (
-            "human text is 82.3, with human text beside it 43.0 (+39.3, 95 % interval 34.7 to 43.9, p = 0.031)",
+            "human text is 82.3, with human text beside it 43.0 (+39.3, 95 % interval 34.7 to 43.9, p = 0.031;",
             [
                 *(spoken("language-snake", "documentation", arm, "perplexity") / 100 for arm in ("replace", "beside")),
                 *(alone.difference / 100, None, alone.low / 100, alone.high / 100, alone.p_holm),

@@ -261,3 +261,9 @@ def test_lists_that_do_not_fit_are_refused(tmp_path: Path, file: str, line: str,
         out.write(line + "\n")
     with pytest.raises(ValueError, match=re.escape(message)):
         find_layout(tmp_path)
+
+
+def test_class_folders_may_lie_beside_a_file_of_a_package(tmp_path: Path) -> None:
+    draw(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    (tmp_path / "package.json").write_text("{}")
+    assert counts(find_layout(tmp_path)) == ({"cat": 1, "dog": 1}, {})

@@ -48,7 +48,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_a_study_is_run_and_its_verdict_printed(typed, tmp_path: Path) -> None:
     code, said, warned = typed("study", "toss.yaml")
-    assert code == 0 and "can be concluded" not in warned
+    assert code == 0 and "too few to conclude" not in warned
     assert "On coins, lucky is better than plain in score: +" in said
     assert "report: runs/study/toss/report.html" in said
     assert (tmp_path / "runs/study/toss/report.html").is_file()
@@ -58,7 +58,7 @@ def test_a_study_is_run_and_its_verdict_printed(typed, tmp_path: Path) -> None:
 def test_quick_and_words_lie_in_a_folder_of_their_own(typed, tmp_path: Path) -> None:
     code, said, warned = typed("study", "toss.yaml", "arms.lucky.set.gain=0.2", "--quick")
     assert code == 0 and "2 pairs" in said
-    assert "2 seeds on coins: no difference can be concluded from 1 primary contrast with fewer than 6" in warned
+    assert "2 seeds on coins: too few to conclude anything from 1 primary contrast, expected 6" in warned
     assert len(list((tmp_path / "runs/study/toss-quick/cells").glob("*/*/seed*"))) == 4
 
 
