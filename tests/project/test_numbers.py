@@ -233,6 +233,16 @@ def test_no_other_number_is_claimed() -> None:
     assert re.findall(r"[^ ]* ?-?\d+\.\d+[^ ]*|\d+ %", rest) == []
 
 
+def test_the_front_page_of_the_documentation_claims_nothing_else() -> None:
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    rest = plain(page.split("## Snake or empty room?")[1].split("\n## ")[0])
+    found = [words for words, _ in claims() if words in rest]
+    assert len(found) >= 6
+    for words in found:
+        rest = rest.replace(words, " ")
+    assert re.findall(r"[^ ]* ?-?\d+\.\d+[^ ]*|\d+ %", rest) == []
+
+
 def test_the_callback_promises_what_its_example_does() -> None:
     promised = re.findall(r"^with.*: +accuracy.*$", README, flags=re.MULTILINE)
     assert len(promised) == 2
