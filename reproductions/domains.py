@@ -102,6 +102,12 @@ def of(measured: Sequence[dict[str, Any]], arm: str) -> list[dict[str, Any]]:
     return [one for one in measured if one["arm"] == arm]
 
 
+def paired(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of those seeds that every arm has."""
+    seeds = set.intersection(*({one["seed"] for one in of(measured, arm)} for arm in ARMS))
+    return [one for one in measured if one["seed"] in seeds]
+
+
 def at(one: Mapping[str, Any], after: str, experience: int) -> list[float]:
     """Bits per byte of every domain after a day (``wake``) or a night."""
     return next(row["bits"] for row in one["rows"] if (row["after"], row["experience"]) == (after, experience))
@@ -119,14 +125,13 @@ def lost(one: Mapping[str, Any]) -> list[float]:
 
 def tables(measured: Sequence[dict[str, Any]]) -> str:
     """Bits per byte at the end, what was lost of each domain, and the matrix of one run with nights."""
-    seeds = sorted({one["seed"] for one in measured})
     machines = records.lettered(measured)
     lines = [
-        f"Bits per byte of held-out text, less is better; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}:",
+        "Bits per byte of held-out text, less is better:",
         "",
-        f"| arm | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds of each run "
+        f"| arm | seeds | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds of each run "
         "(machine) |",
-        "|---" * (len(DOMAINS) + 4) + "|",
+        "|---" * (len(DOMAINS) + 5) + "|",
     ]
     for arm in ARMS:
         mine = of(measured, arm)
@@ -139,7 +144,8 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
         seconds = [
             f"{one['cpu_seconds']:.0f} ({machines[one['machine']]})" for one in mine if one["cpu_seconds"] is not None
         ]
-        lines.append(f"| {arm} | {' | '.join(cells)} | {', '.join(seconds)} |")
+        seeds = ", ".join(str(one["seed"]) for one in mine)
+        lines.append(f"| {arm} | {seeds} | {' | '.join(cells)} | {', '.join(seconds)} |")
     lines += ["", "Machines: " + "; ".join(f"{letter}, {name}" for name, letter in machines.items()) + "."]
     nights = of(measured, OURS)
     return "\n".join([*lines, *(matrix(nights[0]) if nights else [])])

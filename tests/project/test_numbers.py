@@ -125,7 +125,9 @@ def lost(replay: int) -> list[float]:
 
 def forgotten(arm: str) -> float:
     """Bits per byte that were lost of all domains but the last, on average over them and the seeds."""
-    return statistics.mean(statistics.mean(domains.lost(one)) for one in domains.of(domains.recorded(), arm))
+    return statistics.mean(
+        statistics.mean(domains.lost(one)) for one in domains.of(domains.paired(domains.recorded()), arm)
+    )
 
 
 def claims() -> list[tuple[str, list[float | None]]]:
