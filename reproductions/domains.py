@@ -129,8 +129,8 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
     lines = [
         "Bits per byte of held-out text, less is better:",
         "",
-        f"| arm | seeds | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds of each run "
-        "(machine) |",
+        f"| arm | seeds | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last "
+        "| CPU seconds of each run (machine) |",
         "|---" * (len(DOMAINS) + 5) + "|",
     ]
     for arm in ARMS:
