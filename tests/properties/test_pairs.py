@@ -29,6 +29,8 @@ from dreamer.streams import Stream
 from dreamer.training.module import WakeSleepModule
 from tests.helpers.tiny_runs import tiny_stream, train
 
+# whether a night of dreams without labels is a good idea is another question
+pytestmark = pytest.mark.filterwarnings("ignore:.*have no labels, and the learner that names them")
 STREAM = tiny_stream(experiences=2, validation=0.0)
 # whatever a part calls its sizes, here they are small
 SMALL = {
