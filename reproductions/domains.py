@@ -146,7 +146,7 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
         ]
         seeds = ", ".join(str(one["seed"]) for one in mine)
         lines.append(f"| {arm} | {seeds} | {' | '.join(cells)} | {', '.join(seconds)} |")
-    lines += ["", "Machines: " + "; ".join(f"{letter}, {name}" for name, letter in machines.items()) + "."]
+    lines += ["", records.legend(machines)]
     nights = of(measured, OURS)
     return "\n".join([*lines, *(matrix(nights[0]) if nights else [])])
 

@@ -113,7 +113,7 @@ def tables(measured: Sequence[Mapping[str, Any]]) -> str:
             )
     before = ", ".join(f"{one['name']} {one['before']:.2f}" for one in measured[0]["sets"])
     lines += ["", f"Before: {before} bits per byte. The model is trained on {TRAINED} alone.", ""]
-    return "\n".join([*lines, "Machines: " + "; ".join(f"{letter}, {name}" for name, letter in machines.items()) + "."])
+    return "\n".join([*lines, records.legend(machines)])
 
 
 def _change(one: Mapping[str, Any]) -> str:

@@ -100,3 +100,12 @@ def lettered(measured: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     {'two cores': 'A', 'a laptop': 'B'}
     """
     return dict(zip(dict.fromkeys(one["machine"] for one in measured), string.ascii_uppercase, strict=False))
+
+
+def legend(machines: Mapping[str, str]) -> str:
+    """What the letters of :func:`lettered` stand for.
+
+    >>> legend({"two cores": "A", "a laptop": "B"})
+    'Machines: A, two cores; B, a laptop.'
+    """
+    return f"Machines: {'; '.join(f'{letter}, {name}' for name, letter in machines.items())}."

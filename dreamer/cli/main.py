@@ -76,8 +76,8 @@ def main() -> None:
     """Run the command line; bad input ends with exit code 2 and one message."""
     # a part of the user's own lies where the command is typed
     sys.path.append(os.getcwd())
-    # read when torch is loaded: threads that spin for long while they wait for each other stand in each other's way
-    # wherever other processes are at work; those that sleep at once waste time on a quiet machine
+    # read when torch is loaded: threads that wait actively for long slow each other down where other processes use the
+    # same cores; those that sleep at once lose time on a quiet machine
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     try:

@@ -183,15 +183,8 @@ class Replayer:
         replayed, dusk takes what is old for something new. Where tasks are given, ``drawn`` gives the task of each
         dream, and the label is the best of its classes.
         """
-        awake = context.night < 0
-        teachers = [(context.dawn if awake else context.dusk, context.old_classes if awake else context.seen_classes)]
-        by_both = not awake and context.dawn is not None and context.dusk is not None
-        if by_both and context.generator is not None and context.generator.tells_apart:
-            teachers = [(context.dawn, context.old_classes), (context.dusk, context.new_classes)]
         names, sure = [], []
-        for teacher, groups in teachers:
-            if teacher is None:
-                raise ValueError("unlabelled dreams need a teacher that names them, but there is none yet")
+        for teacher, groups in self._namers(context):
             candidates = groups.expand(len(drawn), -1)
             if context.active is not None:
                 candidates = candidates & context.active[drawn]
@@ -200,13 +193,22 @@ class Replayer:
             sure.append(self.problem.sureness(logits, names[-1]))
         y = names[0]
         if len(names) == 2:
-            # a group that came back may be as dawn knows it or as dusk does; in regression both are equally sure, and
-            # dusk speaks
-            back = (context.old_classes & context.new_classes)[drawn]
-            by_dusk = torch.where(back, sure[1] >= sure[0], ~context.old_classes[drawn])
+            # in regression both are equally sure of what they say, and dusk speaks
+            by_dusk = _by_dusk(context, drawn, *sure)
             y = torch.where(by_dusk.view(-1, *[1] * (y.ndim - 1)), names[1], y)
         # mixed codes have mixed groups, which are no targets where groups are domains
         return dream._replace(y=y) if self.problem.groups == "class" else dream._replace(y=y, p=None, group=drawn)
+
+    def _namers(self, context: SleepContext) -> list[tuple[torch.nn.Module, Tensor]]:
+        """Who names dreams that bear no labels: one copy of the learner, or dawn and dusk, with the groups of each."""
+        awake, dawn, dusk = context.night < 0, context.dawn, context.dusk
+        generator: Generator | None = context.generator
+        if not awake and dawn is not None and dusk is not None and generator is not None and generator.tells_apart:
+            return [(dawn, context.old_classes), (dusk, context.new_classes)]
+        alone = dawn if awake else dusk
+        if alone is None:
+            raise ValueError("unlabelled dreams need a teacher that names them, but there is none yet")
+        return [(alone, context.old_classes if awake else context.seen_classes)]
 
     def _join(self, parts: Sequence[Dream], groups: int) -> Dream:
         if len(parts) == 1:
@@ -263,7 +265,7 @@ class Replayer:
         if self.teacher == "both" and context.dawn is not None and context.dusk is not None:
             back = (context.old_classes & context.new_classes)[samples.groups]
             if back.any() and self.problem.groups == "class":
-                return self._surer(context, (context.dawn, context.dusk), x, samples, back, features)
+                return self._surer(context, (context.dawn, context.dusk), x, samples, features)
         outputs = [self._output(teacher, x[rows], samples, features, seen) for teacher, rows, seen in taught]
         return outputs[0] if len(outputs) == 1 else _in_order([rows for _, rows, _ in taught], outputs)
 
@@ -289,19 +291,12 @@ class Replayer:
         teachers: tuple[torch.nn.Module, torch.nn.Module],
         x: Tensor,
         samples: Dream,
-        back: Tensor,
         features: bool,
     ) -> Output:
-        """The outputs of dawn or dusk; for a class that came back, of the one that is surer of a sample's label.
-
-        Dusk may have forgotten how such a class was before, and dawn has not seen how it is now.
-
-        Args:
-            back: (B,) bool, the samples of classes that came back.
-        """
+        """The outputs of dawn or dusk; for a class that came back, of the one that is surer of a sample's label."""
         outputs = [forward(teacher, x, samples.is_features, features) for teacher in teachers]
         dawn, dusk = (self.problem.sureness(output.logits, samples.y) for output in outputs)
-        by_dusk = torch.where(back, dusk >= dawn, ~context.old_classes[samples.groups])
+        by_dusk = _by_dusk(context, samples.groups, dawn, dusk)
         seen = (context.old_classes, context.new_classes)
         restricted = [
             output._replace(logits=self.problem.restrict(output.logits, own))
@@ -374,6 +369,19 @@ def _in_order(rows: Sequence[Tensor], outputs: Sequence[Output]) -> Output:
     features = [output.features for output in outputs if output.features is not None]
     logits = torch.cat([output.logits for output in outputs])[order]
     return Output(logits, torch.cat(features)[order] if features else None)
+
+
+def _by_dusk(context: SleepContext, groups: Tensor, dawn: Tensor, dusk: Tensor) -> Tensor:
+    """(B,) bool, of which samples dusk speaks and not dawn: of new groups, and where it is surer of one that came back.
+
+    Dusk may have forgotten how such a group was before, and dawn has not seen how it is now.
+
+    Args:
+        groups: (B,) int64.
+        dawn: (B,) how sure dawn is of a sample; ``dusk`` likewise.
+    """
+    back = (context.old_classes & context.new_classes)[groups]
+    return torch.where(back, dusk >= dawn, ~context.old_classes[groups])
 
 
 def _choose(index: Tensor, outputs: Sequence[Output]) -> Output:

@@ -141,7 +141,10 @@ class Recordings(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         if any(getattr(callback, "asleep", False) for callback in self.trainer.callbacks):
             self.shown.append(batch)
-        return nn.functional.cross_entropy(self.layer(batch[0].sum(dim=1)), batch[1])
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.sum(dim=1))
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=0.01)
@@ -177,10 +180,8 @@ def test_a_number_that_looks_like_a_length_in_the_first_batch_cuts_nothing() -> 
             super().__init__()
             self.layer = nn.Linear(12, 3)
 
-        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-            if any(getattr(callback, "asleep", False) for callback in self.trainer.callbacks):
-                self.shown.append(batch)
-            return nn.functional.cross_entropy(self.layer(batch[0]), batch[1])
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x)
 
     month = torch.arange(12, 0, -1).repeat_interleave(4)
     rows = TensorDataset(1 + torch.rand(48, 12), torch.arange(48) % 3, month)

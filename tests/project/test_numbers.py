@@ -45,6 +45,12 @@ def by_seed(name: str, data: str, arm: str, measure: str) -> dict[str, float]:
     return {row["seed"]: 100 * float(row[measure]) for row in rows if row[measure]}  # empty where it has not been run
 
 
+def contrasts(name: str, data: str, measure: str, *pairs: tuple[str, str]) -> list[Paired]:
+    """The primary contrasts of a study, corrected among themselves."""
+    scores = [[by_seed(name, data, arm, measure) for arm in pair] for pair in pairs]
+    return paired_tests([[one[seed] - other[seed] for seed in one] for one, other in scores])
+
+
 def room(arm: str, measure: str = "accuracy") -> float:
     return statistics.mean(by_seed("empty-room", "mnist_100", arm, measure).values())
 
@@ -61,20 +67,12 @@ def primary() -> Paired:
 
 @cache
 def snakes() -> list[Paired]:
-    replace, tenth, codes = (
-        by_seed("snake", "digits", arm, "accuracy") for arm in ("replace", "real_10", "perturbed_codes")
-    )
-    pairs = ((replace, tenth), (codes, replace))
-    return paired_tests([[one[seed] - other[seed] for seed in one] for one, other in pairs])
+    return contrasts("snake", "digits", "accuracy", ("replace", "real_10"), ("perturbed_codes", "replace"))
 
 
 @cache
 def generations() -> list[Paired]:
-    replace, beside, varied = (
-        by_seed("language-snake", "documentation", arm, "perplexity") for arm in ("replace", "beside", "perturbed")
-    )
-    pairs = ((replace, beside), (varied, replace))
-    return paired_tests([[one[seed] - other[seed] for seed in one] for one, other in pairs])
+    return contrasts("language-snake", "documentation", "perplexity", ("replace", "beside"), ("perturbed", "replace"))
 
 
 @cache

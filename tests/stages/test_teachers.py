@@ -38,24 +38,29 @@ class Counting(nn.Module):
         return self.layer(x)
 
 
-def taught(y: list[int], new: Tensor = ~OLD) -> tuple[Dream, Tensor, Frozen, Frozen]:
-    """Dreams of classes as a night's teachers see them; what each teacher's network says of all of them."""
-    with torch.random.fork_rng():
-        dawn, dusk = Frozen(Counting(1)), Frozen(Counting(2))
-    x = torch.randn(len(y), 3, generator=torch.Generator().manual_seed(0))
-    context = SleepContext(
+def second_night(dawn: Frozen, dusk: Frozen, new: Tensor, generator: VAE | None = None) -> SleepContext:
+    """What a stage is told in the night after the second experience."""
+    return SleepContext(
         network=nn.Identity(),
         dawn=dawn,
         dusk=dusk,
         averages=(),
         memory=None,
-        generator=None,
+        generator=generator,
         old_classes=OLD,
         new_classes=new,
         active=None,
         experiences_seen=2,
         night=1,
     )
+
+
+def taught(y: list[int], new: Tensor = ~OLD) -> tuple[Dream, Tensor, Frozen, Frozen]:
+    """Dreams of classes as a night's teachers see them; what each teacher's network says of all of them."""
+    with torch.random.fork_rng():
+        dawn, dusk = Frozen(Counting(1)), Frozen(Counting(2))
+    x = torch.randn(len(y), 3, generator=torch.Generator().manual_seed(0))
+    context = second_night(dawn, dusk, new)
     dream = NREM().teach(context, Dream(x, torch.tensor(y)))
     assert dream.teacher is not None
     return dream, x, dawn, dusk
@@ -119,19 +124,7 @@ def test_dreams_without_labels_are_named_by_whoever_has_not_forgotten(
         generator.end_experience([Batch(torch.rand(2, 3), torch.tensor(labels))], experience, rng)
     if not torch.equal(new, ~OLD):
         generator.snapshots[-1].classes = torch.tensor([0, 2, 3])
-    context = SleepContext(
-        network=nn.Identity(),
-        dawn=Frozen(Teacher(0.0, 2.0, 0.0, 0.0)),
-        dusk=Frozen(Teacher(0.0, 0.0, 0.0, 9.0)),
-        averages=(),
-        memory=None,
-        generator=generator,
-        old_classes=OLD,
-        new_classes=new,
-        active=None,
-        experiences_seen=2,
-        night=1,
-    )
+    context = second_night(Frozen(Teacher(0.0, 2.0, 0.0, 0.0)), Frozen(Teacher(0.0, 0.0, 0.0, 9.0)), new, generator)
     drawn = torch.arange(4)
     dream = generator.dream(drawn, rng)
     stage = NREM(1, perturbations=[], teacher=teacher)
