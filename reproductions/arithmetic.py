@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dreamer.streams.arithmetic import TASKS
 from reproductions import records
 
-RECORD = records.MEASUREMENTS / "arithmetic.json"
+RUNS = records.Runs(records.MEASUREMENTS / "arithmetic.json", ("arm", "seed"))
 PAGE = records.DOCS / "language.md"
 SEEDS = (11, 12, 13)
 """Settings were chosen with seeds 1 and 2."""
@@ -31,7 +29,6 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "2 000 real texts, replayed by day, no nights": ("er", "memory.store=float32"),
 }
 NAMES = [task.replace("_modulo", " modulo 1000") for task in TASKS]
-_lock = threading.Lock()
 
 
 def main() -> None:
@@ -41,11 +38,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     words = parser.parse_args()
     if words.runs is not None:
-        done = {(one["arm"], one["seed"]) for one in recorded()}
-        with ThreadPoolExecutor(words.jobs) as pool:
-            list(pool.map(lambda each: run(words.runs, *each), [each for each in wanted() if each not in done]))
-    records.write_between(PAGE, "arithmetic", tables(recorded()))
-    print(tables(recorded()))
+        RUNS.make(wanted(), lambda arm, seed: run(words.runs, arm, seed), words.jobs)
+    records.write_between(PAGE, "arithmetic", tables(RUNS.all()))
+    print(tables(RUNS.all()))
 
 
 def wanted() -> list[tuple[str, int]]:
@@ -53,19 +48,12 @@ def wanted() -> list[tuple[str, int]]:
     return [(arm, seed) for seed in SEEDS for arm in ARMS]
 
 
-def recorded() -> list[dict[str, Any]]:
-    """The numbers of the runs that were made."""
-    return records.read(RECORD, {"runs": []})["runs"]
-
-
-def run(folders: Path, arm: str, seed: int) -> None:
-    """Make one run and record it."""
+def run(folders: Path, arm: str, seed: int) -> dict[str, Any]:
+    """Make one run; its numbers."""
     folder = folders / f"{list(ARMS).index(arm)}_{seed}"
     words = ["arithmetic", *ARMS[arm], "--seed", str(seed)]
     results, seconds = records.run_of([*words, "--out", str(folder)], folder)
-    measured = {
-        "arm": arm,
-        "seed": seed,
+    return {
         "command": f"dreamer run {' '.join(words)}",
         "rows": [
             {"after": row["after"], "experience": row["experience"], "right": row["accuracy"]}
@@ -75,8 +63,6 @@ def run(folders: Path, arm: str, seed: int) -> None:
         "cpu_seconds": round(seconds, 1),
         "versions": {name: results["versions"][name] for name in ("python", "torch", "lightning")},
     }
-    with _lock:
-        records.write(RECORD, {"machine": records.machine(), "runs": [*recorded(), measured]})
 
 
 def of(measured: Sequence[dict[str, Any]], arm: str) -> list[dict[str, Any]]:
@@ -101,6 +87,7 @@ def final(one: Mapping[str, Any]) -> list[float]:
 def tables(measured: Sequence[dict[str, Any]]) -> str:
     """What is kept at the end, and how days and nights of one seed take and give."""
     seeds = sorted({one["seed"] for one in measured})
+    machines = records.Machines.of(measured)
     lines = [
         f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}:",
         "",
@@ -114,12 +101,14 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
             cells = [
                 records.spread(each, 1) for each in (*zip(*scores, strict=True), list(map(statistics.mean, scores)))
             ]
-            lines.append(f"| {arm} | {' | '.join(cells)} | {records.spread([one['cpu_seconds'] for one in mine], 0)} |")
+            lines.append(f"| {arm} | {' | '.join(cells)} | {machines.seconds(mine)} |")
     first = of(measured, OURS)[0]
     learnt = [[at(one, "wake", task)[task] for task in range(len(NAMES))] for one in of(measured, OURS)]
     cells = [records.spread(each, 1) for each in (*zip(*learnt, strict=True), list(map(statistics.mean, learnt)))]
     lines += [
         f"| just learnt, in the run with nights | {' | '.join(cells)} | |",
+        "",
+        machines.legend,
         "",
         f"Seed {first['seed']} of the nights, before and after each:",
         "",

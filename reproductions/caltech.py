@@ -15,6 +15,7 @@ import functools
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from dreamer.streams.split import split_stream
 from reproductions import records
 
 SEEDS = (11, 12, 13, 14, 15)
-FILE = records.MEASUREMENTS / "caltech.json"
+RUNS = records.Runs(records.MEASUREMENTS / "caltech.json", ("arm", "seed"))
+PAGE = records.DOCS / "pictures.md"
 LINEAR = "network={name: mlp, hidden: []}"
 PUBLISHED = {
     "nearest mean": "0.59 (Embedded-CL)",
@@ -78,25 +80,27 @@ def main() -> None:
         return
     if words.root is not None:
         measure(words.root, words.weights, words.only)
-    print(table(recorded()))
+    records.write_between(PAGE, "caltech", table(RUNS.all()))
+    print(table(RUNS.all()))
 
 
 def measure(root: str, weights: str, only: str) -> None:
     """Make the runs that are not on record, seed by seed, so that the arms of a seed run in turn."""
-    record = recorded()
-    record["machine"] = records.machine()
     start = time.process_time()
     images = sum(len(part) for part in features(root, weights, 1.0))
     spent = time.process_time() - start
     # only a first computation says what the extraction costs
-    record.setdefault("extraction", {"images": images, "cpu_seconds": round(spent, 1)})
-    for seed in SEEDS:
-        for arm, (power, words) in ARMS.items():
-            if wanted(arm, only) and (arm, seed) not in {(run["arm"], run["seed"]) for run in record["runs"]}:
-                stream = dealt(*features(root, weights, power), seed)
-                record["runs"].append({"arm": arm, "seed": seed, **run(stream, words, seed)})
-                records.write(FILE, record)
-                print(arm, seed, record["runs"][-1]["score"], flush=True)
+    extraction = {"images": images, "cpu_seconds": round(spent, 1), "machine": records.machine()}
+    records.write(RUNS.path, {"extraction": extraction, **records.read(RUNS.path, {})})
+
+    def one(arm: str, seed: int) -> dict[str, Any]:
+        power, words = ARMS[arm]
+        made = run(dealt(*features(root, weights, power), seed), words, seed)
+        print(arm, seed, made["score"], flush=True)
+        return made
+
+    every = [(arm, seed) for seed in SEEDS for arm in ARMS]
+    RUNS.make([which for which in every if wanted(which[0], only)], one, order=every)
 
 
 def choose(root: str, weights: str, only: str) -> None:
@@ -165,41 +169,34 @@ def run(stream: Stream, words: tuple[str, ...], seed: int) -> dict[str, Any]:
     }
 
 
-def recorded() -> dict[str, Any]:
-    """What is on record."""
-    found: dict[str, Any] = records.read(FILE, {"runs": []})
-    return found
-
-
-def scores(record: dict[str, Any], arm: str) -> dict[int, float]:
+def scores(measured: Sequence[dict[str, Any]], arm: str) -> dict[int, float]:
     """The scores of an arm by seed."""
-    return {one["seed"]: one["score"] for one in record["runs"] if one["arm"] == arm}
+    return {one["seed"]: one["score"] for one in measured if one["arm"] == arm}
 
 
-def table(record: dict[str, Any]) -> str:
+def table(measured: Sequence[dict[str, Any]]) -> str:
     """The page's table: every arm, and what ours is above it in the same class orders."""
     lines = [
         "| recipe | score (%) | dreams, square roots, above it (95 % interval) | CPU seconds | MB kept | published |",
         "|---|---|---|---|---|---|",
     ]
-    ours = scores(record, OURS)
+    ours, machines = scores(measured, OURS), records.Machines.of(measured)
     for arm in ARMS:
-        mine = [one for one in record["runs"] if one["arm"] == arm]
+        mine = [one for one in measured if one["arm"] == arm]
         if not mine:
             continue
-        theirs = scores(record, arm)
+        theirs = scores(measured, arm)
         both = sorted(ours.keys() & theirs.keys())
         apart = "-"
         if arm != OURS and len(both) > 1:
             found = paired_tests([[ours[seed] - theirs[seed] for seed in both]])[0]
             apart = f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
-        seconds = statistics.mean(one["cpu_seconds"] for one in mine)
         megabytes = statistics.mean(sum(one["bytes"].values()) for one in mine) / 1e6
         lines.append(
-            f"| {arm} | {records.spread(list(theirs.values()))} | {apart} | {seconds:.0f} | {megabytes:.1f} "
+            f"| {arm} | {records.spread(list(theirs.values()))} | {apart} | {machines.seconds(mine)} | {megabytes:.1f} "
             f"| {PUBLISHED.get(arm, '-')} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", machines.legend])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Arms on streams, paired by seed: the runs of a comparison on record, and their table.
 
 Every run is a process of its own on one thread, so that its CPU time can be measured; runs that are on disk, or on
-record from a machine of the same kind, are not made again.
+record, are not made again.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,21 +63,10 @@ class Comparison:
             self.make(words.data_root, words.runs, words.jobs)
 
     def make(self, data_root: str, folders: Path, jobs: int) -> None:
-        """Make the runs that are missing; all that are there are on record after each of them."""
-        made = {(run["stream"], run["arm"], run["seed"]): run for run in self._still_valid()}
-        lock = threading.Lock()
-
-        def one(which: tuple[str, str, int]) -> None:
-            if which in made:
-                return
-            found = self._run(data_root, folders, *which)
-            with lock:
-                made[which] = found
-                runs = [made[each] for each in self.wanted() if each in made]
-                records.write(self.record, {"machine": records.machine(), "runs": runs})
-
-        with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(one, self.wanted()))
+        """Make the runs that are missing, or were made with another command."""
+        commands = {which: self._command(*which) for which in self.wanted()}
+        self.runs.drop(lambda one: commands.get(self.runs.which(one)) != one["command"])
+        self.runs.make(self.wanted(), lambda *which: self._run(data_root, folders, *which), jobs)
 
     def wanted(self) -> list[tuple[str, str, int]]:
         """Stream, arm and seed of every run, seed by seed, so that what is there early is paired."""
@@ -90,13 +77,19 @@ class Comparison:
             for arm in protocol.arms
         ]
 
-    def recorded(self) -> list[dict[str, Any]]:
-        """The numbers of the runs that were made."""
-        return records.read(self.record, {"runs": []})["runs"]
+    @property
+    def runs(self) -> records.Runs:
+        """The runs on record."""
+        return records.Runs(self.record, ("stream", "arm", "seed"))
+
+    @property
+    def machines(self) -> records.Machines:
+        """The machines that made them."""
+        return records.Machines.of(self.runs.all())
 
     def of(self, stream: str, arm: str) -> list[dict[str, Any]]:
         """The recorded runs of an arm on a stream."""
-        return [one for one in self.recorded() if (one["stream"], one["arm"]) == (stream, arm)]
+        return self.runs.of(stream=stream, arm=arm)
 
     def contrasts(self, stream: str) -> dict[str, Paired]:
         """What each other arm is below ours, in percentage points, seed by seed."""
@@ -126,7 +119,7 @@ class Comparison:
                 records.spread(gains, 1) if gains else "",
                 records.spread([100 * one["forgetting"] for one in mine], 1),
                 f"{replayed:,}",
-                records.spread([one["cpu_seconds"] for one in mine], 0),
+                self.machines.seconds(mine),
                 difference(against[arm]) if arm in against else "",
             ]
             lines.append(f"| {' | '.join(cells)} |")
@@ -135,16 +128,8 @@ class Comparison:
     def _words(self, stream: str, arm: str, seed: int) -> list[str]:
         return [stream, *self.streams[stream].arms[arm], "--seed", str(seed)]
 
-    def _still_valid(self) -> list[dict[str, Any]]:
-        """Recorded runs of the present commands, whose CPU seconds compare with those to come."""
-        record = records.read(self.record, {"machine": None, "runs": []})
-        commands = {which: f"dreamer run {' '.join(self._words(*which))}" for which in self.wanted()}
-        return [
-            run
-            for run in record["runs"]
-            if record["machine"] == records.machine()
-            and commands.get((run["stream"], run["arm"], run["seed"])) == run["command"]
-        ]
+    def _command(self, stream: str, arm: str, seed: int) -> str:
+        return f"dreamer run {' '.join(self._words(stream, arm, seed))}"
 
     def _run(self, data_root: str, folders: Path, stream: str, arm: str, seed: int) -> dict[str, Any]:
         """Make one run, unless it is there; what it scored and cost."""
@@ -155,10 +140,8 @@ class Comparison:
         words = self._words(stream, arm, seed)
         results, seconds = records.run_of([*words, f"data.root={data_root}", "--out", str(folder)], folder)
         measured = {
-            "stream": stream,
-            "arm": arm,
-            "seed": seed,
-            "command": f"dreamer run {' '.join(words)}",
+            "command": self._command(stream, arm, seed),
+            "machine": records.machine(),
             **numbers(results),
             "cpu_seconds": round(seconds, 1),
         }

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from reproductions import records
 
-RECORD = records.MEASUREMENTS / "domains.json"
+RUNS = records.Runs(records.MEASUREMENTS / "domains.json", ("arm", "seed"))
 PAGE = records.DOCS / "language.md"
 SEEDS = (11, 12, 13)
 """Settings are those of a trial with another seed."""
@@ -32,7 +31,6 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "its own words by day, no nights": ("own_words_by_day", "wake.replay=32", "wake.replay_weight=1"),
     "2 000 real texts, replayed by day, no nights": ("er", "memory.store=float32", "wake.replay=32"),
 }
-_lock = threading.Lock()
 
 
 def main() -> None:
@@ -45,30 +43,30 @@ def main() -> None:
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     words = parser.parse_args()
     if words.data_root is not None:
-        wanted = [(arm, int(seed)) for seed in words.seeds.split(",") for arm in ARMS]
-        done = set() if words.changes else {(one["arm"], one["seed"]) for one in recorded()}
-        with ThreadPoolExecutor(words.jobs) as pool:
-            made = list(
-                pool.map(
-                    lambda each: run(words.data_root, words.runs, *each, changes=words.changes),
-                    [each for each in wanted if each not in done],
-                )
-            )
+        wanted = runs_of(map(int, words.seeds.split(",")))
         if words.changes:
-            print(tables(made))
+            with ThreadPoolExecutor(words.jobs) as pool:
+                made = pool.map(lambda which: trial(words.data_root, words.runs, *which, changes=words.changes), wanted)
+                print(tables(list(made)))
             return
-    if recorded():
-        records.write_between(PAGE, "domains", tables(recorded()))
-        print(tables(recorded()))
+        RUNS.make(wanted, lambda arm, seed: run(words.data_root, words.runs, arm, seed), words.jobs, runs_of(SEEDS))
+    records.write_between(PAGE, "domains", tables(RUNS.all()))
+    print(tables(RUNS.all()))
 
 
-def recorded() -> list[dict[str, Any]]:
-    """The numbers of the runs that were made."""
-    return records.read(RECORD, {"runs": []})["runs"]
+def runs_of(seeds: Iterable[int]) -> list[tuple[str, int]]:
+    """Arm and seed of every run, seed by seed, so that what is there early is paired."""
+    return [(arm, seed) for seed in seeds for arm in ARMS]
+
+
+def trial(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:
+    """A run with changes, which is not recorded."""
+    numbers = run(data_root, folders, arm, seed, changes)
+    return {"arm": arm, "seed": seed, "machine": records.machine(), **numbers}
 
 
 def run(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """Make one run, or resume it, and record it where nothing was changed."""
+    """Make one run, or resume it; its numbers."""
     folder = folders / f"{list(ARMS).index(arm)}_{seed}"
     words = ["domains", *ARMS[arm], *changes]
     # a finished one is complete already, and says so
@@ -76,9 +74,7 @@ def run(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[st
     begin = [*words, f"data.root={data_root}", "--seed", str(seed), "--out", str(folder)]
     how = ["--resume", str(folder)] if stopped else begin
     results, seconds = records.run_of(how, folder)
-    measured = {
-        "arm": arm,
-        "seed": seed,
+    return {
         "command": f"dreamer run {' '.join(words)} data.root=DIR --seed {seed}",
         "rows": [
             {"after": row["after"], "experience": row["experience"], "bits": row["accuracy"]}
@@ -88,13 +84,8 @@ def run(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[st
         "bytes": results["cost"]["bytes"],
         # of a run that was resumed, since it was
         "cpu_seconds": None if stopped else round(seconds, 1),
-        "machine": records.machine(),
         "versions": {name: results["versions"][name] for name in ("python", "torch", "lightning")},
     }
-    if not changes:
-        with _lock:
-            records.write(RECORD, {"runs": [*recorded(), measured]})
-    return measured
 
 
 def of(measured: Sequence[dict[str, Any]], arm: str) -> list[dict[str, Any]]:
@@ -125,12 +116,11 @@ def lost(one: Mapping[str, Any]) -> list[float]:
 
 def tables(measured: Sequence[dict[str, Any]]) -> str:
     """Bits per byte at the end, what was lost of each domain, and the matrix of one run with nights."""
-    machines = records.lettered(measured)
+    machines = records.Machines.of(measured)
     lines = [
         "Bits per byte of held-out text, less is better:",
         "",
-        f"| arm | seeds | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last "
-        "| CPU seconds of each run (machine) |",
+        f"| arm | seeds | {' | '.join(DOMAINS)} | mean | lost since learnt, mean of all but the last | CPU seconds |",
         "|---" * (len(DOMAINS) + 5) + "|",
     ]
     for arm in ARMS:
@@ -141,12 +131,9 @@ def tables(measured: Sequence[dict[str, Any]]) -> str:
         columns = [*zip(*scores, strict=True), [statistics.mean(score) for score in scores]]
         losses = [statistics.mean(lost(one)) for one in mine]
         cells = [records.spread(each) for each in (*columns, losses)]
-        seconds = [
-            f"{one['cpu_seconds']:.0f} ({machines[one['machine']]})" for one in mine if one["cpu_seconds"] is not None
-        ]
         seeds = ", ".join(str(one["seed"]) for one in mine)
-        lines.append(f"| {arm} | {seeds} | {' | '.join(cells)} | {', '.join(seconds)} |")
-    lines += ["", records.legend(machines)]
+        lines.append(f"| {arm} | {seeds} | {' | '.join(cells)} | {machines.seconds(mine)} |")
+    lines += ["", machines.legend]
     nights = of(measured, OURS)
     return "\n".join([*lines, *(matrix(nights[0]) if nights else [])])
 

@@ -12,15 +12,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from reproductions import records
 
-RECORD = records.MEASUREMENTS / "fine_tuning.json"
+RUNS = records.Runs(records.MEASUREMENTS / "fine_tuning.json", ("strength", "replay"))
 PAGE = records.DOCS / "fine_tuning.md"
 EXAMPLE = records.DOCS.parent / "examples" / "fine_tune_language_model.py"
 STRENGTHS: Mapping[str, float] = {"mild": 3e-4, "as the example": 1e-3, "hard": 3e-3}
@@ -28,7 +26,6 @@ STRENGTHS: Mapping[str, float] = {"mild": 3e-4, "as the example": 1e-3, "hard": 
 STEPS = 60
 REPLAY = 4
 TRAINED = "french"
-_lock = threading.Lock()
 
 
 def main() -> None:
@@ -40,37 +37,24 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     words = parser.parse_args()
     if words.texts is not None:
-        done = {(one["strength"], one["replay"]) for one in recorded()}
         wanted = [(strength, replay) for strength in reversed(STRENGTHS) for replay in (0, REPLAY)]
-        with ThreadPoolExecutor(words.jobs) as pool:
-            missing = [each for each in wanted if each not in done]
-            list(pool.map(lambda each: run(words.model, words.texts, words.runs, *each), missing))
-    records.write_between(PAGE, "fine_tuning", tables(recorded()))
-    print(tables(recorded()))
+        RUNS.make(wanted, lambda *which: run(words.model, words.texts, words.runs, *which), words.jobs)
+    records.write_between(PAGE, "fine_tuning", tables(RUNS.all()))
+    print(tables(RUNS.all()))
 
 
-def recorded() -> list[dict[str, Any]]:
-    """The numbers of the runs that were made."""
-    return records.read(RECORD, {"runs": []})["runs"]
-
-
-def run(model: str, texts: str, folder: Path, strength: str, replay: int) -> None:
-    """Make one run and record it."""
+def run(model: str, texts: str, folder: Path, strength: str, replay: int) -> dict[str, Any]:
+    """Make one run; its numbers."""
     log = folder / f"{strength.replace(' ', '_')}_{replay}.log"
     options = ["--steps", str(STEPS), "--lr", str(STRENGTHS[strength]), "--replay", str(replay)]
     code, _ = records.timed([sys.executable, str(EXAMPLE), model, texts, *options], log)
     if code:
         raise SystemExit(f"the run failed: see {log}")
-    measured = {
-        "strength": strength,
-        "replay": replay,
+    return {
         "command": f"python examples/{EXAMPLE.name} MODEL TEXTS {' '.join(options)}",
         "model": Path(model).name,
-        "machine": records.machine(),
+        **printed(log.read_text(encoding="utf-8")),
     }
-    with _lock:
-        runs = [*recorded(), measured | printed(log.read_text(encoding="utf-8"))]
-        records.write(RECORD, {"runs": runs})
 
 
 def printed(text: str) -> dict[str, Any]:
@@ -95,12 +79,12 @@ def tables(measured: Sequence[Mapping[str, Any]]) -> str:
     if not measured:
         return "Not yet run."
     names = [one["name"] for one in measured[0]["sets"]]
-    machines = records.lettered(measured)
+    machines = records.Machines.of(measured)
     lines = [
         f"`{measured[0]['model']}`, {STEPS} steps. Change in bits per byte of held-out text, below 0 is better, with "
         "95 % intervals over its blocks:",
         "",
-        f"| learning rate | own texts a batch | {' | '.join(names)} | CPU seconds (machine) | GiB |",
+        f"| learning rate | own texts a batch | {' | '.join(names)} | CPU seconds | GiB |",
         "|---" * (len(names) + 4) + "|",
     ]
     for strength, rate in STRENGTHS.items():
@@ -109,11 +93,11 @@ def tables(measured: Sequence[Mapping[str, Any]]) -> str:
             cells = [_change(lost[name]) for name in names]
             lines.append(
                 f"| {rate:g} ({strength}) | {one['replay'] or 'none'} | {' | '.join(cells)} "
-                f"| {one['cpu_seconds']:.0f} ({machines[one['machine']]}) | {one['gib']:.1f} |"
+                f"| {machines.seconds([one])} | {one['gib']:.1f} |"
             )
     before = ", ".join(f"{one['name']} {one['before']:.2f}" for one in measured[0]["sets"])
     lines += ["", f"Before: {before} bits per byte. The model is trained on {TRAINED} alone.", ""]
-    return "\n".join([*lines, records.legend(machines)])
+    return "\n".join([*lines, machines.legend])
 
 
 def _change(one: Mapping[str, Any]) -> str:

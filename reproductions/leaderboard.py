@@ -26,7 +26,7 @@ from dreamer.runs import run as runs
 from dreamer.runs import summary
 from reproductions import records
 
-RECORD = records.MEASUREMENTS / "leaderboard.json"
+RUNS = records.Runs(records.MEASUREMENTS / "leaderboard.json", ("stream", "arm", "seed"))
 PAGE = records.DOCS / "leaderboard.md"
 SEEDS = (11, 12, 13, 14, 15)
 _SHORT = ("wake.steps=200", "continual_evaluation.every_n_steps=5", "dream_quality=null")
@@ -65,34 +65,16 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     runs.quiet_lightning()
-    for stream, arm, seed in wanted():
-        if (given.only is None or arm in given.only) and not on_record(stream, arm, seed):
-            keep(numbers(run(given.data, given.runs, stream, arm, seed), stream, arm, seed))
-    PAGE.write_text(page(recorded()), encoding="utf-8")
-    print(page(recorded()))
+    chosen = [which for which in wanted() if given.only is None or which[1] in given.only]
+    RUNS.make(chosen, lambda *which: numbers(run(given.data, given.runs, *which)), order=wanted())
+    PAGE.write_text(page(RUNS.all()), encoding="utf-8")
+    print(page(RUNS.all()))
 
 
 def wanted() -> list[tuple[str, str, int]]:
     """Every run, as (stream, arm, seed)."""
     arms = [*ARMS, *(f"{BESIDE}{arm}" for arm in GENERATORS)]
     return [(stream, arm, seed) for stream in STREAMS for arm in arms for seed in SEEDS]
-
-
-def recorded() -> list[dict[str, Any]]:
-    """The numbers of the runs that were made."""
-    return records.read(RECORD, {"runs": []})["runs"]
-
-
-def on_record(stream: str, arm: str, seed: int) -> bool:
-    """Whether a run was made."""
-    return any((one["stream"], one["arm"], one["seed"]) == (stream, arm, seed) for one in recorded())
-
-
-def keep(one: Mapping[str, Any]) -> None:
-    """Record a run, in the order in which they are wanted."""
-    order = {key: place for place, key in enumerate(wanted())}
-    made = sorted([*recorded(), one], key=lambda each: order[each["stream"], each["arm"], each["seed"]])
-    records.write(RECORD, {"machine": records.machine(), "runs": made})
 
 
 def words_of(stream: str, arm: str, data: str | None = None) -> tuple[str, ...]:
@@ -122,14 +104,11 @@ def run(data: str | None, folders: Path, stream: str, arm: str, seed: int) -> Ma
     return {**results, "cpu_seconds": time.process_time() - began}
 
 
-def numbers(results: Mapping[str, Any], stream: str, arm: str, seed: int) -> dict[str, Any]:
+def numbers(results: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of one run that the page needs."""
     cost = results["cost"]
     memory = results["config"].get("memory") or {}
     return {
-        "stream": stream,
-        "arm": arm,
-        "seed": seed,
         **{name: results["metrics"][name] for name in NUMBERS},
         "bytes": sum(nbytes for name, nbytes in cost["bytes"].items() if name != "network"),
         "stores": cost["stores"],
@@ -141,19 +120,19 @@ def numbers(results: Mapping[str, Any], stream: str, arm: str, seed: int) -> dic
 
 def page(measured: Sequence[Mapping[str, Any]]) -> str:
     """The whole page, a table for each stream, the most accurate first."""
-    blocks = [_HEAD]
+    blocks, machines = [_HEAD], records.Machines.of(measured)
     for stream in STREAMS:
         mine = [one for one in measured if one["stream"] == stream]
         arms = {arm: [one for one in mine if one["arm"] == arm] for arm in dict.fromkeys(one["arm"] for one in mine)}
         order = sorted(arms, key=lambda arm: -statistics.mean(one["average_accuracy"] for one in arms[arm]))
         head = ("recipe", "seeds", *NUMBERS.values(), "bytes kept", "stores real samples", "CPU seconds")
-        rows = [head, ("---",) + ("---:",) * (len(head) - 1), *(_row(arm, arms[arm]) for arm in order)]
+        rows = [head, ("---",) + ("---:",) * (len(head) - 1), *(_row(arm, arms[arm], machines) for arm in order)]
         blocks.append(f"## {stream[0].upper()}{stream[1:]}\n\n`{' '.join(STREAMS[stream])}`\n")
         blocks.append("\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n")
-    return "\n".join(blocks)
+    return "\n".join([*blocks, f"{machines.legend}\n"])
 
 
-def _row(arm: str, made: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _row(arm: str, made: Sequence[Mapping[str, Any]], machines: records.Machines) -> tuple[str, ...]:
     found = {name: [100 * one[name] for one in made if one[name] is not None] for name in NUMBERS}
     stores = {"samples": "yes", "nothing": "no"}.get(made[0]["stores"], f"no ({made[0]['stores']})")
     return (
@@ -162,7 +141,7 @@ def _row(arm: str, made: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         *(records.spread(values, 1) if values else DASH for values in found.values()),
         size(statistics.mean(one["bytes"] for one in made)),
         stores,
-        f"{statistics.mean(one['cpu_seconds'] for one in made):.0f}",
+        machines.seconds(made),
     )
 
 

@@ -22,7 +22,7 @@ from dreamer import config
 from dreamer.runs import run as runs
 from reproductions import records
 
-RECORD = records.MEASUREMENTS / "night_schedules.json"
+RUNS = records.Runs(records.MEASUREMENTS / "night_schedules.json", ("schedule", "budget", "seed"))
 PICTURE = records.MEASUREMENTS / "night_schedules.svg"
 PAGE = records.DOCS / "strategies.md"
 SEEDS = (31, 32, 33)
@@ -46,13 +46,9 @@ def main() -> None:
     if words.runs is not None:
         torch.set_num_threads(1)
         runs.quiet_lightning()
-        measured = recorded()
-        for schedule, budget, seed in wanted():
-            if not of(measured, schedule, budget, seed):
-                measured.append(run(words.runs, schedule, budget, seed))
-                records.write(RECORD, {"machine": records.machine(), "runs": measured})
-    records.write_between(PAGE, "night_schedules", table(recorded()))
-    draw(recorded(), PICTURE)
+        RUNS.make(wanted(), lambda *which: run(words.runs, *which))
+    records.write_between(PAGE, "night_schedules", table(RUNS.all()))
+    draw(RUNS.all(), PICTURE)
 
 
 def wanted() -> list[tuple[str, int, int]]:
@@ -60,18 +56,9 @@ def wanted() -> list[tuple[str, int, int]]:
     return [(schedule, budget, seed) for seed in SEEDS for budget in BUDGETS for schedule in SCHEDULES]
 
 
-def recorded() -> list[dict[str, Any]]:
-    """The numbers of the runs that were made."""
-    return records.read(RECORD, {"runs": []})["runs"]
-
-
-def of(measured: Sequence[dict[str, Any]], schedule: str, budget: int, seed: int | None = None) -> list[dict[str, Any]]:
-    """The runs of a schedule with so many steps of sleep; of one seed, or of all."""
-    return [
-        one
-        for one in measured
-        if (one["schedule"], one["budget"]) == (schedule, budget) and seed in (None, one["seed"])
-    ]
+def of(measured: Sequence[dict[str, Any]], schedule: str, budget: int) -> list[dict[str, Any]]:
+    """The runs of a schedule with so many steps of sleep."""
+    return [one for one in measured if (one["schedule"], one["budget"]) == (schedule, budget)]
 
 
 def settings(schedule: str, budget: int) -> dict[str, Any]:
@@ -91,9 +78,6 @@ def run(folders: Path, schedule: str, budget: int, seed: int) -> dict[str, Any]:
     results = runs.execute(runs.prepare(plain, folder))
     steps = results["cost"]["optimizer_steps"]
     return {
-        "schedule": schedule,
-        "budget": budget,
-        "seed": seed,
         "configuration": given,
         "average_accuracy": results["metrics"]["average_accuracy"],
         "nights": sum(row["after"] == "night" for row in results["accuracy_matrix"]["rows"]),

@@ -55,11 +55,11 @@ def page() -> str:
                 records.spread([100 * one["average_accuracy"] for one in mine]),
                 ", ".join(str(one["seed"]) for one in mine),
                 "" if found is None else difference(found),
-                records.spread([one["cpu_seconds"] for one in mine], 0),
+                RECORDS.machines.seconds(mine),
                 f"{statistics.mean(sum(one['bytes'].values()) for one in mine) / 1e6:.2f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) if len(lines) > 2 else "No run is on record yet."
+    return "\n".join([*lines, "", RECORDS.machines.legend]) if len(lines) > 2 else "No run is on record yet."
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import string
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any
@@ -93,19 +95,108 @@ def machine() -> str:
     return f"{names[0] if names else platform.processor()}, one thread"
 
 
-def lettered(measured: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """A letter for each machine of some runs, whose seconds do not compare with those of another.
+@dataclass(frozen=True)
+class Runs:
+    """Runs on record in a file, ``{"runs": [...]}`` and what else it holds, each with the machine that made it.
 
-    >>> lettered([{"machine": "two cores"}, {"machine": "a laptop"}, {"machine": "two cores"}])
-    {'two cores': 'A', 'a laptop': 'B'}
+    Args:
+        path: the file; there need be none yet.
+        keys: the fields whose values say which run it is.
     """
-    return dict(zip(dict.fromkeys(one["machine"] for one in measured), string.ascii_uppercase, strict=False))
+
+    path: Path
+    keys: tuple[str, ...]
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every run on record."""
+        return read(self.path, {"runs": []})["runs"]
+
+    def of(self, **fields: Any) -> list[dict[str, Any]]:
+        """The runs on record of which these fields have these values."""
+        return [one for one in self.all() if all(one[name] == value for name, value in fields.items())]
+
+    def which(self, one: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Which run it is."""
+        return tuple(one[key] for key in self.keys)
+
+    def make(
+        self,
+        wanted: Sequence[tuple[Any, ...]],
+        run: Callable[..., dict[str, Any]],
+        jobs: int = 1,
+        order: Sequence[tuple[Any, ...]] | None = None,
+    ) -> None:
+        """Make those runs that are not on record; each is there as soon as it is over.
+
+        Args:
+            wanted: the keys of the runs, in the order in which they are made.
+            run: gets the keys of one, and returns its numbers.
+            jobs: so many at once, in threads. One alone runs in the thread of the caller, as Lightning wants.
+            order: the keys of all runs, in the order in which they are written; ``wanted`` by default.
+        """
+        done = {self.which(one) for one in self.all()}
+        missing = [which for which in wanted if which not in done]
+        places = {which: place for place, which in enumerate(wanted if order is None else order)}
+
+        def make_one(which: tuple[Any, ...]) -> None:
+            numbers = run(*which)
+            one = {**dict(zip(self.keys, which, strict=True)), "machine": machine(), **numbers}
+            with self._lock:
+                runs = sorted([*self.all(), one], key=lambda each: places.get(self.which(each), len(places)))
+                write(self.path, {**read(self.path, {}), "runs": runs})
+
+        if jobs == 1:
+            for which in missing:
+                make_one(which)
+            return
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(make_one, missing))
+
+    def drop(self, stale: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Take off the record what is not true any more."""
+        runs = self.all()
+        if any(map(stale, runs)):
+            write(self.path, {**read(self.path, {}), "runs": [one for one in runs if not stale(one)]})
 
 
-def legend(machines: Mapping[str, str]) -> str:
-    """What the letters of :func:`lettered` stand for.
+@dataclass(frozen=True)
+class Machines:
+    """The machines that made some runs, a letter for each where there are several: their seconds do not compare.
 
-    >>> legend({"two cores": "A", "a laptop": "B"})
+    >>> several = Machines(["two cores", "a laptop", "two cores"])
+    >>> several.seconds([{"machine": "two cores", "cpu_seconds": 9}, {"machine": "a laptop", "cpu_seconds": 4}])
+    '9 (A), 4 (B)'
+    >>> several.legend
     'Machines: A, two cores; B, a laptop.'
     """
-    return f"Machines: {'; '.join(f'{letter}, {name}' for name, letter in machines.items())}."
+
+    names: Sequence[str]
+
+    @classmethod
+    def of(cls, runs: Iterable[Mapping[str, Any]]) -> Machines:
+        """Those of the runs whose seconds are known, in the order in which they come."""
+        return cls([one["machine"] for one in runs if one["cpu_seconds"] is not None])
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """The letter of each."""
+        return dict(zip(dict.fromkeys(self.names), string.ascii_uppercase, strict=False))
+
+    @property
+    def legend(self) -> str:
+        """What the letters stand for; of one machine, its name."""
+        if len(self.letters) == 1:
+            return f"Machine: {self.names[0]}."
+        return f"Machines: {'; '.join(f'{letter}, {name}' for name, letter in self.letters.items())}."
+
+    def seconds(self, runs: Iterable[Mapping[str, Any]]) -> str:
+        """Mean and standard deviation of the CPU seconds of some runs, machine by machine."""
+        known = [one for one in runs if one["cpu_seconds"] is not None]
+        several = len(self.letters) > 1
+        return ", ".join(
+            spread([one["cpu_seconds"] for one in known if one["machine"] == name], 0)
+            + (f" ({letter})" if several else "")
+            for name, letter in self.letters.items()
+            if any(one["machine"] == name for one in known)
+        )

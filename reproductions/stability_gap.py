@@ -21,7 +21,7 @@ from dreamer import config
 from dreamer.runs import run as runs
 from reproductions import records
 
-RECORD = records.MEASUREMENTS / "stability_gap.json"
+RUNS = records.Runs(records.MEASUREMENTS / "stability_gap.json", ("stream", "arm", "seed"))
 PAGE = records.DOCS / "metrics.md"
 ARMS = {
     "fine-tuning": ("fine_tune",),
@@ -53,29 +53,16 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/stability_gap"))
     words = parser.parse_args()
     if words.data_root is not None:
-        made = made_runs(words.data_root, words.runs)
-        records.write(RECORD, {"machine": records.machine(), "runs": made})
-    measured = recorded()
-    records.write_between(PAGE, "stability_gap", table(measured))
-    print(table(measured))
+        torch.set_num_threads(1)
+        runs.quiet_lightning()
+        RUNS.make(wanted(), lambda *which: numbers(run(words.data_root, words.runs, *which)))
+    records.write_between(PAGE, "stability_gap", table(RUNS.all()))
+    print(table(RUNS.all()))
 
 
-def recorded() -> list[dict[str, Any]]:
-    """The numbers of the runs that were made."""
-    return records.read(RECORD, {"runs": []})["runs"]
-
-
-def made_runs(data_root: str, folders: Path) -> list[dict[str, Any]]:
-    """What every run scored and cost; those that are not on record are made, on one thread."""
-    torch.set_num_threads(1)
-    runs.quiet_lightning()
-    done = {(one["stream"], one["arm"], one["seed"]): one for one in recorded()}
-    return [
-        done.get((stream, arm, seed)) or numbers(run(data_root, folders, stream, arm, seed), stream, arm, seed)
-        for stream, (_, seeds) in STREAMS.items()
-        for arm in ARMS
-        for seed in seeds
-    ]
+def wanted() -> list[tuple[str, str, int]]:
+    """Stream, arm and seed of every run."""
+    return [(stream, arm, seed) for stream, (_, seeds) in STREAMS.items() for arm in ARMS for seed in seeds]
 
 
 def run(data_root: str, folders: Path, stream: str, arm: str, seed: int) -> Mapping[str, Any]:
@@ -91,13 +78,10 @@ def run(data_root: str, folders: Path, stream: str, arm: str, seed: int) -> Mapp
     return runs.execute(runs.resume(folder) if begun else runs.prepare(plain, folder), resume=begun)
 
 
-def numbers(results: Mapping[str, Any], stream: str, arm: str, seed: int) -> dict[str, Any]:
+def numbers(results: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of one run that the table needs."""
     cost, seconds = results["continual"]["cost"], results["cost"]["seconds"]
     return {
-        "stream": stream,
-        "arm": arm,
-        "seed": seed,
         **{name: results["metrics"][name] for name in NUMBERS},
         "optimizer_steps": sum(results["cost"]["optimizer_steps"].values()),
         "evaluations": cost["evaluations"],

@@ -11,7 +11,7 @@ from reproductions import records
 from reproductions.comparison import Comparison, Protocol
 
 
-def test_runs_on_record_are_made_again_only_for_another_machine_or_command(
+def test_runs_on_record_are_made_again_only_for_another_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[list[str]] = []
@@ -36,7 +36,15 @@ def test_runs_on_record_are_made_again_only_for_another_machine_or_command(
     assert make("one", "third", a=(), b=("wake.steps=2",)) == 2
     # what was one arm is another one now
     assert make("one", "fourth", a=("wake.steps=2",), b=()) == 4
-    assert make("another", "fifth", a=("wake.steps=2",), b=()) == 4
-    record = records.read(tmp_path / "record.json", None)
-    assert record["machine"] == "another"
-    assert [(run["arm"], run["seed"]) for run in record["runs"]] == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    # on another machine what is there stays, and says where it was made
+    assert make("another", "fifth", a=("wake.steps=2",), b=(), c=()) == 2
+    runs = records.read(tmp_path / "record.json", None)["runs"]
+    made = [
+        ("a", 1, "one"),
+        ("b", 1, "one"),
+        ("c", 1, "another"),
+        ("a", 2, "one"),
+        ("b", 2, "one"),
+        ("c", 2, "another"),
+    ]
+    assert [(run["arm"], run["seed"], run["machine"]) for run in runs] == made

@@ -23,6 +23,7 @@ from reproductions import (
     pad_probe,
     papers,
     record_runs,
+    records,
     stability_gap,
     studies,
 )
@@ -45,7 +46,7 @@ def test_the_page_of_strategies_prints_the_differences_of_the_script() -> None:
 
 
 def test_every_arm_was_run_with_every_seed_and_as_many_samples() -> None:
-    measured = NIGHTS.recorded()
+    measured = NIGHTS.runs.all()
     assert [(one["stream"], one["arm"], one["seed"]) for one in measured] == [
         (stream, arm, seed) for stream, arm, seed in NIGHTS.wanted()
     ]
@@ -68,14 +69,14 @@ def written(picture: Path) -> list[str]:
 
 def test_the_pictures_on_the_pages_are_those_of_the_numbers(tmp_path: Path) -> None:
     nights.draw(NIGHTS, tmp_path / "nights.svg")
-    night_schedules.draw(night_schedules.recorded(), tmp_path / "night_schedules.svg")
+    night_schedules.draw(night_schedules.RUNS.all(), tmp_path / "night_schedules.svg")
     for name in ("nights", "night_schedules"):
         assert len(written(tmp_path / f"{name}.svg")) > 10
         assert written(tmp_path / f"{name}.svg") == written(MEASUREMENTS / f"{name}.svg")
 
 
 def test_the_page_of_language_models_prints_what_is_kept() -> None:
-    measured = arithmetic.recorded()
+    measured = arithmetic.RUNS.all()
     assert arithmetic.tables(measured) in (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
     assert {(one["arm"], one["seed"]) for one in measured} <= set(arithmetic.wanted())
     recipe = config.read("arithmetic")
@@ -87,13 +88,13 @@ def test_the_page_of_language_models_prints_what_is_kept() -> None:
 def test_the_page_of_records_prints_the_table_of_the_script() -> None:
     page = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
     assert record_runs.page() in page
-    for one in record_runs.RECORDS.recorded():
+    for one in record_runs.RECORDS.runs.all():
         assert one["bytes"]["memory"] == 0, "no stored sample"
         assert (one["stream"], one["arm"], one["seed"]) in record_runs.RECORDS.wanted()
 
 
 def test_the_page_of_fine_tuning_prints_what_was_lost() -> None:
-    measured = fine_tuning.recorded()
+    measured = fine_tuning.RUNS.all()
     assert fine_tuning.tables(measured) in (ROOT / "docs" / "fine_tuning.md").read_text(encoding="utf-8")
     for one in measured:
         assert [each["name"] for each in one["sets"]] == [each["name"] for each in measured[0]["sets"]]
@@ -119,13 +120,13 @@ def test_what_the_example_prints_is_read() -> None:
 
 
 def test_the_page_of_language_models_prints_the_five_domains() -> None:
-    measured = domains.recorded()
+    measured = domains.RUNS.all()
     page = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
     assert domains.tables(measured) in page if measured else "Not yet run." in page
 
 
 def test_the_page_of_strategies_prints_when_nights_come() -> None:
-    measured = night_schedules.recorded()
+    measured = night_schedules.RUNS.all()
     assert sorted((one["schedule"], one["budget"], one["seed"]) for one in measured) == sorted(night_schedules.wanted())
     assert night_schedules.table(measured) in (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
     for one in measured:
@@ -135,7 +136,7 @@ def test_the_page_of_strategies_prints_when_nights_come() -> None:
 
 
 def test_the_page_of_metrics_prints_the_table_of_the_stability_gap() -> None:
-    measured = stability_gap.recorded()
+    measured = stability_gap.RUNS.all()
     assert stability_gap.table(measured) in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     wanted = [
         (stream, arm, seed)
@@ -228,20 +229,30 @@ def test_the_page_of_the_studies_prints_what_those_of_language_wrote_down(study:
     assert table.count("\n|") == 2 + len(there) + bool(language_studies.held_out(study))
 
 
+@pytest.mark.parametrize("study", language_studies.TABLES)
+def test_sentences_below_the_tables_of_language_have_numbers_of_the_tables(study: str) -> None:
+    page = (ROOT / "docs" / "studies_results.md").read_text(encoding="utf-8")
+    section = language_studies.section(study)
+    below = page.split(section)[1].split("\n## ")[0]
+    own = re.sub(r"\* Published.*?(?=\n\*|\Z)", "", below, flags=re.DOTALL)
+    typed = set(re.findall(r"\d+\.\d+", own))
+    assert typed and not typed - set(re.findall(r"\d+\.\d+", section))
+
+
 def test_the_page_of_the_studies_prints_the_probe_of_rescaled_codes() -> None:
     page = (ROOT / "docs" / "studies_results.md").read_text(encoding="utf-8")
     assert pad_probe.table(pad_probe.recorded()) in page
 
 
 def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
-    record = caltech.recorded()
+    runs = caltech.RUNS.all()
     page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
-    assert caltech.table(record) in page
-    measured = [(run["arm"], run["seed"]) for run in record["runs"]]
+    assert caltech.table(runs) in page
+    measured = [(run["arm"], run["seed"]) for run in runs]
     assert len(set(measured)) == len(measured) and {arm for arm, _ in measured} <= set(caltech.ARMS)
     # in a closed form the order of the classes changes nothing
-    assert len(set(caltech.scores(record, "SLDA").values())) == 1
-    extraction = record["extraction"]
+    assert len(set(caltech.scores(runs, "SLDA").values())) == 1
+    extraction = records.read(caltech.RUNS.path, {})["extraction"]
     each = 1000 * extraction["cpu_seconds"] / extraction["images"]
     assert (
         f"{extraction['cpu_seconds']:.0f} CPU seconds for {extraction['images']:,} images, {each:.0f} ms each" in page

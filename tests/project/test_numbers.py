@@ -116,7 +116,7 @@ def official(code: str) -> float:
 
 def lost(replay: int) -> list[float]:
     """Least and largest loss in bits per byte of a hard fine-tuning, on all sets but the one that it is trained on."""
-    run = next(one for one in fine_tuning.recorded() if (one["strength"], one["replay"]) == ("hard", replay))
+    run = next(one for one in fine_tuning.RUNS.all() if (one["strength"], one["replay"]) == ("hard", replay))
     losses = [one["loss"] for one in run["sets"] if one["name"] != fine_tuning.TRAINED]
     return [min(losses), max(losses)]
 
@@ -124,7 +124,7 @@ def lost(replay: int) -> list[float]:
 def forgotten(arm: str) -> float:
     """Bits per byte that were lost of all domains but the last, on average over them and the seeds."""
     return statistics.mean(
-        statistics.mean(domains.lost(one)) for one in domains.of(domains.paired(domains.recorded()), arm)
+        statistics.mean(domains.lost(one)) for one in domains.of(domains.paired(domains.RUNS.all()), arm)
     )
 
 
