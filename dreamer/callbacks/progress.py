@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 
+from dreamer.core.text import plural
 from dreamer.core.types import KINDS, Kind, Stage
 from dreamer.metrics.continual import average_seen, whole_rows
 from dreamer.report.score import Score
@@ -185,8 +186,10 @@ class RunProgress(ProgressBar):
             self._pace.add("evaluation", 1, time.monotonic() - self._closed)
         if self._enabled and self._console is not None and not _is_live(self._console):
             seconds = self._closed - self._began
-            parts = (self._where(pl_module), f"{self._done} steps in {seconds:.1f} s", *self._outlook(pl_module))
-            self._console.print(", ".join(parts), soft_wrap=True)
+            total = self._length(self._stage)
+            stopped = f", stopped at step {self._step} of {total}" if self._step < total else ""
+            took = f"{plural(self._done, 'step')} in {seconds:.1f} s{stopped}"
+            self._console.print(", ".join((self._where(pl_module), took, *self._outlook(pl_module))), soft_wrap=True)
         self._closed = None
 
     def _is_due(self) -> bool:

@@ -9,6 +9,7 @@ matplotlib: they stay apart for colour-blind readers and in grey.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from dreamer.report._canvas import (
     scale_of,
     shown_classes,
 )
-from dreamer.report.results import evaluations
+from dreamer.report.results import domain_names, evaluations
 from dreamer.report.score import Score
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def draw_hypnogram(results: Mapping[str, Any], path: str | Path) -> Path:
     upper, lower = panels[:2]
     spans = _spans(stages)
     _draw_stages(upper, stages, spans, kinds)
-    _draw_scores(lower, spans, rows, Score.of(results))
+    _draw_scores(lower, spans, rows, Score.of(results), domain_names(results))
     if dreams:
         _draw_quality(panels[2], spans, dreams)
     for axes in panels:
@@ -88,13 +89,14 @@ def draw_matrix(results: Mapping[str, Any], path: str | Path) -> Path:
     rows, score = evaluations(results), Score.of(results)
     experiences = len(rows[0]["accuracy"])
     top = _top(rows, score)
+    names = domain_names(results) or [str(j) for j in range(experiences)]
     panels = [("after each wake", "wake"), ("after each night", "night")]
     panels = [(title, after) for title, after in panels if any(row["after"] == after for row in rows)] or panels[:1]
     side = min(8.0, max(3.2, 0.55 * experiences + 1.2))
     figure = new_figure(width=side * len(panels) + 1.2, height=side + 0.9)
     every = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, after) in zip(every, panels, strict=True):
-        image = _draw_matrix(axes, _with_initial(rows, after), score, top)
+        image = _draw_matrix(axes, _with_initial(rows, after), names, score, top)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(f"{score.name} on experience")
     every[0].set_ylabel("after experience")
@@ -262,11 +264,18 @@ def _top(rows: Sequence[AccuracyRow], score: Score) -> float:
     return max((value for row in rows for value in row["accuracy"] if value is not None), default=1.0)
 
 
+def _seen(rows: Sequence[AccuracyRow]) -> list[AccuracyRow]:
+    """The rows without the experiences that are still to come, which this panel leaves out."""
+    return [{**row, "accuracy": row["accuracy"][: row["experience"] + 1]} for row in rows]
+
+
 def _tick(score: Score, value: float) -> str:
     return f"{value:.0%}" if score.is_fraction else f"{value:g}"
 
 
-def _draw_scores(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[AccuracyRow], score: Score) -> None:
+def _draw_scores(
+    axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[AccuracyRow], score: Score, names: Sequence[str]
+) -> None:
     evaluated = [row for row in rows if row["stage"] >= 0]
     times = [spans[row["stage"]][1] for row in evaluated]
     experiences = len(rows[0]["accuracy"]) if rows else 0
@@ -284,12 +293,13 @@ def _draw_scores(axes: Axes, spans: Sequence[tuple[int, int]], rows: Sequence[Ac
     average = {"solid_joinstyle": "round"} | (thick if few else thin)
     _draw_average(axes, times, evaluated, average)
     label = score.name if score.higher_is_better else f"{score.name}\n(lower is better)"
-    axes.set(ylabel=label, ylim=(0, 1.03 * _top(evaluated, score)))
+    axes.set(ylabel=label, ylim=(0, 1.03 * _top(_seen(evaluated), score)))
     axes.yaxis.set_major_formatter(lambda value, _: _tick(score, value))
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
-    _legend(axes, colours, average, [row["after"] for row in evaluated] if few else [])
+    labels = names or [f"experience {j}" for j in range(experiences)]
+    _legend(axes, labels, colours, average, [row["after"] for row in evaluated] if few else [])
 
 
 def _draw_line(axes: Axes, points: Sequence[tuple[int, float, str]], colour: Any, marked: bool) -> None:
@@ -311,7 +321,9 @@ def _draw_average(axes: Axes, times: Sequence[int], rows: Sequence[AccuracyRow],
         axes.plot(*zip(*known, strict=True), **style)
 
 
-def _legend(axes: Axes, colours: Sequence[Any], average: Mapping[str, Any], after: Sequence[str]) -> None:
+def _legend(
+    axes: Axes, labels: Sequence[str], colours: Sequence[Any], average: Mapping[str, Any], after: Sequence[str]
+) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], label="mean of those seen", **average)]
@@ -321,7 +333,7 @@ def _legend(axes: Axes, colours: Sequence[Any], average: Mapping[str, Any], afte
                 Line2D([], [], color=GREY, linestyle="", marker="o", markersize=4.5, markerfacecolor=face, label=label)
             )
     every = max(1, -(-len(colours) // 12))
-    handles += [Line2D([], [], color=colours[j], label=f"experience {j}") for j in range(0, len(colours), every)]
+    handles += [Line2D([], [], color=colours[j], label=labels[j]) for j in range(0, len(colours), every)]
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.0), frameon=False, fontsize=8)
 
 
@@ -332,20 +344,20 @@ def _experience_colours(experiences: int) -> list[Any]:
     return [colormaps["viridis"](0.88 * j / max(1, experiences - 1)) for j in range(experiences)]
 
 
-def _with_initial(rows: Sequence[AccuracyRow], after: str) -> tuple[Tensor, list[str]]:
-    """(M, E) the untrained row and the last one of each experience, NaN where there is none, and the row names."""
+def _with_initial(rows: Sequence[AccuracyRow], after: str) -> Tensor:
+    """(1 + E, E) the untrained row and the last one of each experience, NaN where there is none."""
     experiences = len(rows[0]["accuracy"])
     last = {row["experience"]: row["accuracy"] for row in rows if row["stage"] < 0 or row["after"] == after}
     unknown = [None] * experiences
     lines = [last.get(i, unknown) for i in range(-1, experiences)]
     values = [[float("nan") if value is None else value for value in line] for line in lines]
-    return torch.tensor(values), ["untrained", *map(str, range(experiences))]
+    return torch.tensor(values)
 
 
-def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]], score: Score, top: float) -> Any:
+def _draw_matrix(axes: Axes, matrix: Tensor, experience_names: Sequence[str], score: Score, top: float) -> Any:
     from matplotlib.patches import Rectangle
 
-    matrix, names = labelled
+    names = ["untrained", *experience_names]
     experiences = matrix.shape[1]
     colours = "Blues" if score.higher_is_better else "Blues_r"
     image = axes.imshow(matrix.numpy(), cmap=colours, vmin=0.0, vmax=top, aspect="auto")
@@ -359,7 +371,7 @@ def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]], score: Score, t
     axes.set_yticks([i + 0.5 for i in range(experiences)], minor=True)
     axes.grid(which="minor", color="white", linewidth=0.8 if experiences <= 20 else 0.2)
     every = max(1, -(-experiences // 20))
-    axes.set_xticks(range(0, experiences, every))
+    axes.set_xticks(range(0, experiences, every), names[1::every])
     axes.set_yticks([0, *range(1, experiences + 1, every)], [names[0], *names[1::every]])
     axes.tick_params(which="both", length=0, labelsize=8)
     axes.spines[:].set_visible(False)
@@ -368,10 +380,12 @@ def _draw_matrix(axes: Axes, labelled: tuple[Tensor, list[str]], score: Score, t
 
 def _write_cells(axes: Axes, matrix: Tensor, score: Score, top: float) -> None:
     small = matrix.shape[1] > 10
+    # as many decimals in each cell: those that show three digits of the largest, two where there is little room
+    digits = max(0, 2 - small - math.floor(math.log10(top))) if top > 0 else 0
     for i, line in enumerate(matrix.tolist()):
         for j, value in enumerate(line):
             if value == value:
-                text = score.write(value, 0 if small else 1) if score.is_fraction else f"{value:.2g}"
+                text = score.write(value, 0 if small else 1) if score.is_fraction else f"{value:.{digits}f}"
                 dark = value / top if score.higher_is_better else 1 - value / top
                 colour = "white" if dark > 0.6 else INK if i > j else "#666666"
                 axes.text(j, i, text, ha="center", va="center", fontsize=6.5 if small else 8, color=colour)

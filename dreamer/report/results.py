@@ -103,6 +103,23 @@ def metrics_of(results: Mapping[str, Any]) -> dict[str, float | None]:
     return {**summarise(rows, origins, better), **stability(rows, steps, origins, better)}  # type: ignore[dict-item]
 
 
+def domain_names(results: Mapping[str, Any]) -> list[str]:
+    """What the experiences of a run are called where each is one domain that has a name; else nothing.
+
+    >>> domain_names({"protocol": {"groups": "domain", "class_order": [[1], [0]], "class_names": ["plays", "code"]}})
+    ['code', 'plays']
+    >>> domain_names({"protocol": {"groups": "class", "class_order": [[1], [0]], "class_names": ["cat", "dog"]}})
+    []
+    """
+    protocol = results.get("protocol", {})
+    order, names = protocol.get("class_order", ()), protocol.get("class_names", ())
+    if protocol.get("groups") != "domain" or protocol.get("origins") or any(len(own) != 1 for own in order):
+        return []
+    found = [names[own[0]] for own in order if own[0] < len(names)]
+    # unnamed domains have their numbers for names
+    return found if len(found) == len(order) and not all(name.isdecimal() for name in found) else []
+
+
 def evaluations_within(results: Mapping[str, Any]) -> int:
     """How many evaluations within stages the results hold."""
     return len((results.get("continual") or {}).get("rows", ()))

@@ -50,6 +50,16 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
+def test_a_stage_that_was_stopped_within_says_so():
+    stream, out = tiny_stream(), io.StringIO()
+    module = tiny_module(stream)
+    whole = tiny_module(stream).plan(stream)[0].steps
+    train(module, stream, callbacks=[RunProgress(file=out)], enable_progress_bar=True, max_steps=whole + 1)
+    first, second = out.getvalue().splitlines()
+    assert f"{whole:,} steps in " in first and "stopped" not in first
+    assert re.search(rf"1 step in [\d.]+ s, stopped at step 1 of {module.hypnogram[1].steps}\b", second)
+
+
 def test_outside_a_terminal_every_finished_stage_is_one_line():
     stream, out = tiny_stream(), io.StringIO()
     module = tiny_module(stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
 import warnings
 from collections.abc import Callable
@@ -78,6 +79,13 @@ class TestThreads:
             monkeypatch.setenv(name, value)
         typed(tmp_path, "--version")
         assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
+def test_the_package_can_be_run_where_no_script_is_installed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["dreamer", "--version"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("dreamer", run_name="__main__")
+    assert left.value.code in (0, None) and package.__version__ in capsys.readouterr().out
 
 
 class TestWords:

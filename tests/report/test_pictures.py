@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -53,6 +55,39 @@ def test_an_interrupted_run_is_drawn_as_far_as_it_came(tmp_path):
     results["accuracy_matrix"]["rows"] = results["accuracy_matrix"]["rows"][:1]
     draw_hypnogram(results, tmp_path / "a.png")
     draw_matrix(results, tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("draw", [draw_hypnogram, draw_matrix])
+def test_domains_are_called_by_their_names(tmp_path, draw):
+    results = fake_results(3)
+    results["protocol"] |= {"groups": "domain", "class_order": [[2], [0], [1]], "class_names": ["code", "law", "plays"]}
+    assert written(draw(results, tmp_path / "a.svg")) >= {"plays", "code", "law"}
+    assert not written(draw(fake_results(3), tmp_path / "b.svg")) & {"plays", "code", "law"}
+
+
+@pytest.mark.parametrize(
+    ("largest", "shown"),
+    [(8.25, {"8.25", "2.00"}), (825.0, {"825", "200"}), (0.0825, {"0.0825", "0.0200"})],
+)
+def test_all_cells_of_a_matrix_have_as_many_decimals(tmp_path, largest, shown):
+    results = fake_results(2)
+    results["protocol"] |= {"problem": "regression", "score": "error", "unit": "", "higher_is_better": False}
+    for row in results["accuracy_matrix"]["rows"]:
+        row["accuracy"] = [largest, 8 / 33 * largest]
+    assert written(draw_matrix(results, tmp_path / "a.svg")) >= shown
+
+
+def written(path):
+    """The words of a picture whose text is kept as text."""
+    return set(re.findall(r">([^<>]+)</text>", path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(autouse=True)
+def text_as_text():
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        yield
 
 
 def test_an_experience_without_test_data_is_left_out(tmp_path):
