@@ -23,7 +23,7 @@ class PicturedFeatures(TensorSamples):
     """Features that can be shown: they know which samples they were computed of.
 
     Args:
-        x: (N, H) features.
+        x: (N, H) features, or (N, ...) activations.
         y: (N,) labels.
         of: the N samples behind them, which are read when they are shown.
         group: (N,) int64, the domain of each sample, or None.
@@ -117,8 +117,8 @@ def embedded(
     def see_held_out(samples: Samples) -> Samples:
         features = see(samples)
         assert isinstance(features, TensorSamples)
-        can_be_shown = trainable_blocks is None and len(samples.sample_shape) == 3
-        return PicturedFeatures(features.x, features.y, samples, features.group) if can_be_shown else features
+        are_images = len(samples.sample_shape) == 3
+        return PicturedFeatures(features.x, features.y, samples, features.group) if are_images else features
 
     experiences = tuple(
         replace(

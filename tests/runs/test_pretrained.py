@@ -75,10 +75,13 @@ def test_a_night_dreams_features(root: Path, weights: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("root", ["halves"], indirect=True)
-def test_a_folder_needs_a_backbone_alone_to_be_dreamt_in_features(root: Path, weights: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [(), ("backbone.trainable_blocks=1",)], ids=["frozen", "last block trained"])
+def test_a_folder_needs_a_backbone_alone_to_be_dreamt_in_features(
+    root: Path, weights: str, last: tuple[str, ...], tmp_path: Path
+) -> None:
     short = ("stream.size=32", "stream.validation=0.34", "wake.steps=5", "night.0.steps=5", "night.1.steps=5")
     typed = ("folder", f"data.root={root}", "backbone=efficientnet_lite0", f"backbone.weights={weights}")
-    results = run(*typed, *short, out=str(tmp_path / "run"))
+    results = run(*typed, *short, *last, out=str(tmp_path / "run"))
     assert results["complete"] and results["cost"]["bytes"]["memory"] == 0 < results["cost"]["bytes"]["generator"]
     assert (tmp_path / "run" / "dream_quality" / "night_01.png").is_file(), "what was dreamt is shown"
 

@@ -193,11 +193,17 @@ def test_a_power_is_taken_of_features_that_are_never_negative(folder: Path, comp
         embedded(stream(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 4)), power=0.5)
 
 
-def test_held_out_features_keep_the_pictures_that_they_are_of() -> None:
+@pytest.mark.parametrize("trainable_blocks", [None, 1])
+def test_held_out_features_keep_the_pictures_that_they_are_of(trainable_blocks: int | None) -> None:
     y = torch.arange(24) % 2
     x = (torch.arange(24).view(-1, 1, 1, 1).expand(-1, 1, 2, 2) / 24).contiguous()
     whole = from_tensors(x, y, x, y, experiences=1, validation=0.5)
-    (experience,) = embedded(whole, torch.nn.Flatten()).experiences
+    same = torch.nn.Linear(4, 4)
+    torch.nn.init.eye_(same.weight)
+    torch.nn.init.zeros_(same.bias)
+    network = torch.nn.Sequential(torch.nn.Flatten(), same, torch.nn.Linear(4, 4))
+    model = torch.nn.Flatten() if trainable_blocks is None else network
+    (experience,) = embedded(whole, model, trainable_blocks=trainable_blocks).experiences
     held = experience.validation
     assert isinstance(held, PicturedFeatures)
     some = held.with_labels(held.y + 5).subset(torch.tensor([3, 1]))
