@@ -7,7 +7,7 @@ replace lists; ``night.0.steps=50`` reaches into one. ``null`` takes a value bac
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ TABLES = (".csv", ".tsv")
 """Endings of files that stand for themselves: the configuration ``table``, with this file."""
 BASE = "base"
 """The key under which a YAML names the configuration that it is written over."""
+ON_BACKBONE = "with_backbone"
+"""The key under which a YAML holds what is laid over it where a ``backbone`` is given."""
 
 
 def folder() -> Path:
@@ -68,13 +70,22 @@ def read(*items: str | Path | Mapping[str, Any], **overrides: Any) -> dict[str, 
     """
     words = [item for item in items if isinstance(item, str) and "=" in item and not _is_file(item)]
     files = [item for item in items if not any(item is word for word in words)] or ["digits"]
-    merged: dict[str, Any] = {}
-    for layer in [*map(_layer, files), *map(_word, words), overrides]:
-        merged = merge(merged, layer)
+    merged = _merged(files, words, overrides, backbone=False)
+    if merged.get("backbone") is not None:
+        merged = _merged(files, words, overrides, backbone=True)
     plain = _resolved(merged)
     if plain.get("name") is None:
         plain["name"] = "-".join(Path(item).stem for item in files if not isinstance(item, Mapping)) or "run"
     return plain
+
+
+def _merged(
+    files: Sequence[str | Path | Mapping[str, Any]], words: Sequence[str], overrides: Mapping[str, Any], backbone: bool
+) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in [*(_layer(item, backbone) for item in files), *map(_word, words), overrides]:
+        merged = merge(merged, layer)
+    return merged
 
 
 def merge(under: Any, over: Any, path: str = "") -> Any:
@@ -115,20 +126,26 @@ def _into_list(under: list[Any], over: Mapping[str, Any], path: str) -> list[Any
     return merged
 
 
-def _layer(item: str | Path | Mapping[str, Any], above: tuple[Path, ...] = ()) -> Mapping[str, Any]:
+def _layer(item: str | Path | Mapping[str, Any], backbone: bool, above: tuple[Path, ...] = ()) -> Mapping[str, Any]:
     if isinstance(item, Mapping):
         return item
     path = _find(item)
     if path.suffix.lower() in TABLES:
-        return merge(_layer("table"), {"stream": {"file": str(path)}})
+        return merge(_layer("table", backbone), {"stream": {"file": str(path)}})
     if path.resolve() in above:
         raise ConfigError(f"{BASE}: {path} is based on itself: expected another configuration")
     loaded = load(path)
-    lower: Any = {}
-    bases = loaded.pop(BASE, None) or []
-    for name in [bases] if isinstance(bases, str) else bases:
-        lower = merge(lower, _layer(name, (*above, path.resolve())))
-    return merge(lower, loaded)
+    extra = loaded.pop(ON_BACKBONE, None) or {}
+    if not isinstance(extra, Mapping):
+        raise ConfigError(f"{ON_BACKBONE}: expected keys with values in {path}, got {extra!r}")
+    layer: Any = {}
+    for node in (loaded, extra) if backbone else (loaded,):
+        own = dict(node)
+        bases = own.pop(BASE, None) or []
+        for name in [bases] if isinstance(bases, str) else bases:
+            layer = merge(layer, _layer(name, backbone, (*above, path.resolve())))
+        layer = merge(layer, own)
+    return layer
 
 
 def _is_file(item: str) -> bool:

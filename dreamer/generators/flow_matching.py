@@ -17,7 +17,7 @@ from dreamer.core.types import Batch, Dream, Perturbations
 from dreamer.generators._denoisers import FlatDenoiser, UNet
 from dreamer.generators._precision import in_float32
 from dreamer.generators._span import Span
-from dreamer.generators.base import Continual, Generator, GeneratorSnapshot, Store
+from dreamer.generators.base import Distilled, Generator, GeneratorSnapshot, Store
 
 _END = 0.05
 
@@ -30,7 +30,9 @@ class FlowMatching(Generator):
     (Liu et al. 2023, arXiv 2209.03003, eq. 1): at time t the network sees ``(1 - t) noise + t x``, and the squared
     error of its velocity against ``x - noise`` is the loss. What the network puts out is the sample that it expects;
     its velocity is the way there over the time that is left, which spares a narrow network from carrying the noise
-    through (Li and He 2025, arXiv 2511.13720, section 4). A dusk keeps the network.
+    through (Li and He 2025, arXiv 2511.13720, section 4). A dusk keeps the network. With ``continual="distil"`` the
+    network learns the velocities of its frozen copy, wherever noise is on its way to a dream of the copy, instead of
+    the way to that dream (generative distillation, Masip et al. 2024, arXiv 2311.14028).
 
     Args:
         net: ``mlp`` for samples of any shape, ``unet`` for images (better, and far slower on a CPU).
@@ -69,7 +71,7 @@ class FlowMatching(Generator):
         span: Sequence[float] | None = (0.0, 1.0),
         temperature: float = 1.0,
         store: Store = "float16",
-        continual: Continual = "grow",
+        continual: Distilled = "grow",
     ):
         super().__init__(sample_shape, num_classes, continual, store)
         if steps < 1:
@@ -93,11 +95,24 @@ class FlowMatching(Generator):
 
     def fit(self, seen: Dream, rng: torch.Generator) -> Tensor:
         x = self.span.enter(seen.x)
-        t = self._times(len(x), rng)
-        noise = torch.randn(x.shape, generator=rng, device=x.device)
-        on_way = torch.lerp(noise, x, _along(t, x))
+        noise, on_way, t = self._on_way(x, rng)
         p = functional.one_hot(seen.groups, self.num_classes).to(x.dtype)
         return functional.mse_loss(_velocity(self.denoiser(on_way, t, p), on_way, t), x - noise)
+
+    def agreement(self, snapshot: GeneratorSnapshot, y: Tensor, rng: torch.Generator) -> Tensor:
+        assert isinstance(snapshot, _Flow)
+        p = functional.one_hot(y, self.num_classes).to(torch.float32)
+        with torch.no_grad():
+            x = self.span.enter(snapshot.sample(y, p, rng, Perturbations())[0])
+            _, on_way, t = self._on_way(x, rng)
+            wanted = _velocity(in_float32(snapshot.denoiser, on_way, t, p), on_way, t)
+        return functional.mse_loss(_velocity(self.denoiser(on_way, t, p), on_way, t), wanted)
+
+    def _on_way(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise for (B, *S) samples, where it is on its way to them, and the (B,) times."""
+        t = self._times(len(x), rng)
+        noise = torch.randn(x.shape, generator=rng, device=x.device)
+        return noise, torch.lerp(noise, x, _along(t, x)), t
 
     def _times(self, count: int, rng: torch.Generator) -> Tensor:
         if self.times is None:

@@ -5,18 +5,23 @@ Nothing is downloaded.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import pickle
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dreamer.core.suggest import nearest
 from dreamer.networks._efficientnet_lite import EfficientNetLite0
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _TIMM = "timm/"
+_COUNTER = "num_batches_tracked"
 
 
 class Headless(NamedTuple):
@@ -79,35 +84,103 @@ def headless(name: str) -> Headless:
 def load_weights(network: nn.Module, path: str | Path, spare: frozenset[str] = frozenset()) -> None:
     """Load a state dictionary that ``torch.save`` or safetensors wrote, safely.
 
+    It may lie in a checkpoint, under ``state_dict``, ``model`` or any other key, and its keys may have a prefix in
+    common, such as ``module.`` of a data-parallel model or ``model.`` of a LightningModule; what has another prefix
+    belongs to other parts and is left aside. Counters of batches that old files lack are not needed.
+
     Args:
         path: a file that ends in ``.safetensors`` is read as one, any other as one of torch.
-        spare: keys that may be there and are left aside.
+        spare: keys that may be there and are left aside, and whatever else stands under the same layers.
 
     Raises:
-        ValueError: when there is no such file, or it holds other weights.
+        ValueError: when there is no such file, or it holds other weights, several networks that fit, or weights that
+            are not finite.
     """
     try:
-        state = _read(Path(path))
+        loaded = _read(Path(path))
     except Exception as error:  # damaged files make torch raise errors of many types
-        why = " ".join(str(error).split())[:120]
+        why = _reason(error)
         raise ValueError(f"cannot read weights in {str(path)!r}: expected a state dict of tensors ({why})") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    states = _states(loaded)
+    if not states:
+        raise ValueError(
+            f"expected a state dict of tensors in {str(path)!r}, got a {type(loaded).__name__} without one"
+        )
     wanted = network.state_dict()
-    own = {key: value for key, value in state.items() if key not in spare} if isinstance(state, dict) else {}
-    wrong = sorted(set(own) ^ set(wanted))
-    wrong += sorted(key for key in set(own) & set(wanted) if own[key].shape != wanted[key].shape)
-    if wrong:
+    layers = tuple(key.rpartition(".")[0] + "." for key in spare)
+    found = [own for state in states for own in _unprefixed(state, wanted)]
+    # keys alone: a wrong shape is said of the state whose keys fit
+    differing = [_differing(own, wanted, layers) for own in found]
+    fits = [own for own, wrong in zip(found, differing, strict=True) if not wrong]
+    if not fits:
+        wrong = min(differing, key=len)
         raise ValueError(
             f"the weights in {str(path)!r} are not those of this {type(network).__name__}: {len(wrong)} keys differ, "
             f"{wrong[0]!r} is the first"
         )
-    network.load_state_dict(own)
+    own = {key: value for key, value in fits[0].items() if key in wanted}
+    if any(not _equal(own, other) for other in fits[1:]):
+        raise ValueError(
+            f"{str(path)!r} holds {len(fits)} networks that fit: expected a file with the state dict of one of them"
+        )
+    unfit = next((key for key, value in own.items() if not value.isfinite().all()), None)
+    if unfit is not None:
+        raise ValueError(f"the weights in {str(path)!r} hold NaN or infinity, {unfit!r} is the first")
+    network.load_state_dict({**wanted, **own})
+
+
+def _states(loaded: Any) -> list[dict[str, Tensor]]:
+    """The state dicts of a file: what it holds itself, or what lies under the keys of a checkpoint."""
+    if not isinstance(loaded, Mapping):
+        return []
+    named = [value for value in loaded.values() if isinstance(value, Mapping)]
+    tensors = [
+        {key: value for key, value in each.items() if isinstance(key, str) and isinstance(value, Tensor)}
+        for each in [loaded, *named]
+    ]
+    return [each for each in tensors if each]
+
+
+def _unprefixed(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The parts of a state that may be the network's: under each prefix that any of its keys has."""
+    first = next((key for key in wanted if not key.endswith(_COUNTER)), "")
+    prefixes = sorted(key.removesuffix(first) for key in state if key == first or key.endswith("." + first))
+    return [
+        {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        for prefix in prefixes or [""]
+    ]
+
+
+def _differing(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], layers: tuple[str, ...]) -> list[str]:
+    """Keys that only one side has, or that have another shape there."""
+    there = {key for key in own if key in wanted or not key.startswith(layers)}
+    needed = {key for key in wanted if key in own or not key.endswith(_COUNTER)}
+    wrong = sorted(there ^ needed)
+    return wrong + sorted(key for key in there & needed if own[key].shape != wanted[key].shape)
+
+
+def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return all(key in other and torch.equal(value, other[key]) for key, value in one.items())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        if "GLOBAL" not in str(error):
+            return "torch.save did not write it"
+        return (
+            "it holds objects of other kinds, which are not loaded because they may run code; if you trust it, save "
+            "the state_dict() of what torch.load(..., weights_only=False) gives"
+        )
+    return " ".join(str(error).split())[:120]
 
 
 def _read(path: Path) -> Any:
     if path.suffix != ".safetensors":
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # the arguments that many training scripts save beside the weights are plain values
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            # of archives of TorchScript, which are refused in the next moment
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     if importlib.util.find_spec("safetensors") is None:
         raise ValueError("safetensors is not installed: pip install 'dreamer[backbones]'")
     from safetensors.torch import load_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,9 @@ def on_backbone(plain: Mapping[str, Any]) -> dict[str, Any]:
     if node is None:
         return rest
     options = {"model": node} if isinstance(node, str) else node
+    if isinstance(options, Mapping) and "name" in options and "model" not in options:
+        # what a name alone becomes where further keys are laid over it
+        options = {("model" if key == "name" else key): value for key, value in options.items()}
     checked = bind(embedded, options, "backbone", given=("stream",), refused=("stream",)).options
     stream = rest.get("stream")
     stream = {"name": stream} if isinstance(stream, str) else dict(stream or {})
@@ -43,3 +47,14 @@ def on_backbone(plain: Mapping[str, Any]) -> dict[str, Any]:
         )
     own = {key: checked[key] for key in ("model", "weights", "trainable_blocks") if key in checked}
     return {**changed, "network": {"name": "backbone", **own, "inner": True}}
+
+
+def warn_untrained(node: Any) -> None:
+    """Warn of a configuration's ``backbone`` that is given without weights."""
+    if node is not None and (isinstance(node, str) or node.get("weights") is None):
+        model = node if isinstance(node, str) else node.get("model", node.get("name"))
+        warnings.warn(
+            f"backbone: {model} is untrained, because nothing is downloaded: expected its weights, "
+            "backbone.weights=FILE",
+            stacklevel=3,
+        )

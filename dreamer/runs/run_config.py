@@ -22,7 +22,7 @@ from dreamer.core.suggest import one_of
 from dreamer.loggers.csv import ResumableCSVLogger
 from dreamer.loggers.wandb import wandb_logger
 from dreamer.problems import Classification
-from dreamer.runs._pretrained import on_backbone
+from dreamer.runs._pretrained import on_backbone, warn_untrained
 from dreamer.streams import registry as streams
 from dreamer.streams.base import Stream
 from dreamer.training.data import StreamDataModule
@@ -85,15 +85,24 @@ class RunConfig:
     def build_module(self, stream: Stream) -> WakeSleepModule:
         """The module, its parts made for a stream; a ``ConfigError`` when it has other targets than the problem."""
         problem = self.module.options.get("problem")
+        warn_untrained(self.plain.get("backbone"))
         predicted = Classification() if problem is None else problem.build(tokens=stream.tokens)
         try:
             predicted.check(stream)
         except ValueError as error:
             raise ConfigError(at("problem", str(error))) from error
         outputs = predicted.output_shape(stream)[-1]
-        return self.module.build(
-            sample_shape=stream.sample_shape, num_classes=stream.num_groups, outputs=outputs, tokens=stream.tokens
-        )
+        try:
+            return self.module.build(
+                sample_shape=stream.sample_shape, num_classes=stream.num_groups, outputs=outputs, tokens=stream.tokens
+            )
+        except ConfigError as error:
+            if self.plain.get("backbone") is None or not str(error).startswith("network"):
+                raise
+            raise ConfigError(
+                f"{error}, which the backbone puts in the place of the stream's: lay a recipe on features over it, "
+                "such as feature_dreams or slda, or take 'network={name: mlp, hidden: []}'"
+            ) from error
 
 
 def run_config(plain: Mapping[str, Any]) -> RunConfig:

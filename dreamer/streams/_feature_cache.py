@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +18,16 @@ from dreamer.streams.base import Samples, TensorSamples
 
 _LAYOUT = b"features 1"
 _DIGEST = 16
+_ABANDONED = 3600
+"""Seconds without a change after which an unfinished file is nobody's."""
 
 
 class FeatureCache:
     """Features of samples under one network, in files that are written completely or not at all.
 
     A sample is found by its content, so that it does not matter in which order, experience or split it comes. Files
-    that are damaged, or of another layout, are passed over, and their features computed anew.
+    that are damaged, or of another layout, are passed over, and their features computed anew. Where nothing can be
+    written, a warning says so, and features last as long as this object.
 
     Args:
         network: what computes the features: its weights, its buffers and its structure are the key.
@@ -30,7 +37,8 @@ class FeatureCache:
     def __init__(self, network: nn.Module, folder: Path | None = None):
         self.folder = (cache_folder() if folder is None else folder) / "features" / _key(network)
         self._rows: dict[bytes, Tensor] = {}
-        for path in sorted(self.folder.glob("*.pt")) if self.folder.is_dir() else ():
+        self._kept = True
+        for path in sorted(self.folder.glob("*.pt")):
             self._rows.update(_read(path))
 
     def missing(self, digests: list[bytes]) -> list[int]:
@@ -40,20 +48,44 @@ class FeatureCache:
     def add(self, digests: list[bytes], features: Tensor) -> None:
         """Keep (N, ...) features, also for runs to come."""
         self._rows.update(zip(digests, features, strict=True))
+        if not self._kept:
+            return
         rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, _DIGEST)
         state = {"samples": rows, "features": features, "check": _check(rows, features)}
-        path = self.folder / f"{state['check']}.pt"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(state, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            self._remove_abandoned()
+            _write(state, self.folder / f"{state['check']}.pt")
+        # torch says of a disk that is full that its own writer failed
+        except (OSError, RuntimeError) as error:
+            self._kept = False
+            why = " ".join(str(error).split())[:120]
+            warnings.warn(
+                f"features cannot be kept in {str(self.folder)!r} and are computed anew in every run, unless "
+                f"DREAMER_CACHE names a folder that can be written ({why})",
+                stacklevel=2,
+            )
+
+    def _remove_abandoned(self) -> None:
+        """Remove what processes that were killed while they wrote have left."""
+        for path in self.folder.glob(".*.pt.*"):
+            with contextlib.suppress(OSError):  # another process may have removed it
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
 
     def get(self, digests: list[bytes]) -> Tensor:
         """(N, ...) features of samples that are here."""
         return torch.stack([self._rows[digest] for digest in digests])
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    """Write a file completely or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:

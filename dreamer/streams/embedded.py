@@ -23,7 +23,7 @@ class PicturedFeatures(TensorSamples):
     """Features that can be shown: they know which samples they were computed of.
 
     Args:
-        x: (N, H) features.
+        x: (N, H) features, or (N, ...) activations.
         y: (N,) labels.
         of: the N samples behind them, which are read when they are shown.
         group: (N,) int64, the domain of each sample, or None.
@@ -102,7 +102,7 @@ def embedded(
     )
     backbone = backbone.to(device).eval()
     # the code of somebody's own module is nothing that could be compared
-    kept = FeatureCache(_Key(backbone)) if cache and isinstance(model, str) else None
+    kept = FeatureCache(_Key(model, backbone)) if cache and isinstance(model, str) else None
     seen: dict[int, Samples] = {}
 
     def see(samples: Samples) -> Samples:
@@ -117,8 +117,8 @@ def embedded(
     def see_held_out(samples: Samples) -> Samples:
         features = see(samples)
         assert isinstance(features, TensorSamples)
-        can_be_shown = trainable_blocks is None and len(samples.sample_shape) == 3
-        return PicturedFeatures(features.x, features.y, samples, features.group) if can_be_shown else features
+        are_images = len(samples.sample_shape) == 3
+        return PicturedFeatures(features.x, features.y, samples, features.group) if are_images else features
 
     experiences = tuple(
         replace(
@@ -168,12 +168,14 @@ def _computed(samples: Samples, backbone: Backbone, batch_size: int) -> Tensor:
 class _Key(nn.Module):
     """What decides the features: the frozen part and what is done to its samples; no layer that is trained."""
 
-    def __init__(self, backbone: Backbone):
+    def __init__(self, model: str, backbone: Backbone):
         super().__init__()
+        # layers and weights do not say what the code between them does
+        self.model = model
         self.part = backbone.trunk if backbone.frozen else backbone.below
         self.pixels = (backbone.channels, backbone.size)
         for name in ("mean", "std"):
             self.register_buffer(name, getattr(backbone, name))
 
     def extra_repr(self) -> str:
-        return f"pixels={self.pixels}"
+        return f"model={self.model}, pixels={self.pixels}"

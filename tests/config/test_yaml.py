@@ -77,6 +77,17 @@ def written(tmp_path: Path, name: str, text: str) -> str:
 
 
 class TestMerging:
+    def test_what_is_for_backbones_lies_where_it_is_written(self, tmp_path):
+        over = written(tmp_path, "over", "with_backbone:\n  base: er\n  wake:\n    steps: 3\nwake:\n  steps: 1\n")
+        mine = written(tmp_path, "mine", f"base: {over}\nmemory:\n  capacity: 7\n")
+        assert config.read(mine)["wake"] == {"steps": 1} and config.read(mine)["memory"] == {"capacity": 7}
+        below = config.read(mine, "backbone=resnet18")
+        assert below["wake"]["steps"] == 3 and below["memory"] == {**config.read("er")["memory"], "capacity": 7}
+        assert config.read(mine, "backbone=resnet18", "wake.steps=9")["wake"]["steps"] == 9
+        bad = written(tmp_path, "bad", "with_backbone: 3\n")
+        with pytest.raises(ConfigError, match=r"with_backbone: expected keys with values in .*bad.yaml, got 3"):
+            config.read(bad)
+
     def test_files_merge_left_to_right_and_words_come_last(self, tmp_path):
         first = written(tmp_path, "first", "a: {x: 1, y: 2}\nb: [1, 2]\n")
         second = written(tmp_path, "second", "a: {y: 3}\nb: [4]\n")
@@ -277,6 +288,7 @@ def planned(*items: str):
 
 
 class TestShelf:
+    @pytest.mark.filterwarnings("ignore:backbone. efficientnet_lite0 is untrained:UserWarning")
     @pytest.mark.parametrize("name", RUNS)
     def test_every_run_builds_and_can_be_planned(self, name):
         kinds = {stage.kind for stage in planned(name)}

@@ -240,6 +240,31 @@ def test_a_distilling_generator_agrees_with_its_frozen_copy_and_keeps_the_old_mi
     assert (again - dreams).abs().mean() < 0.5 * (forgotten - dreams).abs().mean()
 
 
+def test_a_distilling_flow_learns_the_velocities_of_its_frozen_copy() -> None:
+    generator = make("flow_matching", "distil", store="float32")
+    learn(generator, (0, 1), 0, steps=300)
+    (before,) = generator.snapshots
+    y = torch.tensor([0, 1] * 20)
+    assert generator.agreement(before, y, rng()).item() == pytest.approx(0, abs=1e-9), "it is its own copy"
+    dreams = generator.dream(y, rng()).x
+    # an output that is off by 0.5 everywhere is a velocity that is off by 0.5 over the time that is left
+    hook = generator.denoiser.register_forward_hook(lambda module, args, output: output + 0.5)
+    drawn = rng(5)
+    torch.randn(40, 16, generator=drawn)
+    left = 1 - torch.sigmoid(-0.8 + 0.8 * torch.randn(40, generator=drawn))
+    expected = (0.5 / left.clamp_min(0.05)).square().mean().item()
+    assert generator.agreement(before, y, rng(5)).item() == pytest.approx(expected, rel=1e-4)
+    hook.remove()
+    learn(generator, (4, 5), 1, steps=300)
+    again = generator.dream(y, rng()).x
+    without = make("flow_matching", "grow", store="float32")
+    learn(without, (0, 1), 0, steps=300)
+    learn(without, (4, 5), 1, steps=300)
+    without.snapshots[0].denoiser = copy.deepcopy(without.denoiser)
+    forgotten = without.dream(y, rng()).x
+    assert (again - dreams).abs().mean() < 0.5 * (forgotten - dreams).abs().mean()
+
+
 def test_distilling_is_refused_where_it_is_not_known() -> None:
     with pytest.raises(ValueError, match="expected continual to be one of 'grow', 'rehearse', got 'distil'"):
         VAE((1, 4, 4), 6, continual="distil")

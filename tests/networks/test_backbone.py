@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
+import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torchvision import models
 
 from dreamer.networks import Backbone
 from dreamer.networks._blocks import blocks_of
@@ -97,6 +102,83 @@ def test_safetensors_hold_weights_as_well(tmp_path: Path) -> None:
     (tmp_path / "damaged.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"cannot read weights in .*damaged.safetensors"):
         Backbone((3, 16, 16), K, other, str(tmp_path / "damaged.safetensors"))
+
+
+def forms(state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """What people have saved a ResNet's weights as."""
+    headless = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    return {
+        "with a head for other classes": {**headless, "fc.weight": torch.rand(7, 512), "fc.bias": torch.rand(7)},
+        "with a head of two layers": {**headless, "fc.1.weight": torch.rand(7, 512), "fc.1.bias": torch.rand(7)},
+        "without its head": headless,
+        "of data parallel": {f"module.{key}": value for key, value in state.items()},
+        "checkpoint": {"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3},
+        "checkpoint under another key": {"model": state, "args": argparse.Namespace(lr=0.1), "best": torch.tensor(0.5)},
+        "of Lightning": {
+            "state_dict": {**{f"net.{key}": value for key, value in state.items()}, "loss.weight": torch.rand(3)},
+            "hyper_parameters": {"lr": 0.1},
+        },
+        "without counters": {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")},
+        "average beside the same": {"model": state, "model_ema": state},
+    }
+
+
+@functools.cache
+def resnet() -> nn.Module:
+    torch.manual_seed(3)
+    return randomised(models.resnet18())
+
+
+@pytest.mark.parametrize("form", list(forms({})))
+def test_weights_are_found_whatever_lies_round_them(form: str, tmp_path: Path) -> None:
+    torch.save(forms(dict(resnet().state_dict()))[form], tmp_path / "weights.pth")
+    network = Backbone((3, 32, 32), K, "resnet18", str(tmp_path / "weights.pth"), frozen=True)
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 3, 1, 1)
+    whole = copy.deepcopy(resnet())
+    whole.fc = nn.Identity()
+    x = images(size=32)
+    with torch.no_grad():
+        assert torch.equal(network.features(x), whole((x - mean) / std))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("another network", "are not those of this ResNet: 96 keys differ, 'layer1.2.bn1.bias' is the first"),
+        ("a part more", "are not those of this ResNet: 1 keys differ, 'extra.weight' is the first"),
+        ("NaN", "hold NaN or infinity, 'conv1.weight' is the first"),
+        ("two networks", "holds 2 networks that fit: expected a file with the state dict of one of them"),
+        ("an average beside", "holds 2 networks that fit"),
+        ("the module itself", r"expected a state dict of tensors \(it holds objects of other kinds, .* may run code"),
+        ("a list", "expected a state dict of tensors in .*, got a list without one"),
+        ("cut", "cannot read weights in .*: expected a state dict of tensors"),
+        ("a page of a website", r"cannot read weights in .*: expected a state dict of tensors \(torch.save did not"),
+    ],
+)
+def test_other_weights_are_refused_in_a_sentence(damage: str, reason: str, tmp_path: Path) -> None:
+    state = dict(resnet().state_dict())
+    path = tmp_path / "weights.pth"
+    wrong: dict[str, Any] = {
+        "another network": lambda: models.resnet34().state_dict(),
+        "a part more": lambda: {**state, "extra.weight": torch.zeros(2)},
+        "NaN": lambda: {**state, "conv1.weight": state["conv1.weight"] * torch.nan},
+        "two networks": lambda: {
+            f"{part}.{key}": value * scale for part, scale in (("q", 1), ("k", 2)) for key, value in state.items()
+        },
+        "an average beside": lambda: {"model": state, "model_ema": {key: value * 2 for key, value in state.items()}},
+        "the module itself": resnet,
+        "a list": lambda: [1, 2],
+        "cut": lambda: state,
+    }
+    if damage in wrong:
+        torch.save(wrong[damage](), path)
+    else:
+        path.write_text("<html>not found</html>")
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=reason) as refused:
+        Backbone((3, 32, 32), K, "resnet18", str(path), frozen=True)
+    assert "\n" not in str(refused.value) and "\x1b" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "mobilenet_v3_small"])

@@ -16,6 +16,7 @@ from dreamer.networks import MLP, Backbone, StreamingLDA
 from dreamer.networks._efficientnet_lite import EfficientNetLite0
 from dreamer.runs.run import execute, prepare, run
 from dreamer.runs.run_config import run_config
+from dreamer.streams import Stream
 
 SMALL = ("stream.size=32", "stream.experiences=2", "dream_quality=null")
 
@@ -74,6 +75,46 @@ def test_a_night_dreams_features(root: Path, weights: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("root", ["halves"], indirect=True)
+@pytest.mark.parametrize("last", [(), ("backbone.trainable_blocks=1",)], ids=["frozen", "last block trained"])
+def test_a_folder_needs_a_backbone_alone_to_be_dreamt_in_features(
+    root: Path, weights: str, last: tuple[str, ...], tmp_path: Path
+) -> None:
+    short = ("stream.size=32", "stream.validation=0.34", "wake.steps=5", "night.0.steps=5", "night.1.steps=5")
+    typed = ("folder", f"data.root={root}", "backbone=efficientnet_lite0", f"backbone.weights={weights}")
+    results = run(*typed, *short, *last, out=str(tmp_path / "run"))
+    assert results["complete"] and results["cost"]["bytes"]["memory"] == 0 < results["cost"]["bytes"]["generator"]
+    assert (tmp_path / "run" / "dream_quality" / "night_01.png").is_file(), "what was dreamt is shown"
+
+
+def test_a_folder_is_laid_out_for_a_backbone_only_where_one_is_given() -> None:
+    plain = config.read("folder", "data.root=x")
+    assert plain["memory"]["name"] == "class_balanced" and "size" not in plain["stream"] and "backbone" not in plain
+    below = config.read("folder", "data.root=x", "backbone.weights=f.pth")
+    assert below["backbone"] == {"model": "efficientnet_lite0", "weights": "f.pth"}
+    assert below["memory"] is None and below["generator"]["name"] == "latent_gaussians"
+    assert below["stream"] == {"name": "folder", "size": 224, "crop": True, "channels": 3}
+    over = config.read("folder", "er_features", "data.root=x", "backbone.weights=f.pth", "stream.size=96")
+    assert over["memory"]["capacity"] == 2020 and over["generator"] is None and over["stream"]["size"] == 96
+    assert config.read("folder", "data.root=x", "backbone=null") == {**plain, "backbone": None}
+
+
+@pytest.mark.parametrize("root", ["halves"], indirect=True)
+def test_a_network_for_images_is_refused_with_what_to_do(root: Path, weights: str) -> None:
+    words = ("folder", f"data.root={root}", f"backbone.weights={weights}", "stream.size=32", "network=small_conv")
+    with pytest.raises(ConfigError, match=r"images of shape .*got samples of shape \(1280,\), which the backbone puts"):
+        prepare(config.read(*words))
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", {"model": "resnet18"}])
+def test_a_backbone_without_weights_is_said_to_be_untrained(backbone: Any, digits_stream: Stream) -> None:
+    checked = run_config({**config.read("digits"), "backbone": backbone})
+    with pytest.warns(
+        UserWarning, match="^backbone: resnet18 is untrained, because nothing is downloaded: expected its"
+    ):
+        checked.build_module(digits_stream)
+
+
+@pytest.mark.parametrize("root", ["halves"], indirect=True)
 def test_features_take_the_place_of_pictures_and_last_blocks_that_of_the_learner(root: Path, weights: str) -> None:
     frozen = prepare(config.read(*words(root, weights)))
     assert frozen.stream.sample_shape == (1280,) and isinstance(frozen.module.network, MLP)
@@ -107,3 +148,5 @@ def test_a_name_alone_is_a_backbone() -> None:
     short = run_config({**config.read("digits", "slda"), "backbone": "resnet18"})
     long = run_config({**config.read("digits", "slda"), "backbone": {"model": "resnet18"}})
     assert short.stream == long.stream and short.stream.options["model"] == "resnet18"
+    typed = run_config(config.read("digits", "slda", "backbone=resnet18", "backbone.weights=FILE"))
+    assert typed.stream.options["model"] == "resnet18" and typed.stream.options["weights"] == "FILE"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from dreamer.networks import Backbone
+from dreamer.networks._zoo import Headless
 from dreamer.streams import from_tensors
 from dreamer.streams._feature_cache import FeatureCache, cache_folder
 from dreamer.streams.base import Stream
@@ -104,6 +106,61 @@ def test_a_stopped_write_leaves_no_file(folder: Path) -> None:
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
+def test_what_a_killed_write_left_is_removed_when_it_is_old(folder: Path) -> None:
+    cache = FeatureCache(torch.nn.Linear(2, 2))
+    cache.folder.mkdir(parents=True)
+    old, new = cache.folder / ".a.pt.12", cache.folder / ".b.pt.34"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cache.add([bytes(16)], torch.rand(1, 2))
+    assert not old.exists() and new.exists(), "a new one may still be written"
+
+
+def test_where_nothing_can_be_kept_features_are_computed_all_the_same(
+    folder: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = features(embedded(stream(), MODEL, weights(folder)))
+    (folder / "file").touch()
+    monkeypatch.setenv("DREAMER_CACHE", str(folder / "file"))
+    for _ in range(2):
+        before = sum(computed)
+        with pytest.warns(
+            UserWarning, match=r"cannot be kept in .*file.*, unless DREAMER_CACHE names a folder"
+        ) as warned:
+            found = embedded(stream(), MODEL, weights(folder))
+        assert len(warned) == 1 and torch.allclose(features(found), whole, atol=1e-5)
+        assert sum(computed) == before + 12, "of the test images, which are training images too, nothing is seen twice"
+
+
+def test_what_two_runs_computed_at_once_is_kept_of_both(folder: Path) -> None:
+    network = torch.nn.Linear(2, 2)
+    one, other = FeatureCache(network), FeatureCache(network)
+    x = torch.rand(3, 2)
+    digests = [bytes([number] * 16) for number in range(3)]
+    one.add(digests[:2], x[:2])
+    other.add(digests[1:], x[1:])
+    assert torch.equal(FeatureCache(network).get(digests), x)
+
+
+def test_networks_of_one_structure_and_other_code_do_not_share_features(folder: Path, computed: list[int]) -> None:
+    class Scaled(torch.nn.Sequential):
+        factor = 1.0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.factor * super().forward(x)
+
+    def headless(name: str) -> Headless:
+        torch.manual_seed(0)
+        network = Scaled(torch.nn.Flatten(), torch.nn.Linear(3072, 4))
+        network.factor = {"one": 1.0, "two": 2.0}[name]
+        return Headless(network, frozenset())
+
+    with mock.patch("dreamer.networks.backbone.headless", headless):
+        one, two = (features(embedded(stream(), name)) for name in ("one", "two"))
+    assert torch.allclose(two, 2 * one) and sum(computed) == 24
+
+
 def test_the_code_of_an_own_module_is_not_kept(folder: Path) -> None:
     embedded(stream(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 4)))
     assert not (folder / "features").exists()
@@ -136,11 +193,17 @@ def test_a_power_is_taken_of_features_that_are_never_negative(folder: Path, comp
         embedded(stream(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 4)), power=0.5)
 
 
-def test_held_out_features_keep_the_pictures_that_they_are_of() -> None:
+@pytest.mark.parametrize("trainable_blocks", [None, 1])
+def test_held_out_features_keep_the_pictures_that_they_are_of(trainable_blocks: int | None) -> None:
     y = torch.arange(24) % 2
     x = (torch.arange(24).view(-1, 1, 1, 1).expand(-1, 1, 2, 2) / 24).contiguous()
     whole = from_tensors(x, y, x, y, experiences=1, validation=0.5)
-    (experience,) = embedded(whole, torch.nn.Flatten()).experiences
+    same = torch.nn.Linear(4, 4)
+    torch.nn.init.eye_(same.weight)
+    torch.nn.init.zeros_(same.bias)
+    network = torch.nn.Sequential(torch.nn.Flatten(), same, torch.nn.Linear(4, 4))
+    model = torch.nn.Flatten() if trainable_blocks is None else network
+    (experience,) = embedded(whole, model, trainable_blocks=trainable_blocks).experiences
     held = experience.validation
     assert isinstance(held, PicturedFeatures)
     some = held.with_labels(held.y + 5).subset(torch.tensor([3, 1]))
