@@ -78,6 +78,14 @@ def test_bits_per_byte_are_those_of_the_whole_set(tmp_path: Path) -> None:
     assert len(few["cats"]) == 3
 
 
+def test_of_conversations_the_responses_are_scored(tmp_path: Path) -> None:
+    rows = [{"prompt": "how many?", "response": f"{number} cats"} for number in range(5)]
+    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sets, tokens = held_out(tmp_path, block=24)
+    (batch,) = sets["talks"].batches([torch.arange(5)])
+    assert [tokens.write(row.tolist()) for row in batch.y] == [f"{number} cats\n" for number in range(5)]
+
+
 def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
     for problem in (Language("perplexity"), Classification(average="classes")):
         samples = (
