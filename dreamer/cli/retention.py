@@ -24,9 +24,7 @@ def retention(
     after: Annotated[str, typer.Argument(help="The same model after a training; a folder of adapters is one too.")],
     texts: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of held-out texts, a set for each NAME.txt, NAME.jsonl or NAME/.", show_default=False
-        ),
+        typer.Option(help="Folder of held-out texts: NAME.txt, NAME.jsonl or NAME/ is a set.", show_default=False),
     ] = None,
     tokeniser: Annotated[str | None, typer.Option(help="By default that of BEFORE.", show_default=False)] = None,
     block: Annotated[int, typer.Option(min=1, help="Tokens that a model reads at once.")] = 256,

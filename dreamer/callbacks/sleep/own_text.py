@@ -146,7 +146,8 @@ class OwnText:
 
     def _padded(self, tokens: Tensor) -> bool:
         """Whether a sample begins or ends with two marks of padding; a single one may be its beginning or its end."""
-        padding = tokens.eq(self.pad)
+        assert self.pad is not None
+        padding = torch.eq(tokens, self.pad)
         return any(bool(ends.all(dim=1).any()) for ends in (padding[:, :2], padding[:, -2:]))
 
 
