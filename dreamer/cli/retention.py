@@ -73,6 +73,12 @@ def _of_runs(before: Path, after: Path) -> tuple[tuple[nn.Module, nn.Module], di
     """Two runs of one stream, as their last checkpoints have them."""
     from dreamer.runs.trained import trained
 
-    (first, stream), (second, _) = trained(before), trained(after)
+    (first, stream), (second, other) = trained(before), trained(after)
+    one, two = ((each.sample_shape, each.num_classes, each.targets) for each in (stream, other))
+    if one != two:
+        raise ValueError(
+            f"expected two runs of one stream, got {stream.name} with samples of shape {one[0]} and {one[1]} outputs "
+            f"in {before}, and {other.name} with {two[0]} and {two[1]} in {after}"
+        )
     sets = {f"experience {one.index}": one.test for one in stream.experiences}
     return (first.network, second.network), sets, first.problem

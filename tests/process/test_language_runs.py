@@ -99,6 +99,27 @@ def test_a_run_on_two_devices_ends_with_the_same_weights_on_both() -> None:
     assert reports[0]["rows"] == reports[1]["rows"]
 
 
+def harmful(stream: Stream) -> WakeSleepModule:
+    """A night that shatters the learner, and is undone."""
+    torch.manual_seed(0)
+    return WakeSleepModule(
+        Decoder(stream.sample_shape, stream.num_classes, width=16, layers=1, heads=2),
+        wake=Wake(steps=4, batch_size=9),
+        night=[NREM(3, 8, lr_scale=1e4)],
+        generator=OwnWords(stream.sample_shape, stream.num_groups, tokens=stream.tokens),
+        problem=Language(tokens=stream.tokens),
+        roll_back=0.0,
+    )
+
+
+def test_a_night_that_did_harm_is_undone_on_both_devices() -> None:
+    stream = functools.partial(arithmetic, tasks=("reverse", "sort"), samples=60, test=20, validation=0.1)
+    reports = together(2, trained, stream, harmful)
+    assert same_weights(reports) and reports[0]["rows"] == reports[1]["rows"]
+    nights = [row for row in reports[0]["rows"] if row["after"] == "night"]
+    assert len(nights) == 2 and all(row["rolled_back"] for row in nights)
+
+
 def own_text_fit(ranks: int, replay: int) -> dict[str, Any]:
     module = language_module(pl, llama(lora=True), lr=0.01)
     callback = SleepCallback(generator=OwnText(tokeniser(), length=12, opening=3, replay=replay))
