@@ -49,7 +49,7 @@ class Score:
     def heading(self) -> str:
         """Name and unit, and which way is better where that is the lower one."""
         unit = f" in {self.unit}" if self.unit else ""
-        return f"{self.name}{unit}{self.lower}"
+        return f"{self.name}{unit}" + ("" if self.higher_is_better else ", lower is better")
 
     @property
     def bracket(self) -> str:
@@ -69,7 +69,7 @@ class Score:
     @property
     def lower(self) -> str:
         """A remark where less is better."""
-        return "" if self.higher_is_better else ", lower is better"
+        return "" if self.higher_is_better else " (lower is better)"
 
     @property
     def direction(self) -> int:

@@ -80,7 +80,7 @@ def test_no_table_says_accuracy_or_per_cent_of_bits(tmp_path: Path) -> None:
     assert "texts: average bits per byte, lower is better, differences to er in bits per byte" in plain
     assert re.search(rf"dreams +7 +2\.533 ± 0\.02376 +{MINUS}0\.497 ", plain)
     assert "| bits per byte | 95 % interval | difference to er (bits per byte) |" in markdown
-    assert "average bits per byte, lower is better at the end" in latex and "Bits per byte & Difference" in latex
+    assert "average bits per byte (lower is better) at the end" in latex and "Bits per byte & Difference" in latex
     for text in (plain, markdown, latex):
         assert not re.search(r"accura|percentage|\(\\?%\)|0 and 100", text)
     assert "texts,none,0,4.0," in csv_table(comparison, tmp_path), "numbers are as they are"
@@ -118,7 +118,7 @@ def test_no_figure_says_accuracy_or_per_cent_of_bits(tmp_path: Path) -> None:
         and figures[5].header[3] == "last_minus_first"
     )
     page = write_page(comparison, analysis, tmp_path).read_text(encoding="utf-8")
-    assert "The measure is the average bits per byte, lower is better at the end of the stream" in page
+    assert "The measure is the average bits per byte (lower is better) at the end of the stream" in page
 
 
 def test_runs_of_two_scores_are_not_compared(tmp_path: Path) -> None:
