@@ -24,7 +24,7 @@ def retention(
     after: Annotated[str, typer.Argument(help="The same model after a training; a folder of adapters is one too.")],
     texts: Annotated[
         Path | None,
-        typer.Option(help="Folder of held-out texts, NAME.txt or NAME/*.txt, for language models.", show_default=False),
+        typer.Option(help="Folder of held-out texts: NAME.txt, NAME.jsonl or NAME/ is a set.", show_default=False),
     ] = None,
     tokeniser: Annotated[str | None, typer.Option(help="By default that of BEFORE.", show_default=False)] = None,
     block: Annotated[int, typer.Option(min=1, help="Tokens that a model reads at once.")] = 256,
@@ -73,6 +73,12 @@ def _of_runs(before: Path, after: Path) -> tuple[tuple[nn.Module, nn.Module], di
     """Two runs of one stream, as their last checkpoints have them."""
     from dreamer.runs.trained import trained
 
-    (first, stream), (second, _) = trained(before), trained(after)
+    (first, stream), (second, other) = trained(before), trained(after)
+    one, two = ((each.sample_shape, each.num_classes, each.targets) for each in (stream, other))
+    if one != two:
+        raise ValueError(
+            f"expected two runs of one stream, got {stream.name} with samples of shape {one[0]} and {one[1]} outputs "
+            f"in {before}, and {other.name} with {two[0]} and {two[1]} in {after}"
+        )
     sets = {f"experience {one.index}": one.test for one in stream.experiences}
     return (first.network, second.network), sets, first.problem

@@ -74,16 +74,14 @@ def tune(
     if tuned.best is None or tuned.best.value is None:
         typer.echo(f"all of {len(tuned.trials)} trials failed; the reasons are in {folder / tuning.TRIALS}", err=True)
         raise typer.Exit(1)
-    accuracy = f"validation accuracy {100 * tuned.best.value:.2f} %"
-    typer.echo(f"the best of {len(tuned.trials)} trials is trial {tuned.best.number}, {accuracy}:")
+    typer.echo(f"the best of {len(tuned.trials)} trials is trial {tuned.best.number}, {tuned.best.outcome}:")
     for key, value in tuned.best.parameters.items():
         typer.echo(f"  {key}={value:.6g}" if isinstance(value, float) else f"  {key}={value}")
     typer.echo(f"train with it: {task.command(folder / tuning.BEST)}\nfiles: {folder}")
 
 
 def _show_trial(trial: Trial) -> None:
-    outcome = f"failed: {trial.reason}" if trial.value is None else f"validation accuracy {100 * trial.value:.2f} %"
-    typer.echo(f"trial {trial.number}: {outcome}")
+    typer.echo(f"trial {trial.number}: {trial.outcome}")
 
 
 def _seeds(text: str) -> tuple[int, ...]:

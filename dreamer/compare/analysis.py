@@ -1,13 +1,13 @@
 """What a comparison may conclude: means, paired differences, corrected tests, ranks and fronts, all chosen beforehand.
 
-Accuracies are fractions in [0, 1]; what is not defined is None.
+Accuracies are fractions in [0, 1], other scores as they are; what is not defined is None.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dreamer.compare.results import Comparison
@@ -23,6 +23,7 @@ from dreamer.metrics.significance import (
     rank,
     summarise,
 )
+from dreamer.report.score import ACCURACY, Score
 
 SECONDARY = (
     "forgetting",
@@ -42,9 +43,9 @@ NEAR = 0.01
 FRONTS = ("steps", "seconds", "bytes_kept")
 """Costs that accuracy is plotted against."""
 _EXPLANATION = """
-All of this was chosen before any number was seen. The measure is the average accuracy over all experiences at the end
+All of this was chosen before any number was seen. The measure is the {measure} over all experiences at the end
 of the stream, on test data; everything else is described and not tested. A mean comes with the standard deviation over
-seeds (n - 1) and its 95 % interval by Student's t, which is not cut at 0 and 100 %.
+seeds (n - 1) and its 95 % interval by Student's t{cut}.
 
 The same seed gives every arm the same class order, data order, initial weights and test data, so every arm is compared
 with {reference} seed by seed: what makes a seed hard for all drops out. The difference comes with its 95 % t interval,
@@ -112,12 +113,13 @@ class Standing:
     """The numbers of an arm on a stream.
 
     Attributes:
-        accuracy: of the average accuracies of all its seeds.
+        accuracy: of the average accuracies, or other scores, of all its seeds.
         paired: against the reference; None for the reference itself.
         rank: mean rank on this stream; None where it has none.
         secondary: the other measures of a run by name, described and not tested.
         diverged: whether one of its runs diverged; then it has no numbers.
         stores: what it keeps of training data beside the network, see :func:`stored`.
+        score: what the runs on the stream are scored by.
     """
 
     arm: str
@@ -129,6 +131,7 @@ class Standing:
     secondary: Mapping[str, Summary]
     diverged: bool = False
     stores: str | None = None
+    score: Score = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,16 @@ class Analysis:
     ranking: Ranking
     rankings: Mapping[str, Ranking]
     fronts: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+    def score(self, stream: str) -> Score:
+        """By what the runs on a stream are scored."""
+        return next((standing.score for standing in self.on(stream)), ACCURACY)
+
+    @property
+    def measure(self) -> str:
+        """The measure of all streams."""
+        names = dict.fromkeys(f"average {row.score.name}{row.score.lower}" for row in self.standings)
+        return " or ".join(names) or "average accuracy"
 
     def on(self, stream: str) -> list[Standing]:
         """All arms on a stream, in the order of the grid."""
@@ -178,12 +191,25 @@ def analyse(comparison: Comparison) -> Analysis:
     }
     grid = [(stream, arm) for stream in comparison.streams for arm in comparison.arms if (stream, arm) in cells]
     contrasts = [(stream, arm) for stream, arm in grid if arm != comparison.reference]
+    by = {stream: comparison.score(stream) for stream in comparison.streams}
     differences = [
-        paired_differences(outcomes[stream][arm], outcomes[stream].get(comparison.reference, {}))
+        _times(
+            by[stream].direction,
+            paired_differences(outcomes[stream][arm], outcomes[stream].get(comparison.reference, {})),
+        )
         for stream, arm in contrasts
     ]
-    paired = dict(zip(contrasts, paired_tests(differences), strict=True))
-    rankings = {stream: rank({stream: scores[stream]}) for stream in comparison.streams}
+    tested = zip(contrasts, paired_tests(differences), strict=True)
+    paired = {(stream, arm): _as_measured(found, by[stream]) for (stream, arm), found in tested}
+    # ranks are of what is better the more it is
+    better = {
+        stream: {
+            arm: {seed: by[stream].direction * value for seed, value in found.items()}
+            for arm, found in scores[stream].items()
+        }
+        for stream in comparison.streams
+    }
+    rankings = {stream: rank({stream: better[stream]}) for stream in comparison.streams}
     standings = tuple(
         Standing(
             arm,
@@ -195,6 +221,7 @@ def analyse(comparison: Comparison) -> Analysis:
             _secondary([run.results for run in comparison.of(arm, stream).values()]),
             comparison.diverged(arm, stream),
             next((stored(run.results) for run in comparison.of(arm, stream).values()), None),
+            by[stream],
         )
         for stream, arm in grid
     )
@@ -202,7 +229,7 @@ def analyse(comparison: Comparison) -> Analysis:
         comparison.reference,
         standings,
         sum(any(map(math.isfinite, values)) for values in differences),
-        rank(scores),
+        rank(better),
         rankings,
         {stream: _fronts([row for row in standings if row.stream == stream]) for stream in comparison.streams},
     )
@@ -290,6 +317,8 @@ def explained(analysis: Analysis) -> str:
         alpha=ALPHA,
         near=f"{NEAR:.0%}".replace("%", " %"),
         pairs=alone,
+        measure=analysis.measure,
+        cut=", which is not cut at 0 and 100 %" if all(row.score.is_fraction for row in analysis.standings) else "",
         more=more if together > alone else "",
     )
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
@@ -302,9 +331,27 @@ def _secondary(several: Sequence[Mapping[str, Any]]) -> dict[str, Summary]:
 
 def _fronts(standings: Sequence[Standing]) -> dict[str, tuple[str, ...]]:
     return {
-        cost: pareto_front({row.arm: (row.accuracy.mean, getattr(row.costs, cost)) for row in standings})
-        for cost in FRONTS
+        cost: pareto_front({row.arm: (_gain(row), getattr(row.costs, cost)) for row in standings}) for cost in FRONTS
     }
+
+
+def _gain(row: Standing) -> float | None:
+    """The mean score, the more the better."""
+    return None if row.accuracy.mean is None else row.score.direction * row.accuracy.mean
+
+
+def _times(direction: int, values: Sequence[float]) -> list[float]:
+    return [direction * value for value in values]
+
+
+def _as_measured(paired: Paired, score: Score) -> Paired:
+    """What was tested as a gain, in the direction in which it was measured."""
+    if score.higher_is_better:
+        return paired
+    difference, low, high, d_z = (
+        None if value is None else -value for value in (paired.difference, paired.high, paired.low, paired.d_z)
+    )
+    return replace(paired, difference=difference, low=low, high=high, d_z=d_z)
 
 
 def _total(values: Mapping[str, Any], *keys: str) -> float | None:

@@ -58,6 +58,7 @@ def of_folders(folders: Sequence[Path], reference: str | None = None, command: s
         # the run folder, which comes first, has pictures that W&B's copy has not
         found.setdefault(key, run)
     runs = [found[key] for key in sorted(found)]
+    _check_scores(runs)
     if not runs:
         raise ConfigError(f"there are no completed runs in {', '.join(str(folder) for folder in folders)}")
     arms = list(dict.fromkeys(run.arm for run in runs))
@@ -65,6 +66,19 @@ def of_folders(folders: Sequence[Path], reference: str | None = None, command: s
         raise ConfigError(f"reference: {reference!r} is none of the arms found: {', '.join(arms)}")
     title = f"{plural(len(arms), 'strategy')} on {', '.join(dict.fromkeys(run.stream for run in runs))}"
     return Comparison(title, tuple(runs), (), reference or arms[0], tuple(differences(runs)), command)
+
+
+def _check_scores(runs: Iterable[CompletedRun]) -> None:
+    """Refuse runs that are scored otherwise than others on the same stream."""
+    first: dict[str, CompletedRun] = {}
+    for run in runs:
+        other = first.setdefault(run.stream, run)
+        one, two = (Score.of(each.results).name for each in (other, run))
+        if one != two:
+            raise ConfigError(
+                f"expected one score for all runs on {run.stream}, got {one} in {other.folder} and {two} in "
+                f"{run.folder}"
+            )
 
 
 def _results(folders: Sequence[Path]) -> Iterable[Path]:
@@ -89,9 +103,6 @@ def _of_wandb(path: Path) -> bool:
 
 def _any_run(path: Path) -> CompletedRun:
     results = read_results(path)
-    score = Score.of(results)
-    if score != Score():
-        raise ConfigError(f"expected runs that are scored by accuracy, got {path} with {score.name}")
     folder = path.parent
     # W&B keeps its copy in wandb/RUN/files of the run folder
     home = folder.parents[2] if _of_wandb(path) and len(folder.parents) > 2 else folder

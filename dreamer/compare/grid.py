@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dreamer.core.text import plural
 from dreamer.interop.avalanche import options as avalanche_options
 from dreamer.jobs import manifest
 from dreamer.jobs.manifest import Program, slug
+from dreamer.report.score import Score
 from dreamer.streams import registry as streams
 
 OURS = "ours"
@@ -108,6 +109,7 @@ def read(asked: Mapping[str, Any]) -> Grid:
             arm.label: _cell(arm, label, items, (*words, *own), augment, seeds[0], bool(asked.get("wandb")))
             for arm in arms
         }
+        _check_scores(chosen.values())
         equal, remarks = equalise(chosen, limits)
         warnings += [f"{label}: {remark}" if len(places) > 1 else remark for remark in remarks]
         cells += [_seeded(cell, seed) for cell in equal.values() for seed in seeds]
@@ -178,7 +180,6 @@ def _cell(
         raise ConfigError(at(arm.label, str(error))) from None
     if not (plain.get("stream") or {}).get("name"):
         raise ConfigError(f"streams: {label!r} names no stream; {one_of(label, streams.available())}")
-    _check_score(plain)
     if augment != OWN:
         _augment(plain, _several(augment, "augment") if augment else [])
     plain.pop("out", None)
@@ -200,8 +201,21 @@ def _wandb_options(node: Any) -> dict[str, Any]:
     return {"name": "wandb", **named} if named.get("name", "wandb") == "wandb" else {"name": "wandb"}
 
 
-def _check_score(plain: Mapping[str, Any]) -> None:
-    """Refuse a problem whose scores are better when smaller: tables and verdicts rank accuracies."""
+def _check_scores(cells: Iterable[Cell]) -> None:
+    """Refuse arms that are scored otherwise than others on the same stream."""
+    first: dict[str, tuple[str, str]] = {}
+    for cell in cells:
+        name = score_of(cell.config).name
+        arm, found = first.setdefault(cell.stream, (cell.arm, name))
+        if found != name:
+            raise ConfigError(
+                f"problem: expected one score for all arms on {cell.stream}, got {found} of {arm} and {name} of "
+                f"{cell.arm}"
+            )
+
+
+def score_of(plain: Mapping[str, Any]) -> Score:
+    """By what the run of a configuration is scored; a ``ConfigError`` when its problem makes no sense."""
     node = plain.get("problem") or "classification"
     options = {"name": node} if isinstance(node, str) else dict(node)
     name = str(options.pop("name", "classification"))
@@ -211,8 +225,7 @@ def _check_score(plain: Mapping[str, Any]) -> None:
         raise ConfigError(f"problem.name: {error}") from None
     # a problem may be scored in one of several ways
     problem = bind(kind, options, "problem").build()
-    if problem.score != "accuracy":
-        raise ConfigError(f"problem: expected one that is scored by accuracy, got {name} ({problem.score})")
+    return Score(problem.score, problem.unit, problem.higher_is_better)
 
 
 def _augment(plain: dict[str, Any], names: Sequence[Any]) -> None:

@@ -41,6 +41,7 @@ def write_page(comparison: Comparison, analysis: Analysis, folder: str | Path) -
         files={"latex": tables.LATEX, "markdown": tables.MARKDOWN, "csv": tables.CSV, "json": FILE_NAME},
         overall=overall,
         counts="{} on {}, {}".format(*amounts),
+        measure=analysis.measure,
         streams=streams,
         configs=words.configs(comparison),
         versions=words.given(comparison.runs, "versions"),

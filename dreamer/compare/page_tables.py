@@ -13,11 +13,11 @@ from dreamer.compare.results import Comparison
 from dreamer.compare.scores import by_accuracy
 from dreamer.compare.words import as_sentence, reasons
 from dreamer.core import text
-from dreamer.core.text import DASH, percent, plus_minus, signed
+from dreamer.core.text import DASH, capital, percent, plus_minus
 from dreamer.metrics.significance import ALPHA, Paired
 from dreamer.report.html_tables import Column, Entry, Table, number, p_value, verdict, word_columns, words
+from dreamer.report.score import ACCURACY, Score
 
-_percent, _signed = partial(percent, digits=2), partial(signed, digits=2)
 _COSTS = (
     Column("Steps", "Optimiser steps, awake and asleep"),
     Column("Bytes", "Kept beside the network: memory, generator, teachers, plasticity"),
@@ -42,34 +42,43 @@ _MEASURES = {
 }
 _SMALLER = ("forgetting", "forgetting_max", "recency_bias", "stability_gap")
 """Measures of which less is better."""
+_SCORES = ("average_accuracy", "min_accuracy", "worst_case_accuracy")
+"""Measures that are better in the direction of the score."""
 
 
 def standings_table(analysis: Analysis, stream: str, key: str) -> Table:
     """What the arms of one stream learnt, whose ``key`` is unique in the page."""
-    reference = analysis.reference
+    reference, score = analysis.reference, analysis.score(stream)
+    unit = "per cent" if score.is_fraction else score.unit
     columns = [
         Column("Arm", words=True),
         Column("Seeds", "Runs with a score", True),
         Column(
-            "Accuracy",
-            "Average accuracy at the end of the stream in per cent: mean ± standard deviation, 95 % interval",
-            True,
+            capital(score.name),
+            f"Average {score.name} at the end of the stream{f' in {unit}' if unit else ''}: mean ± standard deviation, "
+            "95 % interval",
+            score.higher_is_better,
         ),
         Column(
             "Difference",
-            f"Mean difference to {reference} with the same seeds in percentage points, 95 % interval",
-            True,
+            f"Mean difference to {reference} with the same seeds in {score.points}, 95 % interval",
+            score.higher_is_better,
         ),
-        Column("d_z", "Cohen's d_z: mean over standard deviation of the differences", True),
+        Column("d_z", "Cohen's d_z: mean over standard deviation of the differences", score.higher_is_better),
         Column("p", "Wilcoxon's signed-rank test, two-sided, after Holm's correction"),
         Column("Conclusion", f"Against {reference}, at a corrected p of at most {ALPHA}", words=True),
         Column("Rank", "Mean rank over the seeds that all arms have; 1 is the best"),
-        Column("Forgetting", "First minus last accuracy, mean over experiences and seeds, in percentage points"),
+        Column(
+            "Forgetting",
+            f"{'First minus last' if score.higher_is_better else 'Last minus first'} {score.name}, mean over "
+            f"experiences and seeds, in {score.points}",
+        ),
     ]
     standings = by_accuracy(analysis.on(stream))
     return Table(
         f"{key}-table",
-        f"Arms on {stream}, the most accurate first; differences are to {reference}",
+        f"Arms on {stream}, the {'most accurate' if score == ACCURACY else 'best'} first; differences are to "
+        f"{reference}",
         columns,
         [_standing_row(row, reference) for row in standings],
         2,
@@ -91,26 +100,37 @@ def cells_table(comparison: Comparison, directory: Path) -> Table:
     """Every run with its seed and its numbers; folders below the page's directory are linked."""
     # what no run was measured by has no column
     found = [run.results["metrics"] for run in comparison.runs]
+    scores = {run.stream: Score.of(run.results) for run in comparison.runs}
+    plain = set(scores.values()) <= {ACCURACY}
+    smaller = _SMALLER if all(score.higher_is_better for score in scores.values()) else (*_SMALLER, *_SCORES)
     measured = [key for key in _MEASURES if any(metrics.get(key) is not None for metrics in found)]
     columns = [
         *word_columns("Stream", "Arm"),
         Column("Seed"),
-        *(Column(_MEASURES[key], falls=key not in _SMALLER) for key in measured),
+        *(
+            Column("Score" if key == "average_accuracy" and not plain else _MEASURES[key], falls=key not in smaller)
+            for key in measured
+        ),
         *_COSTS,
     ]
     rows = []
     for run in comparison.runs:
-        metrics = run.results["metrics"]
+        metrics, score = run.results["metrics"], scores[run.stream]
         rows.append(
             [
                 *words(run.stream),
                 Entry(run.arm, run.arm, link=_link(run.folder, directory)),
                 number(run.seed, "{}"),
-                *(Entry(percent(metrics.get(key), 2), metrics.get(key)) for key in measured),
+                *(
+                    Entry((percent if key == "recency_bias" else score.write)(metrics.get(key), 2), metrics.get(key))
+                    for key in measured
+                ),
                 *_cost_entries(costs(run.results), stored(run.results)),
             ]
         )
     caption = "Every run: accuracies, transfers and biases in per cent, forgetting and gaps in percentage points"
+    if not plain:
+        caption += ", other scores and their differences in their own units"
     return Table("cells", caption, columns, rows)
 
 
@@ -152,26 +172,31 @@ def _full(standings: Sequence[Standing]) -> tuple[Sequence[str], Sequence[Sequen
 
 
 def _standing_row(row: Standing, reference: str) -> list[Entry]:
+    write = partial(row.score.write, digits=2)
     lost = row.secondary.get("forgetting")
     return [
         Entry(row.arm, row.arm, "reference" if row.arm == reference else ""),
         number(row.accuracy.n),
         Entry(
-            "diverged" if row.diverged else plus_minus(row.accuracy.mean, row.accuracy.std, _percent),
+            "diverged" if row.diverged else plus_minus(row.accuracy.mean, row.accuracy.std, write),
             row.accuracy.mean,
-            _interval(row.accuracy.low, row.accuracy.high, _percent),
+            _interval(row.accuracy.low, row.accuracy.high, write),
         ),
-        *_paired_entries(row.paired),
+        *_paired_entries(row.paired, row.score),
         number(row.rank, "{:.2f}"),
-        Entry(percent(lost.mean if lost else None, 2), lost.mean if lost else None),
+        Entry(write(lost.mean if lost else None), lost.mean if lost else None),
     ]
 
 
-def _paired_entries(paired: Paired | None) -> list[Entry]:
+def _paired_entries(paired: Paired | None, score: Score) -> list[Entry]:
     if paired is None:
         return [Entry(DASH, None), Entry(DASH, None), Entry(DASH, None), Entry("reference", None)]
     return [
-        Entry(signed(paired.difference, 2), paired.difference, _interval(paired.low, paired.high, _signed)),
+        Entry(
+            score.signed(paired.difference, 2),
+            paired.difference,
+            _interval(paired.low, paired.high, partial(score.signed, digits=2)),
+        ),
         number(paired.d_z, "{:.2f}"),
         p_value(paired.p_holm, hint="" if paired.p is None else f"uncorrected: {text.p_value(paired.p)}"),
         verdict(paired.verdict, hint=paired.conclusion),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer.jobs.runner import Missing
+from dreamer.report.score import Score
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class CompletedRun:
     Attributes:
         seed: of everything that was drawn; the same seed means the same class order, data order, initial weights and
             test data for every arm.
-        results: the content of its ``results.json``, in which accuracies are fractions in [0, 1].
+        results: the content of its ``results.json``, in which accuracies are fractions in [0, 1], other scores as they
+            are.
         folder: the run folder, or None where only the results are at hand.
     """
 
@@ -30,7 +32,7 @@ class CompletedRun:
 
     @property
     def average_accuracy(self) -> float | None:
-        """The mean of the final accuracies on all experiences, in [0, 1]; None where it is no finite number."""
+        """The mean of the final scores on all experiences, accuracies in [0, 1]; None where it is no finite number."""
         value = self.results["metrics"]["average_accuracy"]
         return value if value is not None and math.isfinite(value) else None
 
@@ -50,6 +52,10 @@ class Comparison:
     reference: str
     warnings: tuple[str, ...] = ()
     command: str = ""
+
+    def score(self, stream: str) -> Score:
+        """By what the runs on a stream are scored; all of them are by the same."""
+        return next((Score.of(run.results) for run in self.runs if run.stream == stream), Score())
 
     @property
     def _cells(self) -> tuple[CompletedRun | Missing, ...]:
@@ -76,11 +82,11 @@ class Comparison:
         return {run.seed: run for run in self.runs if (run.arm, run.stream) == (arm, stream)}
 
     def outcomes(self, stream: str) -> dict[str, dict[int, float | None]]:
-        """Average accuracies in [0, 1], by arm and seed; None of a completed run whose score is no number."""
+        """Average scores, by arm and seed; None of a completed run whose score is no number."""
         return {arm: {seed: run.average_accuracy for seed, run in self.of(arm, stream).items()} for arm in self.arms}
 
     def scores(self, stream: str) -> dict[str, dict[int, float]]:
-        """Average accuracies in [0, 1], by arm and seed; runs without one are left out."""
+        """Average scores, by arm and seed; runs without one are left out."""
         return {
             arm: {seed: score for seed, score in by_seed.items() if score is not None}
             for arm, by_seed in self.outcomes(stream).items()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from dreamer.compare.analysis import Analysis, Standing
 from dreamer.compare.results import Comparison
-from dreamer.core.text import count, percent, plus_minus, signed
-from dreamer.report.plots import Point, Row, count_ticks, draw_rows
+from dreamer.core.text import capital, count, plus_minus
+from dreamer.report.plots import Point, Row, count_ticks, draw_rows, score_ticks
+from dreamer.report.score import ACCURACY
 from dreamer.report.svg import TEXT, Figure, Panel, Scale, around, frame, heading, marker, shortened, text_width
 
 COSTS = {"bytes_kept": "bytes kept beside the network", "seconds": "seconds", "steps": "optimiser steps"}
@@ -19,12 +21,12 @@ Box = tuple[float, float, float, float]
 
 
 def accuracies(comparison: Comparison, analysis: Analysis, stream: str, key: str) -> Figure | None:
-    """Every seed's average accuracy at the end of the stream, with mean and interval."""
-    scores = comparison.scores(stream)
+    """Every seed's average score at the end of the stream, with mean and interval."""
+    scores, score = comparison.scores(stream), analysis.score(stream)
     rows = [
         Row(
             standing.arm,
-            plus_minus(standing.accuracy.mean, standing.accuracy.std),
+            plus_minus(standing.accuracy.mean, standing.accuracy.std, score.write),
             standing.accuracy.mean,
             standing.accuracy.low,
             standing.accuracy.high,
@@ -36,22 +38,29 @@ def accuracies(comparison: Comparison, analysis: Analysis, stream: str, key: str
     ]
     if not rows:
         return None
-    words = "; ".join(f"{row.name}: {row.text} % ({len(row.seeds)} seeds)" for row in rows)
-    panel = draw_rows(rows, "average accuracy (%)", words)
+    words = "; ".join(f"{row.name}: {row.text}{score.sign} ({len(row.seeds)} seeds)" for row in rows)
+    panel = draw_rows(
+        rows,
+        f"average {score.name}{score.bracket}{score.lower}",
+        words,
+        partial(score_ticks, score),
+        partial(score.write, digits=2),
+        fraction=score.is_fraction,
+    )
     return Figure(
         f"{key}-accuracy",
-        "Average accuracy at the end",
+        f"Average {score.name} at the end",
         "Circles: single seeds. Diamond: mean (at the right with its standard deviation). Bar: 95 % interval of the "
         "mean; an arrow says that it goes on.",
         [panel],
         ("arm", "seed", "average_accuracy"),
-        [(row.name, seed, score) for row in rows for seed, score in row.seeds.items()],
+        [(row.name, seed, value) for row in rows for seed, value in row.seeds.items()],
     )
 
 
 def differences(comparison: Comparison, analysis: Analysis, stream: str, key: str) -> Figure | None:
     """Every arm minus the reference, seed by seed, with mean and interval."""
-    scores = comparison.scores(stream)
+    scores, score = comparison.scores(stream), analysis.score(stream)
     base = scores.get(analysis.reference, {})
     rows = []
     for standing in by_accuracy(analysis.on(stream)):
@@ -61,28 +70,38 @@ def differences(comparison: Comparison, analysis: Analysis, stream: str, key: st
             rows.append(Row(standing.arm, "", 0.0, None, None, is_reference=True))
         if paired is None or not paired.n:
             continue
-        seeds = {seed: score - base[seed] for seed, score in scores[standing.arm].items() if seed in base}
-        text = f"{signed(paired.difference)} · {paired.verdict}"
+        seeds = {seed: value - base[seed] for seed, value in scores[standing.arm].items() if seed in base}
+        text = f"{score.signed(paired.difference)} · {paired.verdict}"
         rows.append(Row(standing.arm, text, paired.difference, paired.low, paired.high, seeds))
     if not any(row.seeds for row in rows):
         return None
     words = "; ".join(f"{row.name}: {row.text}" for row in rows if row.seeds)
-    label = f"difference to {shortened(analysis.reference, 160.0)} (percentage points)"
-    panel = draw_rows(rows, label, words, zero=True)
+    label = f"difference to {shortened(analysis.reference, 160.0)} ({score.points})"
+    panel = draw_rows(
+        rows,
+        label,
+        words,
+        partial(score_ticks, score),
+        partial(score.write, digits=2),
+        zero=True,
+        fraction=score.is_fraction,
+    )
+    side = "Right of zero" if score.higher_is_better else "Left of zero"
+    what = "was more accurate" if score == ACCURACY else "was better"
     return Figure(
         f"{key}-differences",
         f"Difference to {analysis.reference}, seed by seed",
-        f"Right of zero the arm was more accurate than {analysis.reference} with the same seed. Circles: single seeds. "
+        f"{side} the arm {what} than {analysis.reference} with the same seed. Circles: single seeds. "
         "Diamond: mean. Bar: 95 % interval of the mean difference, not corrected for many comparisons.",
         [panel],
         ("arm", "seed", f"difference_to_{analysis.reference}"),
-        [(row.name, seed, score) for row in rows for seed, score in row.seeds.items()],
+        [(row.name, seed, value) for row in rows for seed, value in row.seeds.items()],
     )
 
 
 def fronts(analysis: Analysis, stream: str, key: str) -> Figure | None:
-    """Accuracy against what it cost: bytes, seconds, and steps where they differ."""
-    standings = [standing for standing in analysis.on(stream) if standing.accuracy.mean is not None]
+    """The score against what it cost: bytes, seconds, and steps where they differ."""
+    standings, score = [row for row in analysis.on(stream) if row.accuracy.mean is not None], analysis.score(stream)
     panels, alike = [], []
     for cost, label in COSTS.items():
         points = [(standing, getattr(standing.costs, cost)) for standing in standings]
@@ -95,11 +114,11 @@ def fronts(analysis: Analysis, stream: str, key: str) -> Figure | None:
         return None
     return Figure(
         f"{key}-costs",
-        "Accuracy against its costs",
+        f"{capital(score.name)} against its costs",
         " ".join(
             [
                 "Mean over seeds, ± one standard deviation. Filled: on the Pareto front (line), where no other arm is "
-                "at least as accurate in the mean for less.",
+                f"at least as {'accurate' if score == ACCURACY else 'good'} in the mean for less.",
                 *alike,
             ]
         ),
@@ -120,8 +139,10 @@ def fronts(analysis: Analysis, stream: str, key: str) -> Figure | None:
 
 
 def by_accuracy(standings: Sequence[Standing]) -> list[Standing]:
-    """The most accurate first, those without a score last."""
-    return sorted(standings, key=lambda row: (row.accuracy.mean is None, -(row.accuracy.mean or 0.0)))
+    """The most accurate first, or those of the best score; those without one last."""
+    return sorted(
+        standings, key=lambda row: (row.accuracy.mean is None, -row.score.direction * (row.accuracy.mean or 0.0))
+    )
 
 
 def _mean(row: Standing) -> float:
@@ -132,16 +153,19 @@ def _mean(row: Standing) -> float:
 
 def _front(points: Sequence[tuple[Standing, float]], front: Sequence[str], label: str, reference: str) -> Panel:
     width, height = _PARETO
-    described = "; ".join(f"{row.arm}: {percent(row.accuracy.mean)} % at {count(cost)}" for row, cost in points)
+    score = points[0][0].score
+    means = {row.arm: f"{score.write(row.accuracy.mean)}{score.sign}" for row, _ in points}
+    described = "; ".join(f"{row.arm}: {means[row.arm]} at {count(cost)}" for row, cost in points)
     panel = Panel(label, width, height, f"{described}. On the front: {', '.join(front)}.")
     heading(panel, f"against {label}")
     across, zero_at = _cost_scale([cost for _, cost in points], width)
     ends = [_mean(row) + sign * (row.accuracy.std or 0.0) for row, _ in points for sign in (-1, 1)]
-    low, high = around(ends, 0.08, 0.05)
-    up = Scale(max(0.0, low), min(1.0, high), height - 26, 34.0)
+    low, high = around(ends, 0.08, 0.05 if score.is_fraction else 0.0)
+    within = (max(0.0, low), min(1.0, high)) if score.is_fraction else (low, high)
+    up = Scale(*within, height - 26, 34.0)
     digits = 0 if high - low > 0.06 else 1
     x_ticks = count_ticks(across, 4)
-    frame(panel, across, up, "", x_ticks, [(tick, percent(tick, digits)) for tick in up.ticks(5)], _AXIS)
+    frame(panel, across, up, "", x_ticks, [(tick, score.write(tick, digits)) for tick in up.ticks(5)], _AXIS)
     if zero_at is not None:
         panel.add("line", "tick", x1=zero_at, x2=zero_at, y1=up.start, y2=up.start + 4)
         panel.add("line", "axis", x1=_AXIS, x2=zero_at + 8, y1=up.start, y2=up.start)
@@ -158,7 +182,7 @@ def _front(points: Sequence[tuple[Standing, float]], front: Sequence[str], label
             ends = [min(max(_mean(row) + sign * row.accuracy.std, up.low), up.high) for sign in (-1, 1)]
             panel.line([(x, up(ends[0])), (x, up(ends[1]))], "whisker")
         colour = " of-reference" if row.arm == reference else ""
-        hint = f"{row.arm}: {percent(row.accuracy.mean, 2)} % at {count(cost)}"
+        hint = f"{row.arm}: {score.write(row.accuracy.mean, 2)}{score.sign} at {count(cost)}"
         style = ("dot" if row.arm in front else "open") + colour
         marker(panel, "diamond" if colour else "circle", x, y, 4.5, style, hint)
     _label(panel, places, (_AXIS, 28.0, width, up.start))

@@ -6,7 +6,7 @@ Fractions stay fractions in ``results.csv`` and ``results.json``; what is meant 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,17 +20,17 @@ from dreamer.core.text import (
     DASH,
     MINUS,
     aligned,
+    capital,
     interval,
     number,
     one_line,
     p_value,
-    percent,
     plus_minus,
-    signed,
     size,
 )
 from dreamer.metrics.significance import NO_NUMBER
 from dreamer.report.results import write_results
+from dreamer.report.score import Score
 
 CSV = "results.csv"
 MARKDOWN = "table.md"
@@ -38,14 +38,13 @@ LATEX = "table.tex"
 METRICS = ("average_accuracy", *SECONDARY)
 """Columns of ``results.csv`` that are taken from ``metrics`` as they are."""
 
-_percent, _signed = partial(percent, digits=2), partial(signed, digits=2)
 # what a table says of an arm: its key, and its heading on GitHub, in LaTeX and in the terminal, where it is shown there
 _COLUMNS = (
     ("arm", "arm", "Arm", "arm"),
     ("n", "n", "$n$", "n"),
-    ("accuracy", "accuracy (%)", r"Accuracy (\%)", "accuracy"),
+    ("accuracy", "{score}{unit}", "{Score}{unit}", "{score}"),
     ("interval", "95 % interval", "", ""),
-    ("difference", "difference to {reference} (points)", "Difference", "difference"),
+    ("difference", "difference to {reference} ({points})", "Difference", "difference"),
     ("pairs", "pairs", "", ""),
     ("d_z", "d_z", "$d_z$", ""),
     ("p_holm", "p (Holm)", r"$p_\mathrm{Holm}$", "p (Holm)"),
@@ -136,13 +135,13 @@ def everything(comparison: Comparison, analysis: Analysis, folder: Path) -> dict
 
 def markdown_table(comparison: Comparison, analysis: Analysis) -> str:
     """One table for each stream as GitHub draws it, then the notes to them."""
-    reference = _markdown(comparison.reference)
-    header = [name.format(reference=reference) for name in _MARKDOWN.values()]
     rule = ["---" if key in _WORDS else "---:" for key in _MARKDOWN]
     lines = [f"# {_markdown(comparison.title)}"]
     if comparison.command:
         lines += ["", "```bash", comparison.command, "```"]
     for stream in comparison.streams:
+        named = {name: _markdown(text) for name, text in _names(analysis, stream).items()}
+        header = [name.format(**named) for name in _MARKDOWN.values()]
         rows = [[_markdown(row[key]) for key in _MARKDOWN] for row in map(_texts, analysis.on(stream))]
         lines += ["", f"## {_markdown(stream)}", "", *(f"| {' | '.join(row)} |" for row in (header, rule, *rows))]
         lines += ["", *(f"- {_markdown(note)}" for note in stream_notes(analysis, stream))]
@@ -161,17 +160,20 @@ def latex_table(comparison: Comparison, analysis: Analysis) -> str:
     """
     lines = [r"% \usepackage{booktabs}"]
     for stream in comparison.streams:
+        score = analysis.score(stream)
         learnt = (
-            f"{_latex(stream)}: average accuracy at the end of the stream (mean $\\pm$ standard deviation over $n$ "
-            f"seeds), difference to {_latex(comparison.reference)} in percentage points with its 95\\,\\% interval, "
-            f"Cohen's $d_z$, and Wilcoxon's signed-rank test with Holm's correction ($m = {analysis.tests}$)."
+            f"{_latex(stream)}: average {_latex(score.name + score.lower)} at the end of the stream (mean $\\pm$ "
+            f"standard deviation over $n$ seeds), difference to {_latex(comparison.reference)} in "
+            f"{_latex(score.points)} with its 95\\,\\% interval, Cohen's $d_z$, and Wilcoxon's signed-rank test with "
+            f"Holm's correction ($m = {analysis.tests}$)."
         )
         cost = (
             f"{_latex(stream)}: optimiser steps, real and replayed samples, bytes kept beside the network, "
             "whether real samples are among them, and seconds awake and asleep; means over seeds."
         )
         for keys, caption in ((_LATEX_SCORES, learnt), (_LATEX_COSTS, cost)):
-            lines += _latex_float(keys, caption, analysis.on(stream))
+            named = {name: _latex(text) for name, text in _names(analysis, stream).items()}
+            lines += _latex_float(keys, caption, analysis.on(stream), named)
     return "\n".join(lines) + "\n"
 
 
@@ -179,9 +181,9 @@ def plain_comparison(comparison: Comparison, analysis: Analysis) -> str:
     """The tables as plain text of fixed width, for pipes and logs."""
     blocks = [comparison.title]
     for stream in comparison.streams:
-        rows = [tuple(_TERMINAL.values()), *terminal_rows(analysis, stream)]
+        rows = [_terminal_header(analysis, stream), *terminal_rows(analysis, stream)]
         left = [place for place, key in enumerate(_TERMINAL) if key in _WORDS]
-        blocks.append("\n".join([_heading(stream, comparison), *aligned(rows, left)]))
+        blocks.append("\n".join([_heading(stream, analysis), *aligned(rows, left)]))
         blocks.append("\n".join(stream_notes(analysis, stream)))
     return "\n\n".join([*blocks, *filter(None, ["\n".join(_closing(comparison, analysis))])])
 
@@ -199,11 +201,11 @@ def print_comparison(comparison: Comparison, analysis: Analysis, file: IO[str] |
     console.print(Text(comparison.title, style="bold"))
     for stream in comparison.streams:
         table = Table(header_style="bold")
-        for key, name in _TERMINAL.items():
+        for key, name in zip(_TERMINAL, _terminal_header(analysis, stream), strict=True):
             table.add_column(Text(name), justify="left" if key in _WORDS else "right")
         for row in terminal_rows(analysis, stream):
             table.add_row(*map(Text, row))
-        console.print("", Text(_heading(stream, comparison)), table, sep="\n")
+        console.print("", Text(_heading(stream, analysis)), table, sep="\n")
         console.print(Text("\n".join(stream_notes(analysis, stream)), style="dim"))
     if closing := _closing(comparison, analysis):
         console.print("", Text("\n".join(closing), style="yellow"), sep="\n")
@@ -222,18 +224,23 @@ def stream_notes(analysis: Analysis, stream: str) -> list[str]:
     return [
         *reasons(analysis.on(stream)),
         ranking_line(analysis.rankings[stream], "seed"),
-        *([f"Pareto front of mean accuracy against cost: {'; '.join(fronts)}"] if fronts else []),
+        *([f"Pareto front of {_mean_of(analysis.score(stream))} against cost: {'; '.join(fronts)}"] if fronts else []),
     ]
+
+
+def _mean_of(score: Score) -> str:
+    return score.name if score.name.startswith("mean ") else f"mean {score.name}"
 
 
 def _texts(standing: Standing) -> dict[str, str]:
     """Everything that a table may say about an arm on a stream, by column."""
-    paired, cost = standing.paired, standing.costs
+    paired, cost, score = standing.paired, standing.costs, standing.score
+    write, signed = partial(score.write, digits=2), partial(score.signed, digits=2)
     texts = {
         "arm": standing.arm,
         "n": str(standing.accuracy.n),
         "accuracy": _accuracy(standing),
-        "interval": interval(standing.accuracy.low, standing.accuracy.high, _percent),
+        "interval": interval(standing.accuracy.low, standing.accuracy.high, write),
         "steps": number(cost.steps),
         "samples": f"{number(cost.samples_real)} + {number(cost.replayed_and_dreamt)}",
         "replayed": number(cost.replayed_and_dreamt),
@@ -245,9 +252,9 @@ def _texts(standing: Standing) -> dict[str, str]:
     if paired is None:
         nothing = dict.fromkeys(("pairs", "d_z", "p_holm", "verdict"), DASH)
         return texts | nothing | {"difference": "reference"}
-    reach = "" if paired.low is None else f" ({interval(paired.low, paired.high, _signed)})"
+    reach = "" if paired.low is None else f" ({interval(paired.low, paired.high, signed)})"
     return texts | {
-        "difference": _signed(paired.difference) + reach,
+        "difference": signed(paired.difference) + reach,
         "pairs": str(paired.n),
         "d_z": number(paired.d_z, "{:+.2f}"),
         "p_holm": p_value(paired.p_holm),
@@ -258,7 +265,7 @@ def _texts(standing: Standing) -> dict[str, str]:
 def _accuracy(standing: Standing) -> str:
     if standing.diverged:
         return "diverged"
-    return plus_minus(standing.accuracy.mean, standing.accuracy.std, _percent)
+    return plus_minus(standing.accuracy.mean, standing.accuracy.std, partial(standing.score.write, digits=2))
 
 
 def _csv_row(run: CompletedRun, folder: Path) -> dict[str, Any]:
@@ -292,8 +299,26 @@ def _closing(comparison: Comparison, analysis: Analysis) -> list[str]:
     ]
 
 
-def _heading(stream: str, comparison: Comparison) -> str:
-    return f"{stream}: average accuracy in %, differences to {comparison.reference} in percentage points"
+def _heading(stream: str, analysis: Analysis) -> str:
+    score = analysis.score(stream)
+    return f"{stream}: average {score.heading}, differences to {analysis.reference} in {score.points}"
+
+
+def _names(analysis: Analysis, stream: str) -> dict[str, str]:
+    """What the headings of a stream's tables are filled with."""
+    score = analysis.score(stream)
+    return {
+        "reference": analysis.reference,
+        "score": score.name,
+        "Score": capital(score.name),
+        "unit": score.bracket,
+        "points": score.short_points,
+    }
+
+
+def _terminal_header(analysis: Analysis, stream: str) -> tuple[str, ...]:
+    named = _names(analysis, stream)
+    return tuple(name.format(**named) for name in _TERMINAL.values())
 
 
 def _markdown(text: str) -> str:
@@ -301,7 +326,9 @@ def _markdown(text: str) -> str:
     return re.sub(r"[\\`*|<>~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", one_line(text))
 
 
-def _latex_float(keys: Sequence[str], caption: str, standings: Sequence[Standing]) -> list[str]:
+def _latex_float(
+    keys: Sequence[str], caption: str, standings: Sequence[Standing], named: Mapping[str, str]
+) -> list[str]:
     shape = "".join("l" if key in _WORDS else "r" for key in keys)
     rows = [" & ".join(_latex_cell(key, row[key]) for key in keys) for row in map(_texts, standings)]
     return [
@@ -310,10 +337,14 @@ def _latex_float(keys: Sequence[str], caption: str, standings: Sequence[Standing
         r"\setlength{\tabcolsep}{2pt}",
         rf"\caption{{{caption}}}",
         rf"\begin{{tabular}}{{@{{}}{shape}@{{}}}}",
-        *(r"\toprule", " & ".join(_LATEX[key] for key in keys) + r" \\"),
+        *(r"\toprule", " & ".join(_latex_head(key, named) for key in keys) + r" \\"),
         *(r"\midrule", *(rf"{row} \\" for row in rows), r"\bottomrule"),
         *(r"\end{tabular}", r"\end{table}"),
     ]
+
+
+def _latex_head(key: str, named: Mapping[str, str]) -> str:
+    return _LATEX[key].format(**named) if key == "accuracy" else _LATEX[key]
 
 
 def _latex(text: str) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from dreamer.compare.analysis import Analysis, Standing
 from dreamer.compare.results import Comparison, CompletedRun
 from dreamer.compare.scores import by_accuracy
-from dreamer.core.text import interval, listed, one_line, p_value, percent, plural, signed
+from dreamer.core.text import interval, listed, one_line, p_value, plural
 from dreamer.metrics.significance import ALPHA, NO_NUMBER, Ranking
+from dreamer.report.score import ACCURACY, Score
 
 Facts = list[tuple[str, list[tuple[str, str]]]]
 """(what, [(value, who)]); who is empty where all runs agree."""
@@ -52,19 +53,25 @@ def sentences(analysis: Analysis, stream: str) -> list[str]:
     """What can be said about one stream."""
     standings = [row for row in by_accuracy(analysis.on(stream)) if row.accuracy.mean is not None]
     if not standings:
-        return ["No arm has an accuracy on this stream."]
-    first = standings[0]
+        return [f"No arm has {'an accuracy' if analysis.score(stream) == ACCURACY else 'a score'} on this stream."]
+    first, score = standings[0], analysis.score(stream)
     seeds = plural(first.accuracy.n, "seed")
     words = []
     if len(standings) > 1:
         arms = listed([row.arm for row in standings if row.accuracy.mean == first.accuracy.mean])
         words.append(
-            f"The highest mean is that of {arms}: {percent(first.accuracy.mean)} % over {seeds}. "
+            f"The {'highest' if score.higher_is_better else 'lowest'} mean{_of(score)} is that of {arms}: "
+            f"{score.write(first.accuracy.mean)}{score.sign} over {seeds}. "
             "That describes these seeds; what may be concluded stands in the table."
         )
     else:
-        words.append(f"{first.arm} reached {percent(first.accuracy.mean)} % over {seeds}.")
+        words.append(f"{first.arm} reached {score.write(first.accuracy.mean)}{score.sign}{_of(score)} over {seeds}.")
     return [*words, as_sentence(ranking_line(analysis.rankings[stream], "seed"))] if len(standings) > 1 else words
+
+
+def _of(score: Score) -> str:
+    """Which mean it is, where that is not said by a unit: less is better of it."""
+    return "" if score.is_fraction else f" of {score.name}"
 
 
 def reasons(standings: Sequence[Standing]) -> list[str]:
@@ -156,8 +163,8 @@ def _found(row: Standing, several: bool) -> str:
     paired = row.paired
     assert paired is not None
     return (
-        f"{_name(row, several)} ({signed(paired.difference)} points, "
-        f"95\N{NO-BREAK SPACE}% interval {interval(paired.low, paired.high, signed)}, "
+        f"{_name(row, several)} ({row.score.signed(paired.difference)} {row.score.short_points}, "
+        f"95\N{NO-BREAK SPACE}% interval {interval(paired.low, paired.high, row.score.signed)}, "
         f"corrected {p_value(paired.p_holm, True)}, {paired.n} pairs)"
     )
 

@@ -117,6 +117,15 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def capital(text: str) -> str:
+    """The text with a capital at its beginning.
+
+    >>> capital("bits per byte")
+    'Bits per byte'
+    """
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def one_line(text: str) -> str:
     """The text without line breaks and repeated spaces."""
     return " ".join(text.split())

@@ -50,7 +50,7 @@ def with_lora(model: nn.Module, rank: int, alpha: float, dropout: float) -> nn.M
 
     Source: Hu et al. 2021, arXiv 2106.09685; the library ``peft``.
     """
-    with _reading("peft"), warnings.catch_warnings():
+    with _reading("a model that takes low-rank adapters"), warnings.catch_warnings():
         # what peft has to catch up with in transformers is theirs to mend, and the layers of GPT-2 are told apart right
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
@@ -71,16 +71,25 @@ def recompute_activations(model: nn.Module) -> None:
 
 
 def cache_argument(model: nn.Module) -> str:
-    """What the model's ``forward`` calls a cache."""
+    """What the model's ``forward`` calls a cache; a ``ValueError`` when it takes none."""
     named = inspect.signature(model.forward).parameters
-    return "cache" if "cache" in named else "past_key_values"
+    for name in ("cache", "past_key_values"):
+        if name in named:
+            return name
+    raise ValueError(
+        f"{type(model).__name__} takes no cache, without which it cannot write token by token: expected a causal "
+        f"language model with one, got forward({', '.join(named)})"
+    )
 
 
-def new_cache() -> Any:
-    """Room for keys and values of what a model has read."""
+def new_cache(model: nn.Module) -> Any:
+    """Room for what a model keeps of what it has read: keys and values, all or of a window, or the state of a layer."""
     from transformers import DynamicCache
 
-    return DynamicCache()
+    # older versions keep the keys and values of everything
+    knows_layers = "config" in inspect.signature(DynamicCache.__init__).parameters
+    config: Any = model.config
+    return DynamicCache(config=config) if knows_layers else DynamicCache()
 
 
 def tokeniser(name: str) -> Any:

@@ -87,7 +87,7 @@ class CausalLM(nn.Module):
 
     def new_cache(self, count: int, length: int) -> Any:
         """Room for what texts leave behind when they are read; it grows with them."""
-        return new_cache()
+        return new_cache(self.model)
 
     def extend(self, tokens: Tensor, cache: Any) -> Tensor:
         """Read (B, t) further tokens into the cache; gives the (B, V) logits of the token behind the last."""

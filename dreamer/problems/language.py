@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LEAST = 1e-6
 """What is left, at least, for all tokens that are not named."""
 By = Literal["bits_per_byte", "perplexity", "answers"]
+Divergence = Literal["forward", "reverse"]
 _SCORES: dict[By, tuple[str, str, bool]] = {
     "bits_per_byte": ("bits per byte", "", False),
     "perplexity": ("perplexity", "", False),
@@ -61,6 +62,10 @@ class Language(Problem):
     A teacher may give its k most likely tokens alone: (B, T, k) log-probabilities, with their names in the dream's
     field ``teacher_tokens``. The loss is then the divergence of k + 1 events, the last being that it is none of them.
 
+    The distillation is the divergence KL(teacher || learner), which asks the learner for all that the teacher may say,
+    or, ``reverse``, KL(learner || teacher), which asks it for nothing that the teacher would not say (Gu et al. 2024,
+    arXiv 2306.08543; theirs is over texts that the learner writes).
+
     The scores:
 
     - ``bits_per_byte``: the cross-entropy of the tokens that count in bits, over the bytes of text that they stand for,
@@ -76,6 +81,7 @@ class Language(Problem):
         temperature: of the distillation; 1 compares distributions as they are (Marek et al. 2026, arXiv 2605.26097).
         tokens: the stream's vocabulary, with the bytes of each token and the mark of answers; None counts each token as
             one byte and all that counts as answer. A run from a configuration takes it from its stream.
+        divergence: that of the distillation, ``forward`` or ``reverse``.
 
     Raises:
         ValueError: when the temperature is not positive.
@@ -88,12 +94,19 @@ class Language(Problem):
     groups: Groups = "domain"
 
     @checked
-    def __init__(self, score: By = "bits_per_byte", temperature: float = 1.0, tokens: Tokens | None = None):
+    def __init__(
+        self,
+        score: By = "bits_per_byte",
+        temperature: float = 1.0,
+        tokens: Tokens | None = None,
+        divergence: Divergence = "forward",
+    ):
         above(0, temperature=temperature)
         self.by: By = score
         self.score, self.unit, self.higher_is_better = _SCORES[score]
         self.temperature = temperature
         self.tokens = tokens
+        self.divergence: Divergence = divergence
 
     def check(self, stream: Stream) -> None:
         if stream.targets != "tokens":
@@ -124,11 +137,16 @@ class Language(Problem):
         named = (target.fields or {}).get(NAMED)
         if named is not None:
             return self._divergence_of_likely(output.logits[counted], target.teacher[counted], named[counted])
-        divergence = softened_divergence(output.logits[counted], target.teacher[counted], None, self.temperature)
+        logits, taught = output.logits[counted], target.teacher[counted]
+        if self.divergence == "reverse":
+            said, wanted = (functional.log_softmax(z / self.temperature, dim=1) for z in (logits, taught.to(logits)))
+            divergence = functional.kl_div(wanted, said, reduction="batchmean", log_target=True)
+        else:
+            divergence = softened_divergence(logits, taught, None, self.temperature)
         return self.temperature**2 * divergence
 
     def _divergence_of_likely(self, logits: Tensor, taught: Tensor, named: Tensor) -> Tensor:
-        """KL of (N, V) logits to a teacher of whom (N, k) log-probabilities of named tokens are known."""
+        """The divergence of (N, V) logits and a teacher of whom (N, k) log-probabilities of named tokens are known."""
         if self.temperature != 1:
             raise ValueError(
                 "language: a teacher whose most likely tokens alone are known has no other temperature: expected "
@@ -137,6 +155,8 @@ class Language(Problem):
         said = functional.log_softmax(logits, dim=1).gather(1, named)
         likely = taught.to(said.dtype)
         others, wanted = (torch.log1p(-p.exp().sum(dim=1).clamp(max=1 - _LEAST)) for p in (said, likely))
+        if self.divergence == "reverse":
+            said, likely, others, wanted = likely, said, wanted, others
         return ((likely.exp() * (likely - said)).sum(dim=1) + wanted.exp() * (wanted - others)).mean()
 
     def restrict(self, outputs: Tensor, groups: Tensor) -> Tensor:

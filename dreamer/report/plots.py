@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dreamer.core.text import count, interval, percent
+from dreamer.report.score import Score
 from dreamer.report.svg import TEXT, Panel, Scale, around, frame, heading, marker, shortened, text_width
 
 Point = tuple[float, float]
@@ -58,6 +60,20 @@ def fractions(values: Sequence[float], bottom: float, top: float) -> Scale:
     return Scale(max(0.0, low), min(1.0, high), bottom, top)
 
 
+def scores_scale(score: Score, values: Sequence[float], bottom: float, top: float) -> Scale:
+    """An upright scale for values of a score: :func:`fractions`, or what the values need."""
+    if score.is_fraction:
+        return fractions(values, bottom, top)
+    return Scale(*around(values, 0.08), bottom, top)
+
+
+def score_ticks(score: Score, scale: Scale, most: int = 5) -> list[tuple[float, str]]:
+    """Ticks of a scale of a score."""
+    return (
+        percent_ticks(scale, most) if score.is_fraction else [(tick, score.write(tick)) for tick in scale.ticks(most)]
+    )
+
+
 def percent_ticks(scale: Scale, most: int = 5) -> list[tuple[float, str]]:
     """Ticks of a scale of fractions, in per cent."""
     ticks = scale.ticks(most)
@@ -96,15 +112,17 @@ def draw_rows(
     ticks: Callable[[Scale, int], list[tuple[float, str]]] = percent_ticks,
     write: Callable[[float], str] = lambda value: percent(value, 2),
     zero: bool = False,
+    fraction: bool = True,
 ) -> Panel:
     """Draw means with their intervals and seeds, a row each, over one scale.
 
     Args:
         rows: at least one with a value.
         zero: values are differences: zero is shown and marked.
+        fraction: values are fractions of 1, or differences of such: the scale does not reach beyond.
     """
     panel = Panel("", _ROW_WIDTH, _ROW * len(rows) + 40, description)
-    across = Scale(*_range(rows, zero), 8.0, _ROW_WIDTH - 8)
+    across = Scale(*_range(rows, zero, fraction), 8.0, _ROW_WIDTH - 8)
     frame(panel, across, None, label, x_ticks=ticks(across, 6))
     if zero:
         panel.add("line", "zero", x1=across(0.0), x2=across(0.0), y1=6.0, y2=panel.height - 34)
@@ -123,7 +141,7 @@ def picture_panel(name: str, number: str, description: str, kind: str, content: 
     return panel
 
 
-def _range(rows: Sequence[Row], zero: bool) -> tuple[float, float]:
+def _range(rows: Sequence[Row], zero: bool, fraction: bool) -> tuple[float, float]:
     """What the scale shows: all seeds, and intervals up to their own width beyond; two seeds make endless intervals."""
     seeds = [value for row in rows for value in row.seeds.values()]
     ends = [value for row in rows for value in (row.low, row.high) if value is not None]
@@ -131,7 +149,7 @@ def _range(rows: Sequence[Row], zero: bool) -> tuple[float, float]:
     values += [sign * row.margin for row in rows if row.margin for sign in (-1, 1)]
     if seeds:
         span = max(max(values) - min(values), 0.02)
-        least, most = (-1.0, 1.0) if zero else (0.0, 1.0)
+        least, most = ((-1.0, 1.0) if zero else (0.0, 1.0)) if fraction else (-math.inf, math.inf)
         ends = [min(max(end, min(values) - 0.6 * span, least), max(values) + 0.6 * span, most) for end in ends]
     return around([*values, *ends], 0.03)
 

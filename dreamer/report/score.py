@@ -48,12 +48,49 @@ class Score:
     @property
     def heading(self) -> str:
         """Name and unit, and which way is better where that is the lower one."""
-        lower = "" if self.higher_is_better else ", lower is better"
         unit = f" in {self.unit}" if self.unit else ""
-        return f"{self.name}{unit}{lower}"
+        return f"{self.name}{unit}" + ("" if self.higher_is_better else ", lower is better")
+
+    @property
+    def bracket(self) -> str:
+        """The unit behind a name, in brackets; nothing where the name says it."""
+        return f" ({self.unit})" if self.unit else ""
+
+    @property
+    def points(self) -> str:
+        """In what differences are counted."""
+        return "percentage points" if self.is_fraction else self.unit or self.name
+
+    @property
+    def short_points(self) -> str:
+        """The same in few letters, behind a number."""
+        return "points" if self.is_fraction else self.unit or self.name
+
+    @property
+    def lower(self) -> str:
+        """A remark where less is better."""
+        return "" if self.higher_is_better else " (lower is better)"
+
+    @property
+    def direction(self) -> int:
+        """1 where more is better, else -1: a score times this is better the more it is."""
+        return 1 if self.higher_is_better else -1
+
+    def signed(self, value: float | None, digits: int = 1) -> str:
+        """A difference of two values with its sign.
+
+        >>> Score().signed(0.05), Score("bits per byte", "", higher_is_better=False).signed(0.05)
+        ('+5.0', '+0.05')
+        """
+        text = self.write(value, digits)
+        return text if value is None or text.startswith(MINUS) or float(text) == 0 else f"+{text}"
 
     def write(self, value: float | None, digits: int = 1) -> str:
         """A value, or a difference of two, with so many decimals in per cent, or with four digits that count."""
         if value is None or self.is_fraction:
             return percent(value, digits)
         return f"{value:.4g}".replace("-", MINUS)
+
+
+ACCURACY = Score()
+"""What most runs are scored by."""

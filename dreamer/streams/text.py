@@ -119,7 +119,7 @@ def from_texts(
 
     Raises:
         ValueError: when a domain has no text, or too little of it, or the tokeniser lacks what the opening needs or
-            loses bytes.
+            loses bytes; when a document holds zero bytes.
 
     >>> stream = from_texts({"cats": "miaow " * 100, "dogs": "wow " * 200}, block=16)
     >>> stream.sample_shape, stream.num_classes, stream.class_names
@@ -170,6 +170,8 @@ def held_out(
 ) -> tuple[dict[str, Samples], Tokens]:
     """All text of a folder as blocks to be scored, a set for each ``<name>.txt`` or each folder ``<name>/`` of files.
 
+    Of conversations in a ``<name>.jsonl`` the responses are scored.
+
     Args:
         tokeniser: as for :func:`from_texts`. Texts open with its mark of beginning, or, without any, with the end of a
             line.
@@ -183,13 +185,18 @@ def held_out(
     found = text_files(place) if place.is_dir() else {}
     if not found:
         raise ValueError(f"expected a folder with <name>.txt or <name>/*.txt at {str(place)!r}, found none")
-    texts = {name: _documents(name, [row for path in found[name] for row in rows_of(path)], "text") for name in found}
+    given = {name: [row for path in found[name] for row in rows_of(path)] for name in found}
     chosen = tokeniser_of(tokeniser, "")
     opening = chosen.encode("\n").tolist() if chosen.beginning is None else [chosen.beginning]
-    tokens = Tokens.of(chosen.texts, [opening] * len(texts), chosen.marks)
+    tokens = Tokens.of(chosen.texts, [opening] * len(given), chosen.marks)
     sets: dict[str, Samples] = {}
-    for name, documents in texts.items():
-        packed = _packed(_joined(chosen, tokens, [(document, True) for document in documents], name), opening, block)
+    for name, rows_given in given.items():
+        if rows_given and is_conversation(rows_given[0]):
+            turns = [turns_of(row, name) for row in rows_given]
+            packed = TensorSamples(*packed_turns(chosen, turns, opening, block))
+        else:
+            pieces = [(document, True) for document in _documents(name, rows_given, "text")]
+            packed = _packed(_joined(chosen, tokens, pieces, name), opening, block)
         count = len(packed) if most is None else min(most, len(packed))
         rows = torch.linspace(0, len(packed) - 1, count).round().long()
         sets[name] = TensorSamples(packed.x[rows], packed.y[rows])
@@ -206,15 +213,18 @@ def _documents(name: str, given: str | Iterable[Any], column: str) -> list[str]:
         documents = [_document(name, row, column) for row in given]
     if not any(document.strip() for document in documents):
         raise ValueError(f"stream 'text': domain {name!r} has no text")
+    if any("\0" in document for document in documents):
+        raise ValueError(f"stream 'text': domain {name!r} has a document that is no text: it holds zero bytes")
     return documents
 
 
 def _document(name: str, row: Any, column: str) -> str:
     found = row[column] if isinstance(row, Mapping) and column in row else row
     if not isinstance(found, str):
+        got = f"one with {', '.join(map(repr, found))}" if isinstance(found, Mapping) else type(found).__name__
         raise ValueError(
-            f"stream 'text': domain {name!r}: expected strings, or rows with a column {column!r}, "
-            f"got {type(found).__name__}"
+            f"stream 'text': domain {name!r}: expected strings, or rows with a column {column!r}, with prompt and "
+            f"response, or with messages, got {got}"
         )
     return found
 

@@ -44,9 +44,15 @@ def turns_of(row: Any, domain: str) -> list[Turn]:
                 f"stream 'text': domain {domain!r}: expected messages to be a list, each with role and content, "
                 f"got {messages!r:.80}"
             )
-        turns = [(str(message["role"]), str(message["content"])) for message in messages]
+        turns = [(message["role"], message["content"]) for message in messages]
     else:
-        turns = [("user", str(row["prompt"])), (ASSISTANT, str(row["response"]))]
+        turns = [("user", row["prompt"]), (ASSISTANT, row["response"])]
+    for said in (said for turn in turns for said in turn):
+        if not isinstance(said, str):
+            raise ValueError(
+                f"stream 'text': domain {domain!r}: expected strings in a conversation, got {type(said).__name__} "
+                f"{said!r:.60}"
+            )
     if not any(role == ASSISTANT and said for role, said in turns):
         raise ValueError(f"stream 'text': domain {domain!r}: expected a response in every conversation, got {turns}")
     return turns

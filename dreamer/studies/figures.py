@@ -78,7 +78,8 @@ def _contrasts(results: Sequence[ContrastResult], findings: Findings, key: str) 
     label = f"difference in {measure.label}" + (" (points)" if measure.fraction else "")
     description = "; ".join(words.sentence(each, findings.study) for each in results)
     write = partial(words.difference, measure=measure)
-    panel = draw_rows(rows, label, description, partial(_difference_ticks, measure=measure), write, zero=True)
+    ticks = partial(_difference_ticks, measure=measure)
+    panel = draw_rows(rows, label, description, ticks, write, zero=True, fraction=measure.fraction)
     return Figure(
         f"{key}-contrasts-{outcome}",
         f"Contrasts in {measure.label}",

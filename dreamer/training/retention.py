@@ -103,7 +103,8 @@ def _compared(name: str, old: Tensor, new: Tensor, problem: Problem, margin: flo
         raise ValueError(f"nothing in {name!r} counts towards the score")
     sign = -1 if problem.higher_is_better else 1
     # the mean over what counts; its parts are paired, sample by sample
-    each = sign * (new[:, 0] - old[:, 0]) * len(old) / weight
+    # zero has no sign
+    each = sign * (new[:, 0] - old[:, 0]) * len(old) / weight + 0.0
     summary = summarise(each.tolist())
     assert summary.mean is not None
     low, high = summary.low, summary.high

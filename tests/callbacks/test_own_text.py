@@ -184,6 +184,8 @@ def test_padding_without_a_mask_is_refused() -> None:
     ids = torch.tensor([[5, 6, 7, 8], [9, 10, padding.pad_token_id, padding.pad_token_id]])
     with pytest.raises(ValueError, match="texts are padded, and the batch has no attention_mask"):
         text.openings_of({"input_ids": ids})
+    with pytest.raises(ValueError, match="texts are padded, and the batch has no attention_mask"):
+        text.openings_of({"input_ids": ids.flip(1)})
     mask = (ids != padding.pad_token_id).long()
     assert text.openings_of({"input_ids": ids, "attention_mask": mask}).tolist() == [[5, 6], [9, 10]]
     assert text.openings_of({"input_ids": ids[:1]}).tolist() == [[5, 6]]

@@ -14,6 +14,7 @@ from dreamer.compare.cells import Cell
 from dreamer.compare.run import warn_of_few_seeds
 from dreamer.config.binding import ConfigError
 from dreamer.jobs import manifest, runner
+from dreamer.report.score import Score
 from dreamer.runs import run as runs
 
 SHORT = ["wake.steps=4", "stream.validation=0"]
@@ -191,12 +192,16 @@ def test_the_fingerprint_sees_what_runs_and_not_what_shows(tmp_path: Path, monke
     assert grid.PROGRAM.fingerprint() == before
 
 
-def test_a_problem_with_another_score_is_refused() -> None:
-    with pytest.raises(ConfigError, match="expected one that is scored by accuracy, got regression"):
-        grid.read({"arms": ["er"], "streams": ["diabetes"], "set": ["memory.store=float32"]})
-    bits = {"arms": ["fine_tune"], "streams": ["arithmetic"], "set": ["problem.score=bits_per_byte"]}
-    with pytest.raises(ConfigError, match=r"got language \(bits per byte\)"):
-        grid.read(bits)
+def test_any_score_is_compared_and_no_two_on_one_stream() -> None:
+    found = grid.read({"arms": ["er"], "streams": ["diabetes"], "seeds": [1], "set": ["memory.store=float32"]})
+    assert grid.score_of(found.cells[0].config) == Score(
+        "mean squared error", "variances of the target", higher_is_better=False
+    )
+    both = {"arms": ["fine_tune", "fine_tune problem.score=bits_per_byte"], "streams": ["arithmetic"]}
+    with pytest.raises(ConfigError, match="one score for all arms on arithmetic, got accuracy of fine_tune and bits"):
+        grid.read(both)
+    with pytest.raises(ConfigError, match=r"problem.name: .*nosuch"):
+        grid.read({"arms": ["er"], "streams": ["digits"], "set": ["problem=nosuch"]})
 
 
 def test_a_language_model_that_is_scored_by_its_answers_can_be_compared() -> None:

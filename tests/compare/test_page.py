@@ -20,7 +20,7 @@ from dreamer.compare.analysis import analyse
 from dreamer.compare.page import write_page
 from dreamer.compare.page_tables import cells_table
 from dreamer.compare.results import Comparison, CompletedRun
-from dreamer.core.text import MINUS, percent
+from dreamer.core.text import MINUS, percent, signed
 from dreamer.jobs.runner import Missing
 from dreamer.metrics.continual import average_seen, summarise
 from dreamer.report.svg import Scale
@@ -145,7 +145,7 @@ def test_the_table_holds_the_numbers_of_the_analysis(tmp_path):
         assert f"{percent(standing.accuracy.low, 2)} to {percent(standing.accuracy.high, 2)}" in row[2]
         assert int(row[1]) == standing.accuracy.n == 8
         if standing.paired:
-            assert row[3].startswith(scores.signed(standing.paired.difference, 2))
+            assert row[3].startswith(signed(standing.paired.difference, 2))
             assert float(row[5]) == pytest.approx(standing.paired.p_holm, abs=5e-4)
             assert standing.paired.verdict in row[6]
         else:

@@ -240,6 +240,21 @@ class TestWhatItLeaves:
             assert wake["perturbations"] == own
             assert wake["replay_perturbations"] == own
 
+    def test_of_a_score_of_which_less_is_better_the_least_wins(self, tmp_path, fake):
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        words = ("problem.score=bits_per_byte", "stream.samples=40", "stream.test=10", "stream.validation=0.2")
+        found = tuning.tune(Task("fine_tune", "arithmetic", words, (1001,)), tmp_path, RATE, trials=4)
+        values = [trial.value for trial in found.trials]
+        assert found.best is not None and found.best.value == min(values) < max(values)
+        assert [float(row["validation_bits_per_byte"]) for row in table(tmp_path)] == values
+        assert f"validation bits per byte {min(values):.4g}." in (tmp_path / tuned.BEST).read_text()
+        storage = JournalStorage(JournalFileBackend(str(tmp_path / tuning.JOURNAL)))
+        study = optuna.load_study(study_name="tune", storage=storage)
+        assert study.direction.name == "MINIMIZE" and study.best_value == min(values)
+
     def test_numbers_for_comparisons_and_a_table(self, tmp_path, fake):
         def fails(folder: Path) -> None:
             if folder.parent.name == "1":

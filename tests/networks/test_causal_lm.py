@@ -26,6 +26,16 @@ LLAMA = {
     "num_key_value_heads": 1,
     "vocab_size": V,
 }
+SMALL = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "vocab_size": V}
+FAMILIES = {
+    "gpt2": GPT2,
+    "llama": LLAMA,
+    "tied": LLAMA | {"tie_word_embeddings": True},
+    "gpt_neox": {"model_type": "gpt_neox", **SMALL},
+    "qwen2": {"model_type": "qwen2", "num_key_value_heads": 1, **SMALL},
+    "mistral": {"model_type": "mistral", "num_key_value_heads": 1, "sliding_window": 4, **SMALL},
+    "opt": {"model_type": "opt", "ffn_dim": 32, "word_embed_proj_dim": 16, **SMALL},
+}
 
 
 def network(config: dict[str, Any] = LLAMA, **options: Any) -> CausalLM:
@@ -37,13 +47,30 @@ def tokens(count: int = 3) -> torch.Tensor:
     return torch.randint(V, (count, T), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lora", [None, 2])
-def test_token_by_token_it_says_what_it_says_at_once(config: dict[str, Any], lora: int | None) -> None:
-    learner, x = network(config, lora=lora).eval(), tokens()
+def test_token_by_token_it_says_what_it_says_at_once(family: str, lora: int | None) -> None:
+    learner, x = network(FAMILIES[family], lora=lora).eval(), tokens()
     cache = learner.new_cache(len(x), T)
     written = torch.stack([learner.extend(x[:, place : place + 1], cache) for place in range(T)], dim=1)
     torch.testing.assert_close(written, learner(x), atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_without_attention_keeps_its_state_where_others_keep_keys_and_values() -> None:
+    learner, x = network({"model_type": "mamba", "state_size": 4, **SMALL}).eval(), tokens()
+    cache = learner.new_cache(len(x), T)
+    if type(cache.layers[0]).__name__ != "LinearAttentionLayer":
+        pytest.skip("this version of transformers has no cache for such layers")
+    written = torch.stack([learner.extend(x[:, place : place + 1], cache) for place in range(T)], dim=1)
+    torch.testing.assert_close(written, learner(x), atol=1e-5, rtol=1e-4)
+
+
+def test_of_a_window_no_more_is_kept_than_is_seen() -> None:
+    learner, x = network(FAMILIES["mistral"]).eval(), tokens()
+    cache = learner.new_cache(len(x), T)
+    for place in range(T):
+        learner.extend(x[:, place : place + 1], cache)
+    assert cache.layers[0].keys.shape[2] == 3  # with the token that is read, four
 
 
 def test_copies_have_adapters_of_their_own_and_the_rest_in_common() -> None:
@@ -129,6 +156,7 @@ def test_activations_computed_anew_give_the_same_gradients() -> None:
         ({"model": nn.Linear(3, 4)}, "a causal language model"),
         ({"sample_shape": (3, 4)}, "blocks of tokens"),
         ({"lora": 0}, "lora"),
+        ({"model": {"model_type": "rwkv", "num_hidden_layers": 2, "hidden_size": 8, "vocab_size": V}}, "no cache"),
         ({"model": {"model_type": "bert", "num_hidden_layers": 1, "vocab_size": V}}, "causal mask"),
     ],
 )

@@ -48,6 +48,30 @@ def test_a_teacher_may_name_its_most_likely_tokens_alone() -> None:
         Language(temperature=2.0).soft_loss(Output(outputs), likely, None)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_the_divergence_can_be_reversed(temperature: float) -> None:
+    outputs, dream = batch()
+    counted = dream.y != IGNORED
+    p, q = (functional.softmax(z[counted] / temperature, dim=1) for z in (dream.teacher, outputs))
+    expected = temperature**2 * (q * (q / p).log()).sum(dim=1).mean()
+    problem = Language(divergence="reverse", temperature=temperature)
+    torch.testing.assert_close(problem.soft_loss(Output(outputs), dream, None), expected)
+    assert not torch.isclose(Language(temperature=temperature).soft_loss(Output(outputs), dream, None), expected)
+    assert problem.soft_loss(Output(dream.teacher), dream, None) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_divergence_from_likely_tokens_can_be_reversed() -> None:
+    outputs, dream = batch()
+    said, named = dream.teacher.log_softmax(dim=2).topk(2, dim=2)
+    counted = dream.y != IGNORED
+    p, q = (z.softmax(dim=2).gather(2, named)[counted] for z in (dream.teacher, outputs))
+    p, q = (torch.cat([each, 1 - each.sum(dim=1, keepdim=True)], dim=1) for each in (p, q))
+    loss = Language(divergence="reverse").soft_loss(
+        Output(outputs), dream._replace(teacher=said, fields={NAMED: named}), None
+    )
+    torch.testing.assert_close(loss, (q * (q / p).log()).sum(dim=1).mean())
+
+
 def test_every_token_that_counts_weighs_the_same() -> None:
     outputs, dream = batch()
     counted = dream.y != IGNORED

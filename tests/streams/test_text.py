@@ -116,6 +116,18 @@ def test_a_chat_template_says_how_turns_are_written() -> None:
         ([{"prompt": "a", "response": ""}] * 3, "expected a response in every conversation"),
         ([{"messages": "hello"}] * 3, "expected messages to be a list, each with role and content, got 'hello'"),
         ([{"messages": [{"text": "hello"}]}] * 3, "expected messages to be a list, each with role and content"),
+        (
+            [{"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "a"}]}] * 3,
+            "expected strings in a conversation, got NoneType None",
+        ),
+        (
+            [{"prompt": [{"role": "user", "content": "a"}], "response": "b"}] * 3,
+            r"expected strings in a conversation, got list \[\{'role'",
+        ),
+        (
+            [{"instruction": "a", "output": "b"}] * 3,
+            "with prompt and response, or with messages, got one with 'instruction', 'output'",
+        ),
         (TALKS[:1], "too little text to hold 5% of it out"),
     ],
 )
@@ -140,6 +152,7 @@ def test_a_folder_has_a_domain_for_each_file_and_each_folder(tmp_path: Path) -> 
         ({"domains": {}}, "at least one domain"),
         ({"domains": {"poem": "  \n"}}, "'poem' has no text"),
         ({"domains": {"poem": [3]}}, "expected strings"),
+        ({"domains": {"poem": [POEM, "a\0b"]}}, "'poem' has a document that is no text: it holds zero bytes"),
         ({"domains": {"poem": "too short"}}, "too little text"),
         ({"domains": {"poem": POEM}, "opening": "beginning"}, "mark of beginning"),
         ({"domains": {"poem": POEM}, "opening": "name", "block": 3}, "longer than the opening"),

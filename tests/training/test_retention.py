@@ -12,7 +12,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 from dreamer.cli.main import app
-from dreamer.problems import Classification, Language
+from dreamer.config.binding import ConfigError
+from dreamer.problems import Classification, Language, Regression
 from dreamer.streams import TensorSamples
 from dreamer.streams.text import held_out
 from dreamer.training.retention import retention, retention_table
@@ -78,6 +79,14 @@ def test_bits_per_byte_are_those_of_the_whole_set(tmp_path: Path) -> None:
     assert len(few["cats"]) == 3
 
 
+def test_of_conversations_the_responses_are_scored(tmp_path: Path) -> None:
+    rows = [{"prompt": "how many?", "response": f"{number} cats"} for number in range(5)]
+    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sets, tokens = held_out(tmp_path, block=24)
+    (batch,) = sets["talks"].batches([torch.arange(5)])
+    assert [tokens.write(row.tolist()) for row in batch.y] == [f"{number} cats\n" for number in range(5)]
+
+
 def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
     for problem in (Language("perplexity"), Classification(average="classes")):
         samples = (
@@ -131,3 +140,25 @@ def test_two_run_folders_of_a_stream_are_compared_on_its_test_data(tmp_path: Pat
     found = json.loads(shown.stdout)
     results = json.loads((tmp_path / "0" / "results.json").read_text())["accuracy_matrix"]["rows"][-1]["accuracy"]
     assert [one["before"] for one in found["sets"]] == pytest.approx(results)
+
+
+def test_two_run_folders_of_different_streams_are_refused(tmp_path: Path) -> None:
+    from dreamer.runs.run import run
+
+    run("digits", "fine_tune", "wake.steps=2", "stream.experiences=2", out=str(tmp_path / "digits"))
+    words = ["stream.samples=20", "stream.test=5", "wake.epochs=1", "stream.tasks=[sort]", "network.width=16"]
+    run("arithmetic", "fine_tune", *words, out=str(tmp_path / "sums"))
+    for one, two in (("digits", "sums"), ("sums", "digits")):
+        shown = CliRunner().invoke(app, ["retention", str(tmp_path / one), str(tmp_path / two)])
+        assert isinstance(shown.exception, (SystemExit, ConfigError)) and shown.exit_code != 0
+        assert "expected two runs of one stream, got" in f"{shown.output}{shown.exception}"
+
+
+@pytest.mark.parametrize("problem", [Classification(), Regression()])
+def test_where_nothing_changed_a_loss_of_zero_has_no_sign(problem: Any) -> None:
+    samples = pictures()
+    if isinstance(problem, Regression):
+        samples = TensorSamples(samples.x, samples.x[:, :1].expand(-1, 3).clone())
+    found = retention(Says(0.3), Says(0.3), {"pictures": samples}, problem)
+    shown = retention_table(found, problem, 0.0)
+    assert "-0.000" not in shown and "0.000 (+0.000 to +0.000)  kept" in shown

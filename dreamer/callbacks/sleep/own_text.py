@@ -19,6 +19,7 @@ from dreamer.networks.base import Frozen
 from dreamer.objectives import SoftTargets
 from dreamer.perturbations import Temperature
 from dreamer.problems import Language
+from dreamer.problems.language import Divergence
 from dreamer.stages.replay import for_problem
 from dreamer.streams.tokenisers import HuggingFace
 
@@ -53,6 +54,7 @@ class OwnText:
         at_once: texts that are written together at most.
         logits: most likely tokens of the writer's distributions that are kept.
         model: the module's attribute that is the language model; None finds it.
+        divergence: ``forward`` or ``reverse``, see :class:`dreamer.problems.Language`.
 
     Raises:
         ValueError: when a number is out of its range, or the tokeniser has nothing to begin with.
@@ -72,6 +74,7 @@ class OwnText:
         at_once: int = 64,
         logits: int = 64,
         model: str | None = None,
+        divergence: Divergence = "forward",
     ):
         at_least(0, replay=replay, opening=opening)
         at_least(1, logits=logits)
@@ -85,7 +88,7 @@ class OwnText:
         self.model = model
         self.prompts = () if prompts is None else tuple(prompts)
         self.tokens = Tokens.of(read.texts, openings, read.marks)
-        self.problem = Language(tokens=self.tokens)
+        self.problem = Language(tokens=self.tokens, divergence=divergence)
         self.memory: Memory = Reservoir(_KEPT)
         self.writer = _Prompted(
             (length,),
@@ -131,7 +134,7 @@ class OwnText:
                 f"{self.tokens.size}: expected the tokeniser of the model"
             )
         mask = batch.get("attention_mask")
-        if mask is None and self.pad is not None and bool((tokens[:, -2:] == self.pad).all(dim=1).any()):
+        if mask is None and self.pad is not None and self._padded(tokens):
             raise ValueError(
                 "OwnText: texts are padded, and the batch has no attention_mask to say where: expected one, as "
                 "tokenisers give it"
@@ -140,6 +143,12 @@ class OwnText:
         long = seen.sum(dim=1) >= self.opening
         first = seen.int().argmax(dim=1, keepdim=True) + torch.arange(self.opening, device=tokens.device)
         return tokens[long].gather(1, first[long])
+
+    def _padded(self, tokens: Tensor) -> bool:
+        """Whether a sample begins or ends with two marks of padding; a single one may be its beginning or its end."""
+        assert self.pad is not None
+        padding = torch.eq(tokens, self.pad)
+        return any(bool(ends.all(dim=1).any()) for ends in (padding[:, :2], padding[:, -2:]))
 
 
 class Copies:

@@ -14,6 +14,7 @@ from dreamer import config
 from dreamer.compare.grid import OURS, TUNING
 from dreamer.compare.tuning.space import Range, Space, nested
 from dreamer.core.files import csv_text, write_text
+from dreamer.report.score import ACCURACY, Score
 
 BEST = "best.yaml"
 TRIALS = "trials.csv"
@@ -54,18 +55,27 @@ class Trial:
     """One trial that is over.
 
     Attributes:
-        accuracies: validation accuracy of each seed's run in [0, 1]; None where it failed.
+        accuracies: validation accuracy, or another score, of each seed's run; None where it failed.
         reason: why it failed, in one line; empty when it did not.
+        score: by what the runs are scored.
     """
 
     number: int
     parameters: Mapping[str, Any]
     accuracies: Mapping[int, float | None]
     reason: str = ""
+    score: Score = ACCURACY
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, in words."""
+        if self.value is None:
+            return f"failed: {self.reason}"
+        return f"validation {self.score.name} {self.score.write(self.value, 2)}{self.score.sign}"
 
     @property
     def value(self) -> float | None:
-        """The mean validation accuracy over the seeds, in [0, 1]; None when the trial failed."""
+        """The mean validation accuracy, or other score, over the seeds; None when the trial failed."""
         found = [accuracy for accuracy in self.accuracies.values() if accuracy is not None]
         return sum(found) / len(found) if found and len(found) == len(self.accuracies) else None
 
@@ -87,9 +97,15 @@ class Tuned:
 
     @property
     def best(self) -> Trial | None:
-        """The trial of the highest value, of equals the first; None when all failed."""
+        """The trial of the best value, of equals the first; None when all failed."""
         done = [trial for trial in self.trials if trial.value is not None]
-        return max(done, key=lambda trial: trial.value or 0.0, default=None)
+        return max(done, key=lambda trial: trial.score.direction * (trial.value or 0.0), default=None)
+
+    @property
+    def column(self) -> str:
+        """What the value of a trial is called in files."""
+        score = self.trials[0].score if self.trials else ACCURACY
+        return f"validation_{score.name.replace(' ', '_')}"
 
     @property
     def failed(self) -> int:
@@ -106,19 +122,19 @@ def write(tuned: Tuned, folder: Path) -> None:
 
 
 def _table(tuned: Tuned) -> str:
-    by_seed = {seed: f"validation_accuracy_seed{seed}" for seed in tuned.task.seeds}
+    by_seed = {seed: f"{tuned.column}_seed{seed}" for seed in tuned.task.seeds}
     rows = [
         {
             "trial": trial.number,
             "state": "failed" if trial.value is None else "done",
-            "validation_accuracy": trial.value,
+            tuned.column: trial.value,
             **{name: trial.accuracies.get(seed) for seed, name in by_seed.items()},
             **trial.parameters,
             "reason": trial.reason,
         }
         for trial in tuned.trials
     ]
-    return csv_text(["trial", "state", "validation_accuracy", *by_seed.values(), *tuned.space, "reason"], rows)
+    return csv_text(["trial", "state", tuned.column, *by_seed.values(), *tuned.space, "reason"], rows)
 
 
 def _summary(tuned: Tuned) -> dict[str, Any]:
@@ -133,7 +149,7 @@ def _summary(tuned: Tuned) -> dict[str, Any]:
         "space": {key: entry.plain for key, entry in tuned.space.items()},
         "best": None
         if best is None
-        else {"trial": best.number, "validation_accuracy": best.value, "parameters": dict(best.parameters)},
+        else {"trial": best.number, tuned.column: best.value, "parameters": dict(best.parameters)},
         "code": tuned.code,
     }
 
@@ -145,7 +161,7 @@ def _overlay(tuned: Tuned, best: Trial, path: Path) -> str:
     head = [
         task.command(path),
         f"{task.strategy} on {task.stream}, tuned: the best of {len(tuned.trials)} trials{failed}.",
-        f"Chosen on held-out training data, seeds {seeds}: validation accuracy {100 * (best.value or 0):.2f} %.",
+        f"Chosen on held-out training data, seeds {seeds}: {best.outcome}.",
         "Searched:",
         *(f"  {key}: {_written(entry)}" for key, entry in tuned.space.items()),
     ]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dreamer import config
 from dreamer.compare import grid
@@ -24,6 +24,7 @@ from dreamer.jobs.display import Display
 from dreamer.jobs.manifest import completed
 from dreamer.jobs.runner import Resources
 from dreamer.report.results import read_results
+from dreamer.report.score import Score
 from dreamer.runs import run as runs
 from dreamer.runs.run_config import run_config
 
@@ -51,8 +52,8 @@ def tune(
     The first trial has the recipe's own values where the space holds them. The others are drawn by Optuna's
     tree-structured Parzen estimator (Bergstra et al. 2011), each from random numbers of its own, so a tuning that was
     killed draws what it would have drawn. Each trial is one run for every seed, in
-    ``FOLDER/trials/<number>/seed<seed>``; its value is the mean over seeds and experiences of the accuracy on held-out
-    training data at the end of the run.
+    ``FOLDER/trials/<number>/seed<seed>``; its value is the mean over seeds and experiences of the accuracy, or other
+    score, on held-out training data at the end of the run.
 
     Args:
         space: what is searched; by default what :func:`dreamer.compare.tuning.space.derive` finds in the recipe.
@@ -69,10 +70,11 @@ def tune(
         raise ConfigError(f"trials: expected at least 1, got {trials}")
     cells = _cells(task)
     base, space = _searchable(task, cells[0], space)
+    score = grid.score_of(cells[0].config)
     resources = resources or Resources()
     code = grid.PROGRAM.fingerprint()
     with locked(folder):
-        study = _Study(folder / JOURNAL, _asked(task, space, base, code), space, task.seeds[0], mix_code)
+        study = _Study(folder / JOURNAL, _asked(task, space, base, code), space, task.seeds[0], mix_code, score)
         begun = range(len(study.trials), trials)
         left = [_place(folder, number, cell.seed) for number in begun for cell in cells]
         with Display(left, begun.start * len(cells)) as display:
@@ -91,7 +93,7 @@ def tune(
 
 
 def validation_accuracy(results: Mapping[str, Any]) -> float | None:
-    """The mean over all experiences of the accuracy on held-out data at the end of a run, in [0, 1].
+    """The mean over all experiences of the accuracy, or other score, on held-out data at the end of a run.
 
     Returns:
         None when an experience has no held-out data, or it was not evaluated.
@@ -213,12 +215,14 @@ def _run(
     }
     runner.write_down(jobs, grid.PROGRAM, mix_code)
     reasons = runner.run_missing([*jobs], grid.PROGRAM, resources, display)
+    score = grid.score_of(cells[0].config)
     for number, parameters in drawn.items():
-        yield _trial(number, parameters, {cell.seed: _place(folder, number, cell.seed) for cell in cells}, reasons)
+        places = {cell.seed: _place(folder, number, cell.seed) for cell in cells}
+        yield _trial(number, parameters, places, reasons, score)
 
 
 def _trial(
-    number: int, parameters: Mapping[str, Any], places: Mapping[int, Path], reasons: Mapping[Path, str]
+    number: int, parameters: Mapping[str, Any], places: Mapping[int, Path], reasons: Mapping[Path, str], score: Score
 ) -> Trial:
     accuracies = {
         seed: validation_accuracy(read_results(place)) if completed(place) else None for seed, place in places.items()
@@ -227,7 +231,7 @@ def _trial(
     for seed in [seed for seed, accuracy in accuracies.items() if accuracy is None][:1]:
         unknown = "held-out data were not evaluated, so there is nothing to choose by"
         reason = at(f"seed{seed}", reasons.get(places[seed], unknown))
-    return Trial(number, parameters, accuracies, reason)
+    return Trial(number, parameters, accuracies, reason, score)
 
 
 def _place(folder: Path, number: int, seed: int) -> Path:
@@ -265,7 +269,7 @@ class _Study:
         ConfigError: when the journal is that of another study.
     """
 
-    def __init__(self, path: Path, asked: Mapping[str, Any], space: Space, seed: int, mix_code: bool):
+    def __init__(self, path: Path, asked: Mapping[str, Any], space: Space, seed: int, mix_code: bool, score: Score):
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -273,12 +277,14 @@ class _Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         _mend(path)
         self.space = space
+        self.score = score
+        self._direction: Literal["maximize", "minimize"] = "maximize" if score.higher_is_better else "minimize"
         self._seed = seed
         self._distributions = {key: _distribution(entry) for key, entry in space.items()}
         self._study = optuna.create_study(
             study_name="tune",
             storage=JournalStorage(JournalFileBackend(str(path))),
-            direction="maximize",
+            direction=self._direction,
             load_if_exists=True,
         )
         there = self._study.user_attrs.get("asked")
@@ -303,6 +309,7 @@ class _Study:
                 trial.params,
                 {int(seed): value for seed, value in trial.user_attrs["accuracies"].items()},
                 trial.user_attrs["reason"],
+                self.score,
             )
             for trial in self._study.get_trials(deepcopy=False)
         ]
@@ -312,7 +319,7 @@ class _Study:
         import optuna
 
         sampler = optuna.samplers.TPESampler(seed=mix(self._seed, number) % 2**32)
-        beside = optuna.create_study(direction="maximize", sampler=sampler)
+        beside = optuna.create_study(direction=self._direction, sampler=sampler)
         beside.add_trials(self._study.get_trials(deepcopy=False))
         return beside.ask(self._distributions).params
 
