@@ -14,7 +14,7 @@ from dreamer.core.hypnogram import Hypnogram
 from dreamer.core.modes import evaluating
 from dreamer.loop.plan import Parts, StageSpec, few_samples, plan_run
 from dreamer.loop.values import within
-from dreamer.networks.base import Featured
+from dreamer.networks.base import Featured, embeds
 from dreamer.networks.heads import grows
 from dreamer.objectives import Objective
 from dreamer.perturbations import Perturbation, bound, scaled
@@ -79,9 +79,11 @@ def check_parts(stream: Stream, parts: Parts, x: Tensor) -> None:
     if len(stream.experiences) > 1:
         _check_names(parts)
     _check_learning(parts)
+    _check_embedded("wake", parts.wake.perturbations, parts.wake.objectives, parts)
     for where, stage, replayer in parts.replayers():
         _check_objectives(where, stage, replayer, parts)
         _check_beginning(where, stage, replayer, parts)
+        _check_embedded(where, replayer.perturbations or (), _learns_from(stage), parts, replayer)
     _check_features(parts)
 
 
@@ -150,6 +152,7 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
     try:
         with evaluating(network), torch.no_grad(), torch.random.fork_rng(devices=[]):
             output = network(x)
+            entered = network(embeds(network).embed(x)) if _perturbs_embeddings(parts) else output
     except Exception as error:  # whatever somebody else's module raises
         raise ValueError(f"{name} cannot take {given}: {' '.join(str(error).split())}") from error
     wanted = (len(x), *parts.problem.output_shape(stream))
@@ -157,12 +160,20 @@ def check_learner(stream: Stream, parts: Parts, x: Tensor) -> None:
         got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         wrap = "" if isinstance(output, Tensor) else ": wrap it in a module whose forward picks out the logits"
         raise ValueError(f"expected {name} to map {given} to {wanted} logits, got {got}{wrap}")
+    if entered is not output and not torch.allclose(entered, output, rtol=1e-3, atol=1e-4):
+        raise ValueError(f"expected {name} to map embeddings to what it maps their tokens to, got other logits")
     if parts.wake.objectives and _is_softmax(output):
         warnings.warn(
             f"the outputs of {name} lie in [0, 1] and sum to 1, as those of a softmax do, but its losses expect logits "
             "and take the softmax themselves: leave out the last softmax",
             stacklevel=2,
         )
+
+
+def _perturbs_embeddings(parts: Parts) -> bool:
+    used = [*parts.wake.perturbations]
+    used += [part for _, _, replayer in parts.replayers() for part in replayer.perturbations or ()]
+    return any(part.space == "embedding" for part in used)
 
 
 def _is_softmax(outputs: Tensor) -> bool:
@@ -363,9 +374,9 @@ def _try_perturbations(
         try:
             for strength in strengths:
                 perturb = part if strength == 1 else scaled(part, strength)
-                if part.space == "token" and stream.targets != "tokens":
+                if part.space in ("token", "embedding") and stream.targets != "tokens":
                     raise ValueError(f"{type(part).__name__} perturbs texts, but the samples of {stream.name} are none")
-                if part.space in OF_SAMPLES and not hasattr(part, "bind_model"):
+                if part.space in ("pixel", "token") and not hasattr(part, "bind_model"):
                     perturb(x, p, torch.Generator().manual_seed(0))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
@@ -390,6 +401,52 @@ def _check_objectives(where: str, stage: StageSpec, replayer: Replayer, parts: P
             )
         if objective.needs_teacher and replayer.teacher == "average" and not parts.averages:
             raise ValueError(f"{where}: {name} needs teacher='average', but no plasticity part keeps one")
+
+
+def _check_embedded(
+    where: str,
+    perturbations: Sequence[Perturbation],
+    objectives: Sequence[Objective],
+    parts: Parts,
+    replayer: Replayer | None = None,
+) -> None:
+    """Refuse what acts on embeddings where the learner gives none, or where what it mixes has no targets.
+
+    Args:
+        replayer: of what is replayed; None for real samples.
+    """
+    for part in perturbations:
+        if part.space != "embedding":
+            continue
+        name = type(part).__name__
+        try:
+            embeds(parts.network)
+        except ValueError as error:
+            raise ValueError(f"{where}: {name} perturbs embeddings: {error}") from error
+        if replayer is not None and replayer.teacher_sees_perturbed:
+            raise ValueError(
+                f"{where}: {name} perturbs the learner's own embeddings, which no teacher can be shown: expected "
+                "teacher_sees_perturbed=False"
+            )
+        if not getattr(part, "mixes", False):
+            continue
+        if replayer is None:
+            raise ValueError(
+                f"{where}: {name} mixes texts, whose next tokens cannot be mixed, and real texts have no teacher: "
+                "expected a part that mixes none, such as noise"
+            )
+        by_label = next((objective for objective in objectives if not objective.needs_teacher), None)
+        if by_label is not None:
+            raise ValueError(
+                f"{where}: {name} mixes texts, whose next tokens cannot be mixed, but {type(by_label).__name__} learns "
+                "from these: expected objectives that learn from a teacher's distributions alone (soft_targets)"
+            )
+        named = getattr(parts.generator, "logits", True)
+        if _sources(replayer, parts)[1] and type(named) is int and named:
+            raise ValueError(
+                f"{where}: {name} mixes whole distributions, but {type(parts.generator).__name__} keeps the {named} "
+                "most likely tokens alone: expected logits=True"
+            )
 
 
 def _check_beginning(where: str, stage: StageSpec, replayer: Replayer, parts: Parts) -> None:

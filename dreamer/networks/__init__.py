@@ -2,7 +2,7 @@
 
 from dreamer.core.sampling import Writer
 from dreamer.networks.backbone import Backbone
-from dreamer.networks.base import Featured
+from dreamer.networks.base import Embeds, Featured
 from dreamer.networks.causal_lm import CausalLM
 from dreamer.networks.decoder import Decoder
 from dreamer.networks.heads import GrowingHead
@@ -20,6 +20,7 @@ __all__ = [
     "Backbone",
     "CausalLM",
     "Decoder",
+    "Embeds",
     "Featured",
     "GrowingHead",
     "LikelihoodClassifier",

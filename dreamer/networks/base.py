@@ -29,6 +29,15 @@ class Featured(Protocol):
         ...
 
 
+@runtime_checkable
+class Embeds(Protocol):
+    """A network of texts that takes embeddings in place of tokens: ``forward(x) == forward(embed(x))``."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map (B, T) int64 tokens to their (B, T, D) embeddings, without anything of their positions."""
+        ...
+
+
 class TrunkAndHead(nn.Module):
     """A network whose trunk gives features, which its head classifies: :class:`Featured`."""
 
@@ -128,6 +137,16 @@ def featured(network: nn.Module) -> Any:
         raise ValueError(
             "expected a network with the methods features(x) and classify(h), as dreamer.networks.MLP has them, "
             f"got {type(network).__name__}"
+        )
+    return network
+
+
+def embeds(network: nn.Module) -> Embeds:
+    """The network itself, when it takes embeddings in place of tokens; else a ``ValueError``."""
+    if not isinstance(network, Embeds):
+        raise ValueError(
+            "expected a network that takes embeddings in place of tokens, with the method embed(x), as "
+            f"dreamer.networks.Decoder has it, got {type(network).__name__}"
         )
     return network
 

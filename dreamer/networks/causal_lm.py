@@ -82,8 +82,13 @@ class CausalLM(nn.Module):
         self.register_load_state_dict_pre_hook(_fill_in)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T) int64 tokens to (B, T, V) logits of the token behind each of them."""
-        return self.model(input_ids=x, use_cache=False).logits[..., : self.vocabulary]
+        """Map (B, T) int64 tokens, or their (B, T, D) embeddings, to (B, T, V) logits of the token behind each."""
+        entering = {"inputs_embeds" if x.is_floating_point() else "input_ids": x}
+        return self.model(**entering, use_cache=False).logits[..., : self.vocabulary]
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map (B, T) int64 tokens to their (B, T, D) embeddings."""
+        return self.model.get_input_embeddings()(x)  # type: ignore[operator]
 
     def new_cache(self, count: int, length: int) -> Any:
         """Room for what texts leave behind when they are read; it grows with them."""

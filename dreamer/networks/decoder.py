@@ -102,8 +102,12 @@ class Decoder(nn.Module):
         self.register_buffer("turns", turns, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T) int64 tokens to (B, T, V) logits of the token behind each of them."""
+        """Map (B, T) int64 tokens, or their (B, T, width) embeddings, to (B, T, V) logits of the token behind each."""
         return self._logits(x, None)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map (B, T) int64 tokens to their (B, T, width) embeddings."""
+        return self.embedding(x)
 
     def new_cache(self, count: int, length: int) -> Cache:
         """Room for the keys and values of ``count`` texts of ``length`` tokens."""
@@ -129,7 +133,7 @@ class Decoder(nn.Module):
         end = start + tokens.shape[1]
         if end > self.context:
             raise ValueError(f"expected at most {self.context} tokens, the context of this Decoder, got {end}")
-        h = self.embedding(tokens)
+        h = tokens if tokens.is_floating_point() else self.embed(tokens)
         if self.positions is not None:
             h = h + self.positions.weight[start:end]
         turns = None if self.turns is None else self.turns[start:end]

@@ -1,4 +1,4 @@
-"""Perturbations of samples, texts, latent codes and noise. One file each; parameters are drawn per sample."""
+"""Perturbations of samples, texts, embeddings, latent codes and noise. One file each."""
 
 from dreamer.perturbations.adversarial import Adversarial
 from dreamer.perturbations.affine import Affine
@@ -6,6 +6,7 @@ from dreamer.perturbations.base import Perturbation, bound, perturb, scaled
 from dreamer.perturbations.colour import Colour
 from dreamer.perturbations.crop_flip import CropFlip
 from dreamer.perturbations.cut_mix import CutMix
+from dreamer.perturbations.embedded import Embedded
 from dreamer.perturbations.infill_spans import InfillSpans
 from dreamer.perturbations.latent_jitter import LatentJitter
 from dreamer.perturbations.latent_mixing import LatentMixing
@@ -25,6 +26,7 @@ __all__ = [
     "Colour",
     "CropFlip",
     "CutMix",
+    "Embedded",
     "InfillSpans",
     "LatentJitter",
     "LatentMixing",

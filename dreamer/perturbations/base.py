@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 Part = TypeVar("Part")
-Space = Literal["pixel", "token", "latent", "noise"]
-OF_SAMPLES: frozenset[Space] = frozenset({"pixel", "token"})
+Space = Literal["pixel", "token", "embedding", "latent", "noise"]
+OF_SAMPLES: frozenset[Space] = frozenset({"pixel", "token", "embedding"})
 """What is perturbed when samples are, real ones too."""
 
 
 @runtime_checkable
 class Perturbation(Protocol):
-    """Perturbs samples, texts, latent codes, or the noise from which a generator makes either.
+    """Perturbs samples, texts, their embeddings, latent codes, or the noise from which a generator makes either.
 
     Never in place; the same generator state gives the same result; every parameter is drawn per sample. Labels that
     do not change are returned as the very same tensor.
@@ -28,11 +28,13 @@ class Perturbation(Protocol):
     ``scaled(strength)``, which returns what :func:`scaled` does. One that needs the learner has a method
     ``bind_model(network)`` that returns a copy bound to it (:func:`bound`); calling it unbound raises a RuntimeError.
     One that brings samples into a range of values names it in ``clip``, None for none. One of texts has a flag
-    ``rewrites``, true when what becomes of a text is another text, of which a teacher of the clean one knows nothing.
+    ``rewrites``, true when what becomes of a text is another text, of which a teacher of the clean one knows nothing;
+    one of embeddings a flag ``mixes``, true when it mixes those of several texts.
 
     Attributes:
-        space: what is perturbed: ``pixel`` (B, *S) samples, ``token`` (B, T) texts, ``latent`` (B, D) codes, or
-            ``noise``, the (B, D) standard normal numbers from which a generator makes codes or samples.
+        space: what is perturbed: ``pixel`` (B, *S) samples, ``token`` (B, T) texts, ``embedding`` (B, T, D) those
+            of texts, ``latent`` (B, D) codes, or ``noise``, the (B, D) standard normal numbers from which a generator
+            makes codes or samples.
     """
 
     @property
@@ -44,8 +46,9 @@ class Perturbation(Protocol):
         """Perturb a batch.
 
         Args:
-            x: (B, *S) samples, or (B, D) latent codes or noise.
-            p: (B, K) label distributions; of texts (B, T) next tokens, -100 where none counts.
+            x: (B, *S) samples, (B, T, D) embeddings, or (B, D) latent codes or noise.
+            p: (B, K) label distributions; of texts (B, T) next tokens, -100 where none counts; of embeddings (B, B), of
+                which texts each is made.
             rng: generator on the device of ``x``.
 
         Returns:

@@ -121,6 +121,18 @@ class Problem(ABC):
             ``samples.p`` itself where that is set.
         """
 
+    def mixed(self, samples: Dream, weights: Tensor) -> Dream:
+        """Samples whose embeddings were mixed, with targets and a teacher's outputs that are mixed alike.
+
+        Args:
+            samples: B of them.
+            weights: (B, B), how much of each text is in each; rows sum to 1.
+
+        Raises:
+            ValueError: when they cannot be.
+        """
+        raise ValueError(f"{type(self).__name__} has no samples with embeddings that could be mixed")
+
     # ---------------------------------------------------------------- the losses of an output
 
     @abstractmethod

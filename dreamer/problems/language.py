@@ -123,6 +123,24 @@ class Language(Problem):
         """The next tokens themselves: tokens are not mixed."""
         return samples.y if samples.p is None else samples.p
 
+    def mixed(self, samples: Dream, weights: Tensor) -> Dream:
+        """Texts with the teacher's distributions mixed, token by token; a place counts where it does in all of them.
+
+        Next tokens are not mixed: they stay, for the places that count.
+        """
+        if samples.teacher is None or NAMED in (samples.fields or {}):
+            raise ValueError(
+                "language: texts are mixed under a teacher's distributions alone, all of whose probabilities are known"
+            )
+        # half precision would be too coarse for probabilities
+        with torch.autocast(weights.device.type, enabled=False):
+            said = functional.softmax(samples.teacher.float(), dim=-1)
+            mixture = (weights.float() @ said.flatten(1)).view_as(said)
+            y = self.soft_targets(samples, 0)
+            left_out = (weights > 0).float() @ (y == IGNORED).float() > 0
+        teacher = mixture.clamp_min(torch.finfo(mixture.dtype).tiny).log()
+        return samples._replace(y=y.masked_fill(left_out, IGNORED), p=None, teacher=teacher)
+
     def hard_loss(self, output: Output, target: Dream, active: Tensor | None) -> Tensor:
         wanted = target.y if target.p is None else target.p
         total = functional.cross_entropy(_by_token(output.logits), wanted.flatten(), reduction="sum")

@@ -135,7 +135,7 @@ class Sleep:
     def losses(self, context: SleepContext, step: Step, rng: torch.Generator) -> Losses:
         """Compute the loss of the learner's outputs for the dreams of ``step``."""
         assert step.dream is not None
-        dream = step.dream
+        dream = self.replayer.entering(context, step.dream, rng)
         output = forward(context.network, dream.x, dream.is_features, wants_features(self._chosen))
         active = self.replayer.problem.active(context.active, dream)
         return Losses.of(learner=total_loss(self._chosen, output, dream, active))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Dream, Output, Perturbations, SleepContext
 from dreamer.generators import Generator
 from dreamer.generators.base import Teachers
-from dreamer.networks.base import Frozen, forward
+from dreamer.networks.base import Frozen, embeds, forward
 from dreamer.objectives.base import Objective
 from dreamer.perturbations import LatentMixing, Noise, Perturbation, perturb
 from dreamer.perturbations.base import bound, scaled
@@ -225,6 +225,16 @@ class Replayer:
             group=torch.cat(domains) if len(domains) == len(parts) else None,
         )
 
+    def entering(self, context: SleepContext, dream: Dream, rng: torch.Generator) -> Dream:
+        """The dream as it enters the learner: with perturbed embeddings in place of tokens, where parts act on these.
+
+        They belong to the learner of the step, so that gradients reach them and a resumed stage has the same.
+        """
+        parts = [part for part in self.perturbations or () if part.space == "embedding"]
+        strength = nth_or_last(self.strength, context.night)
+        chosen = parts if strength == 1 else [scaled(part, strength) for part in parts]
+        return embedded(self.problem, context.network, chosen, dream, rng)
+
     # ---------------------------------------------------------------- the teachers' outputs
 
     def teach(self, context: SleepContext, dream: Dream, objectives: Sequence[Objective]) -> Dream:
@@ -351,6 +361,28 @@ def perturb_labelled(
     x, p = perturb(perturbations, samples.x, before, rng)
     # perturbations that leave labels alone hand back the very same tensor
     return x, samples.p if p is before else p
+
+
+def embedded(
+    problem: Problem,
+    network: torch.nn.Module,
+    perturbations: Iterable[Perturbation],
+    samples: Dream,
+    rng: torch.Generator,
+) -> Dream:
+    """Texts with their perturbed (B, T, D) embeddings in place of tokens; as they are where no part acts on these.
+
+    Args:
+        network: the learner, whose embeddings they are.
+        perturbations: those of the space ``embedding`` act, the others do not.
+    """
+    parts = [part for part in perturbations if part.space == "embedding"]
+    if not parts:
+        return samples
+    own = torch.eye(len(samples.y), device=samples.y.device)
+    x, weights = perturb(parts, embeds(network).embed(samples.x), own, rng)
+    entering = samples._replace(x=x)
+    return entering if weights is own or torch.equal(weights, own) else problem.mixed(entering, weights)
 
 
 def wants_teacher(objectives: Sequence[Objective]) -> bool:

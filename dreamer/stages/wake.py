@@ -13,12 +13,12 @@ from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 from dreamer.core.sequences import nth_or_last
 from dreamer.core.types import Dream, Losses, Output, SleepContext, Step
-from dreamer.networks.base import forward
+from dreamer.networks.base import embeds, forward
 from dreamer.objectives import HardTargets, Objective, SoftTargets
 from dreamer.objectives.base import total_loss
 from dreamer.perturbations.base import Perturbation, bound
 from dreamer.stages.base import check_rates
-from dreamer.stages.replay import Replayer, Source, perturb_labelled, wants_features, wants_teacher
+from dreamer.stages.replay import Replayer, Source, embedded, perturb_labelled, wants_features, wants_teacher
 
 ReplayWeight = Literal["experience", "equal"]
 Data = Literal["experience", "cumulative", "joint"]
@@ -148,15 +148,19 @@ class Wake:
         problem = self.replayer.problem
         generated = self._generator_loss(context, step, rng)
         real = Dream(step.real.x, step.real.y, group=step.real.group)
-        if self.perturbations:
-            augmentation = bound(self.perturbations, context.network)
+        augmentation = bound([part for part in self.perturbations if part.space != "embedding"], context.network)
+        if augmentation:
             x, p = perturb_labelled(problem, augmentation, real, len(context.new_classes), rng)
             real = real._replace(x=x, p=p)
-        past = step.dream
+        past = None if step.dream is None else self.replayer.entering(context, step.dream, rng)
         if self.replayer.source == "day" and context.old_classes.any():
             past = self.replayer.real_samples(context, real.x, rng, wants_features(self.replay_objectives))
         if not self.objectives and past is None:
             return Losses.of(generator=generated)
+        entering = embedded(problem, context.network, self.perturbations, real, rng)
+        if past is not None and past.x is real.x:
+            past = past._replace(x=entering.x)
+        real = entering
         output, past_output = self._forward(context, real, past)
         learner = total_loss(self.objectives, output, real, problem.active(context.active, real))
         outputs, real_loss = output.logits.detach(), None if learner is None else learner.detach()
@@ -182,7 +186,7 @@ class Wake:
 
     def _rehearsal(self, context: SleepContext, past: Dream | None) -> Dream | None:
         """What a generator that learns from dreams may learn from: clean ones, where the step has them anyway."""
-        perturbed_codes = any(part.space != "pixel" for part in self.replayer.perturbations or ())
+        perturbed_codes = any(part.space not in ("pixel", "embedding") for part in self.replayer.perturbations or ())
         if (
             past is None
             or past.is_features != context.generator.is_features
@@ -208,7 +212,10 @@ class Wake:
         if past.x is real.x:
             output = forward(network, real.x, features=features)
             return output, output
-        both = forward(network, torch.cat([real.x, past.x]), features=features)
+        entering = [real.x, past.x]
+        if real.x.is_floating_point() != past.x.is_floating_point():
+            entering = [x if x.is_floating_point() else embeds(network).embed(x) for x in entering]
+        both = forward(network, torch.cat(entering), features=features)
         count = len(real.y)
         return _rows(both, slice(None, count)), _rows(both, slice(count, None))
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from dreamer import NREM, OwnText, SleepCallback
 from dreamer.callbacks.sleep.own_text import BEFORE, DAY
 from dreamer.callbacks.sleep.text_epochs import language_model
-from dreamer.perturbations import ShuffleSegments
+from dreamer.perturbations import Embedded, Mixup, ShuffleSegments
 from tests.helpers.tiny_llama import V, language_module, llama, loader, tokeniser
 
 pytest.importorskip("peft")
@@ -238,7 +238,11 @@ def test_what_makes_no_sense_is_one_sentence(make: Any, message: str) -> None:
 
 
 def test_perturbations_of_texts_serve_its_nights_and_those_of_images_do_not() -> None:
-    fit(SleepCallback([NREM(2, 4, perturbations=[ShuffleSegments()])], generator=own()), max_epochs=1)
+    fit(SleepCallback([NREM(2, 4, perturbations=[ShuffleSegments(), Embedded()])], generator=own()), max_epochs=1)
+    with pytest.raises(ValueError, match="Embedded mixes whole distributions, but OwnText keeps the most likely"):
+        SleepCallback([NREM(perturbations=[Embedded(Mixup())])], generator=own())
+    with pytest.raises(ValueError, match="Embedded perturbs embeddings of texts, but nothing that is replayed"):
+        SleepCallback([NREM(perturbations=[Embedded()])])
     with pytest.raises(ValueError, match="LatentMixing perturbs a generator's latent numbers"):
         from dreamer.perturbations import LatentMixing
 

@@ -56,6 +56,19 @@ def test_token_by_token_it_says_what_it_says_at_once(family: str, lora: int | No
     torch.testing.assert_close(written, learner(x), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("options", [{}, {"lora": 2, "checkpointing": True}], ids=str)
+def test_embeddings_enter_in_place_of_tokens(family: str, options: dict[str, Any]) -> None:
+    learner, x = network(FAMILIES[family], **options).eval(), tokens()
+    embedded = learner.embed(x)
+    torch.testing.assert_close(learner(embedded), learner(x))
+    moved = learner(embedded + 0.3 * torch.randn(embedded.shape, generator=torch.Generator().manual_seed(2)))
+    assert (moved - learner(x)).abs().max() > 1e-4
+    moved.sum().backward()
+    weight = learner.model.get_input_embeddings().weight
+    assert options or weight.grad.abs().sum() > 0
+
+
 def test_a_model_without_attention_keeps_its_state_where_others_keep_keys_and_values() -> None:
     learner, x = network({"model_type": "mamba", "state_size": 4, **SMALL}).eval(), tokens()
     cache = learner.new_cache(len(x), T)

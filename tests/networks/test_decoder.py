@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dreamer.networks import Decoder, Featured, Writer
+from dreamer.networks import Decoder, Embeds, Featured, Writer
 from dreamer.networks.base import dummy_input, reset_parameters
 
 T, V = 8, 11
@@ -55,6 +55,17 @@ def test_several_tokens_can_follow_on_what_was_read() -> None:
         cache = network.new_cache(len(x), T)
         network.extend(x[:, :3], cache)
         torch.testing.assert_close(network.extend(x[:, 3:6], cache), network(x)[:, 5])
+
+
+@KINDS
+def test_embeddings_enter_in_place_of_tokens(options: dict[str, Any]) -> None:
+    network, x = decoder(**options), texts()
+    assert isinstance(network, Embeds) and network.embed(x).shape == (5, T, 16)
+    assert torch.equal(network(network.embed(x)), network(x))
+    shift = torch.randn(5, T, 16, generator=torch.Generator().manual_seed(2))
+    moved = copy.deepcopy(network)
+    moved.embedding.register_forward_hook(lambda _, __, output: output + shift)
+    assert torch.equal(network(network.embed(x) + shift), moved(x))
 
 
 @KINDS

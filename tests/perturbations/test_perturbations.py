@@ -21,6 +21,7 @@ from dreamer.perturbations import (
     Colour,
     CropFlip,
     CutMix,
+    Embedded,
     InfillSpans,
     LatentJitter,
     LatentMixing,
@@ -84,7 +85,8 @@ def samples(part: Perturbation, dtype: torch.dtype = torch.float32) -> tuple[Ten
     if part.space == "token":
         return texts()
     draw = torch.rand if part.space == "pixel" else torch.randn
-    x = draw(32, *(IMAGE if part.space == "pixel" else (6,)), generator=rng(5), dtype=dtype)
+    shape = {"pixel": IMAGE, "embedding": (7, 6)}.get(part.space, (6,))
+    x = draw(32, *shape, generator=rng(5), dtype=dtype)
     return x, functional.one_hot(torch.arange(32) % 4, 5).to(dtype)
 
 
@@ -92,7 +94,7 @@ def samples(part: Perturbation, dtype: torch.dtype = torch.float32) -> tuple[Ten
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name: str, dtype: torch.dtype) -> None:
     part = made(name, dtype)
-    assert part.space in ("pixel", "token", "latent", "noise") and isinstance(part, Perturbation)
+    assert part.space in ("pixel", "token", "embedding", "latent", "noise") and isinstance(part, Perturbation)
     x, p = samples(part, dtype)
     kept, kept_p = x.clone(), p.clone()
     with torch.no_grad():
@@ -222,6 +224,8 @@ def test_a_part_that_does_not_say_what_makes_it_strong_cannot_be_scaled() -> Non
         CropFlip(0, 0),
         CropFlip(0.0, 0),
         CutMix(rate=0),
+        Embedded(Noise(0.0, clip=None)),
+        Embedded(Mixup(strength=0)),
         LatentJitter(0.0),
         LatentMixing(0.0),
         Mixup(strength=0),
@@ -680,7 +684,16 @@ def test_what_is_no_image_is_refused(part: Perturbation) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [Adversarial().bind_model(learner()), Affine(), Colour(), LatentJitter(), Mixup(), Noise(), Temperature()],
+    [
+        Adversarial().bind_model(learner()),
+        Affine(),
+        Colour(),
+        Embedded(),
+        LatentJitter(),
+        Mixup(),
+        Noise(),
+        Temperature(),
+    ],
     ids=lambda part: type(part).__name__,
 )
 def test_integers_are_refused(part: Perturbation) -> None:

@@ -20,6 +20,7 @@ from dreamer.networks.base import Frozen
 from dreamer.objectives import CrossEntropy, Distillation, HardTargets, SoftTargets
 from dreamer.perturbations import (
     Affine,
+    Embedded,
     InfillSpans,
     MaskSpans,
     MixPrompts,
@@ -59,7 +60,7 @@ def module(**changes: Any) -> WakeSleepModule:
         "wake": Wake(steps=4, batch_size=9, replay=8, replay_objectives=(HardTargets(), SoftTargets())),
         "night": [
             NREM(3, 8, steps_per_dream=2),
-            REM(3, 8, source="generator", perturbations=(Temperature(0.8, 1.5),), steps_per_dream=2),
+            REM(3, 8, source="generator", perturbations=(Temperature(0.8, 1.5), Embedded()), steps_per_dream=2),
         ],
         "memory": ClassBalanced(12),
         "generator": own_words(),
@@ -98,6 +99,7 @@ def test_stopped_anywhere_it_resumes_bit_equal(step: int, reference: tuple[WakeS
 PARTS_OF_TEXTS = [
     Temperature(),
     *(MaskSpans(), InfillSpans(), ShuffleSegments(), RecombineSegments(), SwapOpening(), MixPrompts()),
+    *(Embedded(), Embedded(Mixup())),
 ]
 
 
@@ -110,11 +112,29 @@ def test_every_perturbation_of_texts_serves_dreams_and_memories_awake_and_asleep
     train(module(wake=Wake(steps=3, batch_size=9, **awake), night=night, memory=memory), STREAM)
 
 
-@pytest.mark.parametrize("part", PARTS_OF_TEXTS[1:], ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("part", PARTS_OF_TEXTS[1:-1], ids=lambda part: type(part).__name__)
 def test_real_texts_are_perturbed_too(part: Any) -> None:
     train(
         module(wake=Wake(steps=3, batch_size=9, perturbations=(part,)), night=[], generator=None, memory=None), STREAM
     )
+
+
+@pytest.mark.parametrize("real", [(), (Embedded(),)], ids=["clean", "perturbed"])
+@pytest.mark.parametrize("replayed", [(), (Embedded(),)], ids=["clean", "perturbed"])
+def test_real_and_replayed_texts_enter_the_learner_in_one_pass(real: Any, replayed: Any) -> None:
+    awake = Wake(steps=2, batch_size=9, replay=8, perturbations=real, replay_perturbations=replayed)
+    sizes = set()
+    run = module(wake=awake, night=[], memory=None)
+    run.network.blocks[0].register_forward_pre_hook(
+        lambda block, inputs: sizes.add(len(inputs[0])) if block.training else None
+    )
+    train(run, STREAM)
+    assert sizes == {9, 17}, "the first experience has nothing to replay"
+
+
+def test_a_teacher_labels_real_texts_whose_embeddings_are_perturbed() -> None:
+    awake = Wake(steps=3, batch_size=9, source="day", perturbations=(Embedded(),))
+    train(module(wake=awake, generator=None, memory=None, night=[]), STREAM)
 
 
 def test_a_teacher_says_anew_what_comes_next_in_a_text_that_was_rewritten() -> None:
@@ -240,6 +260,25 @@ def test_perplexity_and_answers_are_measured_by_the_same_run() -> None:
         ({"night": [REM(perturbations=[Mixup()])]}, "Mixup perturbs floating-point samples"),
         ({"night": [REM(perturbations=[Affine()])]}, "Affine perturbs images"),
         ({"wake": Wake(perturbations=[Noise()])}, "Noise perturbs floating-point samples"),
+        (
+            {"night": [REM(perturbations=[Embedded(Mixup())])]},
+            r"night .*Embedded mixes texts, .* but HardTargets learns from these: .*\(soft_targets\)",
+        ),
+        (
+            {"wake": Wake(perturbations=[Embedded(Mixup())])},
+            "wake: Embedded mixes texts, .* and real texts have no teacher",
+        ),
+        (
+            {
+                "generator": own_words(logits=3),
+                "night": [REM(perturbations=[Embedded(Mixup())], objectives=[SoftTargets()])],
+            },
+            "Embedded mixes whole distributions, but OwnWords keeps the 3 most likely tokens alone: .*logits=True",
+        ),
+        (
+            {"night": [REM(perturbations=[Embedded()], teacher_sees_perturbed=True)]},
+            "which no teacher can be shown: expected teacher_sees_perturbed=False",
+        ),
         ({"active_outputs": "seen"}, "Language has no classes: expected active_outputs='all'"),
         (
             {"generator": ClassConditionalVAE((13,), 3, latent_dim=2, hidden=(4,))},

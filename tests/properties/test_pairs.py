@@ -52,6 +52,7 @@ ENTERED_BEHIND = "what is replayed there enters behind them"
 ARE_FEATURES = "what is replayed there are features of the learner"
 NOT_KEPT = r"matches the logits that were kept with a sample: .*logits=True"
 NO_CODES = "what is replayed there has none"
+OF_TEXTS = ("token", "embedding")
 NO_TEXTS = "perturbs texts, but the samples of .* are none|needs a network that writes token by token"
 
 
@@ -175,7 +176,7 @@ def test_every_generator_takes_every_perturbation_that_fits_its_space(
     name, options = generator
     part, perturbing = make("generators", name, **options), make("perturbations", perturbation)
     if perturbing.space in OF_SAMPLES:
-        reason = ARE_FEATURES if part.is_features else NO_TEXTS if perturbing.space == "token" else None
+        reason = ARE_FEATURES if part.is_features else NO_TEXTS if perturbing.space in OF_TEXTS else None
     else:
         reason = None if perturbing.space in part.spaces else NO_CODES
     parts = {"perturbations": (perturbing,), "strength": (1.0, 0.5)}
@@ -188,7 +189,7 @@ def test_every_memory_takes_every_perturbation_that_fits_its_space(memory: tuple
     name, options = memory
     part, perturbing = make("memory", name, **options), make("perturbations", perturbation)
     if perturbing.space in OF_SAMPLES:
-        reason = ARE_FEATURES if part.is_features else NO_TEXTS if perturbing.space == "token" else None
+        reason = ARE_FEATURES if part.is_features else NO_TEXTS if perturbing.space in OF_TEXTS else None
     else:
         reason = None if perturbing.space == "latent" and part.is_features else NO_CODES
     trains_or_is_refused(reason, memory=part, **replaying("wake", perturbations=(perturbing,)))
@@ -272,7 +273,7 @@ def test_every_perturbation_serves_real_and_replayed_samples_under_all_active_ou
     perturbing = make("perturbations", perturbation)
     awake = {"replay": 8, "replay_objectives": (CrossEntropy(), Distillation()), "replay_perturbations": (perturbing,)}
     wake = Wake(steps=2, batch_size=9, perturbations=(perturbing,), **awake)
-    reason = {"pixel": None, "token": NO_TEXTS}.get(
+    reason = {"pixel": None, "token": NO_TEXTS, "embedding": NO_TEXTS}.get(
         perturbing.space, f"{perturbing.space} perturbation, which cannot perturb real samples"
     )
     trains_or_is_refused(reason, memory=ClassBalanced(10), wake=wake, night=(), active_outputs=active_outputs)

@@ -116,10 +116,15 @@ def _check_spaces(where: str, stage: DreamStage, generator: Generator | None) ->
     generates = generator is not None and stage.replayer.source != "memory"
     spaces: set[str] = {"pixel", *(generator.spaces if generates and generator is not None else ())}
     # a generator whose texts are their own targets
-    spaces |= {"token"} if generator is not None and generator.own_targets else set()
+    spaces |= {"token", "embedding"} if generator is not None and generator.own_targets else set()
     for part in stage.replayer.perturbations or ():
         if part.space not in spaces:
+            what = "embeddings of texts" if part.space == "embedding" else f"a generator's {part.space} numbers"
             raise ValueError(
-                f"{where}: {type(part).__name__} perturbs a generator's {part.space} numbers, "
-                "but nothing that is replayed there has any"
+                f"{where}: {type(part).__name__} perturbs {what}, but nothing that is replayed there has any"
+            )
+        if getattr(part, "mixes", False):
+            raise ValueError(
+                f"{where}: {type(part).__name__} mixes whole distributions, but OwnText keeps the most likely tokens "
+                "alone: expected a part that mixes no texts, or WakeSleepModule"
             )
