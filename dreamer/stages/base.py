@@ -121,8 +121,9 @@ class Sleep:
         return self.lr_scale
 
     def stride(self, context: SleepContext) -> int:
-        """Steps whose dreams are made at once: memory and generator rest in sleep, moving averages do not."""
-        return 1 if self.needs_teacher and self.replayer.teacher == "average" else self.steps_per_dream
+        """Steps whose dreams are made at once: memory and generator rest in sleep, learner and averages do not."""
+        moves = self.replayer.follows_learner or (self.needs_teacher and self.replayer.teacher == "average")
+        return 1 if moves else self.steps_per_dream
 
     def dream(self, context: SleepContext, steps: int, rng: torch.Generator) -> Dream:
         """The dreams of the next ``steps`` steps, of all classes seen so far alike; no teacher has seen them yet."""

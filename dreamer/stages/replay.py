@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamer.core.sequences import nth_or_last
+from dreamer.core.tokens import NAMED
 from dreamer.core.types import Dream, Output, Perturbations, SleepContext
 from dreamer.generators import Generator
 from dreamer.generators.base import Teachers
@@ -128,6 +129,15 @@ class Replayer:
         """True when what is replayed is made by copies of the learner."""
         return generator is not None and generator.by_teachers and self.source not in ("memory", "day")
 
+    @property
+    def follows_learner(self) -> bool:
+        """True when what is replayed depends on the learner of the step, and so is drawn for that step alone."""
+        # texts are rewritten by the teachers where there are any
+        return any(
+            hasattr(part, "bind_model") and (part.space != "token" or self.teacher == "average")
+            for part in self.perturbations or ()
+        )
+
     def perturbations_at(self, context: SleepContext) -> tuple[Perturbation, ...]:
         """The perturbations that apply in this night, bound to the learner where they need its outputs."""
         use_memory, use_generator = self.sources(context)
@@ -243,7 +253,9 @@ class Replayer:
             return dream
         shown = dream.x if self.teacher_sees_perturbed or dream.clean is None else dream.clean
         taught = self.soft_targets(context, shown, dream, wants_features(objectives))
-        return dream._replace(teacher=taught.logits, teacher_features=taught.features)
+        # the tokens that the writer named are not those of another teacher, who speaks of all
+        fields = {name: values for name, values in (dream.fields or {}).items() if name != NAMED} or None
+        return dream._replace(teacher=taught.logits, teacher_features=taught.features, fields=fields)
 
     def _knows_its_teacher(self, dream: Dream) -> bool:
         """Whether whoever made the dream is its teacher, and has given its outputs for what a teacher is shown."""

@@ -129,7 +129,10 @@ class Wake:
 
     def stride(self, context: SleepContext) -> int:
         """Steps whose dreams are made at once: a memory changes with every step, a generator only at dusk."""
-        moves = self.replayer.sources(context)[0] or self.replayer.teacher == "average" if self.replays else False
+        replayer = self.replayer
+        moves = self.replays and (
+            replayer.sources(context)[0] or replayer.teacher == "average" or replayer.follows_learner
+        )
         return 1 if moves else self.steps_per_dream
 
     def dream(self, context: SleepContext, steps: int, rng: torch.Generator) -> Dream | None:

@@ -96,6 +96,26 @@ def test_stopped_anywhere_it_resumes_bit_equal(step: int, reference: tuple[WakeS
         assert torch.equal(value, run.state_dict()[name]), name
 
 
+@pytest.mark.parametrize(
+    ("plasticity", "options"),
+    [
+        ([MovingAverage()], {"teacher": "average"}),
+        ([], {"teacher_sees_perturbed": True, "perturbations": (MaskSpans(),)}),
+    ],
+    ids=["average", "sees perturbed"],
+)
+def test_another_teacher_than_the_writer_speaks_of_all_tokens(plasticity: Any, options: dict[str, Any]) -> None:
+    run = module(
+        night=[REM(3, 8, source="generator", objectives=(SoftTargets(),), **{"perturbations": (), **options})],
+        wake=Wake(steps=4, batch_size=9),
+        generator=own_words(logits=4),
+        plasticity=plasticity,
+        memory=None,
+    )
+    train(run, STREAM)
+    assert run.results()["complete"]
+
+
 PARTS_OF_TEXTS = [
     Temperature(),
     *(MaskSpans(), InfillSpans(), ShuffleSegments(), RecombineSegments(), SwapOpening(), MixPrompts()),

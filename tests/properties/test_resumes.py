@@ -19,6 +19,7 @@ from dreamer.generators import VAE
 from dreamer.memory import Reservoir
 from dreamer.networks import MLP
 from dreamer.objectives import CrossEntropy, LogitMatching
+from dreamer.perturbations import Adversarial
 from dreamer.plasticity import Downscaling, MovingAverage, SynapticIntelligence
 from dreamer.schedules import SleepPressure
 from dreamer.stages import NREM, REM, Wake
@@ -119,6 +120,26 @@ def test_resumes_bit_equal_from_a_checkpoint_at_every_step(
 @pytest.mark.parametrize("call", [0, 1, 5, 12, 21])
 def test_killed_at_a_step_it_resumes_bit_equal(call: int, tmp_path: Path, reference: WakeSleepModule) -> None:
     module = killed_and_resumed(tmp_path, every_step, "on_train_batch_start", call)
+    assert_same_run(module, reference)
+
+
+def adversarial_module(stream: Stream) -> WakeSleepModule:
+    """What is replayed follows the learner, awake and asleep, though three steps might be drawn at once."""
+    against: Any = {"perturbations": (Adversarial(),), "steps_per_dream": 3}
+    wake = Wake(
+        steps=4, batch_size=9, replay=8, source="generator", replay_perturbations=(Adversarial(),), steps_per_dream=3
+    )
+    return tiny_module(stream, wake=wake, night=[REM(4, 8, source="generator", **against)])
+
+
+@pytest.mark.parametrize("step", range(4, 16))
+def test_resumes_bit_equal_where_dreams_are_perturbed_against_the_learner(step: int, tmp_path: Path) -> None:
+    stream = tiny_stream()
+    saves = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    reference, module = adversarial_module(stream), adversarial_module(stream)
+    train(reference, stream, callbacks=[saves])
+    saves = ModelCheckpoint(tmp_path, every_n_train_steps=1, save_top_k=0)
+    train(module, stream, str(tmp_path / f"step={step}.ckpt"), callbacks=[saves])
     assert_same_run(module, reference)
 
 
