@@ -16,7 +16,7 @@ from dreamer.streams.base import Samples, Stream, TensorSamples, make_stream
 from dreamer.streams.sources import own_folder
 from dreamer.streams.text_files import rows_of, text_files
 from dreamer.streams.tokenisers import Tokeniser, tokeniser_of
-from dreamer.streams.turns import is_conversation, packed_turns, plain, turns_of
+from dreamer.streams.turns import KNOWN, TEXT, is_conversation, named, packed_turns, plain, turns_of
 
 Opening = Literal["mark", "beginning", "name"]
 _STRAY = 0.01
@@ -33,11 +33,12 @@ def text(
     test: float = 0.05,
     validation: float = 0.05,
     split_seed: int = 0,
+    column: str | None = None,
 ) -> Stream:
     """A folder of texts, a domain for each ``<domain>.txt`` or each folder ``<domain>/`` of such files.
 
-    A ``.jsonl`` file has a document or a conversation in each line: a string, a mapping with ``text``, with ``prompt``
-    and ``response``, or with ``messages``. See :func:`from_texts` for how texts become samples, and what is held out.
+    A ``.jsonl`` file has a document or a conversation in each line: a string, a mapping with ``text``, or one of the
+    layouts of a conversation. See :func:`from_texts` for these, how texts become samples, and what is held out.
 
     Args:
         root: the folder; None means the environment variable ``DREAMER_DATA``.
@@ -50,6 +51,7 @@ def text(
         test: fraction of each domain that is test data, in (0, 1).
         validation: fraction of the training blocks that is held out, in [0, 1).
         split_seed: decides which.
+        column: that of the texts in lines of JSON, whatever else they have; None takes conversations, or ``text``.
 
     Raises:
         DataNotFound: when there is no such folder.
@@ -76,6 +78,7 @@ def text(
         test=test,
         validation=validation,
         split_seed=split_seed,
+        column=column,
     )
 
 
@@ -88,12 +91,14 @@ def from_texts(
     test: float = 0.05,
     validation: float = 0.05,
     split_seed: int = 0,
-    column: str = "text",
+    column: str | None = None,
 ) -> Stream:
     """Texts by domain, each domain an experience; packed into blocks, every token predicted once.
 
-    Rows with ``prompt`` and ``response``, or with ``messages`` of ``role`` and ``content``, are conversations: the
-    assistant's words alone count, in the tokeniser's chat template where it has one. Each begins a block.
+    Rows with ``prompt`` and ``response`` or ``completion``, with ``instruction``, maybe ``input``, and ``output``, or
+    with ``messages`` or ``conversations``, lists of ``role`` and ``content`` or ``from`` and ``value``, are
+    conversations: the assistant's words alone count, in the tokeniser's chat template where it has one. Each begins a
+    block.
 
     The documents of a domain are joined, by the tokeniser's mark of end where it has one, and cut into blocks. A block
     begins with the opening of its domain, which is given: no loss is taken there. The last block is filled up, and what
@@ -112,14 +117,14 @@ def from_texts(
         test: fraction of each domain that is test data, in (0, 1); with fewer than 1 / (2 * test) documents, of each.
         validation: fraction of the training blocks that is held out, in [0, 1).
         split_seed: decides which.
-        column: that of the texts, in a data set.
+        column: that of the texts, in a data set, whatever else a row has; None takes conversations, or ``text``.
 
     Returns:
         Samples of shape (block,), int64 tokens, and as many next tokens: see :class:`dreamer.problems.Language`.
 
     Raises:
         ValueError: when a domain has no text, or too little of it, or the tokeniser lacks what the opening needs or
-            loses bytes; when a document holds zero bytes.
+            loses bytes; when a document holds zero bytes; when a row could be read in several ways.
 
     >>> stream = from_texts({"cats": "miaow " * 100, "dogs": "wow " * 200}, block=16)
     >>> stream.sample_shape, stream.num_classes, stream.class_names
@@ -133,7 +138,7 @@ def from_texts(
     spoken = {
         name: _held_out([turns_of(row, name) for row in given], test)
         for name, given in rows.items()
-        if given and is_conversation(given[0])
+        if column is None and given and is_conversation(given[0])
     }
     parts = {name: _divided(_documents(name, rows[name], column), test) for name in rows if name not in spoken}
     first = next(iter(rows))
@@ -195,7 +200,7 @@ def held_out(
             turns = [turns_of(row, name) for row in rows_given]
             packed = TensorSamples(*packed_turns(chosen, turns, opening, block))
         else:
-            pieces = [(document, True) for document in _documents(name, rows_given, "text")]
+            pieces = [(document, True) for document in _documents(name, rows_given, None)]
             packed = _packed(_joined(chosen, tokens, pieces, name), opening, block)
         count = len(packed) if most is None else min(most, len(packed))
         rows = torch.linspace(0, len(packed) - 1, count).round().long()
@@ -206,7 +211,7 @@ def held_out(
 # ---------------------------------------------------------------- reading
 
 
-def _documents(name: str, given: str | Iterable[Any], column: str) -> list[str]:
+def _documents(name: str, given: str | Iterable[Any], column: str | None) -> list[str]:
     if isinstance(given, str):
         documents = [given]
     else:
@@ -218,13 +223,13 @@ def _documents(name: str, given: str | Iterable[Any], column: str) -> list[str]:
     return documents
 
 
-def _document(name: str, row: Any, column: str) -> str:
-    found = row[column] if isinstance(row, Mapping) and column in row else row
+def _document(name: str, row: Any, column: str | None) -> str:
+    wanted = TEXT if column is None else column
+    found = row[wanted] if isinstance(row, Mapping) and row.get(wanted) is not None else row
     if not isinstance(found, str):
-        got = f"one with {', '.join(map(repr, found))}" if isinstance(found, Mapping) else type(found).__name__
         raise ValueError(
-            f"stream 'text': domain {name!r}: expected strings, or rows with a column {column!r}, with prompt and "
-            f"response, or with messages, got {got}"
+            f"stream 'text': domain {name!r}: expected strings, or rows with a column {wanted!r}, or with {KNOWN}, got "
+            f"{named(found)}"
         )
     return found
 
