@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least, fractions
 from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.streams.base import Samples, Stream, TensorSamples, make_stream
+from dreamer.streams.openings import Opened, Opening, openings_of
 from dreamer.streams.sources import own_folder
 from dreamer.streams.text_files import rows_of, text_files
 from dreamer.streams.tokenisers import Tokeniser, tokeniser_of
 from dreamer.streams.turns import KNOWN, TEXT, is_conversation, named, packed_turns, plain, turns_of
 
-Opening = Literal["mark", "beginning", "name"]
 _STRAY = 0.01
 """Fraction of the bytes that a tokeniser may lose or add before bits per byte mean nothing."""
 
@@ -46,8 +46,8 @@ def text(
         tokeniser: ``bytes``; ``pairs:SIZE``, byte pairs trained on the first domain; or a folder, a ``.gguf`` file or a
             name of a tokeniser of ``transformers``.
         block: T, the tokens that a network reads of a sample.
-        opening: what a text of a domain begins with: a ``mark`` of its own, the tokeniser's mark of ``beginning``, or
-            its ``name``.
+        opening: what a text of a domain begins with: a ``mark`` of its own, the tokeniser's mark of ``beginning``, an
+            empty ``turn`` of the user, or its ``name``.
         test: fraction of each domain that is test data, in (0, 1).
         validation: fraction of the training blocks that is held out, in [0, 1).
         split_seed: decides which.
@@ -112,8 +112,10 @@ def from_texts(
             of ``transformers``, or one itself.
         block: T, the tokens that a network reads of a sample.
         opening: ``mark`` adds a token to the vocabulary for each domain. ``beginning`` opens all with the tokeniser's
-            mark of beginning and adds nothing, as a pretrained model needs it. ``name`` opens with the tokens of
-            the domain's name and the end of a line.
+            mark of beginning and adds nothing, as a pretrained model needs it. ``turn`` opens all with the tokeniser's
+            chat template, up to where the user's words begin (Magpie, Xu et al. 2024, arXiv 2406.08464). ``name``
+            opens with the tokens of the domain's name and the end of a line. What the template itself writes of an
+            opening is not written twice; a conversation that it begins with another turn has no ``turn`` before it.
         test: fraction of each domain that is test data, in (0, 1); with fewer than 1 / (2 * test) documents, of each.
         validation: fraction of the training blocks that is held out, in [0, 1).
         split_seed: decides which.
@@ -144,9 +146,9 @@ def from_texts(
     first = next(iter(rows))
     learnt_first = map(plain, spoken[first][0]) if first in spoken else (piece for piece, _ in parts[first][0])
     chosen = tokeniser_of(tokeniser, "".join(learnt_first))
-    openings, texts, marks = _openings(chosen, list(domains), opening)
-    tokens = Tokens.of(texts, openings, marks)
-    longest = max(map(len, openings))
+    openings, vocabulary, marks = openings_of(chosen, list(domains), opening)
+    tokens = Tokens.of(vocabulary, [start.tokens for start in openings], marks)
+    longest = max(map(len, tokens.openings))
     if longest > block:
         raise ValueError(f"stream 'text': expected blocks longer than the opening of {longest} tokens, got {block}")
     pairs: list[tuple[Samples, Samples]] = []
@@ -155,7 +157,7 @@ def from_texts(
             learnt, tested = (TensorSamples(*packed_turns(chosen, part, start, block)) for part in spoken[name])
         else:
             joined = [_joined(chosen, tokens, pieces, name) for pieces in parts[name]]
-            learnt, tested = (_packed(part, start, block) for part in joined)
+            learnt, tested = (_packed(part, start.tokens, block) for part in joined)
         if not len(learnt) or not len(tested):
             raise ValueError(f"stream 'text': domain {name!r} has too little text to hold {test:.0%} of it out")
         pairs.append((learnt, tested))
@@ -192,8 +194,9 @@ def held_out(
         raise ValueError(f"expected a folder with <name>.txt or <name>/*.txt at {str(place)!r}, found none")
     given = {name: [row for path in found[name] for row in rows_of(path)] for name in found}
     chosen = tokeniser_of(tokeniser, "")
-    opening = chosen.encode("\n").tolist() if chosen.beginning is None else [chosen.beginning]
-    tokens = Tokens.of(chosen.texts, [opening] * len(given), chosen.marks)
+    begun = chosen.beginning is not None
+    opening = openings_of(chosen, [""], "beginning").each[0] if begun else Opened(tuple(chosen.encode("\n").tolist()))
+    tokens = Tokens.of(chosen.texts, [opening.tokens] * len(given), chosen.marks)
     sets: dict[str, Samples] = {}
     for name, rows_given in given.items():
         if rows_given and is_conversation(rows_given[0]):
@@ -201,7 +204,7 @@ def held_out(
             packed = TensorSamples(*packed_turns(chosen, turns, opening, block))
         else:
             pieces = [(document, True) for document in _documents(name, rows_given, None)]
-            packed = _packed(_joined(chosen, tokens, pieces, name), opening, block)
+            packed = _packed(_joined(chosen, tokens, pieces, name), opening.tokens, block)
         count = len(packed) if most is None else min(most, len(packed))
         rows = torch.linspace(0, len(packed) - 1, count).round().long()
         sets[name] = TensorSamples(packed.x[rows], packed.y[rows])
@@ -262,28 +265,6 @@ def _held_out(conversations: Sequence[Any], test: float) -> tuple[Sequence[Any],
     count = max(1, round(len(conversations) * test)) if test and len(conversations) > 1 else 0
     start = (len(conversations) - count) // 2
     return [*conversations[:start], *conversations[start + count :]], conversations[start : start + count]
-
-
-def _openings(chosen: Tokeniser, names: Sequence[str], opening: Opening) -> tuple[list[list[int]], list[str], set[int]]:
-    """Each domain's opening, and the vocabulary with what it adds."""
-    texts, marks, size = list(chosen.texts), set(chosen.marks), len(chosen.texts)
-    if opening == "mark":
-        return (
-            [[size + index] for index in range(len(names))],
-            [*texts, *map("<{}>".format, names)],
-            {
-                *marks,
-                *range(size, size + len(names)),
-            },
-        )
-    if opening == "name":
-        return [chosen.encode(f"{name}\n").tolist() for name in names], texts, marks
-    if chosen.beginning is None:
-        raise ValueError(
-            "stream 'text': opening='beginning' needs a tokeniser with a mark of beginning or end, expected "
-            f"opening='mark' or 'name' with {type(chosen).__name__}"
-        )
-    return [[chosen.beginning]] * len(names), texts, marks
 
 
 def _joined(chosen: Tokeniser, tokens: Tokens, pieces: Iterable[Piece], name: str) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamer.core.tokens import IGNORED
+from dreamer.streams.openings import Opened
 from dreamer.streams.tokenisers import Tokeniser
 
 TEXT = "text"
@@ -171,26 +172,31 @@ def pieces(chosen: Tokeniser, turns: Sequence[Turn]) -> list[tuple[str, bool]]:
 
 
 def packed_turns(
-    chosen: Tokeniser, conversations: Sequence[Sequence[Turn]], opening: Sequence[int], block: int
+    chosen: Tokeniser, conversations: Sequence[Sequence[Turn]], opening: Opened, block: int
 ) -> tuple[Tensor, Tensor]:
     """Conversations in blocks, each from the beginning of a block; one that is longer goes on in the next.
 
     Args:
-        opening: the tokens with which each block begins.
+        opening: with which each block begins; what the chat template writes of it by itself is not there twice.
 
     Returns:
         (N, block) int64 tokens and as many next tokens; blocks in which nothing counts are left out.
     """
-    room = block + 1 - len(opening)
-    start = torch.tensor(opening, dtype=torch.int64)
     blocks, wanted = [], []
     for turns in conversations:
-        parts = [(chosen.encode(piece), counts) for piece, counts in pieces(chosen, turns)]
+        (first, first_counts), *others = pieces(chosen, turns)
+        lead, first = opening.before(first)
+        parts = [(chosen.encode(piece), counts) for piece, counts in ((first, first_counts), *others)]
         if chosen.end is not None and not (len(parts[-1][0]) and int(parts[-1][0][-1]) == chosen.end):
             parts.append((torch.tensor([chosen.end]), parts[-1][1]))
         tokens = torch.cat([tokens for tokens, _ in parts])
         counted = torch.cat([torch.full((len(tokens),), counts) for tokens, counts in parts])
-        for text, counts in zip(tokens.split(room), counted.split(room), strict=True):
+        done = 0
+        while done < len(tokens):
+            start = torch.tensor(opening.tokens if done else lead, dtype=torch.int64)
+            until = done + block + 1 - len(start)
+            text, counts = tokens[done:until], counted[done:until]
+            done = until
             if not counts.any():
                 continue
             filled = torch.full((block + 1,), IGNORED, dtype=torch.int64)

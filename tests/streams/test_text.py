@@ -106,9 +106,57 @@ def test_a_chat_template_says_how_turns_are_written() -> None:
     x, y = read(stream.experiences[0].train)
     assert stream.tokens is not None
     given = stream.tokens.write(x[5].tolist())
-    assert "user: how many cats are 5?<end><start>assistant: 5 cats<end>" in given
+    assert given.startswith("<start>user: how many cats are 5?<end><start>assistant: 5 cats<end>"), "one beginning"
     assert stream.tokens.write(y[5].tolist()).endswith("5 cats<end>")
     assert "how" not in stream.tokens.write(y[5].tolist())
+
+
+def test_an_empty_turn_opens_documents_and_the_template_of_a_conversation_is_not_repeated() -> None:
+    pytest.importorskip("transformers")
+    from tests.helpers.tiny_llama import tokeniser
+
+    system = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "who?"}]
+    ruled = {"messages": [*system, {"role": "assistant", "content": "me"}]}
+    chosen = tokeniser(chat=True)
+    stream = from_texts({"poem": POEM, "talks": [*TALKS[:5], ruled]}, chosen, block=60, opening="turn", validation=0)
+    assert stream.tokens is not None and stream.num_classes == len(chosen), "it adds no token"
+    written_opening = [stream.tokens.write(opening) for opening in stream.tokens.openings]
+    assert written_opening == ["<start>user: "] * 2
+    start = len(stream.tokens.openings[0])
+    x, y = read(stream.experiences[0].train)
+    assert (x[:, :start] == torch.tensor(stream.tokens.openings[0])).all()
+    assert (y[:, : start - 1] == IGNORED).all() and (y[:-1, start - 1 :] != IGNORED).all()
+    x, y = read(stream.experiences[1].train)
+    assert x[0, :start].tolist() == list(stream.tokens.openings[0]), "what the writer is given, token for token"
+    given = [stream.tokens.write(row.tolist()) for row in x]
+    assert given[0].startswith("<start>user: how many cats are 0?<end><start>assistant: 0 cats<end>")
+    assert given[-1].startswith("<start>system: Be short.<end><start>user: who?<end><start>assistant: me<end>")
+    assert [stream.tokens.write(row[row != IGNORED].tolist()).strip() for row in y][-1] == "<start>assistant: me<end>"
+
+
+def test_a_long_conversation_behind_an_empty_turn_loses_nothing() -> None:
+    pytest.importorskip("transformers")
+    from tests.helpers.tiny_llama import tokeniser
+
+    long = [{"prompt": "a" * 30, "response": "b" * length} for length in range(1, 60)]
+    stream = from_texts({"talks": long}, tokeniser(chat=True), block=16, opening="turn", validation=0, test=0.02)
+    assert stream.tokens is not None
+    told = [stream.tokens.write(read(part)[1].flatten().tolist()) for part in (stream.experiences[0].train,)]
+    assert told[0].count("b") == sum(range(1, 60)) - 30, "all but the one in the middle"
+    assert "a" not in told[0].replace("<start>assistant", "")
+
+
+def test_a_chat_template_that_refuses_a_conversation_says_so() -> None:
+    pytest.importorskip("transformers")
+    from tests.helpers.tiny_llama import CHAT, tokeniser
+
+    chosen = tokeniser(chat=True)
+    chosen.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHAT
+    )
+    ruled = {"messages": [{"role": "system", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    with pytest.raises(ValueError, match="chat template refuses a conversation of system, assistant: no system"):
+        from_texts({"talks": [ruled] * 30}, chosen, opening="beginning")
 
 
 def asked(number: int) -> tuple[str, str]:
@@ -238,6 +286,7 @@ def test_a_folder_has_a_domain_for_each_file_and_each_folder(tmp_path: Path) -> 
         ({"domains": {"poem": [POEM, "a\0b"]}}, "'poem' has a document that is no text: it holds zero bytes"),
         ({"domains": {"poem": "too short"}}, "too little text"),
         ({"domains": {"poem": POEM}, "opening": "beginning"}, "mark of beginning"),
+        ({"domains": {"poem": POEM}, "opening": "turn"}, "opening='turn' needs a tokeniser with a chat template"),
         ({"domains": {"poem": POEM}, "opening": "name", "block": 3}, "longer than the opening"),
         ({"domains": {"poem": POEM}, "tokeniser": "pairs:many"}, "pairs:SIZE"),
         ({"domains": {"poem": POEM}, "block": 0}, "block"),
