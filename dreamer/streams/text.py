@@ -34,6 +34,7 @@ def text(
     validation: float = 0.05,
     split_seed: int = 0,
     column: str | None = None,
+    prompts: Mapping[str, Sequence[str]] | None = None,
 ) -> Stream:
     """A folder of texts, a domain for each ``<domain>.txt`` or each folder ``<domain>/`` of such files.
 
@@ -52,6 +53,7 @@ def text(
         validation: fraction of the training blocks that is held out, in [0, 1).
         split_seed: decides which.
         column: that of the texts in lines of JSON, whatever else they have; None takes conversations, or ``text``.
+        prompts: short texts of a domain, by its name, with which :class:`dreamer.generators.OwnWords` begins.
 
     Raises:
         DataNotFound: when there is no such folder.
@@ -79,6 +81,7 @@ def text(
         validation=validation,
         split_seed=split_seed,
         column=column,
+        prompts=prompts,
     )
 
 
@@ -92,6 +95,7 @@ def from_texts(
     validation: float = 0.05,
     split_seed: int = 0,
     column: str | None = None,
+    prompts: Mapping[str, Sequence[str]] | None = None,
 ) -> Stream:
     """Texts by domain, each domain an experience; packed into blocks, every token predicted once.
 
@@ -120,6 +124,8 @@ def from_texts(
         validation: fraction of the training blocks that is held out, in [0, 1).
         split_seed: decides which.
         column: that of the texts, in a data set, whatever else a row has; None takes conversations, or ``text``.
+        prompts: short texts of a domain, by its name, with one of which, behind the opening, a generator that writes
+            begins each of its texts; None stores none. Samples do not change.
 
     Returns:
         Samples of shape (block,), int64 tokens, and as many next tokens: see :class:`dreamer.problems.Language`.
@@ -147,7 +153,8 @@ def from_texts(
     learnt_first = map(plain, spoken[first][0]) if first in spoken else (piece for piece, _ in parts[first][0])
     chosen = tokeniser_of(tokeniser, "".join(learnt_first))
     openings, vocabulary, marks = openings_of(chosen, list(domains), opening)
-    tokens = Tokens.of(vocabulary, [start.tokens for start in openings], marks)
+    stored = () if prompts is None else _prompts(chosen, list(domains), openings, prompts)
+    tokens = Tokens.of(vocabulary, [start.tokens for start in openings], marks, prompts=stored)
     longest = max(map(len, tokens.openings))
     if longest > block:
         raise ValueError(f"stream 'text': expected blocks longer than the opening of {longest} tokens, got {block}")
@@ -265,6 +272,25 @@ def _held_out(conversations: Sequence[Any], test: float) -> tuple[Sequence[Any],
     count = max(1, round(len(conversations) * test)) if test and len(conversations) > 1 else 0
     start = (len(conversations) - count) // 2
     return [*conversations[:start], *conversations[start + count :]], conversations[start : start + count]
+
+
+def _prompts(
+    chosen: Tokeniser, names: Sequence[str], openings: Sequence[Opened], given: Mapping[str, Sequence[str]]
+) -> list[list[tuple[int, ...]]]:
+    """The prompts of each domain, behind its opening."""
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(f"stream 'text': there are prompts of {unknown[0]!r}, but only the domains {', '.join(names)}")
+    for name, texts in given.items():
+        if isinstance(texts, str) or not texts or not all(texts):
+            raise ValueError(
+                f"stream 'text': domain {name!r}: expected a list of prompts, each a text that is not empty, got "
+                f"{texts!r:.60}"
+            )
+    return [
+        [(*start.tokens, *chosen.encode(prompt).tolist()) for prompt in given.get(name, ())]
+        for name, start in zip(names, openings, strict=True)
+    ]
 
 
 def _joined(chosen: Tokeniser, tokens: Tokens, pieces: Iterable[Piece], name: str) -> Tensor:

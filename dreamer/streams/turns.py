@@ -187,7 +187,7 @@ def packed_turns(
         (first, first_counts), *others = pieces(chosen, turns)
         lead, first = opening.before(first)
         parts = [(chosen.encode(piece), counts) for piece, counts in ((first, first_counts), *others)]
-        if chosen.end is not None and not (len(parts[-1][0]) and int(parts[-1][0][-1]) == chosen.end):
+        if chosen.end is not None and not bool((parts[-1][0] == chosen.end).any()):
             parts.append((torch.tensor([chosen.end]), parts[-1][1]))
         tokens = torch.cat([tokens for tokens, _ in parts])
         counted = torch.cat([torch.full((len(tokens),), counts) for tokens, counts in parts])

@@ -159,6 +159,28 @@ def test_a_chat_template_that_refuses_a_conversation_says_so() -> None:
         from_texts({"talks": [ruled] * 30}, chosen, opening="beginning")
 
 
+def test_prompts_stand_behind_the_opening_of_their_domain_and_change_no_sample() -> None:
+    stream = from_texts({"poem": POEM, "prose": PROSE}, block=16, prompts={"prose": ["It was", "naïve"]})
+    assert stream.tokens is not None
+    assert stream.tokens.prompts == ((), ((257, *b"It was"), (257, *"naïve".encode())))
+    assert stream.tokens.prompt_bytes == 6 + 6
+    for ours, theirs in zip(
+        stream.experiences, from_texts({"poem": POEM, "prose": PROSE}, block=16).experiences, strict=True
+    ):
+        assert torch.equal(read(ours.train)[0], read(theirs.train)[0])
+
+
+def test_an_end_that_the_template_writes_is_not_written_twice() -> None:
+    pytest.importorskip("transformers")
+    from tests.helpers.tiny_llama import CHAT, tokeniser
+
+    chosen = tokeniser(chat=True)
+    chosen.chat_template = CHAT.replace("<end>", "<end>\n")
+    stream = from_texts({"talks": TALKS}, chosen, block=60, opening="beginning", validation=0)
+    _, y = read(stream.experiences[0].train)
+    assert ((y == chosen.eos_token_id).sum(dim=1) == 1).all(), "a line ends behind it"
+
+
 def asked(number: int) -> tuple[str, str]:
     return f"how many\ncats are {number}?", f"{number} cats"
 
@@ -286,6 +308,9 @@ def test_a_folder_has_a_domain_for_each_file_and_each_folder(tmp_path: Path) -> 
         ({"domains": {"poem": [POEM, "a\0b"]}}, "'poem' has a document that is no text: it holds zero bytes"),
         ({"domains": {"poem": "too short"}}, "too little text"),
         ({"domains": {"poem": POEM}, "opening": "beginning"}, "mark of beginning"),
+        ({"domains": {"poem": POEM}, "prompts": {"prose": ["It"]}}, "prompts of 'prose', but only the domains poem"),
+        ({"domains": {"poem": POEM}, "prompts": {"poem": []}}, "'poem': expected a list of prompts, .*, got "),
+        ({"domains": {"poem": POEM}, "prompts": {"poem": [""]}}, "'poem': expected a list of prompts, .*, got "),
         ({"domains": {"poem": POEM}, "opening": "turn"}, "opening='turn' needs a tokeniser with a chat template"),
         ({"domains": {"poem": POEM}, "opening": "name", "block": 3}, "longer than the opening"),
         ({"domains": {"poem": POEM}, "tokeniser": "pairs:many"}, "pairs:SIZE"),
