@@ -71,6 +71,8 @@ def _lay_out_texts(folder: Path) -> None:
         ("zerotexts", "one.txt", b"miaow\0" * 200),
         ("brokenrows", "one.jsonl", talk.encode() * 40 + b"{\n"),
         ("otherrows", "one.jsonl", b'{"question": "how many cats?"}\n' * 40),
+        ("severalrows", "one.jsonl", b'{"instruction": "count", "output": "3", "text": "count: 3"}\n' * 40),
+        ("otherspeakers", "one.jsonl", b'{"conversations": [{"from": "tool", "value": "3"}]}\n' * 40),
         ("silentrows", "one.jsonl", b'{"prompt": "how many cats?", "response": ""}\n' * 40),
     ):
         (folder / name).mkdir()

@@ -101,6 +101,18 @@ def tokeniser(name: str) -> Any:
         return AutoTokenizer.from_pretrained(place, **options)
 
 
+def chat(tokeniser: Any, turns: Iterable[tuple[str, str]], opened: bool) -> str:
+    """Turns of who speaks and what is said, as a chat template writes them; a ``ValueError`` when it refuses them."""
+    from jinja2.exceptions import TemplateError
+
+    messages = [{"role": role, "content": said} for role, said in turns]
+    try:
+        return str(tokeniser.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened))
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages) or "no turns"
+        raise ValueError(f"the tokeniser's chat template refuses a conversation of {roles}: {error}") from error
+
+
 def byte_pairs(lines: Iterable[str], size: int) -> Any:
     """Byte-level pairs, trained; a ``tokenizers.Tokenizer``."""
     with _reading("tokenizers"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -31,6 +32,9 @@ class OwnWords(Generator):
     target: the same layout as the stream's samples, see :class:`dreamer.problems.Language`. The texts of many steps are
     written at once, token by token, with a cache of keys and values. What is drawn depends on seed, stage and step
     alone, so a resumed night writes the same words.
+
+    Where a stream has prompts, short stored texts, one of those of its domain is drawn for each text instead, and given
+    as the opening is; their bytes count as the generator's.
 
     A perturbation of noise changes the temperature of each text: it gets ones and returns factors.
 
@@ -78,9 +82,9 @@ class OwnWords(Generator):
         at_least(1, top_k=top_k, length=length, at_once=at_once, logits=logits if logits else None)
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"expected top_p in (0, 1], got {top_p}")
-        longest = max(map(len, tokens.openings))
+        longest = max(len(begun) for each in tokens.beginnings for begun in each)
         if longest > sample_shape[0]:
-            raise ValueError(f"expected openings of at most {sample_shape[0]} tokens, got one of {longest}")
+            raise ValueError(f"expected openings and prompts of at most {sample_shape[0]} tokens, got one of {longest}")
         self.tokens = tokens
         self.temperature = temperature
         self.top_k = top_k
@@ -122,6 +126,15 @@ class OwnWords(Generator):
 
     def fill_snapshot(self, snapshot: GeneratorSnapshot, day: Iterable[Batch], rng: torch.Generator) -> None:
         """Nothing: a snapshot has the names of its domains, and the learner writes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that it keeps: a few numbers, and the text of prompts."""
+        return super().nbytes + self.tokens.prompt_bytes
+
+    def planned_bytes(self, class_order: Sequence[Sequence[int]]) -> int:
+        """Bytes at the end of a stream."""
+        return super().planned_bytes(class_order) + self.tokens.prompt_bytes
 
     # ---------------------------------------------------------------- writing
 
@@ -196,11 +209,17 @@ class OwnWords(Generator):
         return tuple(logits.log_softmax(dim=1).topk(self.logits, dim=1)) if self.logits else ()
 
     def _openings(self, domains: Tensor, total: int, rng: torch.Generator) -> Tensor:
-        """(B, total) int64, each domain's opening, and behind it what is to be written."""
-        table = torch.full((self.num_classes, total), IGNORED, dtype=torch.int64)
-        for domain, opening in enumerate(self.tokens.openings):
-            table[domain, : len(opening)] = torch.tensor(opening)
-        return table.to(domains.device)[domains]
+        """(B, total) int64, what each text begins with, and behind it what is to be written."""
+        begun = self.tokens.beginnings
+        table = torch.full((sum(map(len, begun)), total), IGNORED, dtype=torch.int64)
+        for row, given in enumerate(itertools.chain(*begun)):
+            table[row, : len(given)] = torch.tensor(given)
+        counts = torch.tensor([len(each) for each in begun], device=domains.device)
+        rows = (counts.cumsum(0) - counts)[domains]
+        if self.tokens.prompts:
+            drawn = torch.rand(len(domains), generator=rng, device=domains.device)
+            rows = rows + (drawn * counts[domains]).long()
+        return table.to(domains.device)[rows]
 
     def _targets(self, block: Tensor, given: Tensor) -> Tensor:
         """(B, T) next tokens of (B, T + 1) tokens; what was given does not count, nor what is behind a text's end."""

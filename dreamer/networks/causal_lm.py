@@ -128,7 +128,7 @@ def _check(model: nn.Module, length: int, outputs: int) -> None:
     if held < outputs:
         raise ValueError(
             f"the model has {held} tokens, the texts {outputs}: expected the model's own tokeniser, and texts that "
-            "add no tokens to it (opening='beginning' or 'name' of a stream)"
+            "add no tokens to it (opening='beginning', 'turn' or 'name' of a stream)"
         )
     context = getattr(config, "max_position_embeddings", None)
     if context is not None and context < length:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least, fractions
 from dreamer.core.tokens import IGNORED, Tokens
 from dreamer.streams.base import Samples, Stream, TensorSamples, make_stream
+from dreamer.streams.openings import Opened, Opening, openings_of
 from dreamer.streams.sources import own_folder
 from dreamer.streams.text_files import rows_of, text_files
 from dreamer.streams.tokenisers import Tokeniser, tokeniser_of
-from dreamer.streams.turns import is_conversation, packed_turns, plain, turns_of
+from dreamer.streams.turns import KNOWN, TEXT, is_conversation, named, packed_turns, plain, turns_of
 
-Opening = Literal["mark", "beginning", "name"]
 _STRAY = 0.01
 """Fraction of the bytes that a tokeniser may lose or add before bits per byte mean nothing."""
 
@@ -33,11 +33,13 @@ def text(
     test: float = 0.05,
     validation: float = 0.05,
     split_seed: int = 0,
+    column: str | None = None,
+    prompts: Mapping[str, Sequence[str]] | None = None,
 ) -> Stream:
     """A folder of texts, a domain for each ``<domain>.txt`` or each folder ``<domain>/`` of such files.
 
-    A ``.jsonl`` file has a document or a conversation in each line: a string, a mapping with ``text``, with ``prompt``
-    and ``response``, or with ``messages``. See :func:`from_texts` for how texts become samples, and what is held out.
+    A ``.jsonl`` file has a document or a conversation in each line: a string, a mapping with ``text``, or one of the
+    layouts of a conversation. See :func:`from_texts` for these, how texts become samples, and what is held out.
 
     Args:
         root: the folder; None means the environment variable ``DREAMER_DATA``.
@@ -45,11 +47,13 @@ def text(
         tokeniser: ``bytes``; ``pairs:SIZE``, byte pairs trained on the first domain; or a folder, a ``.gguf`` file or a
             name of a tokeniser of ``transformers``.
         block: T, the tokens that a network reads of a sample.
-        opening: what a text of a domain begins with: a ``mark`` of its own, the tokeniser's mark of ``beginning``, or
-            its ``name``.
+        opening: what a text of a domain begins with: a ``mark`` of its own, the tokeniser's mark of ``beginning``, an
+            empty ``turn`` of the user, or its ``name``.
         test: fraction of each domain that is test data, in (0, 1).
         validation: fraction of the training blocks that is held out, in [0, 1).
         split_seed: decides which.
+        column: that of the texts in lines of JSON, whatever else they have; None takes conversations, or ``text``.
+        prompts: short texts of a domain, by its name, with which :class:`dreamer.generators.OwnWords` begins.
 
     Raises:
         DataNotFound: when there is no such folder.
@@ -76,6 +80,8 @@ def text(
         test=test,
         validation=validation,
         split_seed=split_seed,
+        column=column,
+        prompts=prompts,
     )
 
 
@@ -88,12 +94,15 @@ def from_texts(
     test: float = 0.05,
     validation: float = 0.05,
     split_seed: int = 0,
-    column: str = "text",
+    column: str | None = None,
+    prompts: Mapping[str, Sequence[str]] | None = None,
 ) -> Stream:
     """Texts by domain, each domain an experience; packed into blocks, every token predicted once.
 
-    Rows with ``prompt`` and ``response``, or with ``messages`` of ``role`` and ``content``, are conversations: the
-    assistant's words alone count, in the tokeniser's chat template where it has one. Each begins a block.
+    Rows with ``prompt`` and ``response`` or ``completion``, with ``instruction``, maybe ``input``, and ``output``, or
+    with ``messages`` or ``conversations``, lists of ``role`` and ``content`` or ``from`` and ``value``, are
+    conversations: the assistant's words alone count, in the tokeniser's chat template where it has one. Each begins a
+    block.
 
     The documents of a domain are joined, by the tokeniser's mark of end where it has one, and cut into blocks. A block
     begins with the opening of its domain, which is given: no loss is taken there. The last block is filled up, and what
@@ -107,19 +116,23 @@ def from_texts(
             of ``transformers``, or one itself.
         block: T, the tokens that a network reads of a sample.
         opening: ``mark`` adds a token to the vocabulary for each domain. ``beginning`` opens all with the tokeniser's
-            mark of beginning and adds nothing, as a pretrained model needs it. ``name`` opens with the tokens of
-            the domain's name and the end of a line.
+            mark of beginning and adds nothing, as a pretrained model needs it. ``turn`` opens all with the tokeniser's
+            chat template, up to where the user's words begin (Magpie, Xu et al. 2024, arXiv 2406.08464). ``name``
+            opens with the tokens of the domain's name and the end of a line. What the template itself writes of an
+            opening is not written twice; a conversation that it begins with another turn has no ``turn`` before it.
         test: fraction of each domain that is test data, in (0, 1); with fewer than 1 / (2 * test) documents, of each.
         validation: fraction of the training blocks that is held out, in [0, 1).
         split_seed: decides which.
-        column: that of the texts, in a data set.
+        column: that of the texts, in a data set, whatever else a row has; None takes conversations, or ``text``.
+        prompts: short texts of a domain, by its name, with one of which, behind the opening, a generator that writes
+            begins each of its texts; None stores none. Samples do not change.
 
     Returns:
         Samples of shape (block,), int64 tokens, and as many next tokens: see :class:`dreamer.problems.Language`.
 
     Raises:
         ValueError: when a domain has no text, or too little of it, or the tokeniser lacks what the opening needs or
-            loses bytes; when a document holds zero bytes.
+            loses bytes; when a document holds zero bytes; when a row could be read in several ways.
 
     >>> stream = from_texts({"cats": "miaow " * 100, "dogs": "wow " * 200}, block=16)
     >>> stream.sample_shape, stream.num_classes, stream.class_names
@@ -133,15 +146,16 @@ def from_texts(
     spoken = {
         name: _held_out([turns_of(row, name) for row in given], test)
         for name, given in rows.items()
-        if given and is_conversation(given[0])
+        if column is None and given and is_conversation(given[0])
     }
     parts = {name: _divided(_documents(name, rows[name], column), test) for name in rows if name not in spoken}
     first = next(iter(rows))
     learnt_first = map(plain, spoken[first][0]) if first in spoken else (piece for piece, _ in parts[first][0])
     chosen = tokeniser_of(tokeniser, "".join(learnt_first))
-    openings, texts, marks = _openings(chosen, list(domains), opening)
-    tokens = Tokens.of(texts, openings, marks)
-    longest = max(map(len, openings))
+    openings, vocabulary, marks = openings_of(chosen, list(domains), opening)
+    stored = () if prompts is None else _prompts(chosen, list(domains), openings, prompts)
+    tokens = Tokens.of(vocabulary, [start.tokens for start in openings], marks, prompts=stored)
+    longest = max(map(len, tokens.openings))
     if longest > block:
         raise ValueError(f"stream 'text': expected blocks longer than the opening of {longest} tokens, got {block}")
     pairs: list[tuple[Samples, Samples]] = []
@@ -150,7 +164,7 @@ def from_texts(
             learnt, tested = (TensorSamples(*packed_turns(chosen, part, start, block)) for part in spoken[name])
         else:
             joined = [_joined(chosen, tokens, pieces, name) for pieces in parts[name]]
-            learnt, tested = (_packed(part, start, block) for part in joined)
+            learnt, tested = (_packed(part, start.tokens, block) for part in joined)
         if not len(learnt) or not len(tested):
             raise ValueError(f"stream 'text': domain {name!r} has too little text to hold {test:.0%} of it out")
         pairs.append((learnt, tested))
@@ -187,16 +201,17 @@ def held_out(
         raise ValueError(f"expected a folder with <name>.txt or <name>/*.txt at {str(place)!r}, found none")
     given = {name: [row for path in found[name] for row in rows_of(path)] for name in found}
     chosen = tokeniser_of(tokeniser, "")
-    opening = chosen.encode("\n").tolist() if chosen.beginning is None else [chosen.beginning]
-    tokens = Tokens.of(chosen.texts, [opening] * len(given), chosen.marks)
+    begun = chosen.beginning is not None
+    opening = openings_of(chosen, [""], "beginning").each[0] if begun else Opened(tuple(chosen.encode("\n").tolist()))
+    tokens = Tokens.of(chosen.texts, [opening.tokens] * len(given), chosen.marks)
     sets: dict[str, Samples] = {}
     for name, rows_given in given.items():
         if rows_given and is_conversation(rows_given[0]):
             turns = [turns_of(row, name) for row in rows_given]
             packed = TensorSamples(*packed_turns(chosen, turns, opening, block))
         else:
-            pieces = [(document, True) for document in _documents(name, rows_given, "text")]
-            packed = _packed(_joined(chosen, tokens, pieces, name), opening, block)
+            pieces = [(document, True) for document in _documents(name, rows_given, None)]
+            packed = _packed(_joined(chosen, tokens, pieces, name), opening.tokens, block)
         count = len(packed) if most is None else min(most, len(packed))
         rows = torch.linspace(0, len(packed) - 1, count).round().long()
         sets[name] = TensorSamples(packed.x[rows], packed.y[rows])
@@ -206,7 +221,7 @@ def held_out(
 # ---------------------------------------------------------------- reading
 
 
-def _documents(name: str, given: str | Iterable[Any], column: str) -> list[str]:
+def _documents(name: str, given: str | Iterable[Any], column: str | None) -> list[str]:
     if isinstance(given, str):
         documents = [given]
     else:
@@ -218,13 +233,13 @@ def _documents(name: str, given: str | Iterable[Any], column: str) -> list[str]:
     return documents
 
 
-def _document(name: str, row: Any, column: str) -> str:
-    found = row[column] if isinstance(row, Mapping) and column in row else row
+def _document(name: str, row: Any, column: str | None) -> str:
+    wanted = TEXT if column is None else column
+    found = row[wanted] if isinstance(row, Mapping) and row.get(wanted) is not None else row
     if not isinstance(found, str):
-        got = f"one with {', '.join(map(repr, found))}" if isinstance(found, Mapping) else type(found).__name__
         raise ValueError(
-            f"stream 'text': domain {name!r}: expected strings, or rows with a column {column!r}, with prompt and "
-            f"response, or with messages, got {got}"
+            f"stream 'text': domain {name!r}: expected strings, or rows with a column {wanted!r}, or with {KNOWN}, got "
+            f"{named(found)}"
         )
     return found
 
@@ -259,26 +274,23 @@ def _held_out(conversations: Sequence[Any], test: float) -> tuple[Sequence[Any],
     return [*conversations[:start], *conversations[start + count :]], conversations[start : start + count]
 
 
-def _openings(chosen: Tokeniser, names: Sequence[str], opening: Opening) -> tuple[list[list[int]], list[str], set[int]]:
-    """Each domain's opening, and the vocabulary with what it adds."""
-    texts, marks, size = list(chosen.texts), set(chosen.marks), len(chosen.texts)
-    if opening == "mark":
-        return (
-            [[size + index] for index in range(len(names))],
-            [*texts, *map("<{}>".format, names)],
-            {
-                *marks,
-                *range(size, size + len(names)),
-            },
-        )
-    if opening == "name":
-        return [chosen.encode(f"{name}\n").tolist() for name in names], texts, marks
-    if chosen.beginning is None:
-        raise ValueError(
-            "stream 'text': opening='beginning' needs a tokeniser with a mark of beginning or end, expected "
-            f"opening='mark' or 'name' with {type(chosen).__name__}"
-        )
-    return [[chosen.beginning]] * len(names), texts, marks
+def _prompts(
+    chosen: Tokeniser, names: Sequence[str], openings: Sequence[Opened], given: Mapping[str, Sequence[str]]
+) -> list[list[tuple[int, ...]]]:
+    """The prompts of each domain, behind its opening."""
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(f"stream 'text': there are prompts of {unknown[0]!r}, but only the domains {', '.join(names)}")
+    for name, texts in given.items():
+        if isinstance(texts, str) or not texts or not all(texts):
+            raise ValueError(
+                f"stream 'text': domain {name!r}: expected a list of prompts, each a text that is not empty, got "
+                f"{texts!r:.60}"
+            )
+    return [
+        [(*start.tokens, *chosen.encode(prompt).tolist()) for prompt in given.get(name, ())]
+        for name, start in zip(names, openings, strict=True)
+    ]
 
 
 def _joined(chosen: Tokeniser, tokens: Tokens, pieces: Iterable[Piece], name: str) -> Tensor:

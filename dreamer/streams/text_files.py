@@ -8,6 +8,8 @@ from typing import Any
 
 ROWS = ".jsonl"
 """What a file with a document or a conversation in each line is called."""
+_ORDER = "\ufeff"
+"""With which some editors begin a file in UTF-8."""
 ENDINGS = (".txt", ".md", ".rst", ".py", ROWS)
 """What a file of text is called."""
 
@@ -30,6 +32,8 @@ def text_files(place: Path) -> dict[str, list[Path]]:
 def rows_of(path: Path) -> list[Any]:
     """The documents of a file: its whole text, or a string or a mapping for each line of JSON.
 
+    A byte-order mark at its beginning is no text. Lines end with one character, whichever system wrote them.
+
     Raises:
         ValueError: when it is no text, or a line is no JSON; says where.
     """
@@ -37,11 +41,13 @@ def rows_of(path: Path) -> list[Any]:
         content = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"stream 'text': {path} is no text in UTF-8: {error.reason} at byte {error.start}") from error
+    content = content.removeprefix(_ORDER)
     if "\0" in content:
         raise ValueError(f"stream 'text': {path} is no text: it holds zero bytes")
     if path.suffix != ROWS:
         return [content]
-    return [_row(path, number, line) for number, line in enumerate(content.splitlines(), start=1) if line.strip()]
+    # other ends of lines may stand within a string of JSON
+    return [_row(path, number, line) for number, line in enumerate(content.split("\n"), start=1) if line.strip()]
 
 
 def _row(path: Path, number: int, line: str) -> Any:

@@ -114,16 +114,23 @@ class HuggingFace:
 
         Args:
             opened: end with the mark behind which the assistant begins to speak.
+
+        Raises:
+            ValueError: when the template refuses them.
         """
         if not getattr(self.tokeniser, "chat_template", None):
             return None
-        messages = [{"role": role, "content": said} for role, said in turns]
-        return str(self.tokeniser.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened))
+        return transformers.chat(self.tokeniser, turns, opened)
+
+    @functools.cached_property
+    def turn(self) -> str:
+        """What the chat template writes up to where a user begins to speak; empty without one."""
+        before, found, _ = (self.conversation([("user", _SAID)], False) or "").partition(_SAID)
+        return before if found else ""
 
     def empty_turn(self) -> list[int]:
-        """The tokens behind which a user begins to speak; none without a chat template."""
-        before, found, _ = (self.conversation([("user", _SAID)], False) or "").partition(_SAID)
-        return self.encode(before).tolist() if found else []
+        """Its tokens."""
+        return self.encode(self.turn).tolist()
 
 
 def tokeniser_of(given: str | Any, first: str) -> Tokeniser:

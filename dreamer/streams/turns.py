@@ -3,59 +3,145 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dreamer.core.tokens import IGNORED
+from dreamer.streams.openings import Opened
 from dreamer.streams.tokenisers import Tokeniser
 
+TEXT = "text"
+"""The column of a document."""
 Turn = tuple[str, str]
 """Who speaks, and what is said."""
-ASSISTANT = "assistant"
-"""Whose turns count."""
+USER, ASSISTANT = "user", "assistant"
+"""Who asks, and whose turns count."""
+
+
+class Layout(NamedTuple):
+    """How a conversation lies in a row.
+
+    Attributes:
+        speakers: who speaks in which column; None where a column is a list of turns that say so themselves.
+        optional: columns that a row may lack, or leave empty.
+    """
+
+    speakers: Mapping[str, str | None]
+    optional: frozenset[str] = frozenset()
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns by which it is known."""
+        return [column for column in self.speakers if column not in self.optional]
+
+    @property
+    def name(self) -> str:
+        """These, for messages."""
+        return " and ".join(self.needed)
+
+
+LAYOUTS = (
+    Layout({"prompt": USER, "response": ASSISTANT}),
+    Layout({"prompt": USER, "completion": ASSISTANT}),  # TRL
+    Layout({"instruction": USER, "input": USER, "output": ASSISTANT}, frozenset({"input"})),  # Alpaca
+    Layout({"messages": None}),
+    Layout({"conversations": None}),  # ShareGPT
+)
+"""Those that are read."""
+KNOWN = f"{', '.join(layout.name for layout in LAYOUTS[:-1])}, or {LAYOUTS[-1].name}"
+"""Their columns, for messages."""
+_IN_A_LIST = (("role", "content"), ("from", "value"))
+"""What a turn of a list has: who speaks, and what is said."""
+_SPEAKERS = {"human": USER, "gpt": ASSISTANT, "system": "system", USER: USER, ASSISTANT: ASSISTANT}
+"""Who speaks, by what ``from`` calls them; a ``role`` is what it says."""
 
 
 def is_conversation(row: Any) -> bool:
-    """Whether a row is one: it has a ``prompt`` and a ``response``, or ``messages``."""
-    return isinstance(row, Mapping) and ("messages" in row or {"prompt", "response"} <= set(row))
+    """Whether a row is one, in any of the :data:`LAYOUTS`; a column without a value is as good as none."""
+    return bool(_layouts(row))
 
 
 def turns_of(row: Any, domain: str) -> list[Turn]:
-    """The turns of a row.
+    r"""The turns of a row.
 
     Args:
-        row: a mapping with ``prompt`` and ``response``, or with ``messages``, mappings with ``role`` and ``content``.
+        row: a mapping in one of the :data:`LAYOUTS`.
         domain: where it is from, for messages.
 
     Raises:
-        ValueError: when it is no conversation, or nobody answers in it.
+        ValueError: when it is no conversation, or could be several, or nobody answers in it.
+
+    >>> turns_of({"instruction": "Add.", "input": "1, 2", "output": "3"}, "sums")
+    [('user', 'Add.\n1, 2'), ('assistant', '3')]
     """
-    if not is_conversation(row):
+    where = f"stream 'text': domain {domain!r}"
+    found = _layouts(row)
+    ways = [layout.name for layout in found]
+    if not found:
+        raise ValueError(f"{where}: expected rows with {KNOWN}, like the first, got {named(row)}")
+    ways += [TEXT] if _has(row, TEXT) else []
+    if len(ways) > 1:
         raise ValueError(
-            f"stream 'text': domain {domain!r}: expected rows with prompt and response, or with messages, like the "
-            f"first, got {type(row).__name__}"
+            f"{where}: expected one text or conversation in a row, got {' beside '.join(ways)}: leave all but one out, "
+            "or say column=... to take a column as it is"
         )
-    if "messages" in row:
-        messages = row["messages"]
-        if not (isinstance(messages, Sequence) and all({"role", "content"} <= set(message) for message in messages)):
-            raise ValueError(
-                f"stream 'text': domain {domain!r}: expected messages to be a list, each with role and content, "
-                f"got {messages!r:.80}"
-            )
-        turns = [(message["role"], message["content"]) for message in messages]
-    else:
-        turns = [("user", row["prompt"]), (ASSISTANT, row["response"])]
-    for said in (said for turn in turns for said in turn):
-        if not isinstance(said, str):
-            raise ValueError(
-                f"stream 'text': domain {domain!r}: expected strings in a conversation, got {type(said).__name__} "
-                f"{said!r:.60}"
-            )
+    turns: list[Turn] = []
+    for column, speaker in found[0].speakers.items():
+        said = row.get(column)
+        if column in found[0].optional and not said:
+            continue
+        if speaker is None:
+            turns += _listed(said, column, where)
+        elif turns and turns[-1][0] == speaker:
+            turns[-1] = (speaker, f"{_said(turns[-1][1], where)}\n{_said(said, where)}")
+        else:
+            turns.append((speaker, _said(said, where)))
     if not any(role == ASSISTANT and said for role, said in turns):
-        raise ValueError(f"stream 'text': domain {domain!r}: expected a response in every conversation, got {turns}")
+        raise ValueError(f"{where}: expected a response in every conversation, got {turns}")
     return turns
+
+
+def _layouts(row: Any) -> list[Layout]:
+    return [layout for layout in LAYOUTS if all(_has(row, column) for column in layout.needed)]
+
+
+def _listed(turns: Any, column: str, where: str) -> list[Turn]:
+    """The turns of a list, each with its speaker."""
+    known = " or ".join(" and ".join(keys) for keys in _IN_A_LIST)
+    if not isinstance(turns, Sequence) or isinstance(turns, str):
+        raise ValueError(f"{where}: expected {column} to be a list, each with {known}, got {turns!r:.80}")
+    made = []
+    for turn in turns:
+        keys = [(who, what) for who, what in _IN_A_LIST if _has(turn, who) and what in turn]
+        if len(keys) != 1:
+            raise ValueError(f"{where}: expected {column} to be a list, each with {known}, got {turn!r:.80}")
+        role, said = (_said(turn[key], where) for key in keys[0])
+        if keys[0][0] == "from":
+            if role not in _SPEAKERS:
+                raise ValueError(f"{where}: expected turns from {', '.join(_SPEAKERS)}, got one from {role!r}")
+            role = _SPEAKERS[role]
+        made.append((role, said))
+    return made
+
+
+def _has(row: Any, column: str) -> bool:
+    """Whether a row has a value there: data sets that were joined have all columns, and none in those of others."""
+    return isinstance(row, Mapping) and row.get(column) is not None
+
+
+def _said(said: Any, where: str) -> str:
+    if not isinstance(said, str):
+        raise ValueError(f"{where}: expected strings in a conversation, got {type(said).__name__} {said!r:.60}")
+    return said
+
+
+def named(row: Any) -> str:
+    """What a row is, for messages: the columns that have a value."""
+    if not isinstance(row, Mapping):
+        return type(row).__name__
+    return f"one with {', '.join(repr(column) for column in row if _has(row, column)) or 'nothing'}"
 
 
 def plain(turns: Sequence[Turn]) -> str:
@@ -86,26 +172,31 @@ def pieces(chosen: Tokeniser, turns: Sequence[Turn]) -> list[tuple[str, bool]]:
 
 
 def packed_turns(
-    chosen: Tokeniser, conversations: Sequence[Sequence[Turn]], opening: Sequence[int], block: int
+    chosen: Tokeniser, conversations: Sequence[Sequence[Turn]], opening: Opened, block: int
 ) -> tuple[Tensor, Tensor]:
     """Conversations in blocks, each from the beginning of a block; one that is longer goes on in the next.
 
     Args:
-        opening: the tokens with which each block begins.
+        opening: with which each block begins; what the chat template writes of it by itself is not there twice.
 
     Returns:
         (N, block) int64 tokens and as many next tokens; blocks in which nothing counts are left out.
     """
-    room = block + 1 - len(opening)
-    start = torch.tensor(opening, dtype=torch.int64)
     blocks, wanted = [], []
     for turns in conversations:
-        parts = [(chosen.encode(piece), counts) for piece, counts in pieces(chosen, turns)]
-        if chosen.end is not None and not (len(parts[-1][0]) and int(parts[-1][0][-1]) == chosen.end):
+        (first, first_counts), *others = pieces(chosen, turns)
+        lead, first = opening.before(first)
+        parts = [(chosen.encode(piece), counts) for piece, counts in ((first, first_counts), *others)]
+        if chosen.end is not None and not bool((parts[-1][0] == chosen.end).any()):
             parts.append((torch.tensor([chosen.end]), parts[-1][1]))
         tokens = torch.cat([tokens for tokens, _ in parts])
         counted = torch.cat([torch.full((len(tokens),), counts) for tokens, counts in parts])
-        for text, counts in zip(tokens.split(room), counted.split(room), strict=True):
+        done = 0
+        while done < len(tokens):
+            start = torch.tensor(opening.tokens if done else lead, dtype=torch.int64)
+            until = done + block + 1 - len(start)
+            text, counts = tokens[done:until], counted[done:until]
+            done = until
             if not counts.any():
                 continue
             filled = torch.full((block + 1,), IGNORED, dtype=torch.int64)

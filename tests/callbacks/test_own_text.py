@@ -198,7 +198,10 @@ def test_padding_without_a_mask_is_refused() -> None:
         (lambda: own(prompts=[]), "expected prompts with at least one token each"),
         (lambda: OwnText(tokeniser(beginning=False)), "neither a mark of beginning or end nor a chat template"),
         (lambda: own(weight=0), "expected weight above 0"),
-        (lambda: own(prompts=["the cat sat on the mat and the dog lay by the door"]), "openings of at most 10 tokens"),
+        (
+            lambda: own(prompts=["the cat sat on the mat and the dog lay by the door"]),
+            "openings and prompts of at most 10 tokens",
+        ),
         (
             lambda: fit(SleepCallback(generator=own()), data=as_it_is((torch.zeros(2, 3),))),
             "expects batches with input_ids.*got list",

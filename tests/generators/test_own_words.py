@@ -57,7 +57,7 @@ class Always(nn.Module):
 
 def writing(learner: nn.Module, *domains: int, **options: Any) -> OwnWords:
     """A generator attached to a learner that has seen some domains, an experience each."""
-    generator = OwnWords((T,), 3, tokens=TOKENS, **options)
+    generator = OwnWords((T,), 3, **({"tokens": TOKENS} | options))
     generator.attach(learner)
     for number, domain in enumerate(domains):
         day = Batch(torch.zeros(2, T).long(), torch.zeros(2, T).long(), torch.full((2,), domain))
@@ -81,6 +81,30 @@ def test_texts_begin_with_their_openings_and_are_their_own_targets() -> None:
     assert dream.x[:, 0].tolist() == [0, 2, 1, 2] and (dream.x[domains == 2, 1] == 3).all()
     counted = dream.y[:, :-1] != IGNORED
     assert counted.any() and torch.equal(dream.y[:, :-1][counted], dream.x[:, 1:][counted])
+
+
+PROMPTED = replace(TOKENS, prompts=(((0, 4), (0, 5, 6)), (), ((2, 3, 7),)))
+
+
+def test_where_there_are_prompts_one_of_the_domain_is_drawn_for_each_text_and_given() -> None:
+    domains = torch.tensor([0, 1, 2] * 200)
+    dream = writing(Always(7), 0, 1, 2, tokens=PROMPTED).dream(domains, rng())
+    begun = [tuple(row) for row in dream.x[:, :3].tolist()]
+    found = {
+        domain: {row for row, d in zip(begun, domains.tolist(), strict=True) if d == domain} for domain in range(3)
+    }
+    assert found == {0: {(0, 4, 7), (0, 5, 6)}, 1: {(1, 7, 7)}, 2: {(2, 3, 7)}}
+    assert 70 < begun.count((0, 4, 7)) < 130, "each as often"
+    for row, y in zip(begun, dream.y, strict=True):
+        given = {(0, 4, 7): 2, (0, 5, 6): 3, (1, 7, 7): 1, (2, 3, 7): 3}[row]
+        assert (y[: given - 1] == IGNORED).all() and (y[given - 1 :] == 7).all()
+
+
+def test_the_bytes_of_prompts_are_the_generators() -> None:
+    plain, prompted = writing(Always(7), 0, 2), writing(Always(7), 0, 2, tokens=PROMPTED)
+    stored = len("xa") + len("xbc") + len("zad")
+    assert prompted.nbytes - plain.nbytes == PROMPTED.prompt_bytes == stored
+    assert prompted.planned_bytes([(0,), (2,)]) - plain.planned_bytes([(0,), (2,)]) == stored
 
 
 def test_behind_the_end_nothing_counts() -> None:
@@ -252,7 +276,11 @@ def test_it_keeps_names_alone_and_they_are_saved() -> None:
         ({"temperature": -1.0}, "temperature of at least 0"),
         ({"top_k": 0}, "top_k of at least 1"),
         ({"top_p": 0.0}, r"top_p in \(0, 1\]"),
-        ({"sample_shape": (1,)}, "openings of at most 1 tokens, got one of 2"),
+        (
+            {"sample_shape": (2,), "tokens": PROMPTED},
+            "openings and prompts of at most 2 tokens, got one of 3",
+        ),
+        ({"sample_shape": (1,)}, "openings and prompts of at most 1 tokens, got one of 2"),
     ],
 )
 def test_what_it_cannot_be_is_one_sentence(options: dict[str, Any], message: str) -> None:

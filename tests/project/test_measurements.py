@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.teachers import __main__ as teachers
 from benchmarks.trust import table as trust
 from dreamer import config
 from dreamer.core.text import MINUS
@@ -103,6 +104,18 @@ def test_the_page_of_fine_tuning_prints_what_was_lost() -> None:
                 "printed with three digits"
             )
             assert each["low"] < each["loss"] < each["high"]
+
+
+def test_the_page_of_fine_tuning_prints_what_two_teachers_hold() -> None:
+    measured = teachers.RUNS.all()
+    assert teachers.sentence(measured) in (ROOT / "docs" / "fine_tuning.md").read_text(encoding="utf-8")
+    assert {(one["teachers"], one["round"]) for one in measured} == {(n, r) for n in (0, 2) for r in range(3)}
+    for one in measured:
+        held = one["bytes"]
+        assert len(held["each"]) == one["teachers"] and all(each < held["model"] / 20 for each in held["each"])
+        assert held["loaded"] < held["peak"], "the most is held in training, not in reading the model"
+    without, beside = (teachers.peak(measured, count) for count in (0, 2))
+    assert (beside - without) * 2**20 < measured[0]["bytes"]["model"] / 4, "two whole copies would be twice as much"
 
 
 def test_what_the_example_prints_is_read() -> None:
