@@ -70,6 +70,10 @@ TABLES = {
             ("people_200", "own_recombined"): "its own words, retold by itself and mixed",
             ("people_200", "text_recombined"): "the text, retold by itself and mixed",
             ("people_200", "by_hand"): "true texts in all wordings (the ceiling)",
+            ("people_1000", "text"): "1 000 people: the same text again",
+            ("people_1000", "own_words"): "1 000 people: its own words",
+            ("people_1000", "own_recombined"): "1 000 people: its own words, retold by itself and mixed",
+            ("people_1000", "by_hand"): "1 000 people: true texts in all wordings (the ceiling)",
         },
         {
             "accuracy": "questions answered",
