@@ -16,6 +16,7 @@ from dreamer.core.text import MINUS
 from reproductions import (
     arithmetic,
     caltech,
+    capacity,
     domains,
     fine_tuning,
     language_studies,
@@ -133,9 +134,11 @@ def test_what_the_example_prints_is_read() -> None:
 
 
 def test_the_page_of_language_models_prints_the_five_domains() -> None:
-    measured = domains.RUNS.all()
     page = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
-    assert domains.tables(measured) in page if measured else "Not yet run." in page
+    assert domains.tables(domains.RUNS.all()) in page
+    assert capacity.table(capacity.every()) in page
+    sizes = {one["width"]: one["bytes"]["network"] for one in capacity.every()}
+    assert sorted(sizes.values()) == [sizes[width] for width in (*capacity.WIDTHS, capacity.WIDEST)]
 
 
 def test_the_page_of_strategies_prints_when_nights_come() -> None:
