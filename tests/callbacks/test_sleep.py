@@ -562,7 +562,7 @@ def test_a_generator_learns_the_days_and_dreams_of_all_of_them(pl1: Any) -> None
 def test_perturbations_may_look_at_the_module(pl1: Any) -> None:
     night = [NREM(2, batch_size=8), REM(2, batch_size=8, perturbations=[Adversarial(epsilon=0.2, steps=1)])]
     assert nights(fit(pl1, SleepCallback(night))) == [(2, 0), (2, 4), (2, 4)]
-    with pytest.raises(ValueError, match=r"logits: expected \(16, K\) logits of Module, got str"):
+    with pytest.raises(ValueError, match=r"logits: expected \(8, K\) logits of Module, got str"):
         fit(pl1, SleepCallback(night[1:], logits=lambda module, x: "none"))
 
 
