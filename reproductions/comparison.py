@@ -106,7 +106,7 @@ class Comparison:
             f"| {self.ours}, minus this (points) |",
             "|---|---|---|---|---|---|---|",
         ]
-        against = self.contrasts(stream)
+        against, machines = self.contrasts(stream), self.machines
         for arm in self.streams[stream].arms:
             mine = self.of(stream, arm)
             if not mine:
@@ -119,7 +119,7 @@ class Comparison:
                 records.spread(gains, 1) if gains else "",
                 records.spread([100 * one["forgetting"] for one in mine], 1),
                 f"{replayed:,}",
-                self.machines.seconds(mine),
+                machines.seconds(mine),
                 difference(against[arm]) if arm in against else "",
             ]
             lines.append(f"| {' | '.join(cells)} |")

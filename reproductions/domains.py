@@ -46,8 +46,8 @@ def main() -> None:
         wanted = runs_of(map(int, words.seeds.split(",")))
         if words.changes:
             with ThreadPoolExecutor(words.jobs) as pool:
-                made = pool.map(lambda which: trial(words.data_root, words.runs, *which, changes=words.changes), wanted)
-                print(tables(list(made)))
+                made = pool.map(lambda which: run(words.data_root, words.runs, *which, words.changes), wanted)
+                print(tables([RUNS.named(which, numbers) for which, numbers in zip(wanted, made, strict=True)]))
             return
         RUNS.make(wanted, lambda arm, seed: run(words.data_root, words.runs, arm, seed), words.jobs, runs_of(SEEDS))
     records.write_between(PAGE, "domains", tables(RUNS.all()))
@@ -57,12 +57,6 @@ def main() -> None:
 def runs_of(seeds: Iterable[int]) -> list[tuple[str, int]]:
     """Arm and seed of every run, seed by seed, so that what is there early is paired."""
     return [(arm, seed) for seed in seeds for arm in ARMS]
-
-
-def trial(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[str]) -> dict[str, Any]:
-    """A run with changes, which is not recorded."""
-    numbers = run(data_root, folders, arm, seed, changes)
-    return {"arm": arm, "seed": seed, "machine": records.machine(), **numbers}
 
 
 def run(data_root: str, folders: Path, arm: str, seed: int, changes: Sequence[str] = ()) -> dict[str, Any]:

@@ -120,6 +120,10 @@ class Runs:
         """Which run it is."""
         return tuple(one[key] for key in self.keys)
 
+    def named(self, which: tuple[Any, ...], numbers: Mapping[str, Any]) -> dict[str, Any]:
+        """The numbers of a run with its keys, and this machine unless they name another."""
+        return {**dict(zip(self.keys, which, strict=True)), "machine": machine(), **numbers}
+
     def make(
         self,
         wanted: Sequence[tuple[Any, ...]],
@@ -140,8 +144,7 @@ class Runs:
         places = {which: place for place, which in enumerate(wanted if order is None else order)}
 
         def make_one(which: tuple[Any, ...]) -> None:
-            numbers = run(*which)
-            one = {**dict(zip(self.keys, which, strict=True)), "machine": machine(), **numbers}
+            one = self.named(which, run(*which))
             with self._lock:
                 runs = sorted([*self.all(), one], key=lambda each: places.get(self.which(each), len(places)))
                 write(self.path, {**read(self.path, {}), "runs": runs})

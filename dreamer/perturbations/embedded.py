@@ -57,8 +57,9 @@ class Embedded:
         if part.space != "pixel" or hasattr(part, "bind_model"):
             other = "needs the learner's output" if part.space == "pixel" else f"is one of the space {part.space!r}"
             raise ValueError(f"expected a perturbation of samples alone, such as Noise or Mixup, but {name} {other}")
-        if getattr(part, "clip", None) is not None:
-            raise ValueError(f"embeddings have no bounds: expected {name} with clip=None, got {part.clip}")  # type: ignore[attr-defined]
+        clip = getattr(part, "clip", None)
+        if clip is not None:
+            raise ValueError(f"embeddings have no bounds: expected {name} with clip=None, got {clip}")
         self.part = part
         few = torch.eye(2)
         self.mixes = part(torch.zeros(2, 1, 1), few, torch.Generator().manual_seed(0))[1] is not few

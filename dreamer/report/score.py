@@ -59,7 +59,7 @@ class Score:
     @property
     def points(self) -> str:
         """In what differences are counted."""
-        return "percentage points" if self.is_fraction else self.unit or self.name
+        return f"percentage {self.short_points}" if self.is_fraction else self.short_points
 
     @property
     def short_points(self) -> str:

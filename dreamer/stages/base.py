@@ -122,7 +122,7 @@ class Sleep:
 
     def stride(self, context: SleepContext) -> int:
         """Steps whose dreams are made at once: memory and generator rest in sleep, learner and averages do not."""
-        moves = self.replayer.follows_learner or (self.needs_teacher and self.replayer.teacher == "average")
+        moves = self.replayer.follows_learner(context) or (self.needs_teacher and self.replayer.teacher == "average")
         return 1 if moves else self.steps_per_dream
 
     def dream(self, context: SleepContext, steps: int, rng: torch.Generator) -> Dream:

@@ -129,14 +129,18 @@ class Replayer:
         """True when what is replayed is made by copies of the learner."""
         return generator is not None and generator.by_teachers and self.source not in ("memory", "day")
 
-    @property
-    def follows_learner(self) -> bool:
+    def follows_learner(self, context: SleepContext) -> bool:
         """True when what is replayed depends on the learner of the step, and so is drawn for that step alone."""
-        # texts are rewritten by the teachers where there are any
+        # texts are rewritten by copies of the learner where there are any
+        by_learner = self.teacher == "average" or self._copies(context) == (None, None)
         return any(
-            hasattr(part, "bind_model") and (part.space != "token" or self.teacher == "average")
-            for part in self.perturbations or ()
+            hasattr(part, "bind_model") and (part.space != "token" or by_learner) for part in self.perturbations or ()
         )
+
+    def _copies(self, context: SleepContext) -> tuple[torch.nn.Module | None, torch.nn.Module | None]:
+        """Dawn and dusk, as far as they teach in this stage and are there."""
+        dawn = None if self.teacher == "dusk" else context.dawn
+        return dawn, None if self.teacher == "dawn" else context.dusk
 
     def perturbations_at(self, context: SleepContext) -> tuple[Perturbation, ...]:
         """The perturbations that apply in this night, bound to the learner where they need its outputs."""
@@ -180,8 +184,7 @@ class Replayer:
         generator: Generator = context.generator
         if not generator.by_teachers:
             return generator
-        dawn = None if self.teacher == "dusk" else context.dawn
-        dusk = None if self.teacher == "dawn" else context.dusk
+        dawn, dusk = self._copies(context)
         if dawn is None and dusk is None:
             raise ValueError("copies of the learner write what is replayed, but there is none yet")
         return generator.written_by(Teachers(dawn, dusk, context.old_classes & ~context.new_classes))
@@ -293,8 +296,7 @@ class Replayer:
 
     def _taught(self, context: SleepContext, samples: Dream) -> list[tuple[torch.nn.Module, Any, Tensor]]:
         """The copies of the learner, each with the rows of the samples that it teaches and the groups it has seen."""
-        dawn = None if self.teacher == "dusk" else context.dawn
-        dusk = None if self.teacher == "dawn" else context.dusk
+        dawn, dusk = self._copies(context)
         if self.teacher == "average" or (dawn is None and dusk is None):
             return []
         if dusk is None or dawn is None:

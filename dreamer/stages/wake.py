@@ -131,7 +131,7 @@ class Wake:
         """Steps whose dreams are made at once: a memory changes with every step, a generator only at dusk."""
         replayer = self.replayer
         moves = self.replays and (
-            replayer.sources(context)[0] or replayer.teacher == "average" or replayer.follows_learner
+            replayer.sources(context)[0] or replayer.teacher == "average" or replayer.follows_learner(context)
         )
         return 1 if moves else self.steps_per_dream
 

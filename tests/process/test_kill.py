@@ -74,12 +74,17 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_whole(tmp_path_factory: pytest.TempPathFactory, *words: str) -> Path:
+    """The folder of a run that nobody disturbs."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    finished = command(*SHORT, "--out", str(folder))
+    finished = command(*words, "--out", str(folder))
     assert finished.returncode == 0, finished.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_whole(tmp_path_factory, *SHORT)
 
 
 @pytest.mark.parametrize("place", ["rem", "wake", "nrem", "between", "evaluation"])

@@ -23,7 +23,7 @@ from dreamer.training.module import WakeSleepModule
 from tests.helpers.tiny_llama import language_module, llama, loader, tokeniser
 from tests.helpers.tiny_runs import quiet_trainer
 from tests.process.test_devices import same_weights, together, trained
-from tests.process.test_kill import VICTIM, command, python, results, weights
+from tests.process.test_kill import VICTIM, command, python, results, run_whole, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
 
@@ -53,10 +53,7 @@ alive = runs.prepare("""
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    finished = command(*SHORT, "--out", str(folder))
-    assert finished.returncode == 0, finished.stderr
-    return folder
+    return run_whole(tmp_path_factory, *SHORT)
 
 
 @pytest.mark.parametrize("place", ["wake", "rem", "nrem", "between", "evaluation", "writing 20", "writing 100"])

@@ -116,6 +116,21 @@ def test_another_teacher_than_the_writer_speaks_of_all_tokens(plasticity: Any, o
     assert run.results()["complete"]
 
 
+@pytest.mark.parametrize("step", [6, 7, 8])
+def test_resumes_bit_equal_where_the_learner_itself_rewrites_texts(step: int, tmp_path: Path) -> None:
+    def without_teachers() -> WakeSleepModule:
+        rewritten: Any = {"perturbations": (InfillSpans(),), "steps_per_dream": 6}
+        night = [REM(6, 8, source="memory", objectives=(HardTargets(),), **rewritten)]
+        return module(night=night, wake=Wake(steps=4, batch_size=9), generator=None)
+
+    whole, run = without_teachers(), without_teachers()
+    train(whole, STREAM, callbacks=[ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)])
+    saves = ModelCheckpoint(tmp_path, every_n_train_steps=1, save_top_k=0)
+    train(run, STREAM, str(tmp_path / f"step={step}.ckpt"), callbacks=[saves])
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, run.state_dict()[name]), name
+
+
 PARTS_OF_TEXTS = [
     Temperature(),
     *(MaskSpans(), InfillSpans(), ShuffleSegments(), RecombineSegments(), SwapOpening(), MixPrompts()),
