@@ -32,14 +32,20 @@ def dreamer(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def in_terminal(cwd: Path, *words: str, until: str | None = None) -> tuple[int, str]:
-    """Exit code and output of a command in a terminal of 100 columns, where Ctrl-C is typed once some text is shown."""
+    """Exit code and output of a command in a terminal of 100 columns, where Ctrl-C is typed once some text is shown.
+
+    The display is drawn after every step, whatever the clock says: a fast stage would pass between two looks at it. A
+    terminal that is not read blocks who writes into it, so the run cannot hurry ahead of this reader either.
+    """
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     kept = {name: value for name, value in environment().items() if name not in ("COLUMNS", "NO_COLOR")}
     # a session of its own, whose first terminal to be opened sends it the signals of keys
     start = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); os.execv(sys.argv[1], sys.argv[1:])"
-    command = [sys.executable, "-c", start, sys.executable, "-m", "dreamer.cli", *words]
+    drawn = "from dreamer.callbacks import progress; progress._REFRESH_SECONDS = 0; progress._AT_MOST = float('inf'); "
+    main = f"{drawn}from dreamer.cli.main import main; main()"
+    command = [sys.executable, "-c", start, sys.executable, "-c", main, *words]
     options = {"cwd": cwd, "env": {**kept, "TERM": "xterm"}, "start_new_session": True}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, **options) as run:
         os.close(theirs)
@@ -218,7 +224,7 @@ class TestStoppedAndResumed:
     def test_in_a_terminal_ctrl_c_at_night_is_continued_with_the_words_that_were_printed(self, tmp_path, stage):
         long = [*SHORT, "night.0.steps=200", "night.1.steps=200", "--out", "here"]
         code, said = in_terminal(tmp_path, "run", "digits", *long, until=rf"{stage} +night 1 .*step [1-9]")
-        assert code == 130
+        assert code == 130, said
         words = re.search(r"continue with: dreamer (run --resume here)\s", said)[1].split()
         assert not json.loads((tmp_path / "here" / "results.json").read_text())["complete"]
         code, said = in_terminal(tmp_path, *words)
