@@ -21,6 +21,7 @@ from reproductions import (
     fine_tuning,
     language_studies,
     night_schedules,
+    night_trials,
     nights,
     pad_probe,
     papers,
@@ -149,6 +150,10 @@ def test_the_page_of_strategies_prints_when_nights_come() -> None:
         if one["schedule"] != "where drift is found":
             # what is known beforehand takes what it was given, up to rounding
             assert one["sleep_steps"] == pytest.approx(5 * one["budget"], rel=0.05)
+
+
+def test_the_page_of_strategies_prints_what_was_tried_in_nights() -> None:
+    assert night_trials.table(night_trials.RUNS.all()) in (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_metrics_prints_the_table_of_the_stability_gap() -> None:
