@@ -77,7 +77,7 @@ def _gpu() -> bool:
 def run(data_root: str, folders: Path, minutes: float | None, name: str, words: Sequence[str], seed: int) -> None:
     """Make one run and record it; a failure is printed and leaves the others alone."""
     folder = folders / "".join(letter if letter.isalnum() else "_" for letter in name)
-    start = [sys.executable, "-m", "dreamer.cli", "run", "--quiet"]
+    start = [sys.executable, "-m", "dreamer", "run", "--quiet"]
     if (folder / "config.yaml").exists():
         command = [*start, "--resume", str(folder)]
     else:

@@ -60,7 +60,7 @@ def run_of(words: Sequence[str], folder: Path) -> tuple[dict[str, Any], float]:
         SystemExit: when it fails; names the log, which lies beside the folder.
     """
     log = folder.with_suffix(".log")
-    code, seconds = timed([sys.executable, "-m", "dreamer.cli", "run", "--quiet", *words], log)
+    code, seconds = timed([sys.executable, "-m", "dreamer", "run", "--quiet", *words], log)
     if code:
         raise SystemExit(f"the run failed: dreamer run {' '.join(words)}; see {log}")
     return json.loads((folder / "results.json").read_text(encoding="utf-8")), seconds

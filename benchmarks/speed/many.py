@@ -117,7 +117,7 @@ def _comparison(workers: int) -> Spent:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "dreamer.cli", *words, "--out", f"{folder}/compare"],
+            [sys.executable, "-W", "ignore", "-m", "dreamer", *words, "--out", f"{folder}/compare"],
             cwd=ROOT, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         seconds = time.perf_counter() - began

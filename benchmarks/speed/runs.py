@@ -207,7 +207,7 @@ def _run_of(experiences: int) -> Spent:
 def _our_digits() -> Spent:
     with tempfile.TemporaryDirectory() as folder:
         words = ["run", "digits", "fine_tune", "--quiet", f"out={folder}/run"]
-        return _process("dreamer.cli", words)[0]
+        return _process("dreamer", words)[0]
 
 
 def _bare_digits() -> Spent:

@@ -46,7 +46,7 @@ def expanded(sweep: dict[str, Any], chosen: dict[str, Any]) -> list[str]:
 def words(sweep: dict[str, Any], chosen: dict[str, Any]) -> list[str]:
     """What ``dreamer run`` is given."""
     command = expanded(sweep, chosen)
-    assert command[:5] == ["/usr/bin/env", "python", "-m", "dreamer.cli", "run"]
+    assert command[:5] == ["/usr/bin/env", "python", "-m", "dreamer", "run"]
     assert not [word for word in command[5:] if word.startswith("-") or "$" in word]
     return command[5:]
 

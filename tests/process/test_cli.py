@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
 
 
 def dreamer(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dreamer.cli", *words]
+    command = [sys.executable, "-m", "dreamer", *words]
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
 
 
@@ -77,7 +77,7 @@ def completed(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]
 def stopped(tmp_path_factory) -> tuple[Path, int, str]:
     """A run that got Ctrl-C in its second wake stage."""
     folder = tmp_path_factory.mktemp("stopped")
-    command = [sys.executable, "-m", "dreamer.cli", "run", "digits", *SHORT, "wake.steps=300", "--out", "here"]
+    command = [sys.executable, "-m", "dreamer", "run", "digits", *SHORT, "wake.steps=300", "--out", "here"]
     with subprocess.Popen(
         command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -194,7 +194,7 @@ class TestStoppedAndResumed:
         assert not json.loads((folder / "here" / "results.json").read_text())["complete"]
 
     def test_sigterm_saves_too(self, tmp_path):
-        command = [sys.executable, "-m", "dreamer.cli", "run", "digits", *SHORT, "wake.steps=100000", "--out", "here"]
+        command = [sys.executable, "-m", "dreamer", "run", "digits", *SHORT, "wake.steps=100000", "--out", "here"]
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as run:

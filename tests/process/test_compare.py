@@ -23,7 +23,7 @@ def environment() -> dict[str, str]:
 
 
 def begin(cwd: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dreamer.cli", "compare", *words]
+    command = [sys.executable, "-m", "dreamer", "compare", *words]
     return subprocess.Popen(
         command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -63,7 +63,7 @@ def python(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return python("-m", "dreamer.cli", "run", "--quiet", *words)
+    return python("-m", "dreamer", "run", "--quiet", *words)
 
 
 def results(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ SHORT = ["digits", "fine_tune", "wake.steps=3", "stream.experiences=2", "--quiet
 
 
 def start(cwd: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dreamer.cli", "run", *words]
+    command = [sys.executable, "-m", "dreamer", "run", *words]
     return subprocess.Popen(
         command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -39,7 +39,7 @@ def test_an_unpacked_wheel_finds_its_configurations_from_another_folder(wheel, t
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "dreamer.cli", "plan", "digits", "fine_tune", "wake.steps=7"],
+        [sys.executable, "-m", "dreamer", "plan", "digits", "fine_tune", "wake.steps=7"],
         cwd=tmp_path / "elsewhere",
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 def test_killed_and_started_again_it_ends_with_all_trials(tmp_path):
     words = ["tune", "er", *SHORT, "--trials", "2", "--seeds", "1001", "--out", "out"]
-    command = [sys.executable, "-m", "dreamer.cli", *words]
+    command = [sys.executable, "-m", "dreamer", *words]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 120

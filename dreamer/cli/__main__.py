@@ -1,6 +1,0 @@
-"""``python -m dreamer.cli``: the command line where no script is installed."""
-
-from dreamer.cli.main import main
-
-if __name__ == "__main__":
-    main()
