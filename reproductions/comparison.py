@@ -133,7 +133,7 @@ class Comparison:
 
     def _run(self, data_root: str, folders: Path, stream: str, arm: str, seed: int) -> dict[str, Any]:
         """Make one run, unless it is there; what it scored and cost."""
-        folder = folders / stream / f"{arm.replace(' ', '_').replace(',', '')}_{seed}"
+        folder = folders / self.record.stem / stream / f"{arm.replace(' ', '_').replace(',', '')}_{seed}"
         record = folder / "record.json"
         if record.exists():
             return json.loads(record.read_text(encoding="utf-8"))

@@ -2,12 +2,15 @@
 
     python -m reproductions.nights DATA_ROOT [--runs DIR] [--jobs N]
 
-All arms of a stream but the one without sleep replay equally many samples. Started again, the script continues with the
-runs that are missing. Without DATA_ROOT it only prints tables and draws what ``docs/measurements/nights.json`` holds.
+All arms of a stream but the one without sleep replay equally many samples. Beside them stand shorter nights, for as
+much CPU time as dreams awake and asleep take, each pair in turn (docs/strategies.md). Started again, the script
+continues with the runs that are missing. Without DATA_ROOT it only prints tables and draws what
+``docs/measurements/nights.json`` and ``nights_in_equal_time.json`` hold.
 """
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 from reproductions import records
@@ -45,14 +48,40 @@ STREAMS = {
     ),
 }
 NIGHTS = Comparison(records.MEASUREMENTS / "nights.json", STREAMS, OURS, apart=("no sleep",))
+SHORTER = "shorter nights, perturbed"
+# a night costs a step for each batch, where replay by day rides along with the day's: so long that both take equal time
+IN_EQUAL_TIME = Comparison(
+    records.MEASUREMENTS / "nights_in_equal_time.json",
+    {
+        stream: Protocol(STREAMS[stream].seeds, {SHORTER: (lengths,), REFERENCE: STREAMS[stream].arms[REFERENCE]})
+        for stream, lengths in {
+            "split_mnist": "night.1.steps=[100,500,900,1300,1700]",
+            "digits": "night.1.steps=[10,150,320,480,640]",
+        }.items()
+    },
+    SHORTER,
+)
 
 
 def main() -> None:
     """Parse the command line, run, write numbers, tables and picture."""
-    NIGHTS.make_as_typed(__doc__, Path("runs/nights"))
+    for made in (NIGHTS, IN_EQUAL_TIME):
+        made.make_as_typed(__doc__, Path("runs/nights"))
     for stream in STREAMS:
         print(f"{stream}\n\n{NIGHTS.table(stream)}\n")
+        records.write_between(records.DOCS / "strategies.md", "nights", in_equal_time(stream), stream)
     draw(NIGHTS, PICTURE)
+
+
+def in_equal_time(stream: str) -> str:
+    """The table of shorter nights, and what CPU time they take of that of replay by day, in pairs."""
+    taken = {arm: [one["cpu_seconds"] for one in IN_EQUAL_TIME.of(stream, arm)] for arm in (SHORTER, REFERENCE)}
+    ratios = [ours / theirs for ours, theirs in zip(*taken.values(), strict=False)]
+    if not ratios:
+        return "No run is on record yet."
+    shown = f"{statistics.median(ratios):.2f} (median of pairs, {min(ratios):.2f} to {max(ratios):.2f})"
+    legend = f"CPU time of {SHORTER}, over that of {REFERENCE}: {shown}. {IN_EQUAL_TIME.machines.legend}"
+    return f"{IN_EQUAL_TIME.table(stream)}\n\n{legend}"
 
 
 def draw(nights: Comparison, path: Path) -> None:

@@ -48,6 +48,12 @@ def test_the_page_of_strategies_prints_the_differences_of_the_script() -> None:
         assert f"{found.difference:+.2f} points, 95 % interval {found.low:+.2f} to {found.high:+.2f}" in page
 
 
+def test_the_page_of_strategies_prints_nights_in_equal_time() -> None:
+    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    for stream in nights.STREAMS:
+        assert nights.in_equal_time(stream) in page
+
+
 def test_every_arm_was_run_with_every_seed_and_as_many_samples() -> None:
     measured = NIGHTS.runs.all()
     assert [(one["stream"], one["arm"], one["seed"]) for one in measured] == [
