@@ -159,7 +159,7 @@ def test_the_page_of_strategies_prints_when_nights_come() -> None:
 
 
 def test_the_page_of_strategies_prints_what_was_tried_in_nights() -> None:
-    assert night_trials.table(night_trials.RUNS.all()) in (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    assert night_trials.NIGHTS.table() in (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_metrics_prints_the_table_of_the_stability_gap() -> None:

@@ -1,0 +1,96 @@
+"""Whole runs of a stream with other settings, scored on held-out training images: what settings are chosen by."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reproductions import records
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Trials of one stream, each a run per seed, on record with its held-out score alone: test scores are not read.
+
+    Attributes:
+        record: file that holds the numbers.
+        page: where their table is.
+        stream: the configuration that they change.
+        seeds: those of the runs, others than those of any table of results.
+        settings: words of ``dreamer run`` behind the stream, by the name of the trial; the first one is the reference.
+    """
+
+    record: Path
+    page: Path
+    stream: str
+    seeds: tuple[int, ...]
+    settings: Mapping[str, tuple[str, ...]]
+
+    @property
+    def runs(self) -> records.Runs:
+        """The runs on record."""
+        return records.Runs(self.record, ("trial", "seed"))
+
+    def make_as_typed(self, what: str) -> None:
+        """Parse a script's command line, make the runs that are missing where it names the data, write the table.
+
+        Args:
+            what: the script's help.
+        """
+        parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("data_root", nargs="?")
+        parser.add_argument("--runs", type=Path, default=Path("runs") / self.record.stem)
+        parser.add_argument("--only", nargs="*", choices=list(self.settings), default=list(self.settings))
+        words = parser.parse_args()
+        if words.data_root is not None:
+            self.runs.drop(lambda one: self.command(one["trial"], one["seed"]) != one["command"])
+            self.runs.make(
+                [(trial, seed) for seed in self.seeds for trial in words.only],
+                lambda *which: self._run(words.data_root, words.runs, *which),
+                order=[(trial, seed) for seed in self.seeds for trial in self.settings],
+            )
+        records.write_between(self.page, self.record.stem, self.table())
+        print(self.table())
+
+    def command(self, trial: str, seed: int) -> str:
+        """What is typed for a run, but for the data."""
+        return shlex.join(["dreamer", "run", self.stream, *self.settings.get(trial, ()), "--seed", str(seed)])
+
+    def table(self) -> str:
+        """A line for each trial on record: its score, and what it is above the reference, mean and range over seeds."""
+        found, (reference, *_) = self.runs.all(), self.settings
+        if not found:
+            return "No trial is on record yet."
+        machines = records.Machines.of(found)
+        score = {self.runs.which(one): 100 * one["held_out"] for one in found}
+        lines = [
+            f"| trial | held-out accuracy (%) | minus {reference} (points) | seeds | CPU seconds |",
+            "|---|---|---|---|---|",
+        ]
+        for trial in self.settings:
+            mine = self.runs.of(trial=trial)
+            if not mine:
+                continue
+            above = [score[trial, one["seed"]] - score[reference, one["seed"]] for one in mine]
+            spread = f" ({min(above):+.2f} to {max(above):+.2f})" if len(above) > 1 else ""
+            cells = [
+                trial,
+                records.spread([score[trial, one["seed"]] for one in mine]),
+                "" if trial == reference else f"{statistics.mean(above):+.2f}{spread}",
+                ", ".join(str(one["seed"]) for one in mine),
+                machines.seconds(mine),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join([*lines, "", machines.legend])
+
+    def _run(self, data_root: str, folders: Path, trial: str, seed: int) -> dict[str, Any]:
+        folder = folders / f"{list(self.settings).index(trial)}_{seed}"
+        words = [self.stream, *self.settings[trial], "--seed", str(seed), f"data.root={data_root}"]
+        results, seconds = records.run_of([*words, "--out", str(folder)], folder)
+        held = statistics.mean(results["accuracy_matrix"]["rows"][-1]["validation"])
+        return {"command": self.command(trial, seed), "held_out": held, "cpu_seconds": round(seconds, 1)}
