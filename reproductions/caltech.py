@@ -1,6 +1,6 @@
 """Recipes on features of a pretrained network, Caltech-101 at 160 pixels: the runs behind ``docs/pictures.md``.
 
-    python -m reproductions.caltech ROOT WEIGHTS [--only WORD] [--choose]
+    python -m reproductions.caltech ROOT WEIGHTS [--only WORD] [--choose [--sixths]]
 
 ROOT holds ``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, WEIGHTS is the file of EfficientNet-Lite0. Runs that are
 on record in ``docs/measurements/caltech.json`` are left out, so that the script continues where it was stopped. With
@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -33,6 +33,18 @@ from reproductions import records
 SEEDS = (11, 12, 13, 14, 15)
 RUNS = records.Runs(records.MEASUREMENTS / "caltech.json", ("arm", "seed"))
 PAGE = records.DOCS / "pictures.md"
+MODEL = "efficientnet_lite0"
+ONE_NIGHT = (
+    "wake.steps=6",
+    "wake.replay=0",
+    "wake.objectives=[]",
+    "night.0.steps=1",
+    "night.1.steps=[1, 1, 1, 1, 1, 1, 1, 1, 1, 3521]",
+)
+HALVES = "[{name: cross_entropy, weight: 0.5}, {name: distillation, weight: 0.5}]"
+ACROSS = "[{name: latent_mixing, within_class: false}, {name: latent_jitter}]"
+# as many bytes as 20 activations a class, and half of the nights: a step costs more than ten times a linear layer's
+SHORT = ("generator.latent_dim=160", "generator.store=float16", "wake.replay=64", "night.1.steps=100")
 LINEAR = "network={name: mlp, hidden: []}"
 PUBLISHED = {
     "nearest mean": "0.59 (Embedded-CL)",
@@ -42,26 +54,64 @@ PUBLISHED = {
     "translated features": "FeTrIL: 65.2 (CIFAR-100, ResNet-18 trained on half of it)",
     "20 real features a class": "0.62 (Embedded-CL)",
 }
-# recipe, and what is typed after it; the power of the features
-ARMS: dict[str, tuple[float, tuple[str, ...]]] = {
-    "fine-tuning": (1.0, ("fine_tune", LINEAR, "wake.steps=60")),
-    "nearest mean": (1.0, ("nearest_mean",)),
-    "SLDA": (1.0, ("slda",)),
-    "random projections": (1.0, ("ranpac_like",)),
-    "20 real features a class": (1.0, ("er_features",)),
-    "class Gaussians": (1.0, ("slca_like",)),
-    "translated features": (1.0, ("fetril_like",)),
-    "dreams": (1.0, ("feature_dreams",)),
-    "joint": (1.0, ("joint", LINEAR, "wake.steps=60")),
-    "SLDA, square roots": (0.5, ("slda",)),
-    "dreams, square roots": (0.5, ("feature_dreams",)),
-    "joint, square roots": (0.5, ("joint", LINEAR, "wake.steps=60")),
+
+
+class Arm(NamedTuple):
+    """What is run.
+
+    Attributes:
+        words: a recipe, and what is typed after it.
+        power: to which the features are raised.
+        blocks: last blocks of the network that are trained; with 0 all of it is frozen.
+    """
+
+    words: tuple[str, ...]
+    power: float = 1.0
+    blocks: int = 0
+
+    @property
+    def seen(self) -> tuple[float, int]:
+        """What decides the features: their power, and the blocks that are left out."""
+        return self.power, self.blocks
+
+
+ARMS = {
+    "fine-tuning": Arm(("fine_tune", LINEAR, "wake.steps=60")),
+    "nearest mean": Arm(("nearest_mean",)),
+    "SLDA": Arm(("slda",)),
+    "random projections": Arm(("ranpac_like",)),
+    "20 real features a class": Arm(("er_features",)),
+    "class Gaussians": Arm(("slca_like",)),
+    "translated features": Arm(("fetril_like",)),
+    "dreams": Arm(("feature_dreams",)),
+    "joint": Arm(("joint", LINEAR, "wake.steps=60")),
+    "SLDA, square roots": Arm(("slda",), 0.5),
+    "random projections, square roots": Arm(("ranpac_like",), 0.5),
+    "dreams, square roots": Arm(("feature_dreams",), 0.5),
+    "dreams, square roots, float16": Arm(("feature_dreams", "generator.store=float16"), 0.5),
+    "joint, square roots": Arm(("joint", LINEAR, "wake.steps=60"), 0.5),
+    # where the distance to joint training comes from: as many steps as with dreams, or dreams of one night alone
+    "joint, square roots, 3 600 steps": Arm(("joint", LINEAR, "wake.steps=360"), 0.5),
+    "one last night alone, square roots": Arm(("feature_dreams", *ONE_NIGHT), 0.5),
+    "20 real activations a class, last block trained": Arm(("er_features", "memory.store=float16"), blocks=1),
+    "dreams, last block trained": Arm(("feature_dreams", *SHORT), blocks=1),
+    "joint, last block trained": Arm(("joint", "wake.steps=60"), blocks=1),
 }
 OURS = "dreams, square roots"
+DREAMS = {
+    "days of 150 steps": ("wake.steps=150",),
+    "perturbed at three times the rate": ("night.1.lr_scale=3",),
+    "half by distillation": (f"night.0.objectives={HALVES}", f"night.1.objectives={HALVES}"),
+    "covariances of each class alone": ("generator.pooled=0",),
+    "mixed across classes": (f"night.1.perturbations={ACROSS}",),
+    "perturbed 1.6 times as much": ("night.1.strength=1.6",),
+}
+RIDGES = (0.01, 0.1, 1.0, 3.0, 10.0, 30.0)
 # what was tried on held-out images
-CHOICES: dict[str, tuple[float, tuple[str, ...]]] = {
-    **{f"SLDA {value}": (1.0, ("slda", f"network.shrinkage={value}")) for value in (0.01, 0.1, 0.3, 0.6)},
-    **{f"random projections {value}": (1.0, ("ranpac_like", f"network.ridge={value}")) for value in (0.01, 0.1, 1.0)},
+CHOICES = {
+    **{f"SLDA {value}": Arm(("slda", f"network.shrinkage={value}")) for value in (0.01, 0.1, 0.3, 0.6)},
+    **{f"random projections {value}": Arm(("ranpac_like", f"network.ridge={value}")) for value in RIDGES},
+    **{f"dreams, square roots, {what}": Arm(("feature_dreams", *words), 0.5) for what, words in DREAMS.items()},
 }
 
 
@@ -71,12 +121,13 @@ def main() -> None:
     parser.add_argument("root", nargs="?")
     parser.add_argument("weights", nargs="?")
     parser.add_argument("--only", default="", help="arms whose name holds one of these words, separated by commas")
-    parser.add_argument("--choose", action="store_true")
+    parser.add_argument("--choose", action="store_true", help="score a third of the training images")
+    parser.add_argument("--sixths", action="store_true", help="with --choose, three times a sixth of them")
     words = parser.parse_args()
     torch.set_num_threads(1)
     quiet_lightning()
     if words.choose:
-        choose(words.root, words.weights, words.only)
+        choose(words.root, words.weights, words.only, words.sixths)
         return
     if words.root is not None:
         measure(words.root, words.weights, words.only)
@@ -87,15 +138,14 @@ def main() -> None:
 def measure(root: str, weights: str, only: str) -> None:
     """Make the runs that are not on record, seed by seed, so that the arms of a seed run in turn."""
     start = time.process_time()
-    images = sum(len(part) for part in features(root, weights, 1.0))
+    images = sum(len(part) for part in features(root, weights, 1.0, 0))
     spent = time.process_time() - start
     # only a first computation says what the extraction costs
     extraction = {"images": images, "cpu_seconds": round(spent, 1), "machine": records.machine()}
     records.write(RUNS.path, {"extraction": extraction, **records.read(RUNS.path, {})})
 
     def one(arm: str, seed: int) -> dict[str, Any]:
-        power, words = ARMS[arm]
-        made = run(dealt(*features(root, weights, power), seed), words, seed)
+        made = run(dealt(*features(root, weights, *ARMS[arm].seen), seed), ARMS[arm], seed, weights)
         print(arm, seed, made["score"], flush=True)
         return made
 
@@ -103,18 +153,31 @@ def measure(root: str, weights: str, only: str) -> None:
     RUNS.make([which for which in every if wanted(which[0], only)], one, order=every)
 
 
-def choose(root: str, weights: str, only: str) -> None:
-    """Print the scores of settings on a third of the training images, which no run learnt from."""
-    for name, (power, words) in {**CHOICES, **ARMS}.items():
+def choose(root: str, weights: str, only: str, sixths: bool) -> None:
+    """Print the scores of settings on a third or a sixth of the training images, which no run learnt from."""
+    for name, arm in {**CHOICES, **ARMS}.items():
         if not wanted(name, only):
             continue
         scores = []
-        for seed in SEEDS[:2]:
-            train, _ = features(root, weights, power)
-            learnt, held = hold_out(train, 1 / 3, seed)
+        for seed in SEEDS[: 3 if sixths else 2]:
+            train, _ = features(root, weights, *arm.seen)
+            learnt, held = a_sixth(train, seed) if sixths else hold_out(train, 1 / 3, seed)
             assert isinstance(learnt, TensorSamples) and isinstance(held, TensorSamples)
-            scores.append(run(dealt(learnt, held, seed), words, seed)["score"])
+            scores.append(run(dealt(learnt, held, seed), arm, seed, weights)["score"])
         print(f"{name}: {records.spread(scores)}", flush=True)
+
+
+def a_sixth(train: TensorSamples, seed: int) -> tuple[TensorSamples, TensorSamples]:
+    """All but a sixth of each class, and this sixth; those of six seeds in a row have nothing in common."""
+    learnt, held = [], []
+    for label in train.y.unique().tolist():
+        members = (train.y == label).nonzero().flatten()
+        shuffled = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(label))]
+        each = len(members) // 6
+        first = (seed - SEEDS[0]) % 6 * each
+        held.append(shuffled[first : first + each])
+        learnt += [shuffled[:first], shuffled[first + each :]]
+    return train.subset(torch.cat(learnt)), train.subset(torch.cat(held))
 
 
 def wanted(name: str, only: str) -> bool:
@@ -123,10 +186,14 @@ def wanted(name: str, only: str) -> bool:
 
 
 @functools.cache
-def features(root: str, weights: str, power: float) -> tuple[TensorSamples, TensorSamples]:
-    """Features of all training and test images, from the cache where they were computed before."""
+def features(root: str, weights: str, power: float, blocks: int) -> tuple[TensorSamples, TensorSamples]:
+    """Features of all training and test images, from the cache where they were computed before.
+
+    Args:
+        blocks: last blocks that are left out, so that what they are given takes the place of features.
+    """
     whole = folder(root, experiences=1, size=160, crop=True, channels=3, validation=0.0)
-    (experience,) = embedded(whole, "efficientnet_lite0", weights, power=power).experiences
+    (experience,) = embedded(whole, MODEL, weights, trainable_blocks=blocks or None, power=power).experiences
     assert isinstance(experience.train, TensorSamples) and isinstance(experience.test, TensorSamples)
     return experience.train, experience.test
 
@@ -144,16 +211,19 @@ def given(key: str) -> Stream:
     return _STREAMS[key]
 
 
-def run(stream: Stream, words: tuple[str, ...], seed: int) -> dict[str, Any]:
+def run(stream: Stream, arm: Arm, seed: int, weights: str) -> dict[str, Any]:
     """One run: its score in per cent (the mean over classes), its CPU time and its bytes."""
     _STREAMS["caltech101"] = stream
-    own = {
+    own: dict[str, Any] = {
         "stream": {"name": "reproductions.caltech.given", "key": "caltech101"},
         "problem": {"name": "classification", "average": "classes"},
         "dream_quality": None,
     }
+    if arm.blocks:
+        blocks = {"model": MODEL, "weights": weights, "trainable_blocks": arm.blocks, "inner": True}
+        own["network"] = {"name": "backbone", **blocks}
     with tempfile.TemporaryDirectory() as place:
-        prepared = prepare(config.read(*words, own, seed=seed), Path(place) / "run")
+        prepared = prepare(config.read(*arm.words, own, seed=seed), Path(place) / "run")
         start = time.process_time()
         results = execute(prepared)
         spent = time.process_time() - start
