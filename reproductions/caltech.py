@@ -1,11 +1,11 @@
 """Recipes on features of a pretrained network, Caltech-101 at 160 pixels: the runs behind ``docs/pictures.md``.
 
-    python -m reproductions.caltech ROOT WEIGHTS [--only WORD] [--choose [--sixths]]
+    python -m reproductions.caltech ROOT WEIGHTS [--only NAME ...] [--choose [--sixths]]
 
 ROOT holds ``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, WEIGHTS is the file of EfficientNet-Lite0. Runs that are
 on record in ``docs/measurements/caltech.json`` are left out, so that the script continues where it was stopped. With
-``--choose`` it prints the scores of the settings that were tried, on a third of the training images, and records
-nothing; the test images are read without it alone. Without arguments it prints the table.
+``--choose`` it scores the settings that were tried, on a third or a sixth of the training images, and records them in
+``caltech_choices.json``; the test images are read without it alone. Without arguments it prints the tables.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from reproductions import records
 
 SEEDS = (11, 12, 13, 14, 15)
 RUNS = records.Runs(records.MEASUREMENTS / "caltech.json", ("arm", "seed"))
+CHOSEN = records.Runs(records.MEASUREMENTS / "caltech_choices.json", ("setting", "held_out", "seed"))
 PAGE = records.DOCS / "pictures.md"
 MODEL = "efficientnet_lite0"
 ONE_NIGHT = (
@@ -120,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", nargs="?")
     parser.add_argument("weights", nargs="?")
-    parser.add_argument("--only", default="", help="arms whose name holds one of these words, separated by commas")
+    parser.add_argument("--only", nargs="*", choices=[*CHOICES, *ARMS], default=[*CHOICES, *ARMS], metavar="NAME")
     parser.add_argument("--choose", action="store_true", help="score a third of the training images")
     parser.add_argument("--sixths", action="store_true", help="with --choose, three times a sixth of them")
     words = parser.parse_args()
@@ -128,14 +129,14 @@ def main() -> None:
     quiet_lightning()
     if words.choose:
         choose(words.root, words.weights, words.only, words.sixths)
-        return
-    if words.root is not None:
+    elif words.root is not None:
         measure(words.root, words.weights, words.only)
-    records.write_between(PAGE, "caltech", table(RUNS.all()))
-    print(table(RUNS.all()))
+    for which, text in (("", table(RUNS.all())), ("held out", chosen(CHOSEN.all()))):
+        records.write_between(PAGE, "caltech", text, which)
+        print(text)
 
 
-def measure(root: str, weights: str, only: str) -> None:
+def measure(root: str, weights: str, only: Sequence[str]) -> None:
     """Make the runs that are not on record, seed by seed, so that the arms of a seed run in turn."""
     start = time.process_time()
     images = sum(len(part) for part in features(root, weights, 1.0, 0))
@@ -150,21 +151,37 @@ def measure(root: str, weights: str, only: str) -> None:
         return made
 
     every = [(arm, seed) for seed in SEEDS for arm in ARMS]
-    RUNS.make([which for which in every if wanted(which[0], only)], one, order=every)
+    RUNS.make([which for which in every if which[0] in only], one, order=every)
 
 
-def choose(root: str, weights: str, only: str, sixths: bool) -> None:
-    """Print the scores of settings on a third or a sixth of the training images, which no run learnt from."""
-    for name, arm in {**CHOICES, **ARMS}.items():
-        if not wanted(name, only):
-            continue
-        scores = []
-        for seed in SEEDS[: 3 if sixths else 2]:
-            train, _ = features(root, weights, *arm.seen)
-            learnt, held = a_sixth(train, seed) if sixths else hold_out(train, 1 / 3, seed)
-            assert isinstance(learnt, TensorSamples) and isinstance(held, TensorSamples)
-            scores.append(run(dealt(learnt, held, seed), arm, seed, weights)["score"])
-        print(f"{name}: {records.spread(scores)}", flush=True)
+def choose(root: str, weights: str, only: Sequence[str], sixths: bool) -> None:
+    """Score settings on a third or a sixth of the training images, which no run learnt from."""
+    settings = {**CHOICES, **ARMS}
+
+    def one(name: str, held_out: str, seed: int) -> dict[str, Any]:
+        arm = settings[name]
+        train, _ = features(root, weights, *arm.seen)
+        learnt, held = a_sixth(train, seed) if held_out == "sixth" else hold_out(train, 1 / 3, seed)
+        assert isinstance(learnt, TensorSamples) and isinstance(held, TensorSamples)
+        made = run(dealt(learnt, held, seed), arm, seed, weights)
+        return {key: made[key] for key in ("score", "cpu_seconds")}
+
+    part, seeds = ("sixth", SEEDS[:3]) if sixths else ("third", SEEDS[:2])
+    every = [(name, each, seed) for name in settings for each in ("third", "sixth") for seed in SEEDS]
+    CHOSEN.make([(name, part, seed) for name in settings if name in only for seed in seeds], one, order=every)
+
+
+def chosen(measured: Sequence[dict[str, Any]]) -> str:
+    """What was tried on held-out images: every setting, and its scores on a third and on sixths."""
+    lines = ["| setting | a third held out (%) | a sixth held out (%) |", "|---|---|---|"]
+    for name in {**CHOICES, **ARMS}:
+        found = [
+            [one["score"] for one in measured if (one["setting"], one["held_out"]) == (name, part)]
+            for part in ("third", "sixth")
+        ]
+        if any(found):
+            lines.append(f"| {name} | {' | '.join(records.spread(each) if each else '' for each in found)} |")
+    return "\n".join(lines)
 
 
 def a_sixth(train: TensorSamples, seed: int) -> tuple[TensorSamples, TensorSamples]:
@@ -178,11 +195,6 @@ def a_sixth(train: TensorSamples, seed: int) -> tuple[TensorSamples, TensorSampl
         held.append(shuffled[first : first + each])
         learnt += [shuffled[:first], shuffled[first + each :]]
     return train.subset(torch.cat(learnt)), train.subset(torch.cat(held))
-
-
-def wanted(name: str, only: str) -> bool:
-    """Whether a name holds one of the words, which are separated by commas."""
-    return any(word in name for word in only.split(","))
 
 
 @functools.cache

@@ -274,7 +274,7 @@ def test_the_page_of_the_studies_prints_the_probe_of_rescaled_codes() -> None:
 def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
     runs = caltech.RUNS.all()
     page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
-    assert caltech.table(runs) in page
+    assert caltech.table(runs) in page and caltech.chosen(caltech.CHOSEN.all()) in page
     measured = [(run["arm"], run["seed"]) for run in runs]
     assert len(set(measured)) == len(measured) and {arm for arm, _ in measured} <= set(caltech.ARMS)
     # in a closed form the order of the classes changes nothing
