@@ -22,6 +22,7 @@ from reproductions import (
     language_studies,
     night_schedules,
     nights,
+    official,
     pad_probe,
     papers,
     record_runs,
@@ -96,6 +97,13 @@ def test_the_page_of_records_prints_the_tables_of_the_scripts() -> None:
         assert one["bytes"]["memory"] == 0, "no stored sample"
         assert (one["stream"], one["arm"], one["seed"]) in record_runs.RECORDS.wanted()
         assert one["seed"] != record_trials.SEED, "no setting was chosen on it"
+
+
+def test_a_record_takes_less_time_than_the_official_code_on_the_same_machine() -> None:
+    ours = record_runs.RECORDS.of("records/split_mnist", record_runs.OURS)
+    theirs = [one for one in official.recorded() if one["machine"] == ours[0]["machine"]]
+    assert theirs
+    assert max(one["cpu_seconds"] for one in ours) < min(one["cpu_seconds"] for one in theirs)
 
 
 def test_trials_on_record_are_those_that_the_script_makes() -> None:
