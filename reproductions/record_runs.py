@@ -3,8 +3,9 @@
     python -m reproductions.record_runs DATA_ROOT [--runs DIR] [--jobs N]
 
 Records are configurations in ``configs/records`` that keep no real sample. Every run is a process of its own on one
-thread. Started again, the script continues with the runs that are missing. Without DATA_ROOT it only writes the table
-of what ``docs/measurements/records.json`` holds. What official code takes is measured by ``reproductions.official``.
+thread. Started again, the script continues with the runs that are missing. Without DATA_ROOT it only writes the tables
+of what ``docs/measurements/records.json`` holds, and of the official code's runs, which ``reproductions.official``
+makes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from reproductions import records
+from reproductions import official, records
 from reproductions.comparison import Comparison, Protocol, difference
 
 PAGE = records.DOCS / "records.md"
@@ -36,7 +37,13 @@ def main() -> None:
 
 
 def page() -> str:
-    """The page's table: every record and arm with all that it keeps at its end."""
+    """The page's tables: every record and arm with all that it keeps at its end, and the official code."""
+    machines = records.Machines.of([*RECORDS.runs.all(), *official.recorded()])
+    return "\n".join([*ours(machines), "", *theirs(machines), "", machines.legend])
+
+
+def ours(machines: records.Machines) -> list[str]:
+    """The lines of the table of the records."""
     lines = [
         "| configuration | arm | average accuracy (%) | seeds | dreams perturbed, minus this (points) | CPU seconds "
         "| MB kept |",
@@ -55,11 +62,23 @@ def page() -> str:
                 records.spread([100 * one["average_accuracy"] for one in mine]),
                 ", ".join(str(one["seed"]) for one in mine),
                 "" if found is None else difference(found),
-                RECORDS.machines.seconds(mine),
+                machines.seconds(mine),
                 f"{statistics.mean(sum(one['bytes'].values()) for one in mine) / 1e6:.2f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", RECORDS.machines.legend]) if len(lines) > 2 else "No run is on record yet."
+    return lines
+
+
+def theirs(machines: records.Machines) -> list[str]:
+    """The lines of the table of the official code, a row for each run."""
+    lines = [
+        "| official code of brain-inspired replay | average accuracy (%) | seed | CPU seconds |",
+        "|---|---|---|---|",
+    ]
+    for one in official.recorded():
+        cells = [f"`{one['code']}`", f"{100 * one['average_accuracy']:.2f}", str(one["seed"]), machines.seconds([one])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ from reproductions import (
     night_schedules,
     night_trials,
     nights,
+    official,
     pad_probe,
     papers,
     record_runs,
+    record_trials,
     records,
     stability_gap,
     studies,
@@ -94,12 +96,32 @@ def test_the_page_of_language_models_prints_what_is_kept() -> None:
         assert one["steps"]["wake"] == sum(-(-count // recipe["wake"]["batch_size"]) for count in learnt)
 
 
-def test_the_page_of_records_prints_the_table_of_the_script() -> None:
+def test_the_page_of_records_prints_the_tables_of_the_scripts() -> None:
     page = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
     assert record_runs.page() in page
+    assert record_trials.table() in page
     for one in record_runs.RECORDS.runs.all():
         assert one["bytes"]["memory"] == 0, "no stored sample"
         assert (one["stream"], one["arm"], one["seed"]) in record_runs.RECORDS.wanted()
+        assert one["seed"] != record_trials.SEED, "no setting was chosen on it"
+
+
+def test_a_record_takes_less_time_than_the_official_code_on_the_same_machine() -> None:
+    ours = record_runs.RECORDS.of("records/split_mnist", record_runs.OURS)
+    theirs = [one for one in official.recorded() if one["machine"] == ours[0]["machine"]]
+    assert theirs
+    assert max(one["cpu_seconds"] for one in ours) < min(one["cpu_seconds"] for one in theirs)
+
+
+def test_trials_on_record_are_those_that_the_script_makes() -> None:
+    for one in record_trials.RUNS.all():
+        assert one["command"] == record_trials.command(one["trial"])
+
+
+@pytest.mark.parametrize("configuration", record_trials.CHOSEN)
+def test_a_record_is_the_trial_that_was_chosen(configuration: str) -> None:
+    trial = config.read("split_mnist", *record_trials.TRIALS[record_trials.CHOSEN[configuration]])
+    assert {**config.read(configuration), "name": ""} == {**trial, "name": ""}
 
 
 def test_the_page_of_fine_tuning_prints_what_was_lost() -> None:
