@@ -108,8 +108,11 @@ def megabytes(part: str) -> float:
     return split_mnist(nights.OURS, lambda run: run["bytes"][part] / 1e6)
 
 
-def longest(measure: Callable[[dict[str, Any]], float]) -> float:
-    return statistics.mean(measure(run) for run in record_runs.RECORDS.of("records/split_mnist", record_runs.OURS))
+def record(name: str) -> list[float | None]:
+    """Accuracy in per cent and megabytes kept, on average over the seeds."""
+    runs = record_runs.RECORDS.of(f"records/{name}", record_runs.OURS)
+    kept = statistics.mean(sum(run["bytes"].values()) for run in runs) / 1e6
+    return [100 * statistics.mean(run["average_accuracy"] for run in runs), kept]
 
 
 def official(code: str) -> float:
@@ -215,8 +218,9 @@ def claims() -> list[tuple[str, list[float | None]]]:
         ("91.87 % with that of 2022", [official("continual-learning"), None]),
         ("gives 97.34 % without stored data", [100 * reproduced("RanDumb, 5 000 features")]),
         (
-            "ends at 98.51 % on Split MNIST, same seeds, and keeps 18.0 MB",
-            [longest(lambda run: 100 * run["average_accuracy"]), longest(lambda run: sum(run["bytes"].values()) / 1e6)],
+            "ends at 98.51 % on Split MNIST, same seeds, and keeps 18.0 MB; with one decoder for all classes, whose "
+            "bytes do not grow, at 98.34 % and 12.7 MB",
+            [*record("split_mnist"), *record("split_mnist_constant")],
         ),
         ("6.2 MB at the end", [megabytes("generator")]),
         ("frozen teacher (3.8 MB)", [megabytes("teacher")]),
