@@ -135,8 +135,9 @@ class Comparison:
         """Make one run, unless it is there; what it scored and cost."""
         folder = folders / self.record.stem / stream / f"{arm.replace(' ', '_').replace(',', '')}_{seed}"
         record = folder / "record.json"
-        if record.exists():
-            return json.loads(record.read_text(encoding="utf-8"))
+        there = records.read(record, {})
+        if there.get("command") == self._command(stream, arm, seed):
+            return there
         words = self._words(stream, arm, seed)
         results, seconds = records.run_of([*words, f"data.root={data_root}", "--out", str(folder)], folder)
         measured = {

@@ -46,8 +46,8 @@ def each(factor: float, lengths: Sequence[int] = LENGTHS) -> list[int]:
 LARGE = ("night.0.steps=50", "night.0.batch_size=256", "night.1.batch_size=256", f"night.1.steps={each(0.5)}")
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "`dreams`": (),
-    "half the steps, of 256": LARGE,
-    "half the steps, of 256, rate times 1.5": (*LARGE, "night.0.lr_scale=3", "night.1.lr_scale=3"),
+    "half the steps, batches of 256": LARGE,
+    "half the steps, batches of 256, rate times 1.5": (*LARGE, "night.0.lr_scale=3", "night.1.lr_scale=3"),
     "REM before NREM": night(stage("rem", LENGTHS, from_dawn=0.5), stage("nrem", 100)),
     "two cycles of NREM and REM": night(
         stage("nrem", 50, from_dawn=0.5), stage("rem", each(0.5)), stage("nrem", 50), stage("rem", each(0.5))

@@ -75,8 +75,10 @@ def main() -> None:
 
 def in_equal_time(stream: str) -> str:
     """The table of shorter nights, and what CPU time they take of that of replay by day, in pairs."""
-    taken = {arm: [one["cpu_seconds"] for one in IN_EQUAL_TIME.of(stream, arm)] for arm in (SHORTER, REFERENCE)}
-    ratios = [ours / theirs for ours, theirs in zip(*taken.values(), strict=False)]
+    ours, theirs = (
+        {one["seed"]: one["cpu_seconds"] for one in IN_EQUAL_TIME.of(stream, arm)} for arm in (SHORTER, REFERENCE)
+    )
+    ratios = [ours[seed] / theirs[seed] for seed in ours.keys() & theirs.keys()]
     if not ratios:
         return "No run is on record yet."
     shown = f"{statistics.median(ratios):.2f} (median of pairs, {min(ratios):.2f} to {max(ratios):.2f})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import statistics
 import string
 import subprocess
@@ -56,10 +57,14 @@ def timed(command: Sequence[str], log: Path, minutes: float | None = None) -> tu
 def run_of(words: Sequence[str], folder: Path) -> tuple[dict[str, Any], float]:
     """The results of ``dreamer run`` with these words, in a process of its own, and its CPU seconds.
 
+    A new run (``--out``) begins anew where an attempt was stopped before: the seconds of that one are not known.
+
     Raises:
         SystemExit: when it fails; names the log, which lies beside the folder.
     """
     log = folder.with_suffix(".log")
+    if "--out" in words:
+        shutil.rmtree(folder, ignore_errors=True)
     code, seconds = timed([sys.executable, "-m", "dreamer", "run", "--quiet", *words], log)
     if code:
         raise SystemExit(f"the run failed: dreamer run {' '.join(words)}; see {log}")

@@ -76,12 +76,16 @@ class Trials:
             mine = self.runs.of(trial=trial)
             if not mine:
                 continue
-            above = [score[trial, one["seed"]] - score[reference, one["seed"]] for one in mine]
+            above = [
+                score[trial, seed] - score[reference, seed]
+                for seed in self.seeds
+                if {(trial, seed), (reference, seed)} <= score.keys()
+            ]
             spread = f" ({min(above):+.2f} to {max(above):+.2f})" if len(above) > 1 else ""
             cells = [
                 trial,
                 records.spread([score[trial, one["seed"]] for one in mine]),
-                "" if trial == reference else f"{statistics.mean(above):+.2f}{spread}",
+                f"{statistics.mean(above):+.2f}{spread}" if above and trial != reference else "",
                 ", ".join(str(one["seed"]) for one in mine),
                 machines.seconds(mine),
             ]

@@ -58,7 +58,7 @@ class Affine:
 
 
 def sampled_at(theta: Tensor, height: int, width: int) -> Tensor:
-    """Where affine maps look for each pixel: ``torch.nn.functional.affine_grid`` in a third of its time on a CPU.
+    """Where affine maps look for each pixel, as ``torch.nn.functional.affine_grid`` says, from sums alone.
 
     Args:
         theta: (B, 2, 3) maps, in coordinates that span [-1, 1] along each axis.
@@ -69,7 +69,7 @@ def sampled_at(theta: Tensor, height: int, width: int) -> Tensor:
     >>> sampled_at(torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), 1, 2).tolist()
     [[[[-0.5, 0.0], [0.5, 0.0]]]]
     """
-    # a column's part and a row's part, each small, whose sum is the map
+    # a part for each column and one for each row, added up: a product of small matrices for each image takes longer
     columns = (theta[:, :, 0, None] * _centres(width, theta) + theta[:, :, 2, None]).transpose(1, 2)
     rows = (theta[:, :, 1, None] * _centres(height, theta)).transpose(1, 2)
     return columns[:, None] + rows[:, :, None]

@@ -43,7 +43,7 @@ def in_terminal(cwd: Path, *words: str, until: str | None = None) -> tuple[int, 
     kept = {name: value for name, value in environment().items() if name not in ("COLUMNS", "NO_COLOR")}
     # a session of its own, whose first terminal to be opened sends it the signals of keys
     start = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); os.execv(sys.argv[1], sys.argv[1:])"
-    drawn = "from dreamer.callbacks import progress; progress._REFRESH_SECONDS = 0; progress._AT_MOST = float('inf'); "
+    drawn = "from dreamer.callbacks import progress; progress._REFRESH_SECONDS *= 0; progress._AT_MOST *= 1e9; "
     main = f"{drawn}from dreamer.cli.main import main; main()"
     command = [sys.executable, "-c", start, sys.executable, "-c", main, *words]
     options = {"cwd": cwd, "env": {**kept, "TERM": "xterm"}, "start_new_session": True}

@@ -18,7 +18,7 @@ def test_runs_on_record_are_made_again_only_for_another_command(
 
     def run_of(words: list[str], folder: Path) -> tuple[dict[str, Any], float]:
         ran.append(words)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         metrics = {"average_accuracy": 0.9, "forgetting": 0.1, "sleep_gain": None}
         cost = {"samples": {}, "optimizer_steps": {"wake": 1}, "bytes": {}}
         versions = dict.fromkeys(("python", "torch", "lightning"), "1")
@@ -35,6 +35,9 @@ def test_runs_on_record_are_made_again_only_for_another_command(
     assert make("one", "second", a=(), b=("wake.steps=1",)) == 2
     assert make("one", "third", a=(), b=("wake.steps=2",)) == 2
     # what was one arm is another one now
+    assert make("one", "fourth", a=("wake.steps=2",), b=()) == 4
+    # the folder of an arm may hold what it was before
+    assert make("one", "fourth", a=(), b=("wake.steps=2",)) == 4
     assert make("one", "fourth", a=("wake.steps=2",), b=()) == 4
     # on another machine what is there stays, and says where it was made
     assert make("another", "fifth", a=("wake.steps=2",), b=(), c=()) == 2
