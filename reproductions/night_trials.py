@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reproductions import records
-from reproductions.trials import Trials
+from reproductions.trials import Trials, make_as_typed
 
 SEEDS = (11, 12)
 """Others than those of the README's tables."""
@@ -63,9 +63,14 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "from the weights of dawn": ("night.0.from_dawn=1",),
 }
 NIGHTS = Trials(
-    records.MEASUREMENTS / "night_trials.json", records.DOCS / "strategies.md", "split_mnist", SEEDS, SETTINGS
+    "night_trials",
+    records.MEASUREMENTS / "night_trials.json",
+    records.DOCS / "strategies.md",
+    "split_mnist",
+    SEEDS,
+    SETTINGS,
 )
 
 
 if __name__ == "__main__":
-    NIGHTS.make_as_typed(__doc__)
+    make_as_typed(__doc__, NIGHTS)

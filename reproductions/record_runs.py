@@ -21,10 +21,12 @@ SEEDS = (21, 22, 23, 24, 25)
 """None of them was used to choose a setting."""
 OURS = "dreams perturbed"
 CLEAN = "dreams as they are"
+BOTH = {OURS: (), CLEAN: ("night.1.perturbations=[]",)}
 STREAMS = {
-    "records/split_mnist": Protocol(SEEDS, {OURS: (), CLEAN: ("night.1.perturbations=[]",)}),
+    "records/split_mnist": Protocol(SEEDS, BOTH),
     "records/split_mnist_quick": Protocol(SEEDS, {OURS: ()}),
     "records/split_mnist_constant": Protocol(SEEDS, {OURS: ()}),
+    "records/split_fmnist": Protocol(SEEDS, BOTH),
 }
 RECORDS = Comparison(records.MEASUREMENTS / "records.json", STREAMS, OURS)
 

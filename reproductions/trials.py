@@ -1,11 +1,11 @@
-"""Whole runs of a stream with other settings, scored on held-out training images: what settings are chosen by."""
+"""Whole runs of streams with other settings, scored on held-out training images: what settings are chosen by."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ class Trials:
     """Trials of one stream, each a run per seed, on record with its held-out score alone: test scores are not read.
 
     Attributes:
+        script: which makes them.
         record: file that holds the numbers.
-        page: where their table is.
+        page: where their table is, between the comments that name the script and the stream.
         stream: the configuration that they change.
         seeds: those of the runs, others than those of any table of results.
         settings: words of ``dreamer run`` behind the stream, by the name of the trial; the first one is the reference.
     """
 
+    script: str
     record: Path
     page: Path
     stream: str
@@ -36,26 +38,14 @@ class Trials:
         """The runs on record."""
         return records.Runs(self.record, ("trial", "seed"))
 
-    def make_as_typed(self, what: str) -> None:
-        """Parse a script's command line, make the runs that are missing where it names the data, write the table.
-
-        Args:
-            what: the script's help.
-        """
-        parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("data_root", nargs="?")
-        parser.add_argument("--runs", type=Path, default=Path("runs") / self.record.stem)
-        parser.add_argument("--only", nargs="*", choices=list(self.settings), default=list(self.settings))
-        words = parser.parse_args()
-        if words.data_root is not None:
-            self.runs.drop(lambda one: self.command(one["trial"], one["seed"]) != one["command"])
-            self.runs.make(
-                [(trial, seed) for seed in self.seeds for trial in words.only],
-                lambda *which: self._run(words.data_root, words.runs, *which),
-                order=[(trial, seed) for seed in self.seeds for trial in self.settings],
-            )
-        records.write_between(self.page, self.record.stem, self.table())
-        print(self.table())
+    def make(self, data_root: str, folders: Path, trials: Sequence[str]) -> None:
+        """Make those of these trials that are missing, or were made with other words."""
+        self.runs.drop(lambda one: self.command(one["trial"], one["seed"]) != one["command"])
+        self.runs.make(
+            [(trial, seed) for seed in self.seeds for trial in self.settings if trial in trials],
+            lambda *which: self._run(data_root, folders, *which),
+            order=[(trial, seed) for seed in self.seeds for trial in self.settings],
+        )
 
     def command(self, trial: str, seed: int) -> str:
         """What is typed for a run, but for the data."""
@@ -93,8 +83,29 @@ class Trials:
         return "\n".join([*lines, "", machines.legend])
 
     def _run(self, data_root: str, folders: Path, trial: str, seed: int) -> dict[str, Any]:
-        folder = folders / f"{list(self.settings).index(trial)}_{seed}"
+        folder = folders / self.stream / f"{list(self.settings).index(trial)}_{seed}"
         words = [self.stream, *self.settings[trial], "--seed", str(seed), f"data.root={data_root}"]
         results, seconds = records.run_of([*words, "--out", str(folder)], folder)
         held = statistics.mean(results["accuracy_matrix"]["rows"][-1]["validation"])
         return {"command": self.command(trial, seed), "held_out": held, "cpu_seconds": round(seconds, 1)}
+
+
+def make_as_typed(what: str, *streams: Trials) -> None:
+    """Parse a script's command line, make the runs that are missing where it names the data, write the tables.
+
+    Args:
+        what: the script's help.
+        streams: the trials of each stream.
+    """
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = list(dict.fromkeys(trial for each in streams for trial in each.settings))
+    parser.add_argument("data_root", nargs="?")
+    parser.add_argument("--runs", type=Path, default=Path("runs") / streams[0].script)
+    parser.add_argument("--streams", nargs="*", choices=[each.stream for each in streams])
+    parser.add_argument("--only", nargs="*", choices=names, default=names)
+    words = parser.parse_args()
+    for each in streams:
+        if words.data_root is not None and (words.streams is None or each.stream in words.streams):
+            each.make(words.data_root, words.runs, words.only)
+        records.write_between(each.page, each.script, each.table(), each.stream)
+        print(each.table())

@@ -100,11 +100,12 @@ def test_the_page_of_language_models_prints_what_is_kept() -> None:
 def test_the_page_of_records_prints_the_tables_of_the_scripts() -> None:
     page = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
     assert record_runs.page() in page
-    assert record_trials.TRIALS.table() in page
+    for trials in record_trials.STREAMS:
+        assert trials.table() in page
     for one in record_runs.RECORDS.runs.all():
         assert one["bytes"]["memory"] == 0, "no stored sample"
         assert (one["stream"], one["arm"], one["seed"]) in record_runs.RECORDS.wanted()
-        assert one["seed"] not in record_trials.TRIALS.seeds, "no setting was chosen on it"
+        assert all(one["seed"] not in trials.seeds for trials in record_trials.STREAMS), "no setting was chosen on it"
 
 
 def test_a_record_takes_less_time_than_the_official_code_on_the_same_machine() -> None:
@@ -114,7 +115,9 @@ def test_a_record_takes_less_time_than_the_official_code_on_the_same_machine() -
     assert max(one["cpu_seconds"] for one in ours) < min(one["cpu_seconds"] for one in theirs)
 
 
-@pytest.mark.parametrize("trials", [record_trials.TRIALS, night_trials.NIGHTS], ids=lambda trials: trials.record.stem)
+@pytest.mark.parametrize(
+    "trials", [*record_trials.STREAMS, night_trials.NIGHTS], ids=lambda trials: f"{trials.script}-{trials.stream}"
+)
 def test_trials_on_record_are_those_that_the_script_makes(trials: Trials) -> None:
     for one in trials.runs.all():
         assert one["command"] == trials.command(one["trial"], one["seed"])
@@ -122,7 +125,8 @@ def test_trials_on_record_are_those_that_the_script_makes(trials: Trials) -> Non
 
 @pytest.mark.parametrize("configuration", record_trials.CHOSEN)
 def test_a_record_is_the_trial_that_was_chosen(configuration: str) -> None:
-    trial = config.read("split_mnist", *record_trials.TRIALS.settings[record_trials.CHOSEN[configuration]])
+    trials, chosen = record_trials.CHOSEN[configuration]
+    trial = config.read(trials.stream, *trials.settings[chosen])
     assert {**config.read(configuration), "name": ""} == {**trial, "name": ""}
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reproductions import records
-from reproductions.trials import Trials
+from reproductions.trials import Trials, make_as_typed
 
 HELD_OUT = {("--seed", "11"): [0.5, 0.7], ("wake.steps=9", "--seed", "11"): [0.8, 0.6]}
 
@@ -24,13 +26,14 @@ def trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trials:
 
     monkeypatch.setattr(records, "run_of", run_of)
     page = tmp_path / "page.md"
-    page.write_text("<!-- written by reproductions/tried.py -->\n<!-- until here -->\n", encoding="utf-8")
-    return Trials(tmp_path / "tried.json", page, "digits", (11,), {"as it is": (), "longer days": ("wake.steps=9",)})
+    page.write_text("<!-- written by reproductions/tried.py: digits -->\n<!-- until here -->\n", encoding="utf-8")
+    settings = {"as it is": (), "longer days": ("wake.steps=9",)}
+    return Trials("tried", tmp_path / "tried.json", page, "digits", (11,), settings)
 
 
-def typed(trials: Trials, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+def typed(trials: Trials, monkeypatch: pytest.MonkeyPatch, *words: str, beside: Sequence[Trials] = ()) -> None:
     monkeypatch.setattr(sys, "argv", ["trials", "DIR", *words])
-    trials.make_as_typed("what it is")
+    make_as_typed("what it is", trials, *beside)
 
 
 def test_a_trial_is_recorded_by_its_held_out_score_alone(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +48,17 @@ def test_one_trial_alone_stands_in_the_table_without_a_difference(
 ) -> None:
     typed(trials, monkeypatch, "--only", "longer days")
     assert "| longer days | 70.00 |  | 11 | 12 |" in trials.table() and "as it is |" not in trials.table()
+
+
+def test_each_stream_has_its_own_record_and_table(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    with trials.page.open("a", encoding="utf-8") as page:
+        page.write("<!-- written by reproductions/tried.py: table -->\n<!-- until here -->\n")
+    other = dataclasses.replace(trials, record=trials.record.with_name("other.json"), stream="table")
+    typed(trials, monkeypatch, "--streams", "table", "--only", "longer days", beside=[other])
+    assert trials.runs.all() == []
+    assert [one["command"] for one in other.runs.all()] == ["dreamer run table wake.steps=9 --seed 11"]
+    above, below = trials.page.read_text(encoding="utf-8").split("tried.py: table")
+    assert trials.table() in above and "longer days" not in above and other.table() in below
 
 
 def test_a_trial_with_other_words_than_on_record_is_made_again(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
