@@ -332,3 +332,11 @@ class TestShelf:
     def test_no_stale_key_survives_a_change_of_the_part(self):
         assert planned("split_mnist", "network=small_conv")
         assert "hidden" not in config.read("digits", "network=small_conv")["network"]
+
+
+@pytest.mark.parametrize("stream", ["permuted_mnist", "rotated_mnist"])
+def test_where_places_of_pixels_are_the_task_no_sample_is_moved(stream: str) -> None:
+    read = config.read(stream)
+    lists = ("perturbations", "replay_perturbations")
+    used = [each["name"] for stage in (read["wake"], *read["night"]) for name in lists for each in stage.get(name, [])]
+    assert used == ["latent_mixing"]
