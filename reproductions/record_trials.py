@@ -55,7 +55,22 @@ FASHION = tried(
     "record_trials_split_fmnist.json",
 )
 
-STREAMS = (MNIST, FASHION)
+PERMUTED = tried(
+    "permuted_mnist",
+    {
+        "nights alone, falling rates": (
+            "dreams",
+            *_FALLING,
+            "night.0.steps=100",
+            "night.1.steps=[100,400,600,700,800,900,1000,1100,1200,1300]",
+            "night.1.perturbations=[{name: latent_mixing}]",
+        ),
+        "dreams replayed by day too, falling rates": (*_FALLING, "night.0.steps=100", "night.1.steps=300"),
+    },
+    "record_trials_permuted_mnist.json",
+)
+
+STREAMS = (MNIST, FASHION, PERMUTED)
 CHOSEN = {
     "records/split_mnist": (MNIST, LONGER),
     "records/split_mnist_constant": (MNIST, CONSTANT),
