@@ -23,6 +23,7 @@ import torch
 
 from dreamer import config
 from dreamer.metrics.significance import paired_tests
+from dreamer.networks import WhitenedLinear
 from dreamer.runs.run import execute, prepare, quiet_lightning
 from dreamer.streams.base import Stream, TensorSamples, hold_out
 from dreamer.streams.embedded import embedded
@@ -64,16 +65,22 @@ class Arm(NamedTuple):
         words: a recipe, and what is typed after it.
         power: to which the features are raised.
         blocks: last blocks of the network that are trained; with 0 all of it is frozen.
+        whitened: whiten the features by all training data of the stream, which no learner of a stream has at once.
     """
 
     words: tuple[str, ...]
     power: float = 1.0
     blocks: int = 0
+    whitened: bool = False
 
     @property
     def seen(self) -> tuple[float, int]:
         """What decides the features: their power, and the blocks that are left out."""
         return self.power, self.blocks
+
+    def given(self, train: TensorSamples, test: TensorSamples, seed: int) -> Stream:
+        """The stream of these features."""
+        return dealt(*(whitened(train, test) if self.whitened else (train, test)), seed)
 
 
 ARMS = {
@@ -90,7 +97,9 @@ ARMS = {
     "random projections, square roots": Arm(("ranpac_like",), 0.5),
     "dreams, square roots": Arm(("feature_dreams",), 0.5),
     "dreams, square roots, float16": Arm(("feature_dreams", "generator.store=float16"), 0.5),
+    "whitened dreams, square roots": Arm(("whitened_dreams",), 0.5),
     "joint, square roots": Arm(("joint", LINEAR, "wake.steps=60"), 0.5),
+    "joint, square roots, whitened": Arm(("joint", LINEAR, "wake.steps=60"), 0.5, whitened=True),
     # where the distance to joint training comes from: as many steps as with dreams, or dreams of one night alone
     "joint, square roots, 3 600 steps": Arm(("joint", LINEAR, "wake.steps=360"), 0.5),
     "one last night alone, square roots": Arm(("feature_dreams", *ONE_NIGHT), 0.5),
@@ -146,7 +155,7 @@ def measure(root: str, weights: str, only: Sequence[str]) -> None:
     records.write(RUNS.path, {"extraction": extraction, **records.read(RUNS.path, {})})
 
     def one(arm: str, seed: int) -> dict[str, Any]:
-        made = run(dealt(*features(root, weights, *ARMS[arm].seen), seed), ARMS[arm], seed, weights)
+        made = run(ARMS[arm].given(*features(root, weights, *ARMS[arm].seen), seed), ARMS[arm], seed, weights)
         print(arm, seed, made["score"], flush=True)
         return made
 
@@ -163,7 +172,7 @@ def choose(root: str, weights: str, only: Sequence[str], sixths: bool) -> None:
         train, _ = features(root, weights, *arm.seen)
         learnt, held = a_sixth(train, seed) if held_out == "sixth" else hold_out(train, 1 / 3, seed)
         assert isinstance(learnt, TensorSamples) and isinstance(held, TensorSamples)
-        made = run(dealt(learnt, held, seed), arm, seed, weights)
+        made = run(arm.given(learnt, held, seed), arm, seed, weights)
         return {key: made[key] for key in ("score", "cpu_seconds")}
 
     part, seeds = ("sixth", SEEDS[:3]) if sixths else ("third", SEEDS[:2])
@@ -208,6 +217,15 @@ def features(root: str, weights: str, power: float, blocks: int) -> tuple[Tensor
     (experience,) = embedded(whole, MODEL, weights, trainable_blocks=blocks or None, power=power).experiences
     assert isinstance(experience.train, TensorSamples) and isinstance(experience.test, TensorSamples)
     return experience.train, experience.test
+
+
+def whitened(train: TensorSamples, test: TensorSamples) -> tuple[TensorSamples, TensorSamples]:
+    """Features whitened as ``whitened_dreams`` does it, by the covariance within all classes of the training data."""
+    network = WhitenedLinear(train.x.shape[1:], int(train.y.max()) + 1, shrinkage=0.3)
+    network.absorb(train.x, train.y)
+    network.solve()
+    made = [TensorSamples((part.x - network.centre) @ network.whitener.T, part.y) for part in (train, test)]
+    return made[0], made[1]
 
 
 def dealt(train: TensorSamples, test: TensorSamples, seed: int) -> Stream:

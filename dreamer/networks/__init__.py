@@ -14,6 +14,7 @@ from dreamer.networks.random_projection_ridge import RandomProjectionRidge
 from dreamer.networks.resnet18 import ResNet18
 from dreamer.networks.small_conv import SmallConv
 from dreamer.networks.streaming_lda import StreamingLDA
+from dreamer.networks.whitened_linear import WhitenedLinear
 
 __all__ = [
     "MLP",
@@ -30,5 +31,6 @@ __all__ = [
     "ResNet18",
     "SmallConv",
     "StreamingLDA",
+    "WhitenedLinear",
     "Writer",
 ]

@@ -1,4 +1,4 @@
-"""What classifiers in closed form have in common: linear logits whose weights follow from gathered statistics."""
+"""What classifiers in closed form have in common: logits that follow from gathered statistics."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dreamer.core.arguments import checked
 from dreamer.core.limits import at_least
 
 
 class ClosedForm(nn.Module, ABC):
-    """Base of classifiers that absorb each sample once and solve for their weights when logits are wanted.
+    """Base of classifiers that absorb each sample once and solve for what their logits need when these are wanted.
 
     Children call :meth:`gathered` at the end of their ``absorb``.
 
@@ -38,14 +37,14 @@ class ClosedForm(nn.Module, ABC):
         """Take (B, *S) samples with their (B,) int64 labels into the statistics, each of them once."""
 
     @abstractmethod
-    def line(self) -> tuple[Tensor, Tensor | None]:
-        """(K, H) weights and (K,) bias of the logits, as they were solved for last."""
+    def logits(self, h: Tensor) -> Tensor:
+        """(B, K) logits of (B, H) features, by what was solved for last."""
 
     def solve(self) -> None:
-        """Compute what :meth:`line` gives; nothing where it is the statistics themselves."""
+        """Compute what :meth:`logits` needs; nothing where it is the statistics themselves."""
 
     def gathered(self, fresh: Tensor) -> None:
-        """Count (K,) samples more of each class: weights that were solved for are outdated."""
+        """Count (K,) samples more of each class: what was solved for is outdated."""
         self.count += fresh.to(self.count.dtype)
         self._solved = False
 
@@ -61,7 +60,7 @@ class ClosedForm(nn.Module, ABC):
             self._solved = True
         # half precision would leave nothing of what differs little
         with torch.autocast(h.device.type, enabled=False):
-            logits = functional.linear(h, *self.line())
+            logits = self.logits(h)
         return logits.masked_fill(self.count == 0, torch.finfo(logits.dtype).min)
 
     def forward(self, x: Tensor) -> Tensor:

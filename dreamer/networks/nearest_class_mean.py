@@ -47,6 +47,6 @@ class NearestClassMean(ClosedForm):
             self.mean += (member.T @ h - fresh[:, None] * self.mean) / total[:, None]
         self.gathered(fresh)
 
-    def line(self) -> tuple[Tensor, Tensor]:
-        """(K, H) weights and (K,) bias of the logits."""
-        return self.mean, -0.5 * self.mean.square().sum(dim=1)
+    def logits(self, h: Tensor) -> Tensor:
+        """(B, K) logits of (B, H) features."""
+        return functional.linear(h, self.mean, -0.5 * self.mean.square().sum(dim=1))

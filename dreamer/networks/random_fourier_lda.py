@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamer.core.arguments import checked
-from dreamer.networks.streaming_lda import Shrinkage, StreamingLDA
+from dreamer.networks._class_scatter import Shrinkage
+from dreamer.networks.streaming_lda import StreamingLDA
 
 
 class RandomFourierLDA(StreamingLDA):

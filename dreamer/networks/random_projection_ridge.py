@@ -75,9 +75,9 @@ class RandomProjectionRidge(ClosedForm):
             self.sums.addmm_(member.T.to(h.dtype), h)
         self.gathered(member.sum(dim=0))
 
-    def line(self) -> tuple[Tensor, None]:
-        """(K, H) weights of the logits, which have no bias."""
-        return self.weight, None
+    def logits(self, h: Tensor) -> Tensor:
+        """(B, K) logits of (B, H) features."""
+        return functional.linear(h, self.weight)
 
     def solve(self) -> None:
         """Compute the weights from the statistics, in float64."""

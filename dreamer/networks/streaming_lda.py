@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from dreamer.core.arguments import checked
-from dreamer.networks._closed_form import ClosedForm
+from dreamer.networks._class_scatter import ClassScatter, Shrinkage
 from dreamer.networks.base import doubled
 
-Shrinkage = Literal["oas"] | float
 
-
-class StreamingLDA(ClosedForm):
+class StreamingLDA(ClassScatter):
     """Means of the classes and one covariance within all of them, from which a linear discriminant follows.
 
     Deep streaming LDA over features of a frozen network (Hayes and Kanan 2020, arXiv 1909.01520; ``SLDA_Model.py`` of
@@ -45,65 +41,22 @@ class StreamingLDA(ClosedForm):
     tensor([0, 1])
     """
 
-    mean: Tensor
-    scatter: Tensor
     weight: Tensor
     bias: Tensor
 
     @checked
     def __init__(self, sample_shape: Sequence[int], num_classes: int, shrinkage: Shrinkage = "oas"):
-        super().__init__(num_classes)
-        if shrinkage != "oas" and not 0 < float(shrinkage) <= 1:
-            raise ValueError(f"expected 'oas' or a shrinkage in (0, 1], got {shrinkage}")
-        self.shrinkage = shrinkage
-        features = math.prod(sample_shape)
-        self.register_buffer("mean", torch.zeros(num_classes, features))
-        self.register_buffer("scatter", torch.zeros(features, features))
-        self.register_buffer("weight", torch.zeros(num_classes, features), persistent=False)
+        super().__init__(sample_shape, num_classes, shrinkage)
+        self.register_buffer("weight", torch.zeros_like(self.mean), persistent=False)
         self.register_buffer("bias", torch.zeros(num_classes), persistent=False)
 
-    @torch.no_grad()
-    def absorb(self, x: Tensor, y: Tensor) -> None:
-        """Take samples into the statistics, each of them once.
-
-        Args:
-            x: (B, *S) samples.
-            y: (B,) int64 labels.
-        """
-        h = self.features(x)
-        member = functional.one_hot(y, len(self.count)).to(h.dtype)
-        # differences of nearly equal numbers: half precision would leave nothing of them
-        with torch.autocast(x.device.type, enabled=False):
-            fresh = member.sum(dim=0)
-            total = self.count + fresh
-            fraction = fresh / total.clamp_min(1)
-            mean = member.T @ h / fresh.clamp_min(1)[:, None]
-            shift = mean - self.mean
-            rows = torch.cat([h - mean[y], (self.count * fraction).sqrt()[:, None] * shift])
-            self.scatter.addmm_(rows.T, rows)
-        self.mean += fraction[:, None] * shift
-        self.gathered(fresh)
-
-    def line(self) -> tuple[Tensor, Tensor]:
-        """(K, H) weights and (K,) bias of the logits."""
-        return self.weight, self.bias
+    def logits(self, h: Tensor) -> Tensor:
+        """(B, K) logits of (B, H) features."""
+        return functional.linear(h, self.weight, self.bias)
 
     def solve(self) -> None:
         """Compute weights and bias from the statistics, in float64."""
-        covariance = doubled(self.scatter) / int(self.count.sum().clamp_min(1))
-        # a variance of 0 (one sample per class) leaves the nearest mean in Euclidean distance
-        level = covariance.diagonal().mean().clamp_min(1e-12)
-        fraction = self._fraction(covariance, level)
-        covariance.mul_(1 - fraction).diagonal().add_(fraction * level)
         mean = doubled(self.mean)
-        weight = torch.cholesky_solve(mean.T, torch.linalg.cholesky(covariance)).T
+        weight = torch.cholesky_solve(mean.T, torch.linalg.cholesky(self.covariance())).T
         self.weight.copy_(weight)
         self.bias.copy_(-0.5 * (mean * weight).sum(dim=1))
-
-    def _fraction(self, covariance: Tensor, level: Tensor) -> float:
-        """The shrinkage: the given one, or the oracle approximating one of Chen et al. (2010)."""
-        if self.shrinkage != "oas":
-            return float(self.shrinkage)
-        power = torch.linalg.vector_norm(covariance).square() / covariance.numel()
-        excess = (int(self.count.sum()) + 1) * (power - level.square() / len(covariance))
-        return float(((power + level.square()) / excess).clamp_max(1)) if excess > 0 else 1.0

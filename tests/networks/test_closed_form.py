@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from sklearn.covariance import OAS
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -26,6 +27,7 @@ from dreamer.networks.nearest_class_mean import NearestClassMean
 from dreamer.networks.random_fourier_lda import RandomFourierLDA
 from dreamer.networks.random_projection_ridge import RandomProjectionRidge
 from dreamer.networks.streaming_lda import StreamingLDA
+from dreamer.networks.whitened_linear import WhitenedLinear
 from dreamer.stages.absorb import Absorb
 from dreamer.streams.digits import digits
 
@@ -98,7 +100,7 @@ def test_the_ridge_is_its_closed_form() -> None:
     assert (network(tested).argmax(dim=1) == labels).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("network", [StreamingLDA, NearestClassMean, RandomProjectionRidge])
+@pytest.mark.parametrize("network", [StreamingLDA, WhitenedLinear, NearestClassMean, RandomProjectionRidge])
 def test_what_was_never_absorbed_never_wins_and_state_is_all_there_is(network: Any) -> None:
     one, other = network((1, 8, 8), 10), network((1, 8, 8), 10)
     x, y = joined("test")
@@ -109,6 +111,38 @@ def test_what_was_never_absorbed_never_wins_and_state_is_all_there_is(network: A
     assert torch.equal(one(x), other(x))
     absorbed(one, x[y == 3], y[y == 3])
     assert (one(x[y == 3]).argmax(dim=1) == 3).any(), "what is absorbed counts at once"
+
+
+def test_the_whitened_layer_sees_what_scipy_whitens() -> None:
+    torch.manual_seed(0)
+    network = WhitenedLinear((1, 8, 8), 10, shrinkage=0.2)
+    (x, y), tested = joined("train"), joined("test")[0]
+    few = y < 5
+    absorbed(network, x[few], y[few])
+    h, labels = x[few].flatten(1).double().numpy(), y[few].numpy()
+    means = np.stack([h[labels == label].mean(axis=0) for label in range(5)])
+    covariance = np.cov((h - means[labels]).T, bias=True)
+    covariance = 0.8 * covariance + 0.2 * np.trace(covariance) / 64 * np.eye(64)
+    lower = scipy.linalg.cholesky(covariance, lower=True)
+    z = scipy.linalg.solve_triangular(lower, (tested.flatten(1).double().numpy() - means.mean(axis=0)).T, lower=True)
+    whitened = torch.from_numpy(math.sqrt(np.trace(covariance) / 64) * z.T).float()
+    assert torch.allclose(network(tested)[:, :5], network.head(whitened)[:, :5], rtol=1e-4, atol=1e-4)
+    assert (network(tested)[:, 5:] == LOWEST).all()
+
+
+def test_training_moves_the_whitened_layer_and_leaves_the_statistics() -> None:
+    torch.manual_seed(0)
+    (x, y), (tested, labels) = joined("train"), joined("test")
+    network = absorbed(WhitenedLinear((1, 8, 8), 10, shrinkage=0.1), x, y)
+    before = copy.deepcopy(network.state_dict())
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        functional.cross_entropy(network(x), y).backward()
+        optimizer.step()
+    after = network.state_dict()
+    assert [name for name in after if not torch.equal(after[name], before[name])] == ["head.weight", "head.bias"]
+    assert (network(tested).argmax(dim=1) == labels).float().mean() > 0.93
 
 
 def test_a_ridge_of_nothing_is_refused() -> None:
