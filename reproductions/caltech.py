@@ -15,7 +15,7 @@ import functools
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +108,11 @@ ARMS = {
     "joint, last block trained": Arm(("joint", "wake.steps=60"), blocks=1),
 }
 OURS = "dreams, square roots"
+# what else is compared: with equal bytes, and in the same space
+BESIDE = {
+    "dreams, last block trained": "20 real activations a class, last block trained",
+    "whitened dreams, square roots": "joint, square roots, whitened",
+}
 DREAMS = {
     "days of 150 steps": ("wake.steps=150",),
     "perturbed at three times the rate": ("night.1.lr_scale=3",),
@@ -286,17 +291,26 @@ def table(measured: Sequence[dict[str, Any]]) -> str:
         if not mine:
             continue
         theirs = scores(measured, arm)
-        both = sorted(ours.keys() & theirs.keys())
-        apart = "-"
-        if arm != OURS and len(both) > 1:
-            found = paired_tests([[ours[seed] - theirs[seed] for seed in both]])[0]
-            apart = f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+        apart = "-" if arm == OURS else above(ours, theirs)
         megabytes = statistics.mean(sum(one["bytes"].values()) for one in mine) / 1e6
         lines.append(
             f"| {arm} | {records.spread(list(theirs.values()))} | {apart} | {machines.seconds(mine)} | {megabytes:.1f} "
             f"| {PUBLISHED.get(arm, '-')} |"
         )
-    return "\n".join([*lines, "", machines.legend])
+    besides = [
+        f"- {arm}, above {other}: {above(scores(measured, arm), scores(measured, other))}"
+        for arm, other in BESIDE.items()
+    ]
+    return "\n".join([*lines, "", machines.legend, "", *besides])
+
+
+def above(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+    """What ours is above theirs in the class orders of both, with its 95 % interval."""
+    both = sorted(ours.keys() & theirs.keys())
+    if len(both) < 2:
+        return "-"
+    found = paired_tests([[ours[seed] - theirs[seed] for seed in both]])[0]
+    return f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
 
 
 if __name__ == "__main__":
