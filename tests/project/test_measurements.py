@@ -305,8 +305,9 @@ def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
     assert caltech.table(runs) in page and caltech.chosen(caltech.CHOSEN.all()) in page
     measured = [(run["arm"], run["seed"]) for run in runs]
     assert len(set(measured)) == len(measured) and {arm for arm, _ in measured} <= set(caltech.ARMS)
-    bullets = re.findall(r"^- (?:They do not reach|With the last block).*?(?=\n- )", page, re.DOTALL | re.MULTILINE)
-    assert len(bullets) == 2
+    begins = "They do not reach|Whitened dreams|With the last block"
+    bullets = re.findall(rf"^- (?:{begins}).*?(?=\n- )", page, re.DOTALL | re.MULTILINE)
+    assert len(bullets) == 3
     for bullet in bullets:
         typed = set(re.findall(r"\d+\.\d+", bullet))
         assert typed and not typed - set(re.findall(r"\d+\.\d+", caltech.table(runs)))
