@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     EVALUATION = 15
     DREAM_QUALITY = 16
     TEXT = 17
+    PATCHES = 18
 
 
 def mix(*keys: int) -> int:

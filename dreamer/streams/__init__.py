@@ -22,6 +22,7 @@ from dreamer.streams.hugging_face import hugging_face
 from dreamer.streams.mnist_domains import permuted_mnist, rotated_mnist
 from dreamer.streams.online import online
 from dreamer.streams.passing import from_iterable
+from dreamer.streams.patch_features import patch_features
 from dreamer.streams.repeated import repeated
 from dreamer.streams.split import split_by_class, split_stream
 from dreamer.streams.table import table
@@ -55,6 +56,7 @@ __all__ = [
     "make_stream",
     "materialise",
     "online",
+    "patch_features",
     "permuted_mnist",
     "repeated",
     "rotated_mnist",

@@ -22,6 +22,7 @@ from dreamer.streams.embedded import embedded
 from dreamer.streams.folder import folder
 from dreamer.streams.hugging_face import hugging_face
 from dreamer.streams.online import online
+from dreamer.streams.patch_features import patch_features
 from dreamer.streams.repeated import repeated
 from dreamer.streams.table import table
 from dreamer.streams.text import text
@@ -39,6 +40,7 @@ _CHANGES: dict[str, Callable[..., Stream]] = {
     "blurred": blurred,
     "embedded": embedded,
     "online": online,
+    "patch_features": patch_features,
     "repeated": repeated,
 }
 
