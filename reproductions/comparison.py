@@ -25,10 +25,12 @@ class Protocol:
     Attributes:
         seeds: those of the runs; none of them was used to choose a setting.
         arms: arguments of ``dreamer run`` behind the name of the stream.
+        within: folder of the data root that holds the stream's data.
     """
 
     seeds: tuple[int, ...]
     arms: Mapping[str, tuple[str, ...]]
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ class Comparison:
         if there.get("command") == self._command(stream, arm, seed):
             return there
         words = self._words(stream, arm, seed)
-        results, seconds = records.run_of([*words, f"data.root={data_root}", "--out", str(folder)], folder)
+        root = Path(data_root) / self.streams[stream].within
+        results, seconds = records.run_of([*words, f"data.root={root}", "--out", str(folder)], folder)
         measured = {
             "command": self._command(stream, arm, seed),
             "machine": records.machine(),

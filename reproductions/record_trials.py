@@ -10,25 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reproductions import records
+from reproductions import patch_runs, records
 from reproductions.trials import Trials, make_as_typed
 
 
-def tried(stream: str, settings: Mapping[str, tuple[str, ...]], record: str) -> Trials:
+def tried(stream: str, settings: Mapping[str, tuple[str, ...]], record: str, within: str = "") -> Trials:
     """The trials of a stream, on record in a file of docs/measurements."""
     page = records.DOCS / "records.md"
-    return Trials("record_trials", records.MEASUREMENTS / record, page, stream, seeds=(11,), settings=settings)
+    return Trials("record_trials", records.MEASUREMENTS / record, page, stream, (11,), settings, within)
 
 
 _FALLING = ("wake.lr_scale=2", "wake.anneal=0.02", "night.1.batch_size=256", "night.1.anneal=0.01")
 _LARGER = ("generator.hidden=[800]", *_FALLING)
 LONGER = "a larger generator, falling rates, longer nights"
 CONSTANT = "one decoder for all classes, longer days, shorter nights"
+BY_DAY_TOO = "as that, and dreams replayed by day too, for as many samples in all"
+# nights as in `interleaved`: the day has not moved the weights away, so they start from them, at the day's rate
+_PLAIN_NIGHTS = ("night.0.from_dawn=0", "night.0.lr_scale=1", "night.1.lr_scale=1")
+BY_DAY_PLAIN = "as that, and nights start from dusk's weights at the day's rate"
 MNIST = tried(
     "split_mnist",
     {
         "`dreams`": (),
         LONGER: (*_LARGER, "night.1.steps=[100,900,1900,2900,4000]"),
+        BY_DAY_TOO: (*_LARGER, "wake.replay=256", "night.1.steps=1160"),
+        BY_DAY_PLAIN: (*_LARGER, "wake.replay=256", "night.1.steps=1160", *_PLAIN_NIGHTS),
         CONSTANT: (
             *_LARGER,
             "generator.continual=distil",
@@ -41,6 +47,7 @@ MNIST = tried(
 
 _CLOTHES = (*_LARGER, "night.1.steps=[100,500,900,1300,1700]")
 SMALL_MAPS = "a larger generator, falling rates, small affine maps"
+SMALL_MAPS_BY_DAY = "small affine maps, and dreams replayed by day too, for as many samples in all"
 SHIFTS_AND_FLIPS = "as that, with shifts by a pixel and flips in place of the maps"
 FASHION = tried(
     "split_fmnist",
@@ -51,6 +58,15 @@ FASHION = tried(
             "night.1.perturbations=[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]",
         ),
         SHIFTS_AND_FLIPS: (*_CLOTHES, "night.1.perturbations=[{name: crop_flip, padding: 1}]"),
+        SMALL_MAPS_BY_DAY: (
+            *_CLOTHES,
+            "night.1.perturbations=[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]",
+            "wake.replay=128",
+            "wake.replay_perturbations=[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]",
+            "night.1.steps=500",
+        ),
+        "`patch_dreams`": ("patch_dreams",),
+        "`patch_dreams`, statistics alone": patch_runs.CLOSED_FORM,
     },
     "record_trials_split_fmnist.json",
 )
@@ -70,7 +86,24 @@ PERMUTED = tried(
     "record_trials_permuted_mnist.json",
 )
 
-STREAMS = (MNIST, FASHION, PERMUTED)
+_SHORT = ("night.1.steps=250", "night.1.batch_size=128", "night.1.lr_scale=1")
+PICTURES = tried(
+    "folder",
+    {
+        "`patch_dreams`": ("patch_dreams", *patch_runs.PICTURES),
+        "shorter nights, 128 components": (
+            "patch_dreams",
+            *patch_runs.PICTURES,
+            "generator.latent_dim=128",
+            *_SHORT,
+        ),
+        "statistics alone": (*patch_runs.CLOSED_FORM, *patch_runs.PICTURES),
+    },
+    "record_trials_folder.json",
+    within="cifar10",
+)
+
+STREAMS = (MNIST, FASHION, PERMUTED, PICTURES)
 CHOSEN = {
     "records/split_mnist": (MNIST, LONGER),
     "records/split_mnist_constant": (MNIST, CONSTANT),

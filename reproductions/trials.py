@@ -24,6 +24,7 @@ class Trials:
         stream: the configuration that they change.
         seeds: those of the runs, others than those of any table of results.
         settings: words of ``dreamer run`` behind the stream, by the name of the trial; the first one is the reference.
+        within: folder of the data root that holds the stream's data.
     """
 
     script: str
@@ -32,6 +33,7 @@ class Trials:
     stream: str
     seeds: tuple[int, ...]
     settings: Mapping[str, tuple[str, ...]]
+    within: str = ""
 
     @property
     def runs(self) -> records.Runs:
@@ -84,7 +86,7 @@ class Trials:
 
     def _run(self, data_root: str, folders: Path, trial: str, seed: int) -> dict[str, Any]:
         folder = folders / self.stream / f"{list(self.settings).index(trial)}_{seed}"
-        words = [self.stream, *self.settings[trial], "--seed", str(seed), f"data.root={data_root}"]
+        words = [self.stream, *self.settings[trial], "--seed", str(seed), f"data.root={Path(data_root) / self.within}"]
         results, seconds = records.run_of([*words, "--out", str(folder)], folder)
         held = statistics.mean(results["accuracy_matrix"]["rows"][-1]["validation"])
         return {"command": self.command(trial, seed), "held_out": held, "cpu_seconds": round(seconds, 1)}

@@ -26,6 +26,7 @@ from reproductions import (
     official,
     pad_probe,
     papers,
+    patch_runs,
     record_runs,
     record_trials,
     records,
@@ -105,6 +106,15 @@ def test_the_page_of_records_prints_the_tables_of_the_scripts() -> None:
     for one in record_runs.RECORDS.runs.all():
         assert one["bytes"]["memory"] == 0, "no stored sample"
         assert (one["stream"], one["arm"], one["seed"]) in record_runs.RECORDS.wanted()
+        assert all(one["seed"] not in trials.seeds for trials in record_trials.STREAMS), "no setting was chosen on it"
+
+
+@pytest.mark.parametrize("stream", patch_runs.STREAMS)
+def test_the_page_of_records_prints_dreams_of_patches(stream: str) -> None:
+    assert patch_runs.table(stream) in (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
+    for one in patch_runs.RUNS.runs.all():
+        assert one["bytes"]["memory"] == 0, "no stored sample"
+        assert (one["stream"], one["arm"], one["seed"]) in patch_runs.RUNS.wanted()
         assert all(one["seed"] not in trials.seeds for trials in record_trials.STREAMS), "no setting was chosen on it"
 
 

@@ -16,7 +16,7 @@ import pytest
 from dreamer.core.text import MINUS
 from dreamer.generators import ClassConditionalVAE
 from dreamer.metrics.significance import Paired, paired_tests
-from reproductions import domains, fine_tuning, nights, record_runs
+from reproductions import domains, fine_tuning, nights, patch_runs, record_runs
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8").replace(MINUS, "-")
@@ -113,6 +113,14 @@ def record(name: str, arm: str = record_runs.OURS) -> list[float | None]:
     runs = record_runs.RECORDS.of(f"records/{name}", arm)
     kept = statistics.mean(sum(run["bytes"].values()) for run in runs) / 1e6
     return [100 * statistics.mean(run["average_accuracy"] for run in runs), kept]
+
+
+PATCHES = (patch_runs.OURS, patch_runs.STATISTICS)
+
+
+def of_patches(stream: str, arm: str) -> float:
+    """Accuracy in per cent, on average over the seeds."""
+    return 100 * statistics.mean(run["average_accuracy"] for run in patch_runs.RUNS.of(stream, arm))
 
 
 def official(code: str) -> float:
@@ -227,6 +235,11 @@ def claims() -> list[tuple[str, list[float | None]]]:
         (
             "On Split Fashion-MNIST the larger one ends at 85.43 % (unperturbed: 84.57 %)",
             [record("split_fmnist", arm)[0] for arm in (record_runs.OURS, record_runs.CLEAN)],
+        ),
+        (
+            "Split CIFAR-10 (JPEG) ends at 68.96 % and Split Fashion-MNIST at 90.76 %; a linear discriminant of the "
+            "same statistics, without nights, at 69.43 % and 90.14 %",
+            [None, *(of_patches(stream, arm) for arm in PATCHES for stream in patch_runs.STREAMS)],
         ),
         ("6.2 MB at the end", [megabytes("generator")]),
         ("frozen teacher (3.8 MB)", [megabytes("teacher")]),

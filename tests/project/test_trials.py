@@ -61,6 +61,18 @@ def test_each_stream_has_its_own_record_and_table(trials: Trials, monkeypatch: p
     assert trials.table() in above and "longer days" not in above and other.table() in below
 
 
+def test_a_stream_finds_its_data_in_its_own_folder(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def run_of(words: list[str], folder: Path) -> tuple[dict[str, Any], float]:
+        seen.extend(word for word in words if word.startswith("data.root"))
+        return {"accuracy_matrix": {"rows": [{"validation": [0.5]}]}}, 1.0
+
+    monkeypatch.setattr(records, "run_of", run_of)
+    typed(dataclasses.replace(trials, within="cifar10"), monkeypatch, "--only", "as it is")
+    assert seen == ["data.root=DIR/cifar10"]
+
+
 def test_a_trial_with_other_words_than_on_record_is_made_again(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
     typed(trials, monkeypatch)
     first, other = trials.runs.all()
