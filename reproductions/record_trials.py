@@ -97,6 +97,7 @@ PICTURES = tried(
             "generator.latent_dim=128",
             *_SHORT,
         ),
+        "all 1 800 components": ("patch_dreams", *patch_runs.PICTURES, "generator.latent_dim=1800"),
         "statistics alone": (*patch_runs.CLOSED_FORM, *patch_runs.PICTURES),
     },
     "record_trials_folder.json",
