@@ -23,14 +23,15 @@ OURS = "dreams perturbed"
 CLEAN = "dreams as they are"
 BY_DAY = "dreams by day too"
 BOTH = {OURS: (), CLEAN: ("night.1.perturbations=[]",)}
-# as many samples in all: those by day are taken off the nights
-_CLOTHES_BY_DAY = "wake.replay_perturbations=[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]"
+SMALL_MAPS = "[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]"
+"""The perturbation of ``records/split_fmnist``."""
+# dreams by day: as many samples in all, so those by day are taken off the nights
 STREAMS = {
     "records/split_mnist": Protocol(SEEDS, {**BOTH, BY_DAY: ("wake.replay=256", "night.1.steps=1160")}),
     "records/split_mnist_quick": Protocol(SEEDS, {OURS: ()}),
     "records/split_mnist_constant": Protocol(SEEDS, BOTH),
     "records/split_fmnist": Protocol(
-        SEEDS, {**BOTH, BY_DAY: ("wake.replay=128", _CLOTHES_BY_DAY, "night.1.steps=500")}
+        SEEDS, {**BOTH, BY_DAY: ("wake.replay=128", f"wake.replay_perturbations={SMALL_MAPS}", "night.1.steps=500")}
     ),
 }
 RECORDS = Comparison(records.MEASUREMENTS / "records.json", STREAMS, OURS)

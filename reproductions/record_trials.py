@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reproductions import patch_runs, records
+from reproductions import patch_runs, record_runs, records
 from reproductions.trials import Trials, make_as_typed
 
 
@@ -55,14 +55,14 @@ FASHION = tried(
         "`dreams`": (),
         SMALL_MAPS: (
             *_CLOTHES,
-            "night.1.perturbations=[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]",
+            f"night.1.perturbations={record_runs.SMALL_MAPS}",
         ),
         SHIFTS_AND_FLIPS: (*_CLOTHES, "night.1.perturbations=[{name: crop_flip, padding: 1}]"),
         SMALL_MAPS_BY_DAY: (
             *_CLOTHES,
-            "night.1.perturbations=[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]",
+            f"night.1.perturbations={record_runs.SMALL_MAPS}",
             "wake.replay=128",
-            "wake.replay_perturbations=[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]",
+            f"wake.replay_perturbations={record_runs.SMALL_MAPS}",
             "night.1.steps=500",
         ),
         "`patch_dreams`": ("patch_dreams",),
@@ -86,7 +86,6 @@ PERMUTED = tried(
     "record_trials_permuted_mnist.json",
 )
 
-_SHORT = ("night.1.steps=250", "night.1.batch_size=128", "night.1.lr_scale=1")
 PICTURES = tried(
     "folder",
     {
@@ -95,7 +94,9 @@ PICTURES = tried(
             "patch_dreams",
             *patch_runs.PICTURES,
             "generator.latent_dim=128",
-            *_SHORT,
+            "night.1.steps=250",
+            "night.1.batch_size=128",
+            "night.1.lr_scale=1",
         ),
         "all 1 800 components": ("patch_dreams", *patch_runs.PICTURES, "generator.latent_dim=1800"),
         "statistics alone": (*patch_runs.CLOSED_FORM, *patch_runs.PICTURES),

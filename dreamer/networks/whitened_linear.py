@@ -19,8 +19,8 @@ class WhitenedLinear(ClassScatter):
     By day :meth:`absorb` gathers means and covariance, exactly and without forgetting, as
     :class:`~dreamer.networks.streaming_lda.StreamingLDA` does; the layer learns by gradient. Whitening lengthens the
     directions in which samples of a class differ little, and there classes are told apart best. Training follows long
-    directions first. ``s`` is the root of the mean variance, so
-    that features keep their size, and c is the mean of the classes' means.
+    directions first. ``s`` is the root of the mean variance, so that features keep their size, and c is the mean of the
+    classes' means.
 
     The whitened space moves with every day. Let the first stage of a night begin ``from_scratch``: the layer is then
     learnt anew, and the statistics stay.

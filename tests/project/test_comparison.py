@@ -11,6 +11,19 @@ from reproductions import records
 from reproductions.comparison import Comparison, Protocol
 
 
+def test_a_stream_finds_its_data_in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Seen(Exception):
+        pass
+
+    def run_of(words: list[str], folder: Path) -> tuple[dict[str, Any], float]:
+        raise Seen(*(word for word in words if word.startswith("data.root")))
+
+    monkeypatch.setattr(records, "run_of", run_of)
+    protocol = Protocol((1,), {"a": ()}, within="cifar10")
+    with pytest.raises(Seen, match=r"^data\.root=data/cifar10$"):
+        Comparison(tmp_path / "record.json", {"folder": protocol}, "a").make("data", tmp_path, 1)
+
+
 def test_runs_on_record_are_made_again_only_for_another_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ def test_a_layer_answers_as_the_formula_says_step_by_step() -> None:
     assert np.allclose(found.numpy(), np.array(expected).transpose(2, 0, 1), atol=1e-4)
 
 
-def test_filters_are_whitened_patches_pulled_together() -> None:
+def test_filters_tell_two_kinds_of_patches_apart() -> None:
     """Patches of two kinds, far apart and with a little noise: each is the best answered by a filter of its own."""
     rng = torch.Generator().manual_seed(0)
     kinds = torch.randn(2, 1, 4, 4, generator=rng)
@@ -72,7 +72,7 @@ def test_the_seed_decides_the_filters() -> None:
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 
-def test_a_flat_image_has_no_answer_but_the_threshold_and_is_finite() -> None:
+def test_flat_images_have_finite_features() -> None:
     flat = torch.full((8, 1, 6, 6), 255, dtype=torch.uint8)
     labels = torch.arange(8) % 4
     found = features(patch_features(from_tensors(flat, labels, flat, labels, experiences=2, scale=1 / 255), **SMALL))
