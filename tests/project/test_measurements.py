@@ -24,6 +24,7 @@ from reproductions import (
     night_trials,
     nights,
     official,
+    on_features,
     pad_probe,
     papers,
     patch_runs,
@@ -312,7 +313,7 @@ def test_the_page_of_the_studies_prints_the_probe_of_rescaled_codes() -> None:
 def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
     runs = caltech.RUNS.all()
     page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
-    assert caltech.table(runs) in page and caltech.chosen(caltech.CHOSEN.all()) in page
+    assert caltech.table(runs) in page and caltech.chosen() in page
     measured = [(run["arm"], run["seed"]) for run in runs]
     assert len(set(measured)) == len(measured) and {arm for arm, _ in measured} <= set(caltech.ARMS)
     begins = "They do not reach|Whitened dreams|With the last block"
@@ -322,7 +323,7 @@ def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
         typed = set(re.findall(r"\d+\.\d+", bullet))
         assert typed and not typed - set(re.findall(r"\d+\.\d+", caltech.table(runs)))
     # in a closed form the order of the classes changes nothing
-    assert len(set(caltech.scores(runs, "SLDA").values())) == 1
+    assert len(set(on_features.scores(runs, "SLDA").values())) == 1
     extraction = records.read(caltech.RUNS.path, {})["extraction"]
     each = 1000 * extraction["cpu_seconds"] / extraction["images"]
     assert (
