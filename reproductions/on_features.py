@@ -56,7 +56,7 @@ class Pictures:
         stream: its name.
         size: of the pictures, in pixels.
         experiences: their number; the seed decides the order of the classes.
-        runs: those on record, by arm and seed, with what the extraction cost.
+        runs: those on record, by arm and seed.
         tried: scores of settings on held-out training images, by setting, part and seed.
     """
 
@@ -70,12 +70,6 @@ class Pictures:
         self, root: str, weights: str, arms: Mapping[str, Arm], seeds: Sequence[int], only: Sequence[str]
     ) -> None:
         """Make the runs that are not on record, seed by seed, so that the arms of a seed run in turn."""
-        start = time.process_time()
-        images = sum(len(part) for part in self.features(root, weights, 1.0, 0))
-        spent = time.process_time() - start
-        # only a first computation says what the extraction costs
-        extraction = {"images": images, "cpu_seconds": round(spent, 1), "machine": records.machine()}
-        records.write(self.runs.path, {"extraction": extraction, **records.read(self.runs.path, {})})
 
         def one(name: str, seed: int) -> dict[str, Any]:
             arm = arms[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from dreamer.streams.base import Samples, Stream, TensorSamples, refuse_passing
 
 # samples after which what was computed is written, so that little is lost when a long computation is stopped
 _AT_ONCE = 1024
+_BATCH = 64
+# numbers in the samples that a CPU sees at a time: python -m reproductions.feature_batches
+_NUMBERS = 650_000
 
 
 class PicturedFeatures(TensorSamples):
@@ -55,7 +59,7 @@ def embedded(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     power: float = 1.0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str = "cpu",
     cache: bool = True,
 ) -> Stream:
@@ -79,7 +83,8 @@ def embedded(
         power: to which features are raised, above 0: 0.5 makes those of rectified layers, which are never negative,
             more nearly Gaussian (Yang et al. 2021, arXiv 2101.06395, with Tukey's ladder of powers). What stands before
             ``trainable_blocks`` is left as it is.
-        batch_size: samples that the model sees at a time.
+        batch_size: samples that the model sees at a time; None means 64, and on a CPU fewer of large ones, which is
+            faster there.
         device: where it sees them.
         cache: keep the features of a named model on disk, and take them from there; those of a module of your own are
             computed anew, because its code may have changed.
@@ -102,13 +107,14 @@ def embedded(
     )
     backbone = backbone.to(device).eval()
     # the code of somebody's own module is nothing that could be compared
+    at_a_time = _at_a_time(stream.sample_shape, backbone, device) if batch_size is None else batch_size
     kept = FeatureCache(_Key(model, backbone)) if cache and isinstance(model, str) else None
     seen: dict[int, Samples] = {}
 
     def see(samples: Samples) -> Samples:
         # pieces of one experience share their test data
         if id(samples) not in seen:
-            features = _features(samples, backbone, kept, batch_size)
+            features = _features(samples, backbone, kept, at_a_time)
             if trainable_blocks is None:
                 features = _powered(features, power)
             seen[id(samples)] = TensorSamples(features, samples.y.cpu(), group=getattr(samples, "group", None))
@@ -132,6 +138,19 @@ def embedded(
     return replace(
         stream, name=f"{stream.name} embedded", experiences=experiences, sample_shape=experiences[0].train.sample_shape
     )
+
+
+def _at_a_time(sample_shape: Sequence[int], backbone: Backbone, device: str) -> int:
+    """How many samples the model sees at a time, unless somebody says so.
+
+    What a layer puts out for many large pictures fills more than 32 MB, and glibc hands every such block back to the
+    system, which fills the next one with zeros: on a CPU that takes longer than the layer.
+    """
+    if torch.device(device).type != "cpu":
+        return _BATCH
+    channels, *sides = sample_shape
+    shown = [backbone.channels or channels, *(sides if backbone.size is None else [backbone.size] * 2)]
+    return max(1, min(_BATCH, _NUMBERS // math.prod(shown)))
 
 
 def _powered(features: Tensor, power: float) -> Tensor:

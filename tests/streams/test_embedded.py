@@ -209,3 +209,12 @@ def test_held_out_features_keep_the_pictures_that_they_are_of(trainable_blocks: 
     some = held.with_labels(held.y + 5).subset(torch.tensor([3, 1]))
     assert torch.equal(next(some.of.batches([torch.arange(2)])).x.flatten(1), some.x)
     assert not isinstance(experience.train, PicturedFeatures), "nothing that is trained on is held twice"
+
+
+@pytest.mark.parametrize(("size", "most"), [(None, 12), (160, 8), (224, 4)])
+def test_a_cpu_sees_few_large_pictures_at_a_time(size: int | None, most: int, computed: list[int]) -> None:
+    found = embedded(stream(), MODEL, size=size, cache=False)
+    assert max(computed) == min(most, len(found.experiences[0].train))
+    assert torch.allclose(
+        features(found), features(embedded(stream(), MODEL, size=size, cache=False, batch_size=3)), atol=1e-5
+    )
