@@ -17,7 +17,9 @@ from reproductions import (
     arithmetic,
     caltech,
     capacity,
+    cifar10_features,
     domains,
+    feature_batches,
     fine_tuning,
     language_studies,
     night_schedules,
@@ -329,6 +331,17 @@ def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
     assert (
         f"{extraction['cpu_seconds']:.0f} CPU seconds for {extraction['images']:,} images, {each:.0f} ms each" in page
     )
+
+
+def test_the_page_of_pictures_prints_what_cifar10_gave_and_pictures_at_a_time() -> None:
+    page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
+    assert cifar10_features.table() in page and cifar10_features.chosen() in page and feature_batches.table() in page
+    measured = [(run["arm"], run["seed"]) for run in cifar10_features.RUNS.all()]
+    assert len(set(measured)) == len(measured) == len(cifar10_features.ARMS) * len(cifar10_features.SEEDS)
+    assert not set(cifar10_features.CHOOSING) & set(cifar10_features.SEEDS)
+    words = page.split("## CIFAR-10")[1].split("<!-- until here -->")[1].split("All settings")[0]
+    typed = set(re.findall(r"\d+\.\d\d", words))
+    assert typed and not typed - set(re.findall(r"\d+\.\d+", cifar10_features.table()))
 
 
 def test_the_page_of_trust_prints_what_was_tried() -> None:
