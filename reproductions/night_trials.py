@@ -59,6 +59,9 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "features distilled too": night(
         stage("nrem", 100, from_dawn=0.5, objectives=FEATURES), stage("rem", LENGTHS, objectives=FEATURES)
     ),
+    "dreams moved on to where the learner is least sure": (
+        "night.1.perturbations=[{name: affine}, {name: adversarial, epsilon: 0.1, steps: 1}]",
+    ),
     "from the weights of dusk": ("night.0.from_dawn=0",),
     "from the weights of dawn": ("night.0.from_dawn=1",),
 }

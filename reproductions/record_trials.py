@@ -71,6 +71,8 @@ FASHION = tried(
     "record_trials_split_fmnist.json",
 )
 
+_TAUGHT = "[{name: soft_targets}]"
+LONG_DAYS = "2 x 1 000 units, days of 3 000 steps, 256 dreams a step with soft targets alone, short nights"
 PERMUTED = tried(
     "permuted_mnist",
     {
@@ -82,6 +84,17 @@ PERMUTED = tried(
             "night.1.perturbations=[{name: latent_mixing}]",
         ),
         "dreams replayed by day too, falling rates": (*_FALLING, "night.0.steps=100", "night.1.steps=300"),
+        LONG_DAYS: (
+            "network.hidden=[1000,1000]",
+            "generator.hidden=[800]",
+            "trainer.precision=bf16-mixed",
+            *("wake.steps=3000", "wake.anneal=0.02", "wake.replay=256", "wake.replay_weight=experience"),
+            f"wake.replay_objectives={_TAUGHT}",
+            *("night.0.steps=100", "night.0.batch_size=256", "night.0.lr_scale=0.3"),
+            f"night.0.objectives={_TAUGHT}",
+            *("night.1.steps=300", "night.1.batch_size=256", "night.1.lr_scale=0.3", "night.1.anneal=0.02"),
+            f"night.1.objectives={_TAUGHT}",
+        ),
     },
     "record_trials_permuted_mnist.json",
 )
@@ -110,6 +123,7 @@ CHOSEN = {
     "records/split_mnist": (MNIST, LONGER),
     "records/split_mnist_constant": (MNIST, CONSTANT),
     "records/split_fmnist": (FASHION, SMALL_MAPS),
+    "records/permuted_mnist": (PERMUTED, LONG_DAYS),
 }
 """The configurations that are trials taken as they were; ``records/split_mnist_quick`` is none of these."""
 
