@@ -237,6 +237,10 @@ def claims() -> list[tuple[str, list[float | None]]]:
             [record("split_fmnist", arm)[0] for arm in (record_runs.OURS, record_runs.CLEAN)],
         ),
         (
+            "units ends at 97.91 % and keeps 42.3 MB",
+            record("permuted_mnist"),
+        ),
+        (
             "Split CIFAR-10 (JPEG) ends at 68.96 % and Split Fashion-MNIST at 90.76 %; a linear discriminant of the "
             "same statistics, without nights, at 69.43 % and 90.14 %",
             [None, *(of_patches(stream, arm) for arm in PATCHES for stream in patch_runs.STREAMS)],
