@@ -11,16 +11,17 @@ on record in ``docs/measurements/caltech.json`` are left out, so that the script
 from __future__ import annotations
 
 import argparse
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from dreamer.runs.run import quiet_lightning
-from dreamer.streams.base import TensorSamples, hold_out
+from dreamer.streams.base import TensorSamples
 from reproductions import on_features, records
-from reproductions.on_features import LINEAR, Arm, Pictures, above, scores
+from reproductions.on_features import LINEAR, Arm, Held, Pictures, a_share, above, scores
 
 SEEDS = (11, 12, 13, 14, 15)
 RUNS = records.Runs(records.MEASUREMENTS / "caltech.json", ("arm", "seed"))
@@ -95,13 +96,6 @@ CHOICES = {
 }
 
 
-def a_third(train: TensorSamples, seed: int) -> tuple[TensorSamples, TensorSamples]:
-    """Two thirds of the images, and the others."""
-    learnt, held = hold_out(train, 1 / 3, seed)
-    assert isinstance(learnt, TensorSamples) and isinstance(held, TensorSamples)
-    return learnt, held
-
-
 def a_sixth(train: TensorSamples, seed: int) -> tuple[TensorSamples, TensorSamples]:
     """All but a sixth of each class, and this sixth; those of six seeds in a row have nothing in common."""
     learnt, held = [], []
@@ -116,7 +110,7 @@ def a_sixth(train: TensorSamples, seed: int) -> tuple[TensorSamples, TensorSampl
 
 
 SETTINGS = {**CHOICES, **ARMS}
-PARTS = {"third": a_third, "sixth": a_sixth}
+PARTS: Mapping[str, Held] = {"third": functools.partial(a_share, 1 / 3), "sixth": a_sixth}
 
 
 def main() -> None:

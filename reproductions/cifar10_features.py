@@ -11,13 +11,14 @@ prints the tables.
 from __future__ import annotations
 
 import argparse
+import functools
+from collections.abc import Mapping
 
 import torch
 
 from dreamer.runs.run import quiet_lightning
-from dreamer.streams.base import TensorSamples, hold_out
 from reproductions import on_features, records
-from reproductions.on_features import LINEAR, Arm, Pictures, above, scores
+from reproductions.on_features import LINEAR, Arm, Held, Pictures, a_share, above, scores
 
 SEEDS = (21, 22, 23, 24, 25)
 """None of them was used to choose a setting."""
@@ -69,14 +70,7 @@ CHOICES = {
 }
 
 
-def a_tenth(train: TensorSamples, seed: int) -> tuple[TensorSamples, TensorSamples]:
-    """Nine tenths of the images, and the others."""
-    learnt, held = hold_out(train, 0.1, seed)
-    assert isinstance(learnt, TensorSamples) and isinstance(held, TensorSamples)
-    return learnt, held
-
-
-PARTS = {"tenth": a_tenth}
+PARTS: Mapping[str, Held] = {"tenth": functools.partial(a_share, 0.1)}
 
 
 def main() -> None:

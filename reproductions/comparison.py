@@ -113,12 +113,11 @@ class Comparison:
             mine = self.of(stream, arm)
             if not mine:
                 continue
-            gains = [100 * one["sleep_gain"] for one in mine if one["sleep_gain"] is not None]
             replayed = sum(count for kind, count in mine[0]["samples"].items() if kind != "wake")
             cells = [
                 arm,
                 records.spread([100 * one["average_accuracy"] for one in mine]),
-                records.spread(gains, 1) if gains else "",
+                gain(mine, 1),
                 records.spread([100 * one["forgetting"] for one in mine], 1),
                 f"{replayed:,}",
                 machines.seconds(mine),
@@ -168,6 +167,12 @@ def numbers(results: Mapping[str, Any]) -> dict[str, Any]:
         "bytes": results["cost"]["bytes"],
         "versions": {name: results["versions"][name] for name in ("python", "torch", "lightning")},
     }
+
+
+def gain(runs: Sequence[Mapping[str, Any]], digits: int) -> str:
+    """What a night gained in some runs, in percentage points; empty where there was none."""
+    gains = [100 * one["sleep_gain"] for one in runs if one["sleep_gain"] is not None]
+    return records.spread(gains, digits) if gains else ""
 
 
 def difference(paired: Paired) -> str:

@@ -33,7 +33,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="measure nothing")
     if not parser.parse_args().table:
         torch.set_num_threads(1)
-        RUNS.make([(m, p, b, r) for m in MODELS for p in PIXELS for r in range(ROUNDS) for b in BATCHES], measured)
+        wanted = [(m, p, b, r) for m in MODELS for p in PIXELS for r in range(ROUNDS) for b in BATCHES]
+        RUNS.make(wanted, lambda model, pixels, batch, number: measured(model, pixels, batch))
     records.write_between(PAGE, "feature_batches", table())
     print(table())
 
@@ -47,9 +48,8 @@ def network(model: str, pixels: int) -> Backbone:
     return made
 
 
-def measured(model: str, pixels: int, batch: int, number: int) -> dict[str, Any]:
+def measured(model: str, pixels: int, batch: int) -> dict[str, Any]:
     """CPU milliseconds that a picture takes, and those of them that the system takes."""
-    del number
     seen, pictures = network(model, pixels), torch.rand(PICTURES, 3, pixels, pixels)
     before = resource.getrusage(resource.RUSAGE_SELF)
     with torch.inference_mode():

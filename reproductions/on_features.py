@@ -18,7 +18,7 @@ from dreamer import config
 from dreamer.metrics.significance import paired_tests
 from dreamer.networks import WhitenedLinear
 from dreamer.runs.run import execute, prepare
-from dreamer.streams.base import Stream, TensorSamples
+from dreamer.streams.base import Stream, TensorSamples, hold_out
 from dreamer.streams.embedded import embedded
 from dreamer.streams.folder import folder
 from dreamer.streams.split import split_stream
@@ -109,17 +109,9 @@ class Pictures:
             wanted, one, order=[(name, part, seed) for name in settings for part in parts for seed in seeds]
         )
 
-    @functools.cache  # noqa: B019 - a script has one or two of these, and ends
     def features(self, root: str, weights: str, power: float, blocks: int) -> tuple[TensorSamples, TensorSamples]:
-        """Features of all training and test images, from the cache where they were computed before.
-
-        Args:
-            blocks: last blocks that are left out, so that what they are given takes the place of features.
-        """
-        whole = folder(root, experiences=1, size=self.size, crop=True, channels=3, validation=0.0)
-        (experience,) = embedded(whole, MODEL, weights, trainable_blocks=blocks or None, power=power).experiences
-        assert isinstance(experience.train, TensorSamples) and isinstance(experience.test, TensorSamples)
-        return experience.train, experience.test
+        """See :func:`features`."""
+        return features(root, weights, self.size, power, blocks)
 
     def run(self, train: TensorSamples, test: TensorSamples, arm: Arm, seed: int, weights: str) -> dict[str, Any]:
         """One run: its score, the mean over classes in per cent, its CPU time and its bytes."""
@@ -149,6 +141,26 @@ class Pictures:
             "steps": sum(results["cost"]["optimizer_steps"].values()),
             "bytes": results["cost"]["bytes"],
         }
+
+
+@functools.cache
+def features(root: str, weights: str, size: int, power: float, blocks: int) -> tuple[TensorSamples, TensorSamples]:
+    """Features of all training and test images, from the cache where they were computed before.
+
+    Args:
+        blocks: last blocks that are left out, so that what they are given takes the place of features.
+    """
+    whole = folder(root, experiences=1, size=size, crop=True, channels=3, validation=0.0)
+    (experience,) = embedded(whole, MODEL, weights, trainable_blocks=blocks or None, power=power).experiences
+    assert isinstance(experience.train, TensorSamples) and isinstance(experience.test, TensorSamples)
+    return experience.train, experience.test
+
+
+def a_share(share: float, train: TensorSamples, seed: int) -> tuple[TensorSamples, TensorSamples]:
+    """What is learnt from, and the share of the images that is held out; with ``functools.partial`` a :data:`Held`."""
+    learnt, held = hold_out(train, share, seed)
+    assert isinstance(learnt, TensorSamples) and isinstance(held, TensorSamples)
+    return learnt, held
 
 
 def whitened(train: TensorSamples, test: TensorSamples) -> tuple[TensorSamples, TensorSamples]:

@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 
 from reproductions import official, records
-from reproductions.comparison import Comparison, Protocol, difference
+from reproductions.comparison import Comparison, Protocol, difference, gain
 
 PAGE = records.DOCS / "records.md"
 SEEDS = (21, 22, 23, 24, 25)
@@ -25,14 +25,14 @@ BY_DAY = "dreams by day too"
 BOTH = {OURS: (), CLEAN: ("night.1.perturbations=[]",)}
 SMALL_MAPS = "[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]"
 """The perturbation of ``records/split_fmnist``."""
-# dreams by day: as many samples in all, so those by day are taken off the nights
+# as many samples in all, so those by day are taken off the nights
+DIGITS_BY_DAY = ("wake.replay=256", "night.1.steps=1160")
+CLOTHES_BY_DAY = ("wake.replay=128", f"wake.replay_perturbations={SMALL_MAPS}", "night.1.steps=500")
 STREAMS = {
-    "records/split_mnist": Protocol(SEEDS, {**BOTH, BY_DAY: ("wake.replay=256", "night.1.steps=1160")}),
+    "records/split_mnist": Protocol(SEEDS, {**BOTH, BY_DAY: DIGITS_BY_DAY}),
     "records/split_mnist_quick": Protocol(SEEDS, {OURS: ()}),
     "records/split_mnist_constant": Protocol(SEEDS, BOTH),
-    "records/split_fmnist": Protocol(
-        SEEDS, {**BOTH, BY_DAY: ("wake.replay=128", f"wake.replay_perturbations={SMALL_MAPS}", "night.1.steps=500")}
-    ),
+    "records/split_fmnist": Protocol(SEEDS, {**BOTH, BY_DAY: CLOTHES_BY_DAY}),
     "records/permuted_mnist": Protocol(SEEDS, {OURS: ()}),
 }
 RECORDS = Comparison(records.MEASUREMENTS / "records.json", STREAMS, OURS)
@@ -71,7 +71,7 @@ def ours(machines: records.Machines) -> list[str]:
                 records.spread([100 * one["average_accuracy"] for one in mine]),
                 ", ".join(str(one["seed"]) for one in mine),
                 "" if found is None else difference(found),
-                records.spread([100 * one["sleep_gain"] for one in mine]),
+                gain(mine, 2),
                 machines.seconds(mine),
                 f"{statistics.mean(sum(one['bytes'].values()) for one in mine) / 1e6:.2f}",
             ]

@@ -33,8 +33,8 @@ MNIST = tried(
     {
         "`dreams`": (),
         LONGER: (*_LARGER, "night.1.steps=[100,900,1900,2900,4000]"),
-        BY_DAY_TOO: (*_LARGER, "wake.replay=256", "night.1.steps=1160"),
-        BY_DAY_PLAIN: (*_LARGER, "wake.replay=256", "night.1.steps=1160", *_PLAIN_NIGHTS),
+        BY_DAY_TOO: (*_LARGER, *record_runs.DIGITS_BY_DAY),
+        BY_DAY_PLAIN: (*_LARGER, *record_runs.DIGITS_BY_DAY, *_PLAIN_NIGHTS),
         CONSTANT: (
             *_LARGER,
             "generator.continual=distil",
@@ -61,9 +61,7 @@ FASHION = tried(
         SMALL_MAPS_BY_DAY: (
             *_CLOTHES,
             f"night.1.perturbations={record_runs.SMALL_MAPS}",
-            "wake.replay=128",
-            f"wake.replay_perturbations={record_runs.SMALL_MAPS}",
-            "night.1.steps=500",
+            *record_runs.CLOTHES_BY_DAY,
         ),
         "`patch_dreams`": ("patch_dreams",),
         "`patch_dreams`, statistics alone": patch_runs.CLOSED_FORM,
