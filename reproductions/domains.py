@@ -46,7 +46,9 @@ def main() -> None:
         wanted = runs_of(map(int, words.seeds.split(",")))
         if words.changes:
             with ThreadPoolExecutor(words.jobs) as pool:
-                made = pool.map(lambda which: run(words.data_root, words.runs, *which, words.changes), wanted)
+                made = pool.map(
+                    lambda which: run(words.data_root, words.runs, which[0], which[1], words.changes), wanted
+                )
                 print(tables([RUNS.named(which, numbers) for which, numbers in zip(wanted, made, strict=True)]))
             return
         RUNS.make(wanted, lambda arm, seed: run(words.data_root, words.runs, arm, seed), words.jobs, runs_of(SEEDS))

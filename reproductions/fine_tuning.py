@@ -21,7 +21,7 @@ from reproductions import records
 RUNS = records.Runs(records.MEASUREMENTS / "fine_tuning.json", ("strength", "replay"))
 PAGE = records.DOCS / "fine_tuning.md"
 EXAMPLE = records.DOCS.parent / "examples" / "fine_tune_language_model.py"
-STRENGTHS: Mapping[str, float] = {"mild": 3e-4, "as the example": 1e-3, "hard": 3e-3}
+STRENGTHS: dict[str, float] = {"mild": 3e-4, "as the example": 1e-3, "hard": 3e-3}
 """Learning rates of AdamW."""
 STEPS = 60
 REPLAY = 4

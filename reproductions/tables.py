@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,7 @@ SMALL = (
 )
 
 
-def _exchanged(family: str, what: str, common: tuple[str, ...], rows: dict[str, tuple[str, ...]]) -> Group:
+def _exchanged(family: str, what: str, common: tuple[str, ...], rows: Mapping[str, tuple[str, ...]]) -> Group:
     """A table in which one part after another takes the same place."""
     return Group(
         f"{family}, one exchanged for another",

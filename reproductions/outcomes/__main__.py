@@ -109,7 +109,8 @@ def serve(names: list[str], jobs: int, base: Path) -> int:
     matplotlib.use("agg")
     torch.set_num_threads(1)
     assert not {"dreamer", "avalanche"} & {name.partition(".")[0] for name in sys.modules}
-    waiting, busy = list(names), {}
+    waiting = list(names)
+    busy: dict[int, tuple[str, float]] = {}
     while waiting or busy:
         if waiting and len(busy) < jobs:
             name = waiting.pop(0)
@@ -146,7 +147,7 @@ def alone(name: str, folder: Path) -> int:
         if name not in PICTURED:
             from matplotlib.figure import Figure
 
-            Figure.savefig = lambda figure, path, **options: Path(path).touch()  # type: ignore[assignment]
+            Figure.savefig = lambda figure, path, **options: Path(path).touch()  # type: ignore[method-assign]
         outcome = (CASES | PROCESSES)[name]()
     except BaseException:
         traceback.print_exc()

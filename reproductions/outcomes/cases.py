@@ -18,7 +18,7 @@ def command(*words: str) -> None:
     from dreamer.cli.main import main as dreamer
 
     sys.argv = ["dreamer", *words]
-    code = 0
+    code: str | int = 0
     try:
         dreamer()
     except SystemExit as left:
@@ -157,7 +157,8 @@ def resumed() -> Outcome:
     plain = yaml.safe_load(written.read_text())
     del plain["trainer"]["max_steps"]
     written.write_text(yaml.safe_dump(plain, sort_keys=False))
-    command("run", "--resume", str(folder), "--quiet")
+    # a run without that limit is another one, so it has to be said
+    command("run", "--resume", str(folder), "--force", "--quiet")
     last = of_folder(folder)
     assert last["complete"]
     whole = of_folder(run(*words, *rarely, *smaller, folder="whole"))

@@ -108,10 +108,8 @@ def of_results(results: Outcome) -> Outcome:
     }
 
 
-def of_csv(path: Path) -> Outcome | None:
+def of_csv(path: Path) -> Outcome:
     """Every column by its content; the names are there to be read, and are not compared."""
-    if not path.is_file():
-        return None
     with path.open(newline="") as file:
         lines = list(csv.reader(file))
     columns = {name: together(cells) for name, *cells in zip(*lines, strict=True) if not TIMES.search(name)}
@@ -134,4 +132,5 @@ def of_folder(folder: Path) -> Outcome:
     """All that a run folder holds."""
     outcome = of_results(json.loads((folder / "results.json").read_text()))
     outcome |= of_checkpoint(folder / "checkpoints" / "last.ckpt")
-    return outcome | {"logged": of_csv(folder / "metrics.csv")}
+    table = folder / "metrics.csv"
+    return outcome | {"logged": of_csv(table) if table.is_file() else None}

@@ -18,7 +18,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from reproductions.outcomes.fingerprints import Outcome, divided, hashed, heap, of_checkpoint, of_results
 
-QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+QUIET: dict[str, Any] = {
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "accelerator": "cpu",
+}
 
 
 def resumed_script() -> Outcome:
@@ -96,14 +101,16 @@ def sleep_callback(stop: int | None = None) -> Outcome:
 
         def train_dataloader(self) -> DataLoader:
             x, y = self.learnt
+            assert self.trainer is not None
             epoch = self.trainer.current_epoch
             now = y // 2 == epoch
             order = torch.Generator().manual_seed(epoch)
             return DataLoader(TensorDataset(x[now], y[now]), batch_size=16, shuffle=True, generator=order)
 
     class Classifier(pl.LightningModule):
-        def __init__(self) -> None:
+        def __init__(self, tested: tuple[torch.Tensor, torch.Tensor]) -> None:
             super().__init__()
+            self.tested = tested
             self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
             self.rows: list[list[float]] = []
 
@@ -117,7 +124,7 @@ def sleep_callback(stop: int | None = None) -> Outcome:
             return loss
 
         def on_train_epoch_end(self) -> None:
-            x, y = self.trainer.datamodule.tested
+            x, y = self.tested
             right = self(x).argmax(dim=1) == y
             self.rows.append([float(right[y // 2 == index].float().mean()) for index in range(5)])
 
@@ -129,12 +136,15 @@ def sleep_callback(stop: int | None = None) -> Outcome:
         pl.seed_everything(1, verbose=False)
         memory = ClassBalanced(100)
         generator = ClassConditionalVAE((8, 8), 10, latent_dim=8, hidden=(50,), components=2)
-        stages = [NREM(steps=10, batch_size=32), REM(steps=15, batch_size=32, perturbations=[LatentMixing()])]
-        learner, sleep = Classifier(), SleepCallback(stages, memory, generator)
+        stages: list[NREM | REM] = [
+            NREM(steps=10, batch_size=32),
+            REM(steps=15, batch_size=32, perturbations=[LatentMixing()]),
+        ]
+        data = Digits()
+        learner, sleep = Classifier(data.tested), SleepCallback(stages, memory, generator)
         trainer = pl.Trainer(
             max_epochs=5, max_steps=max_steps, callbacks=[sleep], reload_dataloaders_every_n_epochs=1, **QUIET
         )
-        data = Digits()
         trainer.fit(learner, datamodule=data, ckpt_path=start, weights_only=False) if start else trainer.fit(
             learner, data
         )
@@ -194,17 +204,17 @@ def dream_plugin() -> Outcome:
         from avalanche.training.supervised import Naive
     shape, classes = (1, 8, 8), 10
 
-    def dataset(x: torch.Tensor, y: torch.Tensor) -> TensorDataset:
-        data = TensorDataset(x, y)
-        data.targets = y.tolist()
-        return data
+    class Labelled(TensorDataset):
+        def __init__(self, x: torch.Tensor, y: torch.Tensor) -> None:
+            super().__init__(x, y)
+            self.targets = y.tolist()
 
     bunch = load_digits()
     x, y = torch.from_numpy(bunch.images).float().div(16).unsqueeze(1), torch.from_numpy(bunch.target)
     tested = torch.arange(len(y)) % 5 == 0
     with muted():
         benchmark = nc_benchmark(
-            dataset(x[~tested], y[~tested]), dataset(x[tested], y[tested]), n_experiences=5, task_labels=False, seed=4
+            Labelled(x[~tested], y[~tested]), Labelled(x[tested], y[tested]), n_experiences=5, task_labels=False, seed=4
         )
         torch.manual_seed(0)
         network = MLP(shape, classes, hidden=[100])
