@@ -62,6 +62,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "dreams moved on to where the learner is least sure": (
         "night.1.perturbations=[{name: affine}, {name: adversarial, epsilon: 0.1, steps: 1}]",
     ),
+    "nights half as long": (f"night.1.steps={each(0.5)}",),
+    "nights twice as long": (f"night.1.steps={each(2)}",),
     "from the weights of dusk": ("night.0.from_dawn=0",),
     "from the weights of dawn": ("night.0.from_dawn=1",),
 }

@@ -22,18 +22,23 @@ SEEDS = (21, 22, 23, 24, 25)
 OURS = "dreams perturbed"
 CLEAN = "dreams as they are"
 BY_DAY = "dreams by day too"
+ALONE = "nights alone"
 BOTH = {OURS: (), CLEAN: ("night.1.perturbations=[]",)}
 SMALL_MAPS = "[{name: affine, degrees: 4, shift: 0.03, zoom: 0.05, shear: 3}]"
 """The perturbation of ``records/split_fmnist``."""
 # as many samples in all, so those by day are taken off the nights
 DIGITS_BY_DAY = ("wake.replay=256", "night.1.steps=1160")
 CLOTHES_BY_DAY = ("wake.replay=128", f"wake.replay_perturbations={SMALL_MAPS}", "night.1.steps=500")
+QUICK_BY_DAY = ("wake.replay=128", "night.1.steps=250")
+CONSTANT_BY_DAY = ("wake.replay=128", "night.1.steps=700")
+# as many samples in all, so those by day are put on the nights
+PERMUTED_NIGHTS = ("wake.replay=0", "night.1.steps=[300,660,1320,1980,2640,3300,3960,4620,5280,5940]")
 STREAMS = {
     "records/split_mnist": Protocol(SEEDS, {**BOTH, BY_DAY: DIGITS_BY_DAY}),
-    "records/split_mnist_quick": Protocol(SEEDS, {OURS: ()}),
-    "records/split_mnist_constant": Protocol(SEEDS, BOTH),
+    "records/split_mnist_quick": Protocol(SEEDS, {**BOTH, BY_DAY: QUICK_BY_DAY}),
+    "records/split_mnist_constant": Protocol(SEEDS, {**BOTH, BY_DAY: CONSTANT_BY_DAY}),
     "records/split_fmnist": Protocol(SEEDS, {**BOTH, BY_DAY: CLOTHES_BY_DAY}),
-    "records/permuted_mnist": Protocol(SEEDS, {OURS: ()}),
+    "records/permuted_mnist": Protocol(SEEDS, {**BOTH, ALONE: PERMUTED_NIGHTS}),
 }
 RECORDS = Comparison(records.MEASUREMENTS / "records.json", STREAMS, OURS)
 

@@ -14,16 +14,19 @@ from reproductions import patch_runs, record_runs, records
 from reproductions.trials import Trials, make_as_typed
 
 
-def tried(stream: str, settings: Mapping[str, tuple[str, ...]], record: str, within: str = "") -> Trials:
+def tried(
+    stream: str, settings: Mapping[str, tuple[str, ...]], record: str, within: str = "", title: str = ""
+) -> Trials:
     """The trials of a stream, on record in a file of docs/measurements."""
     page = records.DOCS / "records.md"
-    return Trials("record_trials", records.MEASUREMENTS / record, page, stream, (11,), settings, within)
+    return Trials("record_trials", records.MEASUREMENTS / record, page, stream, (11,), settings, within, title)
 
 
 _FALLING = ("wake.lr_scale=2", "wake.anneal=0.02", "night.1.batch_size=256", "night.1.anneal=0.01")
 _LARGER = ("generator.hidden=[800]", *_FALLING)
 LONGER = "a larger generator, falling rates, longer nights"
 CONSTANT = "one decoder for all classes, longer days, shorter nights"
+_ONE_DECODER = (*_LARGER, "generator.continual=distil", "wake.steps=1500")
 BY_DAY_TOO = "as that, and dreams replayed by day too, for as many samples in all"
 # nights as in `interleaved`: the day has not moved the weights away, so they start from them, at the day's rate
 _PLAIN_NIGHTS = ("night.0.from_dawn=0", "night.0.lr_scale=1", "night.1.lr_scale=1")
@@ -35,11 +38,15 @@ MNIST = tried(
         LONGER: (*_LARGER, "night.1.steps=[100,900,1900,2900,4000]"),
         BY_DAY_TOO: (*_LARGER, *record_runs.DIGITS_BY_DAY),
         BY_DAY_PLAIN: (*_LARGER, *record_runs.DIGITS_BY_DAY, *_PLAIN_NIGHTS),
-        CONSTANT: (
-            *_LARGER,
-            "generator.continual=distil",
-            "wake.steps=1500",
-            "night.1.steps=[100,700,1300,1900,2500]",
+        CONSTANT: (*_ONE_DECODER, "night.1.steps=[100,700,1300,1900,2500]"),
+        "one decoder, and 128 dreams replayed by day too, for as many samples in all": (
+            *_ONE_DECODER,
+            *record_runs.CONSTANT_BY_DAY,
+        ),
+        "one decoder, and 256 dreams replayed by day too, for as many samples in all": (
+            *_ONE_DECODER,
+            "wake.replay=256",
+            "night.1.steps=100",
         ),
     },
     "record_trials.json",
@@ -71,6 +78,30 @@ FASHION = tried(
 
 _TAUGHT = "[{name: soft_targets}]"
 LONG_DAYS = "2 x 1 000 units, days of 3 000 steps, 256 dreams a step with soft targets alone, short nights"
+LONG_NIGHTS = "as that without replay by day, nights longer by as many samples"
+FASTER_NIGHTS = "as that, nights start between dawn and dusk, at twice the day's rate in place of 0.3 of it"
+_LARGE = (
+    "network.hidden=[1000,1000]",
+    "generator.hidden=[800]",
+    "trainer.precision=bf16-mixed",
+    *("wake.steps=3000", "wake.anneal=0.02", "wake.replay=256", "wake.replay_weight=experience"),
+    f"wake.replay_objectives={_TAUGHT}",
+    *("night.0.steps=100", "night.0.batch_size=256", "night.0.lr_scale=0.3"),
+    f"night.0.objectives={_TAUGHT}",
+    *("night.1.steps=300", "night.1.batch_size=256", "night.1.lr_scale=0.3", "night.1.anneal=0.02"),
+    f"night.1.objectives={_TAUGHT}",
+)
+_FASTER = (
+    "dreams",
+    "network.hidden=[1000,1000]",
+    "generator.hidden=[800]",
+    "trainer.precision=bf16-mixed",
+    *("wake.steps=3000", "wake.anneal=0.02"),
+    *("night.0.steps=100", "night.0.batch_size=256", f"night.0.objectives={_TAUGHT}"),
+    "night.1.steps=[300,660,1320,1980,2640,3300,3960,4620,5280,5940]",
+    *("night.1.batch_size=256", "night.1.anneal=0.01", f"night.1.objectives={_TAUGHT}"),
+    "night.1.perturbations=[{name: latent_mixing}]",
+)
 PERMUTED = tried(
     "permuted_mnist",
     {
@@ -82,19 +113,30 @@ PERMUTED = tried(
             "night.1.perturbations=[{name: latent_mixing}]",
         ),
         "dreams replayed by day too, falling rates": (*_FALLING, "night.0.steps=100", "night.1.steps=300"),
-        LONG_DAYS: (
-            "network.hidden=[1000,1000]",
-            "generator.hidden=[800]",
-            "trainer.precision=bf16-mixed",
-            *("wake.steps=3000", "wake.anneal=0.02", "wake.replay=256", "wake.replay_weight=experience"),
-            f"wake.replay_objectives={_TAUGHT}",
-            *("night.0.steps=100", "night.0.batch_size=256", "night.0.lr_scale=0.3"),
-            f"night.0.objectives={_TAUGHT}",
-            *("night.1.steps=300", "night.1.batch_size=256", "night.1.lr_scale=0.3", "night.1.anneal=0.02"),
-            f"night.1.objectives={_TAUGHT}",
-        ),
+        LONG_DAYS: _LARGE,
+        LONG_NIGHTS: (*_LARGE, *record_runs.PERMUTED_NIGHTS),
+        FASTER_NIGHTS: _FASTER,
     },
     "record_trials_permuted_mnist.json",
+)
+
+_FIRST_THREE = (*_FASTER, "stream.experiences=3", "night.1.steps=[300,660,1320]", "dream_quality=null")
+
+
+def _at(scale: float) -> tuple[str, str]:
+    """Nights at so much of the day's rate."""
+    return f"night.0.lr_scale={scale}", f"night.1.lr_scale={scale}"
+
+
+PERMUTED_NIGHTS = tried(
+    "permuted_mnist",
+    {
+        "from the weights of dusk, 0.3 of the day's rate": (*_FIRST_THREE, *_at(0.3), "night.0.from_dawn=0"),
+        "between dawn and dusk, 0.2 of it": (*_FIRST_THREE, *_at(0.2)),
+        "between dawn and dusk, 0.5 of it": (*_FIRST_THREE, *_at(0.5)),
+    },
+    "record_trials_permuted_mnist_nights.json",
+    title="permuted_mnist, first three",
 )
 
 PICTURES = tried(
@@ -116,7 +158,7 @@ PICTURES = tried(
     within="cifar10",
 )
 
-STREAMS = (MNIST, FASHION, PERMUTED, PICTURES)
+STREAMS = (MNIST, FASHION, PERMUTED, PERMUTED_NIGHTS, PICTURES)
 CHOSEN = {
     "records/split_mnist": (MNIST, LONGER),
     "records/split_mnist_constant": (MNIST, CONSTANT),

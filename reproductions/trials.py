@@ -20,11 +20,12 @@ class Trials:
     Attributes:
         script: which makes them.
         record: file that holds the numbers.
-        page: where their table is, between the comments that name the script and the stream.
+        page: where their table is, between the comments that name the script and which of its tables it is.
         stream: the configuration that they change.
         seeds: those of the runs, others than those of any table of results.
         settings: words of ``dreamer run`` behind the stream, by the name of the trial; the first one is the reference.
         within: folder of the data root that holds the stream's data.
+        title: which of the page's tables it is; by default the name of the stream.
     """
 
     script: str
@@ -34,6 +35,12 @@ class Trials:
     seeds: tuple[int, ...]
     settings: Mapping[str, tuple[str, ...]]
     within: str = ""
+    title: str = ""
+
+    @property
+    def which(self) -> str:
+        """Which of the page's tables it is."""
+        return self.title or self.stream
 
     @property
     def runs(self) -> records.Runs:
@@ -85,7 +92,7 @@ class Trials:
         return "\n".join([*lines, "", machines.legend])
 
     def _run(self, data_root: str, folders: Path, trial: str, seed: int) -> dict[str, Any]:
-        folder = folders / self.stream / f"{list(self.settings).index(trial)}_{seed}"
+        folder = folders / self.which / f"{list(self.settings).index(trial)}_{seed}"
         words = [self.stream, *self.settings[trial], "--seed", str(seed), f"data.root={Path(data_root) / self.within}"]
         results, seconds = records.run_of([*words, "--out", str(folder)], folder)
         held = statistics.mean(results["accuracy_matrix"]["rows"][-1]["validation"])
@@ -103,11 +110,11 @@ def make_as_typed(what: str, *streams: Trials) -> None:
     names = list(dict.fromkeys(trial for each in streams for trial in each.settings))
     parser.add_argument("data_root", nargs="?")
     parser.add_argument("--runs", type=Path, default=Path("runs") / streams[0].script)
-    parser.add_argument("--streams", nargs="*", choices=[each.stream for each in streams])
+    parser.add_argument("--streams", nargs="*", choices=[each.which for each in streams])
     parser.add_argument("--only", nargs="*", choices=names, default=names)
     words = parser.parse_args()
     for each in streams:
-        if words.data_root is not None and (words.streams is None or each.stream in words.streams):
+        if words.data_root is not None and (words.streams is None or each.which in words.streams):
             each.make(words.data_root, words.runs, words.only)
-        records.write_between(each.page, each.script, each.table(), each.stream)
+        records.write_between(each.page, each.script, each.table(), each.which)
         print(each.table())

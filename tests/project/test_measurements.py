@@ -112,6 +112,15 @@ def test_the_page_of_records_prints_the_tables_of_the_scripts() -> None:
         assert all(one["seed"] not in trials.seeds for trials in record_trials.STREAMS), "no setting was chosen on it"
 
 
+@pytest.mark.parametrize("stream", record_runs.STREAMS)
+def test_every_arm_of_a_record_replays_as_many_samples(stream: str) -> None:
+    replayed = {
+        sum(count for kind, count in one["samples"].items() if kind != "wake")
+        for one in record_runs.RECORDS.runs.of(stream=stream)
+    }
+    assert len(replayed) == 1
+
+
 @pytest.mark.parametrize("stream", patch_runs.STREAMS)
 def test_the_page_of_records_prints_dreams_of_patches(stream: str) -> None:
     assert patch_runs.table(stream) in (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
@@ -129,7 +138,7 @@ def test_a_record_takes_less_time_than_the_official_code_on_the_same_machine() -
 
 
 @pytest.mark.parametrize(
-    "trials", [*record_trials.STREAMS, night_trials.NIGHTS], ids=lambda trials: f"{trials.script}-{trials.stream}"
+    "trials", [*record_trials.STREAMS, night_trials.NIGHTS], ids=lambda trials: f"{trials.script}-{trials.which}"
 )
 def test_trials_on_record_are_those_that_the_script_makes(trials: Trials) -> None:
     for one in trials.runs.all():
