@@ -80,11 +80,16 @@ _TAUGHT = "[{name: soft_targets}]"
 LONG_DAYS = "2 x 1 000 units, days of 3 000 steps, 256 dreams a step with soft targets alone, short nights"
 LONG_NIGHTS = "as that without replay by day, nights longer by as many samples"
 FASTER_NIGHTS = "as that, nights start between dawn and dusk, at twice the day's rate in place of 0.3 of it"
-_LARGE = (
+_LARGE_NETWORK = (
     "network.hidden=[1000,1000]",
     "generator.hidden=[800]",
     "trainer.precision=bf16-mixed",
-    *("wake.steps=3000", "wake.anneal=0.02", "wake.replay=256", "wake.replay_weight=experience"),
+    "wake.steps=3000",
+    "wake.anneal=0.02",
+)
+_LARGE = (
+    *_LARGE_NETWORK,
+    *("wake.replay=256", "wake.replay_weight=experience"),
     f"wake.replay_objectives={_TAUGHT}",
     *("night.0.steps=100", "night.0.batch_size=256", "night.0.lr_scale=0.3"),
     f"night.0.objectives={_TAUGHT}",
@@ -93,12 +98,9 @@ _LARGE = (
 )
 _FASTER = (
     "dreams",
-    "network.hidden=[1000,1000]",
-    "generator.hidden=[800]",
-    "trainer.precision=bf16-mixed",
-    *("wake.steps=3000", "wake.anneal=0.02"),
+    *_LARGE_NETWORK,
     *("night.0.steps=100", "night.0.batch_size=256", f"night.0.objectives={_TAUGHT}"),
-    "night.1.steps=[300,660,1320,1980,2640,3300,3960,4620,5280,5940]",
+    record_runs.LONG_NIGHTS,
     *("night.1.batch_size=256", "night.1.anneal=0.01", f"night.1.objectives={_TAUGHT}"),
     "night.1.perturbations=[{name: latent_mixing}]",
 )
@@ -114,7 +116,7 @@ PERMUTED = tried(
         ),
         "dreams replayed by day too, falling rates": (*_FALLING, "night.0.steps=100", "night.1.steps=300"),
         LONG_DAYS: _LARGE,
-        LONG_NIGHTS: (*_LARGE, *record_runs.PERMUTED_NIGHTS),
+        LONG_NIGHTS: (*_LARGE, "wake.replay=0", record_runs.LONG_NIGHTS),
         FASTER_NIGHTS: _FASTER,
     },
     "record_trials_permuted_mnist.json",
@@ -128,7 +130,7 @@ def _at(scale: float) -> tuple[str, str]:
     return f"night.0.lr_scale={scale}", f"night.1.lr_scale={scale}"
 
 
-PERMUTED_NIGHTS = tried(
+FIRST_THREE = tried(
     "permuted_mnist",
     {
         "from the weights of dusk, 0.3 of the day's rate": (*_FIRST_THREE, *_at(0.3), "night.0.from_dawn=0"),
@@ -158,7 +160,7 @@ PICTURES = tried(
     within="cifar10",
 )
 
-STREAMS = (MNIST, FASHION, PERMUTED, PERMUTED_NIGHTS, PICTURES)
+STREAMS = (MNIST, FASHION, PERMUTED, FIRST_THREE, PICTURES)
 CHOSEN = {
     "records/split_mnist": (MNIST, LONGER),
     "records/split_mnist_constant": (MNIST, CONSTANT),
