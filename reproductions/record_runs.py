@@ -32,13 +32,13 @@ CLOTHES_BY_DAY = ("wake.replay=128", f"wake.replay_perturbations={SMALL_MAPS}", 
 QUICK_BY_DAY = ("wake.replay=128", "night.1.steps=250")
 CONSTANT_BY_DAY = ("wake.replay=128", "night.1.steps=700")
 # as many samples in all, so those by day are put on the nights
-LONG_NIGHTS = "night.1.steps=[300,660,1320,1980,2640,3300,3960,4620,5280,5940]"
+LONG_REM = "night.1.steps=[300,660,1320,1980,2640,3300,3960,4620,5280,5940]"
 STREAMS = {
     "records/split_mnist": Protocol(SEEDS, {**BOTH, BY_DAY: DIGITS_BY_DAY}),
     "records/split_mnist_quick": Protocol(SEEDS, {**BOTH, BY_DAY: QUICK_BY_DAY}),
     "records/split_mnist_constant": Protocol(SEEDS, {**BOTH, BY_DAY: CONSTANT_BY_DAY}),
     "records/split_fmnist": Protocol(SEEDS, {**BOTH, BY_DAY: CLOTHES_BY_DAY}),
-    "records/permuted_mnist": Protocol(SEEDS, {**BOTH, ALONE: ("wake.replay=0", LONG_NIGHTS)}),
+    "records/permuted_mnist": Protocol(SEEDS, {**BOTH, ALONE: ("wake.replay=0", LONG_REM)}),
 }
 RECORDS = Comparison(records.MEASUREMENTS / "records.json", STREAMS, OURS)
 

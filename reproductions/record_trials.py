@@ -87,7 +87,7 @@ _LARGE_NETWORK = (
     "wake.steps=3000",
     "wake.anneal=0.02",
 )
-_LARGE = (
+_SOFT_BY_DAY = (
     *_LARGE_NETWORK,
     *("wake.replay=256", "wake.replay_weight=experience"),
     f"wake.replay_objectives={_TAUGHT}",
@@ -96,11 +96,11 @@ _LARGE = (
     *("night.1.steps=300", "night.1.batch_size=256", "night.1.lr_scale=0.3", "night.1.anneal=0.02"),
     f"night.1.objectives={_TAUGHT}",
 )
-_FASTER = (
+_AT_TWICE = (
     "dreams",
     *_LARGE_NETWORK,
     *("night.0.steps=100", "night.0.batch_size=256", f"night.0.objectives={_TAUGHT}"),
-    record_runs.LONG_NIGHTS,
+    record_runs.LONG_REM,
     *("night.1.batch_size=256", "night.1.anneal=0.01", f"night.1.objectives={_TAUGHT}"),
     "night.1.perturbations=[{name: latent_mixing}]",
 )
@@ -115,14 +115,14 @@ PERMUTED = tried(
             "night.1.perturbations=[{name: latent_mixing}]",
         ),
         "dreams replayed by day too, falling rates": (*_FALLING, "night.0.steps=100", "night.1.steps=300"),
-        LONG_DAYS: _LARGE,
-        LONG_NIGHTS: (*_LARGE, "wake.replay=0", record_runs.LONG_NIGHTS),
-        FASTER_NIGHTS: _FASTER,
+        LONG_DAYS: _SOFT_BY_DAY,
+        LONG_NIGHTS: (*_SOFT_BY_DAY, "wake.replay=0", record_runs.LONG_REM),
+        FASTER_NIGHTS: _AT_TWICE,
     },
     "record_trials_permuted_mnist.json",
 )
 
-_FIRST_THREE = (*_FASTER, "stream.experiences=3", "night.1.steps=[300,660,1320]", "dream_quality=null")
+_OF_THREE = (*_AT_TWICE, "stream.experiences=3", "night.1.steps=[300,660,1320]", "dream_quality=null")
 
 
 def _at(scale: float) -> tuple[str, str]:
@@ -133,9 +133,9 @@ def _at(scale: float) -> tuple[str, str]:
 FIRST_THREE = tried(
     "permuted_mnist",
     {
-        "from the weights of dusk, 0.3 of the day's rate": (*_FIRST_THREE, *_at(0.3), "night.0.from_dawn=0"),
-        "between dawn and dusk, 0.2 of it": (*_FIRST_THREE, *_at(0.2)),
-        "between dawn and dusk, 0.5 of it": (*_FIRST_THREE, *_at(0.5)),
+        "from the weights of dusk, 0.3 of the day's rate": (*_OF_THREE, *_at(0.3), "night.0.from_dawn=0"),
+        "between dawn and dusk, 0.2 of it": (*_OF_THREE, *_at(0.2)),
+        "between dawn and dusk, 0.5 of it": (*_OF_THREE, *_at(0.5)),
     },
     "record_trials_permuted_mnist_nights.json",
     title="permuted_mnist, first three",

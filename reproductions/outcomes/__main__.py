@@ -14,6 +14,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from unittest import mock
 
 import reproductions.outcomes
 from reproductions.outcomes.compare import Outcome, compare, table
@@ -147,7 +148,7 @@ def alone(name: str, folder: Path) -> int:
         if name not in PICTURED:
             from matplotlib.figure import Figure
 
-            Figure.savefig = lambda figure, path, **options: Path(path).touch()  # type: ignore[method-assign]
+            mock.patch.object(Figure, "savefig", lambda figure, path, **options: Path(path).touch()).start()
         outcome = (CASES | PROCESSES)[name]()
     except BaseException:
         traceback.print_exc()
