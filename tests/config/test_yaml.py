@@ -329,6 +329,12 @@ class TestShelf:
         assert first.startswith("# dreamer run ") and name in first.split()
         assert second.startswith("# ") and second == f"# {config.describe()[name]}"
 
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    def test_over_the_stream_of_its_command_a_recipe_keeps_its_own_generator(self, strategy):
+        stream = config.catalog()[strategy].read_text(encoding="utf-8").split()[3]
+        own = config.read(strategy).get("generator")
+        assert own is None or config.read(stream, strategy)["generator"] == own
+
     def test_no_stale_key_survives_a_change_of_the_part(self):
         assert planned("split_mnist", "network=small_conv")
         assert "hidden" not in config.read("digits", "network=small_conv")["network"]
