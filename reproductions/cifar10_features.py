@@ -102,7 +102,7 @@ def table() -> str:
 
 def chosen() -> str:
     """What was tried on held-out images."""
-    return on_features.chosen(CHOSEN.all(), CHOICES, list(PARTS))
+    return on_features.chosen(CHOSEN.all(), CHOICES, {"a tenth held out": ("tenth", CHOOSING)})
 
 
 if __name__ == "__main__":

@@ -226,16 +226,29 @@ def table(measured: Sequence[dict[str, Any]], arms: Mapping[str, Arm], ours: str
     return "\n".join([*lines, "", machines.legend])
 
 
-def chosen(measured: Sequence[dict[str, Any]], settings: Mapping[str, Arm], parts: Sequence[str]) -> str:
-    """What was tried on held-out images: every setting, and its scores by what was held out."""
+def chosen(
+    measured: Sequence[dict[str, Any]],
+    settings: Mapping[str, Arm],
+    columns: Mapping[str, tuple[str, Sequence[int]]],
+) -> str:
+    """What was tried on held-out images: every setting, and its scores by what was held out.
+
+    Args:
+        measured: the scores on record.
+        settings: in the order of the table.
+        columns: by title, the part that was held out, and the seeds. A setting is shown where it has all of them, so
+            that the cells of a column speak of the same images.
+    """
     lines = [
-        f"| setting | {' | '.join(f'a {part} held out (%)' for part in parts)} |",
-        f"|---|{'---|' * len(parts)}",
+        f"| setting | {' | '.join(f'{title} (%)' for title in columns)} |",
+        f"|---|{'---|' * len(columns)}",
     ]
+    scored = {(one["setting"], one["held_out"], one["seed"]): one["score"] for one in measured}
     for name in settings:
-        found = [
-            [one["score"] for one in measured if (one["setting"], one["held_out"]) == (name, part)] for part in parts
-        ]
-        if any(found):
-            lines.append(f"| {name} | {' | '.join(records.spread(each) if each else '' for each in found)} |")
+        cells = []
+        for part, seeds in columns.values():
+            found = [scored[name, part, seed] for seed in seeds if (name, part, seed) in scored]
+            cells.append(records.spread(found) if len(found) == len(seeds) else "")
+        if any(cells):
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
