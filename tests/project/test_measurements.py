@@ -334,6 +334,7 @@ def test_the_page_of_pictures_prints_the_table_of_its_script() -> None:
     for bullet in bullets:
         typed = set(re.findall(r"\d+\.\d\d", bullet))
         assert typed and not typed - printed
+    assert caltech.WIDE == f"generator.temperature={config.read('caltech101')['generator']['temperature']}"
     # in a closed form the order of the classes changes nothing
     assert len(set(on_features.scores(runs, "SLDA").values())) == 1
     extraction = records.read(caltech.RUNS.path, {})["extraction"]
