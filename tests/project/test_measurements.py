@@ -112,6 +112,16 @@ def test_the_page_of_records_prints_the_tables_of_the_scripts() -> None:
         assert all(one["seed"] not in trials.seeds for trials in record_trials.STREAMS), "no setting was chosen on it"
 
 
+def test_what_the_page_of_records_says_of_its_runs_stands_in_their_table() -> None:
+    page = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
+    said = page.split("<!-- until here -->")[1].split("## Filters")[0].replace(MINUS, "-")
+    table = record_runs.page()
+    intervals = re.findall(r"[+-]\d+\.\d\d to [+-]\d+\.\d\d", said)
+    assert len(intervals) > 8 and all(interval in table for interval in intervals)
+    points = re.findall(r"(\d+\.\d\d) points", said)
+    assert len(points) > 5 and all(value in table for value in points)
+
+
 @pytest.mark.parametrize("stream", record_runs.STREAMS)
 def test_every_arm_of_a_record_replays_as_many_samples(stream: str) -> None:
     replayed = {
